@@ -1,0 +1,53 @@
+"""A tiny ACGAN of 32 px and its export, for what reads SavedModels."""
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tfcxr.config import to_plain
+from tfcxr.models.acgan import ACGAN, ACGANConfig
+from tfcxr.serving.saved_model import export_model
+from tfcxr.training.run_folder import RunConfig
+
+TINY = {"image_size": 32, "generator_filters": 32, "discriminator_filters": 8, "latent_size": 8, "r1_gamma": 0.0}
+DATA = {
+    "name": "discs",
+    "split": "train",
+    "notice": "Discs, not radiographs.",
+    "licence": "made by the tests",
+    "salt_fingerprint": "tests",
+    "fingerprint": "0123",
+}
+
+
+@pytest.fixture(scope="session")
+def make_tiny_gan() -> Callable[..., tuple[ACGAN, RunConfig]]:
+    """A function that makes an ACGAN of given settings, and its run; weights are large so that pictures vary."""
+
+    def make(label_names: tuple[str, ...] = ("NORMAL", "PNEUMONIA"), **settings) -> tuple[ACGAN, RunConfig]:
+        config = ACGANConfig(**(TINY | {"label_count": len(label_names)} | settings))
+        model = ACGAN(config, seed=3)
+        for variable in model.sampling_generator.trainable_variables:
+            if variable.name == "kernel":
+                variable.assign(variable * 3.0)
+        run = RunConfig("acgan", to_plain(config), label_names, seed=3, batch_size=4, steps=7, data=DATA)
+        return model, run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_export(make_tiny_gan: Callable, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """`.../tiny/1`, exported from a run folder with two training patients. Do not change it."""
+    run_dir = tmp_path_factory.mktemp("run")
+    (run_dir / "training_patients.txt").write_text("patient-a\npatient-b\n")
+    model, run = make_tiny_gan()
+    return export_model(model, run, tmp_path_factory.mktemp("saved_models") / "tiny", {"step": 7}, run_dir=run_dir)
+
+
+@pytest.fixture(scope="session")
+def one_hot() -> Callable[[np.ndarray], np.ndarray]:
+    """float32 rows of two exclusive labels."""
+    return lambda index: np.eye(2, dtype=np.float32)[np.asarray(index)]

@@ -1,0 +1,110 @@
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcxr.data.pipeline import (
+    evaluation_batches,
+    find_data_dir,
+    load_images,
+    to_pixels,
+    to_unit_range,
+    training_batches,
+)
+
+
+def take(batches, count):
+    return list(itertools.islice(batches.as_numpy_iterator(), count))
+
+
+def test_batches_have_documented_shapes_and_ranges(disc_records):
+    (batch,) = take(training_batches(disc_records, "train", 10, seed=0), 1)
+    assert batch["image"].shape == (10, 32, 32, 1)
+    assert batch["image"].dtype == np.float32
+    assert -1 <= batch["image"].min() < -0.5 < 0.3 < batch["image"].max() <= 1
+    assert batch["label"].shape == batch["label_mask"].shape == (10, 2)
+    assert (batch["label_mask"] == 1).all()
+
+
+def test_same_seed_same_order_other_seed_other_order(disc_records):
+    images = [
+        np.stack([batch["image"] for batch in take(training_batches(disc_records, "train", 8, seed), 9)])
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(images[0], images[1])
+    assert not np.array_equal(images[0], images[2])
+
+
+@pytest.mark.parametrize("start_step", [1, 3, 4, 5, 9, 17])
+def test_started_at_any_step_it_continues_the_same_order(disc_records, start_step):
+    whole = take(training_batches(disc_records, "train", 10, seed=3), 20)
+    resumed = take(training_batches(disc_records, "train", 10, seed=3, start_step=start_step), 20 - start_step)
+    for expected, batch in zip(whole[start_step:], resumed, strict=True):
+        np.testing.assert_array_equal(expected["image"], batch["image"])
+        np.testing.assert_array_equal(expected["label"], batch["label"])
+
+
+def test_each_epoch_holds_each_image_once_in_a_new_order(disc_records):
+    batches = take(training_batches(disc_records, "train", 8, seed=0), 12)
+    epochs = [np.concatenate([batch["image"] for batch in batches[start : start + 6]]) for start in (0, 6)]
+    sums = [np.sort(epoch.reshape(48, -1).astype(np.float64).sum(axis=1)) for epoch in epochs]
+    np.testing.assert_array_equal(sums[0], sums[1])
+    assert len(np.unique(sums[0])) == 48
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_global_seed_of_numpy_does_not_matter(disc_records):
+    np.random.seed(1)
+    (first,) = take(training_batches(disc_records, "train", 8, seed=0), 1)
+    np.random.seed(2)
+    (second,) = take(training_batches(disc_records, "train", 8, seed=0), 1)
+    np.testing.assert_array_equal(first["image"], second["image"])
+
+
+def test_batch_larger_than_the_split_is_refused(disc_records):
+    with pytest.raises(ValueError, match="holds 16 images, too few for one batch of 17"):
+        training_batches(disc_records, "validation", 17, seed=0)
+
+
+def test_evaluation_passes_once_in_stored_order(disc_records):
+    keys = np.concatenate([batch["key"] for batch in evaluation_batches(disc_records, "test", 5).as_numpy_iterator()])
+    assert len(keys) == len(set(keys)) == 16
+
+
+def test_load_images_of_several_splits_and_a_subset(disc_records):
+    both = load_images(disc_records, ["validation", "test"])
+    assert both.images.shape == (32, 32, 32, 1)
+    subset = load_images(disc_records, ["validation", "test"], max_images=7, seed=1)
+    assert len(subset.images) == 7
+    assert set(subset.keys) < set(both.keys)
+    assert set(subset.keys) != set(load_images(disc_records, ["validation", "test"], max_images=7, seed=2).keys)
+    with pytest.raises(ValueError, match="33 images were asked for, but discs holds 32"):
+        load_images(disc_records, ["validation", "test"], max_images=33)
+
+
+def test_damaged_record_is_reported(disc_records, tmp_path):
+    copied = shutil.copytree(disc_records, tmp_path / "copy")
+    path = copied / "test-00000-of-00003.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[200] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="a record of split 'test' .* is damaged"):
+        load_images(copied, "test")
+
+
+def test_find_data_dir(disc_records, tmp_path):
+    assert find_data_dir(disc_records, 32) == disc_records
+    assert find_data_dir(disc_records.parent, 32) == disc_records
+    with pytest.raises(ValueError, match="holds images of 32 px, but 64 px were asked for"):
+        find_data_dir(disc_records, 64)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        find_data_dir(tmp_path / "nowhere", 64)
+
+
+def test_pixels_survive_the_value_ranges():
+    pixels = tf.range(256, dtype=tf.int32)
+    np.testing.assert_array_equal(to_pixels(to_unit_range(tf.cast(pixels, tf.uint8))), pixels)
+    assert to_unit_range(tf.constant([65535], tf.uint16)).numpy() == 1.0
+    np.testing.assert_array_equal(to_pixels(tf.constant([-3.0, 3.0])), [0, 255])

@@ -1,0 +1,60 @@
+import shutil
+
+import pytest
+
+from tfcxr.data.records import read_dataset_info, shard_paths, split_info
+
+
+@pytest.fixture
+def copied_records(disc_records, tmp_path):
+    return shutil.copytree(disc_records, tmp_path / "copy")
+
+
+def test_shards_are_found_in_order(disc_records):
+    info = read_dataset_info(disc_records)
+    paths = shard_paths(disc_records, info, "train", verify_checksums=True)
+    assert [path.split("/")[-1] for path in paths] == [f"train-{index:05d}-of-00003.tfrecord" for index in range(3)]
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; python -m tfrecords_builder makes one"):
+        read_dataset_info(tmp_path / "nowhere")
+
+
+def test_folder_without_info(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no dataset_info.json; it is empty"):
+        read_dataset_info(tmp_path)
+
+
+def test_folder_of_several_sizes_names_them(disc_records):
+    with pytest.raises(FileNotFoundError, match="it holds builds at 32 px"):
+        read_dataset_info(disc_records.parent)
+
+
+def test_unknown_split_names_the_others(disc_records):
+    with pytest.raises(ValueError, match="no split 'tset'; it has test, train, validation"):
+        split_info(read_dataset_info(disc_records), "tset")
+
+
+def test_truncated_shard(copied_records):
+    path = copied_records / "train-00001-of-00003.tfrecord"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match=r"train-00001-of-00003.tfrecord is damaged: expected \d+ bytes"):
+        shard_paths(copied_records, read_dataset_info(copied_records), "train")
+
+
+def test_altered_shard_is_found_on_request(copied_records):
+    path = copied_records / "train-00001-of-00003.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    info = read_dataset_info(copied_records)
+    assert shard_paths(copied_records, info, "train")
+    with pytest.raises(ValueError, match="was altered: its SHA-256"):
+        shard_paths(copied_records, info, "train", verify_checksums=True)
+
+
+def test_missing_shard(copied_records):
+    (copied_records / "train-00001-of-00003.tfrecord").unlink()
+    with pytest.raises(FileNotFoundError, match=r"train-00001-of-00003.tfrecord is missing"):
+        shard_paths(copied_records, read_dataset_info(copied_records), "train")

@@ -1,0 +1,155 @@
+"""What every GAN in `MODELS` must do; a new model is tested here without a line of its own."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcxr.data.pipeline import training_batches
+from tfcxr.models import MODELS
+from tfcxr.training.loop import train
+
+TINY = {"acgan": {"generator_filters": 32, "discriminator_filters": 8}}
+STRATEGY = tf.distribute.get_strategy
+
+
+def make_gan(name, **settings):
+    gan_class = MODELS[name]
+    config = gan_class.config_class(**({"image_size": 32, "latent_size": 8} | TINY[name] | settings))
+    return gan_class(config, seed=3)
+
+
+def values(network):
+    return [variable.numpy() for variable in network.trainable_variables]
+
+
+def is_moved(before, after):
+    return any(not np.array_equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def run_steps(model, data_dir, start, stop, batch_size=8, strategy=None):
+    batches = training_batches(data_dir, "train", batch_size, seed=5, start_step=start)
+    train(model, batches, start, stop, [], strategy or STRATEGY())
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+def test_tiny_settings_exist_for_every_model():
+    assert TINY.keys() == MODELS.keys()
+
+
+def test_one_step_moves_each_network_and_counts_once(name, disc_records):
+    model = make_gan(name)
+    before = [values(network) for network in (model.generator, model.discriminator, model.ema_generator)]
+    generator, discriminator = values(model.generator), values(model.discriminator)
+    averages = [variable.numpy() for variable in model.ema_generator.variables]
+    run_steps(model, disc_records, 0, 1)
+    assert is_moved(generator, values(model.generator))
+    assert is_moved(discriminator, values(model.discriminator))
+    assert is_moved(averages, [variable.numpy() for variable in model.ema_generator.variables])
+    assert int(model.step) == int(model.discriminator_optimizer.iterations) == 1
+    assert before[2] == [], "the averaged generator is moved by averaging alone"
+
+
+def test_every_weight_gets_a_gradient(name, disc_records):
+    model = make_gan(name)
+    before = {variable.path: variable.numpy() for variable in model.generator.trainable_variables}
+    before |= {variable.path: variable.numpy() for variable in model.discriminator.trainable_variables}
+    run_steps(model, disc_records, 0, 2)
+    variables = [*model.generator.trainable_variables, *model.discriminator.trainable_variables]
+    still = [v.path for v in variables if np.array_equal(before[v.path], v.numpy())]
+    # a bias before batch normalization is taken out again by it
+    assert all(path.endswith("bias") for path in still)
+
+
+def test_two_and_two_steps_are_four(name, disc_records):
+    whole, halves = make_gan(name), make_gan(name)
+    run_steps(whole, disc_records, 0, 4)
+    run_steps(halves, disc_records, 0, 2)
+    resumed = make_gan(name)
+    for key, variable in resumed.checkpoint_variables().items():
+        variable.assign(halves.checkpoint_variables()[key].numpy())
+    run_steps(resumed, disc_records, 2, 4)
+    for key, variable in whole.checkpoint_variables().items():
+        np.testing.assert_array_equal(variable.numpy(), resumed.checkpoint_variables()[key].numpy(), err_msg=key)
+
+
+@pytest.mark.parametrize("options", [{"normalization": "layer", "r1_gamma": 1.0}, {"normalization": "layer", "dropout": 0.3}])
+def test_one_and_two_replicas_take_the_same_step(name, options, disc_records):
+    """Sums over 4 + 4 and over 8 rows round differently: gradients agree to about 1e-6 of their size.
+
+    Adam's first step divides each gradient by its own size, so a gradient that is rounding noise around zero may
+    move its weight by the whole learning rate either way; hence an epsilon far above that noise, and a tolerance of
+    1e-5 of the learning rate's step. Batch statistics are a replica's own, so batch normalization is left out.
+    """
+    states = []
+    for strategy in (STRATEGY(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+        with strategy.scope():
+            model = make_gan(name, ema_decay=0.5, **options)
+        for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
+            optimizer.epsilon = 1e-2
+        run_steps(model, disc_records, 0, 2, strategy=strategy)
+        weights = {k: np.asarray(v) for k, v in model.checkpoint_variables().items() if not k.startswith("metrics/")}
+        states.append(weights | {mean.name: np.asarray(mean.result()) for mean in model.metrics})
+    assert strategy.num_replicas_in_sync == 2
+    for key, single in states[0].items():
+        np.testing.assert_allclose(states[1][key], single, rtol=1e-4, atol=1e-6, err_msg=key)
+
+
+def test_bfloat16_step_is_finite_and_close(name, disc_records):
+    losses = {}
+    for precision in ("float32", "mixed_bfloat16"):
+        model = make_gan(name, precision=precision)
+        assert all(variable.dtype == "float32" for variable in model.generator.trainable_variables)
+        run_steps(model, disc_records, 0, 1)
+        losses[precision] = {mean.name: float(mean.result()) for mean in model.metrics}
+    assert keras.config.dtype_policy().name == "float32", "the process keeps its own policy"
+    for term, value in losses["float32"].items():
+        assert losses["mixed_bfloat16"][term] == pytest.approx(value, rel=0.05, abs=0.02), term
+
+
+def test_same_seed_gives_the_same_picture_in_any_batch(name):
+    model = make_gan(name)
+    label = tf.one_hot([0, 1, 0, 1, 0], 2)
+    seed = tf.constant([11, 12, 13, 14, 15], tf.int64)
+    together = model.generate(seed, label)
+    assert together.shape == (5, 32, 32, 1)
+    assert -1 <= tf.reduce_min(together) <= tf.reduce_max(together) <= 1
+    np.testing.assert_allclose(model.generate(seed[3:4], label[3:4]), together[3:4], atol=1e-6)
+    assert not np.allclose(together[0], together[2], atol=1e-4), "other seeds, other pictures"
+
+
+def test_same_seed_of_weights_gives_the_same_model(name):
+    for first, second in zip(values(make_gan(name).generator), values(make_gan(name).generator), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_keras_fit_trains_it_too(name, disc_records):
+    model = make_gan(name)
+    batches = training_batches(disc_records, "train", 8, seed=0)
+    history = model.fit(batches, epochs=2, steps_per_epoch=2, verbose=0)
+    assert int(model.step) == 4
+    assert all(np.isfinite(losses).all() for losses in history.history.values())
+
+
+@pytest.mark.parametrize(("size", "message"), [(48, "power of two from 32, got 48"), (16, "from 32, got 16")])
+def test_sizes_it_cannot_make_are_refused(name, size, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS[name].config_class(image_size=size)
+
+
+def test_checkpoint_names_every_variable_that_training_changes(name, disc_records):
+    model = make_gan(name)
+    before = {key: variable.numpy() for key, variable in model.checkpoint_variables().items()}
+    run_steps(model, disc_records, 0, 1)
+    known = {id(variable) for variable in model.checkpoint_variables().values()}
+    owned = itertools.chain(
+        model.variables, model.generator_optimizer.variables, model.discriminator_optimizer.variables
+    )
+    assert {variable.path for variable in owned if id(variable) not in known} == set()
+    assert any(not np.array_equal(before[key], v.numpy()) for key, v in model.checkpoint_variables().items())

@@ -1,0 +1,41 @@
+"""Cohorts to judge: the tests' 32-px discs, and copies of them whose description says otherwise."""
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from tfcxr.data.records import read_dataset_info, write_dataset_info
+
+
+@pytest.fixture(scope="session")
+def copy_records(disc_records: pathlib.Path) -> Callable[..., pathlib.Path]:
+    """Copies the discs to a folder, changing fields of their description."""
+
+    def copy(folder: pathlib.Path, **changes) -> pathlib.Path:
+        shutil.copytree(disc_records, folder)
+        write_dataset_info(folder, dataclasses.replace(read_dataset_info(folder), **changes))
+        return folder
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def copy_as_synthetic(copy_records) -> Callable[..., pathlib.Path]:
+    """Copies the discs as a cohort of a generator that was trained on the patients of `training_patients`."""
+
+    def copy(folder: pathlib.Path, training_patients=("patient-train-0",), **changes) -> pathlib.Path:
+        provenance = {"model": "acgan", "training_data": {"patient_keys_file": "training_patients.txt"}}
+        copy_records(folder, **{"is_synthetic": True, "name": "acgan", "provenance": provenance} | changes)
+        (folder / "training_patients.txt").write_text("\n".join(training_patients))
+        return folder
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def synthetic_records(copy_as_synthetic, tmp_path_factory) -> pathlib.Path:
+    """A cohort of 80 32-px discs. Do not change it."""
+    return copy_as_synthetic(tmp_path_factory.mktemp("cohort") / "32")

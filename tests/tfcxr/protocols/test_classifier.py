@@ -1,0 +1,150 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcxr.protocols import classifier
+from tfcxr.protocols.classifier import (
+    ClassifierConfig,
+    build_classifier,
+    make_classifier_config,
+    predict,
+    train_classifier,
+)
+
+
+@pytest.fixture(scope="module")
+def squares():
+    """240 noisy 32-px images; the positive half has a bright square."""
+    generator = np.random.default_rng(0)
+    positive = np.arange(240) % 2
+    images = generator.integers(0, 120, (240, 32, 32, 1)).astype(np.uint8)
+    images[positive == 1, 10:18, 10:18] += 100
+    return images, np.eye(2, dtype=np.float32)[positive]
+
+
+def train(images, labels, is_single_label=True, seed=0, **settings):
+    config = make_classifier_config("small_cnn", {"max_epochs": 6, "batch_size": 32, "dense_units": ()} | settings)
+    return train_classifier(config, images[:160], labels[:160], images[160:200], labels[160:200], is_single_label, seed)
+
+
+def test_training_learns_keeps_the_best_epoch_and_follows_the_seed(squares):
+    images, labels = squares
+    trained = train(images, labels, patience=6)
+    probability, features = predict(trained, images[200:])
+    assert probability.shape == (40, 2) and features.shape == (40, 256) and probability.dtype == np.float32
+    np.testing.assert_allclose(probability.sum(1), 1, atol=1e-5)
+    assert ((probability[:, 1] > 0.5) == (labels[200:, 1] == 1)).mean() > 0.9
+    losses = trained.curves["validation_loss"]
+    assert len(losses) == len(trained.curves["loss"]) == 6 and losses[trained.best_epoch - 1] == min(losses)
+    kept, _ = predict(trained, images[160:200])
+    best = -np.log(kept[labels[160:200] == 1]).mean()  # the kept weights give the best epoch's loss
+    assert best == pytest.approx(min(losses), rel=1e-3)
+    again, _ = predict(train(images, labels, patience=6), images[200:])
+    np.testing.assert_array_equal(probability, again)
+
+
+def test_joint_labels_with_unknown_ones_augmented_balanced_in_bfloat16(squares):
+    images, labels = squares
+    labels = labels.copy()
+    labels[::3, 0] = np.nan
+    settings = {"max_epochs": 2, "augmentation": True, "balance_classes": "weights", "precision": "mixed_bfloat16"}
+    trained = train(images, labels, is_single_label=False, **settings)
+    probability, features = predict(trained, images[200:])
+    assert np.isfinite(trained.curves["loss"]).all()
+    assert features.dtype == probability.dtype == np.float32
+    assert ((probability > 0) & (probability < 1)).all()
+    assert keras.config.dtype_policy().name == "float32"  # the process's own policy is given back
+
+
+def test_cross_entropy_of_hand_computed_values_leaves_out_unknown_labels():
+    logits = tf.constant([[0.0, 2.0], [1.0, 0.0]])
+    label = tf.constant([[1.0, np.nan], [0.0, 1.0]])
+    expected = (np.log(2) + np.log1p(np.exp(1.0)) + np.log(2)) / 3
+    loss = classifier._cross_entropy(False, np.ones([2, 2], np.float32))
+    assert float(loss(label, logits)) == pytest.approx(expected)
+    loss = classifier._cross_entropy(True, np.ones([2, 2], np.float32))
+    assert float(loss(label, logits)) == pytest.approx(np.log1p(np.exp(1.0)))  # the first row is not known
+
+
+def test_two_class_softmax_is_the_sigmoid_of_the_logits_difference():
+    logits = tf.constant([[0.3, 1.1]])
+    expected = tf.nn.sigmoid_cross_entropy_with_logits(tf.constant([1.0]), tf.constant([0.8]))
+    loss = classifier._cross_entropy(True, np.ones([2, 2], np.float32))
+    assert float(loss(tf.constant([[0.0, 1.0]]), logits)) == pytest.approx(float(expected[0]))
+
+
+def test_balancing_gives_both_sides_equal_weight():
+    labels = np.array([[1, 0], [0, 1], [0, 1], [0, 1]], np.float32)
+    weights = classifier._label_weights(labels, True, "weights")
+    np.testing.assert_allclose(weights[1] * labels.sum(0), [2, 2])
+    unknown = np.array([[1, 0], [0, np.nan], [0, 0]], np.float32)
+    weights = classifier._label_weights(unknown, False, "weights")
+    np.testing.assert_allclose(weights, [[0.75, 0.5], [1.5, 1]])  # a side that never occurs keeps 1
+    np.testing.assert_array_equal(classifier._label_weights(labels, True, "none"), 1)
+
+
+def test_vgg16_is_the_published_one():
+    model = build_classifier(ClassifierConfig(), 32, 2, True, seed=0)
+    trunk = sum(layer.count_params() for layer in model.layers if layer.name.startswith("block"))
+    assert trunk == 14_714_688  # Keras's count for VGG-16 without its top
+    layers = [type(layer).__name__ for layer in model.layers]
+    assert "GlobalMaxPooling2D" in layers and layers.count("Dropout") == 2
+    slopes = [layer.negative_slope for layer in model.layers if isinstance(layer, keras.layers.LeakyReLU)]
+    assert slopes == pytest.approx([0.2, 0.2])
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.4, 0.4]
+    config = ClassifierConfig()
+    published = (
+        config.learning_rate,
+        config.batch_size,
+        config.max_epochs,
+        config.patience,
+        config.validation_fraction,
+    )
+    assert published == (1e-5, 64, 60, 2, 0.2)
+
+
+@pytest.mark.parametrize("architecture", ["densenet121", "small_cnn"])
+def test_batch_normalisation_follows_short_trainings(architecture):
+    config = make_classifier_config(architecture, {})
+    model = build_classifier(config, 32, 3, False, seed=0)
+    momenta = {layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta == {0.9}
+    assert config.learning_rate == 1e-3
+
+
+def test_the_seed_decides_the_first_weights():
+    config = make_classifier_config("small_cnn", {})
+    kernels = [build_classifier(config, 32, 2, True, seed).get_layer("logits").kernel.numpy() for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+
+
+def test_a_loss_that_is_not_finite_stops_training(squares):
+    images, labels = squares
+    with pytest.raises(ValueError, match="the loss is nan at step 2; lower learning_rate"):
+        train(images, labels, learning_rate=1e38, dense_units=(8,))
+
+
+def test_no_validation_images_are_refused(squares):
+    images, labels = squares
+    config = make_classifier_config("small_cnn", {})
+    with pytest.raises(ValueError, match="needs training and validation images, got 240 and 0"):
+        train_classifier(config, images, labels, images[:0], labels[:0], True, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings", "message"),
+    [
+        ("vgg61", {}, "unknown classifier 'vgg61'; did you mean 'vgg16'"),
+        ("vgg16", {"architecture": "small_cnn"}, "choose it with --classifier"),
+        ("vgg16", {"learning_rat": 1.0}, "no setting 'learning_rat'; did you mean 'learning_rate'"),
+        ("vgg16", {"batch_size": 0}, "batch_size must be above 0, got 0"),
+        ("vgg16", {"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+        ("vgg16", {"dense_units": (0,)}, "dense_units must be 1 or more each"),
+        ("vgg16", {"precision": "float16"}, "precision expects one of 'float32', 'mixed_bfloat16'"),
+    ],
+)
+def test_wrong_settings_are_refused(architecture, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_classifier_config(architecture, settings)

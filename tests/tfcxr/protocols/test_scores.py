@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from tfcxr.metrics.classification import patient_resamples
+from tfcxr.protocols.scores import ratio_summary, score_arm, score_labels, youden_thresholds
+
+
+@pytest.fixture
+def two_classes():
+    generator = np.random.default_rng(0)
+    positive = (generator.random(120) < 0.6).astype(int)
+    probabilities = []
+    for _ in range(2):
+        score = 1 / (1 + np.exp(-generator.normal(2 * positive - 1, 1.5)))
+        probabilities.append(np.stack([1 - score, score], 1).astype(np.float32))
+    labels = np.eye(2, dtype=np.float32)[positive]
+    return labels, probabilities, patient_resamples(np.arange(120) // 2, 300, 0)
+
+
+def test_two_exclusive_labels_have_one_auc(two_classes):
+    labels, probabilities, resamples = two_classes
+    scores = score_arm(("NORMAL", "SICK"), True, labels, probabilities, [[0.3], [0.4]], resamples).summary
+    expected = [roc_auc_score(labels[:, 1], probability[:, 1]) for probability in probabilities]
+    assert list(scores["auc_by_label"]) == ["SICK"]
+    assert scores["auc"]["by_seed"] == pytest.approx(expected)
+    assert scores["auc"]["mean"] == pytest.approx(np.mean(expected))
+    low, high = scores["auc"]["interval"]
+    assert low < scores["auc"]["mean"] < high and 0.05 < high - low < 0.3
+
+
+def test_each_seed_is_judged_at_its_own_threshold(two_classes):
+    labels, probabilities, resamples = two_classes
+    scores = score_arm(("NORMAL", "SICK"), True, labels, probabilities, [[0.3], [0.4]], resamples).summary
+    for rule, thresholds in (("at_half", (0.5, 0.5)), ("at_youden", (0.3, 0.4))):
+        called = [
+            probability[:, 1] >= threshold for probability, threshold in zip(probabilities, thresholds, strict=True)
+        ]
+        expected = [balanced_accuracy_score(labels[:, 1], one) for one in called]
+        assert scores[rule]["balanced_accuracy"]["by_seed"] == pytest.approx(expected)
+        matrix = np.array(scores[rule]["confusion"]["labels"])
+        assert matrix[1, 1] == np.mean([(one & (labels[:, 1] == 1)).sum() for one in called])
+        assert [row["support"] for row in scores[rule]["per_class"]] == pytest.approx(labels.sum(0).tolist())
+
+
+def test_ratio_pairs_the_same_patients(two_classes):
+    labels, probabilities, resamples = two_classes
+    arm = score_arm(("NORMAL", "SICK"), True, labels, probabilities, [[0.5], [0.5]], resamples)
+    assert ratio_summary(arm, arm) == {"mean": 1.0, "interval": [1.0, 1.0]}  # unpaired draws would spread
+
+
+def test_unknown_labels_of_joint_labels_count_nothing():
+    generator = np.random.default_rng(1)
+    labels = (generator.random((200, 3)) < [0.3, 0.5, 0.0]).astype(np.float32)
+    probability = generator.random((200, 3)).astype(np.float32)
+    labels[:50, 0] = np.nan
+    resamples = patient_resamples(np.arange(200), 50, 0)
+    scores = score_arm(("a", "b", "never"), False, labels, [probability], [[0.5] * 3], resamples).summary
+    assert scores["auc_by_label"]["a"]["mean"] == pytest.approx(roc_auc_score(labels[50:, 0], probability[50:, 0]))
+    assert scores["labels_without_auc"] == ["never"]
+    assert scores["auc"]["mean"] == pytest.approx(np.mean([scores["auc_by_label"][name]["mean"] for name in "ab"]))
+    assert np.array(scores["at_half"]["confusion"]["a"]).sum() == 150
+    assert scores["at_half"]["per_class"][0]["support"] == (labels[50:, 0] == 1).sum()
+
+
+def test_three_exclusive_labels_take_the_most_probable():
+    labels = np.eye(3, dtype=np.float32)[[0, 1, 2, 2]]
+    probability = np.array([[0.4, 0.3, 0.3], [0.4, 0.35, 0.25], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]], np.float32)
+    scores = score_arm(("a", "b", "c"), True, labels, [probability], [None], np.ones([2, 4], np.float32)).summary
+    assert scores["at_half"]["accuracy"]["mean"] == pytest.approx(3 / 4)
+    assert scores["at_half"]["confusion"]["labels"] == [[1, 0, 0], [1, 0, 0], [0, 0, 2]]
+    assert "at_youden" not in scores
+    assert youden_thresholds(labels, probability, True) is None
+
+
+def test_youden_threshold_of_each_joint_label_uses_known_labels():
+    labels = np.array([[0, np.nan], [0, 0], [1, 0], [1, 1]], np.float32)
+    probability = np.array([[0.1, 0.9], [0.2, 0.1], [0.6, 0.2], [0.8, 0.4]], np.float32)
+    assert youden_thresholds(labels, probability, False) == pytest.approx([0.4, 0.3])
+    assert score_labels(("a", "b"), False) == [0, 1]

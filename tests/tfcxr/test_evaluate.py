@@ -1,0 +1,71 @@
+import dataclasses
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tfcxr.data.records import read_dataset_info, write_dataset_info
+
+
+def evaluate(*flags: str) -> subprocess.CompletedProcess:
+    """Runs the command as a user does, in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "tfcxr.evaluate", *flags], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def cohort(disc_records: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The discs as a cohort of a generator."""
+    folder = tmp_path_factory.mktemp("cohort") / "32"
+    shutil.copytree(disc_records, folder)
+    provenance = {"model": "acgan", "training_data": {"patient_keys_file": "training_patients.txt"}}
+    write_dataset_info(folder, dataclasses.replace(read_dataset_info(folder), is_synthetic=True, provenance=provenance))
+    (folder / "training_patients.txt").write_text("patient-train-0\n")
+    return folder
+
+
+def test_the_command_writes_a_report(disc_records, cohort, tmp_path):
+    finished = evaluate(
+        "--protocols=synthetic_train_real_test",
+        f"--synthetic_dir={cohort}",
+        f"--real_dir={disc_records}",
+        "--test_splits=test",
+        "--validation_split=validation",
+        "--classifier=small_cnn",
+        "--classifier_seeds=0",
+        "--arms=synthetic,real",
+        "--images=40",
+        "--bootstrap_resamples=20",
+        "--diversity_pairs=20",
+        "--set=max_epochs=1",
+        "--set=dense_units=(8,)",
+        f"--out_dir={tmp_path / 'eval'}",
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "On real patients of test, small_cnn trained on synthetic images reaches AUC" in finished.stdout
+    assert f"Report: {tmp_path / 'eval' / 'report.html'}" in finished.stdout
+    report = json.loads((tmp_path / "eval" / "report.json").read_text())
+    assert report["images_a_side"] == 40 and report["passport"]["classifier"]["dense_units"] == [8]
+    assert list(report["tests"]["test"]["arms"]) == ["synthetic", "real"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--protocols=synthetic_train"],
+            "unknown protocol 'synthetic_train'; did you mean 'synthetic_train_real_test'?",
+        ),
+        (["--classifier_seeds=0,x"], "--classifier_seeds expects whole numbers such as 0,1,2"),
+        (["--test_splits=tset"], "has no split 'tset'; it has train, validation, test"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_a_status(disc_records, cohort, tmp_path, flags, message):
+    finished = evaluate(
+        f"--synthetic_dir={cohort}", f"--real_dir={disc_records}", f"--out_dir={tmp_path / 'e'}", *flags
+    )
+    assert finished.returncode == 1
+    assert message in finished.stderr and "Traceback" not in finished.stderr
+    assert not (tmp_path / "e").exists()

@@ -1,0 +1,73 @@
+"""Trains in child processes that are killed and resumed, for test_resume.py: killed_runs.py DATA_DIR RUN_DIR DELAY...
+
+Each DELAY is seconds until SIGKILL, or "checkpoint": the kill comes while a checkpoint is half-written. A last child
+runs to the end. Children are forked after TensorFlow is imported and before it starts, which saves their start-up.
+Prints a line a child: how it ended and what it left half-written.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+import time
+
+import tfcxr.train
+from tfcxr import command_line
+from tfcxr.data.atomic import TEMPORARY_MARK
+
+
+def run_child(arguments: list[str]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    sys.argv = ["train", *arguments]
+    command_line.run(tfcxr.train.main)
+    os._exit(0)  # command_line.run does not come back
+
+
+def half_written(run_dir: pathlib.Path) -> list[str]:
+    return [path.name for path in run_dir.rglob(f"{TEMPORARY_MARK}*")]
+
+
+def wait_for_half_written_checkpoint(run_dir: pathlib.Path, child: int) -> None:
+    folder = run_dir / "checkpoints"
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        if folder.is_dir() and any(name.startswith(TEMPORARY_MARK) for name in os.listdir(folder)):
+            return
+    raise SystemExit("the child ended before a checkpoint was seen half-written")
+
+
+def main() -> None:
+    data_dir, run_dir, *delays = sys.argv[1:]
+    arguments = [
+        f"--data_dir={data_dir}",
+        f"--run_dir={run_dir}",
+        "--steps=24",
+        "--batch_size=8",
+        "--log_every=2",
+        "--sample_every=10",
+        "--checkpoint_every=3",
+        "--noexport",
+        "--resume",
+        "--set=generator_filters=32",
+        "--set=discriminator_filters=8",
+        "--set=dropout=0.2",
+        "--set=augmentations=('translation',)",
+        "--set=r1_interval=2",
+    ]
+    run_dir = pathlib.Path(run_dir)
+    for delay in delays:
+        child = run_child(arguments)
+        if delay == "checkpoint":
+            wait_for_half_written_checkpoint(run_dir, child)
+        else:
+            time.sleep(float(delay))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        print("killed" if os.WIFSIGNALED(status) else "ended", *half_written(run_dir), flush=True)
+    _, status = os.waitpid(run_child(arguments), 0)
+    print("finished", os.waitstatus_to_exitcode(status), *half_written(run_dir), flush=True)
+
+
+if __name__ == "__main__":
+    main()

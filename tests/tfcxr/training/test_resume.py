@@ -1,0 +1,83 @@
+"""Exact resume: runs killed at random moments end with the same bits as one that was left alone."""
+
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+DRIVER = pathlib.Path(__file__).with_name("killed_runs.py")
+
+
+def run(data_dir, run_dir, *delays):
+    command = [sys.executable, str(DRIVER), str(data_dir), str(run_dir), *map(str, delays)]
+    started = time.monotonic()
+    result = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert result.returncode == 0, result.stderr[-3000:]
+    lines = result.stdout.splitlines()
+    assert lines[-1] == "finished 0", result.stderr[-3000:]
+    return lines[:-1], time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(disc_records, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    _, seconds = run(disc_records, run_dir)
+    return run_dir, seconds
+
+
+def assert_same_run(first: pathlib.Path, second: pathlib.Path):
+    names = [path.name for path in sorted((first / "checkpoints").iterdir())]
+    assert names == [path.name for path in sorted((second / "checkpoints").iterdir())]
+    assert "step-00000024.npz" in names
+    for name in names:
+        with np.load(first / "checkpoints" / name) as one, np.load(second / "checkpoints" / name) as other:
+            assert one.files == other.files
+            for entry in one.files:
+                np.testing.assert_array_equal(one[entry], other[entry], err_msg=f"{name} {entry}")
+    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
+    samples = sorted(path.name for path in (first / "samples").iterdir())
+    assert samples == sorted(path.name for path in (second / "samples").iterdir()) != []
+    for name in samples:
+        assert (first / "samples" / name).read_bytes() == (second / "samples" / name).read_bytes()
+
+
+def test_killed_at_ten_random_moments_and_inside_a_checkpoint_write(disc_records, uninterrupted, tmp_path):
+    whole, seconds = uninterrupted
+    generator = random.Random(time.time_ns())
+    delays = [f"{generator.uniform(0.1, 0.9) * seconds:.2f}" for _ in range(10)]
+    delays.insert(generator.randrange(1, 6), "checkpoint")
+    print("kills after seconds:", delays)
+    lines, _ = run(disc_records, tmp_path / "run", *delays)
+    assert lines[0].startswith("killed")
+    at_checkpoint = lines[delays.index("checkpoint")]
+    assert "step-" in at_checkpoint, "this kill must leave a half-written checkpoint"
+    assert_same_run(whole, tmp_path / "run")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(disc_records, uninterrupted, tmp_path):
+    whole, _ = uninterrupted
+    run_dir = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, str(DRIVER), str(disc_records), str(run_dir)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (run_dir / "checkpoints").is_dir() or not list((run_dir / "checkpoints").glob("step-*")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    subprocess.run(["kill", f"-{signal.SIGINT.value}", *children], check=True)
+    output, errors = process.communicate(timeout=120)
+    assert "finished 0" in output
+    if "stopped and saved at step" in errors:  # otherwise the run was already over
+        assert "go on with: python -m tfcxr.train" in errors
+        assert "--resume" in errors
+    run(disc_records, run_dir)
+    assert_same_run(whole, run_dir)

@@ -1,0 +1,44 @@
+import pickle
+
+import pytest
+
+from tfrecords_builder.datasets import DATASETS, make_reader
+
+
+def test_names_agree_with_the_registry():
+    for name, reader_class in DATASETS.items():
+        assert reader_class.name == name
+        assert reader_class.__doc__ and reader_class.licence
+
+
+def test_settings_reach_the_constructor_with_their_type():
+    reader = make_reader("phantom", "", ["images=5", "severity=.5", "patients=none", "prevalence=Mass=.5"])
+    assert (reader.images, reader.severity, reader.patients) == (5, 0.5, None)
+    assert reader.prevalence["Mass"] == 0.5
+
+
+def test_readers_can_be_sent_to_workers(tmp_path):
+    (tmp_path / "a").mkdir()
+    for reader in (make_reader("phantom", "", ["images=3"]), make_reader("image_folder", str(tmp_path))):
+        copy = pickle.loads(pickle.dumps(reader))
+        assert vars(copy) == vars(reader)
+
+
+@pytest.mark.parametrize(
+    "name, settings, message",
+    [
+        ("phantm", [], "unknown data set 'phantm'; did you mean 'phantom'"),
+        ("phantom", ["imges=5"], "data set phantom has no setting 'imges'; did you mean 'images'"),
+        ("phantom", ["images=many"], "phantom setting images expects int, got 'many'"),
+        ("phantom", ["images"], "expected --set name=value, got 'images'"),
+        ("chest_xray_pneumonia", ["images=5"], "has no setting 'images'; valid names: none"),
+    ],
+)
+def test_wrong_names_and_values(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_reader(name, "", settings)
+
+
+def test_raw_folder_is_asked_for():
+    with pytest.raises(FileNotFoundError, match="needs its raw folder: name it with --raw_dir"):
+        make_reader("nih_chestxray14")

@@ -1,0 +1,257 @@
+"""Whole builds of a tiny folder of images: what is written, what is refused, and what a killed build leaves."""
+
+import csv
+import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcxr.data.records import read_dataset_info, shard_paths
+from tfcxr.data.schema import hashed_key, parse_batch
+from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.datasets.image_folder import ImageFolder
+from tfrecords_builder.shard_writer import UNFINISHED_FOLDER
+
+PATTERN = r"(p\d+)_"
+SPLITS = {"train": 0.5, "test": 0.5}
+
+
+def write_raw(raw_dir: pathlib.Path, images: int = 24, side: int = 20) -> pathlib.Path:
+    """Noise images of two classes, three a patient."""
+    random = np.random.default_rng(0)
+    for number in range(images):
+        path = raw_dir / ("healthy" if number % 2 else "sick") / f"p{number // 3}_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), random.integers(0, 256, (side, side), dtype=np.uint8))
+    return raw_dir
+
+
+@pytest.fixture
+def raw_dir(tmp_path):
+    return write_raw(tmp_path / "raw")
+
+
+def options(**changes):
+    return BuildOptions(**{"image_sizes": (16,), "splits": SPLITS, "workers": 1, "shard_images": 5, **changes})
+
+
+def reader(raw_dir):
+    return ImageFolder(str(raw_dir), patient_pattern=PATTERN)
+
+
+def contents(out_dir: pathlib.Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out_dir)): path.read_bytes() for path in out_dir.rglob("*") if path.is_file()}
+
+
+def records(data_dir, split):
+    info = read_dataset_info(data_dir)
+    paths = shard_paths(data_dir, info, split, verify_checksums=True)
+    batch = next(iter(tf.data.TFRecordDataset(paths).batch(1000)))
+    return {name: value.numpy() for name, value in parse_batch(batch, info).items()}
+
+
+def test_records_hold_the_images_labels_and_hashed_patients(raw_dir, tmp_path):
+    salt = b"0123456789abcdef"
+    infos = build_dataset(reader(raw_dir), tmp_path / "out", options(image_sizes=(20, 8), salt=salt))
+    assert infos[20] == read_dataset_info(tmp_path / "out" / "20")
+    found, patients = {}, {}
+    for split in SPLITS:
+        for size in (8, 20):
+            data = records(tmp_path / "out" / str(size), split)
+            assert data["image"].shape[1:] == (size, size, 1)
+            assert infos[size].splits[split].images == len(data["key"])
+        found |= dict(
+            zip(data["key"], zip(data["image"], data["label"], data["patient_key"], strict=True), strict=True)
+        )
+        patients[split] = set(data["patient_key"])
+        assert infos[20].splits[split].patients == len(patients[split])
+        for index, name in enumerate(("healthy", "sick")):
+            positive = int(data["label"][:, index].sum())
+            counts = {"positive": positive, "negative": len(data["label"]) - positive, "unknown": 0}
+            assert infos[20].splits[split].labels[name] == counts
+    assert not patients["train"] & patients["test"]
+    assert len(found) == 24
+    for example in reader(raw_dir).examples():
+        image, label, patient = found[hashed_key(f"image_folder/{example.key}", salt).encode()]
+        np.testing.assert_array_equal(image[..., 0], cv2.imread(str(raw_dir / example.path), cv2.IMREAD_GRAYSCALE))
+        assert tuple(label) == example.label
+        assert patient == hashed_key(f"image_folder/{example.patient_id}", salt).encode()
+
+
+def test_every_argument_is_recorded_and_no_path_or_patient(raw_dir, tmp_path):
+    build_dataset(reader(raw_dir), tmp_path / "out", options(seed=3))
+    info = read_dataset_info(tmp_path / "out" / "16")
+    assert info.preprocessing["square"] == "squash" and info.preprocessing["clahe"] is None
+    assert info.preprocessing["seed"] == 3 and info.preprocessing["splits"] == SPLITS
+    assert info.preprocessing["reader_settings"] == {"patient_pattern": PATTERN}
+    assert not (tmp_path / "out" / UNFINISHED_FOLDER).exists()
+    for name, content in contents(tmp_path / "out" / "16").items():
+        for private in (b"p1_", b"healthy/", str(tmp_path).encode()):
+            assert private not in content, name
+
+
+def test_damaged_files_are_counted_by_reason_and_named_in_private(raw_dir, tmp_path):
+    (raw_dir / "sick" / "p1_cut.png").write_bytes((raw_dir / "sick" / "p0_0.png").read_bytes()[:-20])
+    (raw_dir / "sick" / "p1_text.png").write_text("no picture")
+    (raw_dir / "sick" / "p2_black.png").write_bytes(cv2.imencode(".png", np.zeros((9, 9), np.uint8))[1].tobytes())
+    info = build_dataset(reader(raw_dir), tmp_path / "out", options())[16]
+    assert info.rejected == {"truncated": 1, "not_an_image": 1, "constant": 1}
+    assert (info.images_read, info.images_written) == (27, 24)
+    assert sum(split.images for split in info.splits.values()) == 24
+    with (tmp_path / "out" / "rejects.csv").open(newline="") as file:
+        rows = {row["key"]: row["reason"] for row in csv.DictReader(file)}
+    assert rows == {
+        "sick/p1_cut.png": "truncated",
+        "sick/p1_text.png": "not_an_image",
+        "sick/p2_black.png": "constant",
+    }
+
+
+def test_stop_ends_at_a_damaged_file_and_skip_then_finishes(raw_dir, tmp_path):
+    (raw_dir / "sick" / "p1_text.png").write_text("no picture")
+    with pytest.raises(ValueError, match="sick/p1_text.png cannot be used: not_an_image .*; --on_error=skip counts"):
+        build_dataset(reader(raw_dir), tmp_path / "out", options(on_error="stop"))
+    assert not list((tmp_path / "out").glob("*/dataset_info.json"))
+    assert build_dataset(reader(raw_dir), tmp_path / "out", options())[16].rejected == {"not_an_image": 1}
+
+
+def test_nothing_is_left_when_no_image_can_be_used(raw_dir, tmp_path):
+    for path in raw_dir.rglob("*.png"):
+        path.write_text("no picture")
+    with pytest.raises(ValueError, match="none of 24 images in .* can be used: not_an_image 24"):
+        build_dataset(reader(raw_dir), tmp_path / "out", options())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_build_is_not_touched(raw_dir, tmp_path):
+    build_dataset(reader(raw_dir), tmp_path / "out", options())
+    before = contents(tmp_path / "out")
+    for changes in ({}, {"image_sizes": (32,)}):
+        with pytest.raises(FileExistsError, match="already holds a build at 16 px; remove it or choose another"):
+            build_dataset(reader(raw_dir), tmp_path / "out", options(**changes))
+    assert contents(tmp_path / "out") == before
+
+
+def test_foreign_shards_and_files_are_not_touched(raw_dir, tmp_path):
+    (tmp_path / "out" / "16").mkdir(parents=True)
+    (tmp_path / "out" / "16" / "precious.tfrecord").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds shards, but no dataset_info.json and no unfinished build"):
+        build_dataset(reader(raw_dir), tmp_path / "out", options())
+    with pytest.raises(FileExistsError, match="is a file, expected a folder"):
+        build_dataset(reader(raw_dir), tmp_path / "out" / "16" / "precious.tfrecord", options())
+    assert list(contents(tmp_path / "out").values()) == [b"mine"]
+
+
+def test_a_folder_that_cannot_be_made(raw_dir, tmp_path):
+    (tmp_path / "file").touch()  # root may write everywhere, but not below a file
+    with pytest.raises(NotADirectoryError):
+        build_dataset(reader(raw_dir), tmp_path / "file" / "out", options())
+
+
+def test_two_builds_at_once_are_refused(raw_dir, tmp_path):
+    class Intruder(ImageFolder):
+        def read_image(self, example):
+            build_dataset(reader(raw_dir), tmp_path / "out", options(seed=1))
+
+    with pytest.raises(FileExistsError, match="another process builds in .*/out now"):
+        build_dataset(Intruder(str(raw_dir), PATTERN), tmp_path / "out", options())
+
+
+def test_full_disk_keeps_finished_shards_and_the_same_command_goes_on(tmp_path):
+    raw_dir = write_raw(tmp_path / "raw", side=8)
+    sizes = (16, 256)  # a shard of five images is 330 kB
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # the same to a writer as a full disk
+        with pytest.raises(OSError, match="File too large.*train-00000-of-0000[0-9].tfrecord"):
+            build_dataset(reader(raw_dir), tmp_path / "out", options(image_sizes=sizes))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "out").rglob("*.tfrecord")) and not list((tmp_path / "out").rglob(".partial-*"))
+    assert build_dataset(reader(raw_dir), tmp_path / "out", options(image_sizes=sizes))[256].images_written == 24
+
+
+def test_killed_build_is_finished_to_the_same_bytes(tmp_path):
+    raw_dir = write_raw(tmp_path / "raw", images=600)
+    arguments = options(image_sizes=(16, 24), shard_images=10)
+    script = f"""
+        from tfrecords_builder.build import BuildOptions, build_dataset
+        from tfrecords_builder.datasets.image_folder import ImageFolder
+        build_dataset(ImageFolder({str(raw_dir)!r}, {PATTERN!r}), {str(tmp_path / "out")!r}, {arguments!r})
+    """
+    script = "from tfrecords_builder.preprocess import PreprocessOptions\n" + textwrap.dedent(script)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    notes = tmp_path / "out" / UNFINISHED_FOLDER
+    deadline = time.monotonic() + 120
+    while len(list(notes.glob("*.tfrecord.json"))) < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "16").glob("*.tfrecord")}
+    noted = {path.name.removesuffix(".json") for path in notes.glob("*.tfrecord.json")}
+    assert 3 <= len(noted) < 60
+    assert not list((tmp_path / "out").glob("*/dataset_info.json"))
+
+    with pytest.raises(ValueError, match="holds an unfinished build of another seed; run its command again"):
+        build_dataset(reader(raw_dir), tmp_path / "out", options(image_sizes=(16, 24), shard_images=10, seed=9))
+    tampered = min(noted)
+    noted.discard(tampered)
+    (tmp_path / "out" / "24" / tampered).write_bytes(b"")  # as after a crash of the machine: found, and done again
+    build_dataset(reader(raw_dir), tmp_path / "out", arguments)
+    build_dataset(reader(raw_dir), tmp_path / "whole", arguments)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    for name in noted:
+        assert (tmp_path / "out" / "16" / name).stat().st_mtime_ns == done[name]
+
+
+def test_changed_raw_data_does_not_finish_an_old_build(raw_dir, tmp_path):
+    (raw_dir / "sick" / "p1_text.png").write_text("no picture")
+    with pytest.raises(ValueError, match="p1_text.png cannot be used"):
+        build_dataset(reader(raw_dir), tmp_path / "out", options(on_error="stop"))
+    (raw_dir / "sick" / "p1_text.png").unlink()
+    with pytest.raises(ValueError, match="unfinished build of another raw_data"):
+        build_dataset(reader(raw_dir), tmp_path / "out", options())
+
+
+@pytest.fixture
+def killing_reader(tmp_path, monkeypatch):
+    """A reader whose worker dies at one image, in a module that worker processes can import."""
+    (tmp_path / "killing_reader.py").write_text(
+        textwrap.dedent("""
+            import os, signal
+            from tfrecords_builder.datasets.image_folder import ImageFolder
+
+            class KillingReader(ImageFolder):
+                def read_image(self, example):
+                    if example.key == "sick/p0_0.png":
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return super().read_image(example)
+        """)
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import killing_reader
+
+    return killing_reader.KillingReader
+
+
+def test_workers_write_the_same_bytes_and_a_dead_one_is_told(raw_dir, tmp_path, killing_reader):
+    with pytest.raises(ChildProcessError, match="a worker process was killed, perhaps for lack of memory"):
+        build_dataset(killing_reader(str(raw_dir), PATTERN), tmp_path / "out", options(workers=2))
+    build_dataset(reader(raw_dir), tmp_path / "out", options(workers=2))
+    build_dataset(reader(raw_dir), tmp_path / "one", options(workers=1))
+    assert contents(tmp_path / "out") == contents(tmp_path / "one")
+    info = json.loads((tmp_path / "out" / "16" / "dataset_info.json").read_text())
+    assert info["images_written"] == 24

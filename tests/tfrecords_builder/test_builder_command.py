@@ -1,0 +1,125 @@
+"""The command: its flags, what it prints, and one sentence for each mistake."""
+
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from tfcxr.data.records import read_dataset_info
+
+# All command lines in one process, because importing TensorFlow takes longer than they do.
+DRIVER = """
+import contextlib, io, json, sys
+from absl import flags
+from absl.testing import flagsaver
+from tfcxr.command_line import run
+from tfrecords_builder.__main__ import main
+
+results = []
+for arguments in json.load(sys.stdin):
+    sys.argv, output, errors, status = ["tfrecords_builder", *arguments], io.StringIO(), io.StringIO(), 0
+    with flagsaver.flagsaver(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            run(main)
+        except SystemExit as exit:
+            status = exit.code or 0
+    results.append([status, output.getvalue(), errors.getvalue()])
+json.dump(results, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("command")
+    random = np.random.default_rng(0)
+    for number in range(20):
+        path = root / "raw" / ("a", "b")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), random.integers(0, 256, (9, 12), dtype=np.uint8))
+    (root / "empty").mkdir()
+    (root / "file").touch()
+    (root / "salt").write_bytes(bytes(range(32)))
+    return root
+
+
+FOLDER = ["--dataset=image_folder", "--raw_dir={root}/raw", "--workers=1"]
+PHANTOM = ["--dataset=phantom", "--out_dir={root}/x", "--workers=1"]
+CASES = {
+    "good": [*FOLDER, "--out_dir={root}/out", "--image_sizes=16,8", "--splits=train=.5,held_out=.5", "--clahe"]
+    + ["--clahe_tiles=4", "--square=pad", "--encoding=png", "--salt_file={root}/salt", "--set=patient_pattern=[0-9]+"],
+    "again": [*FOLDER, "--out_dir={root}/out"],
+    "phantom": ["--dataset=phantom", "--out_dir={root}/phantom", "--set", "images=12", "--set", "severity=.8"]
+    + ["--image_sizes=160", "--splits=train=1", "--workers=1"],
+    "data set": ["--dataset=image_foldr", "--out_dir={root}/x"],
+    "flag": [*PHANTOM, "--imge_sizes=64"],
+    "setting": [*PHANTOM, "--set=imges=5"],
+    "sizes": [*PHANTOM, "--image_sizes=big"],
+    "no raw": ["--dataset=nih_chestxray14", "--out_dir={root}/x"],
+    "missing raw": ["--dataset=image_folder", "--raw_dir={root}/absent", "--out_dir={root}/x"],
+    "empty raw": ["--dataset=chest_xray_pneumonia", "--raw_dir={root}/empty", "--out_dir={root}/x"],
+    "no permission": [*FOLDER, "--out_dir={root}/file/below"],
+    "salt": [*FOLDER, "--out_dir={root}/x", "--salt_file={root}/absent"],
+    "empty salt": [*FOLDER, "--out_dir={root}/x", "--salt_file={root}/file"],
+    "argument": [*PHANTOM, "verify"],
+}
+ERRORS = {
+    "again": "already holds a build at 8, 16 px; remove it or choose another --out_dir",
+    "data set": "unknown data set 'image_foldr'; did you mean 'image_folder'?",
+    "setting": "data set phantom has no setting 'imges'; did you mean 'images'?",
+    "sizes": "--image_sizes expects whole numbers such as 64,128, got 'big'",
+    "no raw": "this data set needs its raw folder: name it with --raw_dir",
+    "missing raw": "absent does not exist or is no folder",
+    "empty raw": "holds no train or test folder; expected chest_xray with",
+    "no permission": "Not a directory",
+    "salt": "absent does not exist; make one with",
+    "empty salt": "is empty; make one with",
+    "argument": "unexpected argument 'verify'",
+}
+
+
+@pytest.fixture(scope="module")
+def results(root):
+    commands = [[argument.format(root=root) for argument in arguments] for arguments in CASES.values()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.run(
+        [sys.executable, "-c", DRIVER], input=json.dumps(commands), capture_output=True, text=True, env=environment
+    )
+    assert process.returncode == 0, process.stderr
+    return dict(zip(CASES, json.loads(process.stdout), strict=True))
+
+
+def test_flags_reach_the_build(results, root):
+    status, output, _ = results["good"]
+    assert status == 0
+    assert "read 20 = written 20 + rejected 0 (none)" in output
+    info = read_dataset_info(root / "out" / "8")
+    assert info.encoding == "png" and info.salt_fingerprint and set(info.splits) == {"train", "held_out"}
+    assert info.preprocessing["clahe"] == {"clip_limit": 2.0, "tiles": 4} and info.preprocessing["square"] == "pad"
+    assert read_dataset_info(root / "out" / "16").image_size == 16
+
+
+def test_phantom_says_that_it_is_one_and_is_drawn_at_the_largest_size(results, root):
+    status, output, _ = results["phantom"]
+    assert status == 0 and "PHANTOM" in output
+    info = read_dataset_info(root / "phantom" / "160")
+    assert info.preprocessing["reader_settings"]["image_size"] == 160
+    assert info.preprocessing["reader_settings"]["severity"] == 0.8 and "PHANTOM" in info.notice
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_a_mistake_is_one_sentence(results, root, case):
+    status, output, errors = results[case]
+    assert status == 1 and not output
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("error: ") and ERRORS[case] in last
+    assert "Traceback" not in errors
+    assert not (root / "x").exists()
+
+
+def test_unknown_flag_offers_the_nearest(results):
+    status, _, errors = results["flag"]
+    assert status == 1 and "image_sizes" in errors and "imge_sizes" in errors

@@ -1,0 +1,172 @@
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
+from tfrecords_builder.options import BuildOptions
+from tfrecords_builder.plan import OTHER_SPLIT, make_plan
+
+
+class ListReader(Reader):
+    """Gives what it is given."""
+
+    name = "listed"
+    label_names = ("NORMAL", "PNEUMONIA")
+
+    def __init__(self, entries):
+        super().__init__("somewhere")
+        self._entries = entries
+
+    def examples(self):
+        return iter(self._entries)
+
+
+def example(key, patient, official_split="", label=(1.0, 0.0)):
+    return RawExample(key, patient, label, official_split=official_split)
+
+
+def many(count, official_split="", first=0):
+    return [
+        example(f"{number}", f"p{number // 3}", official_split, (float(number % 2), float(1 - number % 2)))
+        for number in range(first, first + count)
+    ]
+
+
+def split_keys(plan):
+    keys = {}
+    for job in plan.jobs:
+        keys.setdefault(job.split, []).extend(member.key for member in job.examples)
+    return keys
+
+
+def reasons(plan):
+    return Counter(reject.reason for reject in plan.rejects)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_patient_is_in_two_splits_and_nothing_is_lost(seed):
+    random = np.random.default_rng(seed)
+    entries = [
+        example(f"{number}", f"p{random.integers(120)}", random.choice(["", "", "", "test", "train_official"]))
+        for number in range(600)
+    ]
+    plan = make_plan(ListReader(entries), BuildOptions(splits={"a": 0.6, "b": 0.4}, seed=seed))
+    split_of_patient = {}
+    for job in plan.jobs:
+        for member in job.examples:
+            assert split_of_patient.setdefault(member.patient_id, job.split) == job.split
+            assert member.official_split in ("", job.split)
+    kept = [key for keys in split_keys(plan).values() for key in keys]
+    assert sorted(kept + [reject.key for reject in plan.rejects]) == sorted(entry.key for entry in entries)
+    assert plan.images_read == 600 and reasons(plan).keys() == {OTHER_SPLIT}
+
+
+def test_patient_in_two_published_splits_keeps_the_test_images():
+    entries = [*many(60), example("x", "p0", "test"), example("y", "q", "validation"), example("z", "q", "train")]
+    plan = make_plan(ListReader(entries), BuildOptions(splits={"rest": 1.0}))
+    keys = split_keys(plan)
+    assert keys["test"] == ["x"] and keys["validation"] == ["y"] and len(keys["rest"]) == 57
+    assert {reject.key for reject in plan.rejects} == {"0", "1", "2", "z"}
+    assert reasons(plan) == {OTHER_SPLIT: 4}
+
+
+def test_default_splits():
+    assert split_keys(make_plan(ListReader(many(300)), BuildOptions())).keys() == {"train", "validation", "test"}
+    plan = make_plan(ListReader([*many(300), *many(30, "test", 300)]), BuildOptions())
+    assert plan.fractions == {"train": 0.9, "validation": 0.1}
+    assert len(split_keys(plan)["test"]) == 30
+    plan = make_plan(ListReader(many(30, "test")), BuildOptions())
+    assert plan.fractions == {} and split_keys(plan).keys() == {"test"}
+
+
+def test_published_splits_are_not_divided():
+    with pytest.raises(ValueError, match="split 'test' is published with this data set and kept as it is"):
+        make_plan(ListReader([*many(30), *many(9, "test", 30)]), BuildOptions(splits={"train": 0.8, "test": 0.2}))
+    with pytest.raises(ValueError, match="every image of this data set has a published split"):
+        make_plan(ListReader(many(30, "test")), BuildOptions(splits={"train": 1.0}))
+
+
+def test_unknown_labels_do_not_count_in_a_patients_mean():
+    entries = [example(f"{n}", f"p{n}", label=(math.nan, 1.0)) for n in range(40)]
+    assert sum(map(len, split_keys(make_plan(ListReader(entries), BuildOptions())).values())) == 40
+
+
+def test_duplicate_keys_and_rejects_are_counted():
+    entries = [*many(30), example("3", "p1"), Reject("bad", "missing_file", "gone")]
+    plan = make_plan(ListReader(entries), BuildOptions())
+    assert reasons(plan) == {"duplicate_key": 1, "missing_file": 1} and plan.images_read == 32
+
+
+def test_stop_ends_at_the_first_reject():
+    reader = ListReader([*many(30), Reject("bad", "missing_file", "gone")])
+    with pytest.raises(ValueError, match=r"bad cannot be used: missing_file \(gone\); --on_error=skip counts such"):
+        make_plan(reader, BuildOptions(on_error="stop"))
+
+
+def test_nothing_to_build():
+    with pytest.raises(ValueError, match="found no image in somewhere; expected the data set's published layout"):
+        make_plan(ListReader([]), BuildOptions())
+    rejects = [Reject("a", "missing_file"), Reject("b", "missing_file"), Reject("c", "unknown_label")]
+    with pytest.raises(ValueError, match="none of 3 images in somewhere can be used: missing_file 2, unknown_label 1"):
+        make_plan(ListReader(rejects), BuildOptions())
+
+
+def test_label_of_another_length():
+    with pytest.raises(ValueError, match="k has 1 label values, expected 2"):
+        make_plan(ListReader([example("k", "p", label=(1.0,))]), BuildOptions())
+
+
+def test_shards_are_even_random_mixes():
+    entries = [example(f"{n}", f"p{n}", label=(float(n < 500), float(n >= 500))) for n in range(1000)]
+    plan = make_plan(ListReader(entries), BuildOptions(splits={"all": 1.0}, shard_images=300))
+    assert [len(job.examples) for job in plan.jobs] == [125] * 8  # small splits still get 8 shards
+    for job in plan.jobs:
+        assert job.file == f"all-{job.index:05d}-of-00008.tfrecord"
+        assert 40 < sum(member.label[0] for member in job.examples) < 85  # 62.5 expected, deviation 5.6
+    sizes = [len(job.examples) for job in make_plan(ListReader(entries), BuildOptions(shard_images=30)).jobs]
+    assert max(sizes) <= 30 and sum(sizes) == 1000
+    assert [len(job.examples) for job in make_plan(ListReader(many(90)), BuildOptions(splits={"all": 1.0})).jobs] == [
+        90
+    ]
+
+
+def test_order_in_shards_depends_on_the_seed_alone():
+    keys = [
+        split_keys(make_plan(ListReader(many(90)), BuildOptions(splits={"all": 1.0}, seed=s)))["all"] for s in (0, 1)
+    ]
+    again = make_plan(ListReader(many(90)[::-1]), BuildOptions(splits={"all": 1.0}))
+    assert keys[0] == split_keys(again)["all"]
+    assert keys[0] != keys[1] and sorted(keys[0]) == sorted(keys[1])
+
+
+def test_changed_raw_data_changes_the_fingerprint():
+    first = make_plan(ListReader(many(30)), BuildOptions()).fingerprint
+    assert first == make_plan(ListReader(many(30)), BuildOptions(seed=5)).fingerprint
+    assert first != make_plan(ListReader(many(31)), BuildOptions()).fingerprint
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"image_sizes": ()}, "image_sizes expects numbers from 4 to 4096"),
+        ({"image_sizes": (64, 3)}, "image_sizes expects numbers from 4 to 4096"),
+        ({"encoding": "pgn"}, "unknown encoding 'pgn'; did you mean 'png'"),
+        ({"on_error": "stopp"}, "unknown on_error 'stopp'; did you mean 'stop'"),
+        ({"bits": 16}, "bits expects 8, got 16"),
+        ({"workers": -1}, "workers expects 0"),
+        ({"shard_images": 0}, "shard_images expects 1"),
+        ({"salt": b"short"}, "the salt has 5 bytes, expected at least 16"),
+        ({"splits": {"train": 0.5}}, "add up to 0.5, expected 1"),
+    ],
+)
+def test_wrong_options(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BuildOptions(**arguments)
+
+
+def test_the_salt_itself_is_never_told():
+    arguments = BuildOptions(salt=b"sixteen bytes or more").content_arguments()
+    assert "sixteen" not in repr(arguments) and len(arguments["salt_fingerprint"]) == 8
+    assert BuildOptions().salt_fingerprint == ""

@@ -1,0 +1,130 @@
+"""Measures training, reading and generation on this machine, as a table and as JSON.
+
+    python -m tfcxr.benchmark --what=train,pipeline,generate --model=acgan --image_size=64 --batch_size=16
+
+Medians on a machine that does other work at the same time say little: its load is printed beside them. MFU is the
+share of this machine's peak, measured in the same run and precision, that the convolutions and matrix products of a
+training step reach.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import resource
+import sys
+import tempfile
+from typing import Any
+
+import keras
+import tensorflow as tf
+from absl import flags
+
+import tfcxr
+from tfcxr import command_line
+from tfcxr.config import make_config, parse_settings, to_plain
+from tfcxr.data.atomic import write_atomically
+from tfcxr.data.pipeline import find_data_dir
+from tfcxr.serving.loaded_model import LoadedModel
+from tfcxr.serving.saved_model import export_model
+from tfcxr.training import throughput
+from tfcxr.training.run_folder import make_model, model_class
+
+MEASUREMENTS = ("train", "pipeline", "generate")
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("what", list(MEASUREMENTS), f"What to measure: {', '.join(MEASUREMENTS)}.")
+flags.DEFINE_string("model", "acgan", "Name of the GAN.")
+flags.DEFINE_integer("image_size", 64, "Pixels.")
+flags.DEFINE_integer("batch_size", 16, "Images a training step, and a batch of the pipeline.", lower_bound=1)
+flags.DEFINE_integer("draw_batch_size", 64, "Images drawn at once.", lower_bound=1)
+flags.DEFINE_integer("repeats", 15, "How many steps and draws are timed.", lower_bound=10)
+flags.DEFINE_float("pipeline_seconds", 3.0, "How long the pipeline is read.", lower_bound=0.1)
+flags.DEFINE_multi_string("set", [], "Setting of the model, name=value; may be repeated.")
+flags.DEFINE_string("data_dir", None, "Data folder to read; without it raw records of noise are made.")
+flags.DEFINE_string("split", "train", "Split of --data_dir to read.")
+flags.DEFINE_string("saved_model", None, "Exported model to draw from; without it --model is exported untrained.")
+flags.DEFINE_list("devices", [], "Devices to train on; all GPUs by default.")
+flags.DEFINE_string("json", None, "File for the figures.")
+
+
+def main(argv: list[str]) -> None:
+    """Measures what --what names and prints a table."""
+    if unknown := [name for name in FLAGS.what if name not in MEASUREMENTS]:
+        raise ValueError(f"cannot measure {unknown[0]!r}; {command_line.nearest_name(unknown[0], MEASUREMENTS)}")
+    settings = {"image_size": FLAGS.image_size} | parse_settings(FLAGS.set)
+    config = make_config(model_class(FLAGS.model).config_class, settings)
+    run = throughput.benchmark_run(FLAGS.model, config, FLAGS.batch_size)
+    report: dict[str, Any] = {"machine": describe_machine(), "settings": to_plain(config)}
+    if "train" in FLAGS.what:
+        report["train"] = throughput.measure_training(run, FLAGS.repeats, FLAGS.devices)
+    if "pipeline" in FLAGS.what:
+        with tempfile.TemporaryDirectory() as folder:
+            data_dir = FLAGS.data_dir or throughput.write_noise_records(folder, config)
+            data_dir = find_data_dir(data_dir, config.image_size)
+            report["pipeline"] = throughput.measure_pipeline(
+                data_dir, FLAGS.split, FLAGS.batch_size, FLAGS.pipeline_seconds
+            )
+    if "generate" in FLAGS.what:
+        with tempfile.TemporaryDirectory() as folder:
+            path = FLAGS.saved_model or export_model(
+                make_model(run), run, pathlib.Path(folder) / run.model, {"step": 0}
+            )
+            report["generate"] = throughput.measure_generation(LoadedModel(path), FLAGS.draw_batch_size, FLAGS.repeats)
+    report["machine"]["load_at_end"] = os.getloadavg()[0]
+    report["machine"]["peak_memory_mib"] = peak_memory_mib()
+    if FLAGS.json:
+        write_atomically(FLAGS.json, json.dumps(report, indent=2) + "\n")
+    print(table(report))
+
+
+def describe_machine() -> dict[str, Any]:
+    """What figures depend on beside the code."""
+    devices = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "devices": devices,
+        "load_at_start": os.getloadavg()[0],
+        "tfcxr": tfcxr.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has held."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    machine = report["machine"]
+    lines = [f"{'measured':<12}{'images/s':>10}  details"]
+    for name in MEASUREMENTS:
+        if name not in report:
+            continue
+        figures = report[name]
+        details = f"batch {figures['batch_size']}"
+        if name == "train":
+            details += (
+                f", {figures['precision']}, {figures['milliseconds_per_step']:.1f} ms a step, "
+                f"{figures['flops_per_step'] / 1e9:.1f} GFLOP a step, MFU {figures['mfu']:.2f} "
+                f"of {figures['peak_flops_per_second'] / 1e9:.0f} GFLOP/s"
+            )
+            if figures["operations_of_unknown_shape"]:
+                details += f" (not counted: {', '.join(figures['operations_of_unknown_shape'])})"
+        if name == "generate":
+            details += f", a single image {figures['milliseconds_per_single_image']:.1f} ms"
+        lines.append(f"{name:<12}{figures['images_per_second']:>10.1f}  {details}")
+    lines.append(
+        f"peak memory {machine['peak_memory_mib']:.0f} MiB; {machine['cpus']} CPUs, "
+        f"load {machine['load_at_start']:.1f} at the start and {machine['load_at_end']:.1f} at the end"
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    command_line.run(main)

@@ -1,0 +1,63 @@
+"""How every command starts and how it fails: a user's mistake gives one clear sentence and exit status 1."""
+
+import difflib
+import errno
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterable
+
+from absl import app, flags
+from absl import logging as absl_logging
+from tqdm import tqdm
+
+
+flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error instead of one sentence.")
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Parses the flags and runs `main`; a wrong value, path or file ends with one sentence and exit status 1."""
+    app.run(lambda argv: _run_guarded(main, argv))
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """A hint for an unknown name: the closest valid one, then all of them."""
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"valid names: {', '.join(names) or 'none'}"
+
+
+class _TerminalHandler(logging.Handler):
+    """Our own messages, and the warnings of libraries, one line each and above a progress bar, not through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        is_ours = any(part in ("tfcxr", "tfrecords_builder") for part in pathlib.Path(record.pathname).parts)
+        if is_ours or record.levelno >= logging.WARNING:
+            tqdm.write(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+
+
+def _run_guarded(main: Callable[[list[str]], None], argv: list[str]) -> None:
+    absl_logging.set_verbosity(absl_logging.INFO)
+    absl_logging.get_absl_logger().handlers = [_TerminalHandler()]
+    absl_logging.get_absl_logger().propagate = False
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected argument {argv[1]!r}; flags are written --name=value")
+        main(argv)
+    except (ValueError, OSError) as error:
+        if flags.FLAGS.traceback:
+            raise
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f" {error.filename}" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return f"no space left to write{where}; what was finished before is kept, free some space and run again"
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return f"no permission for{where}; choose a folder you may write to"
+        return f"{os.strerror(error.errno)}:{where}"
+    return str(error)

@@ -1,0 +1,85 @@
+"""Typed configuration: the defaults of a frozen dataclass, overridden by an experiment file, then by `--set key=value`."""
+
+import ast
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from tfcxr.command_line import nearest_name
+
+Configuration = TypeVar("Configuration")
+
+
+def make_config(config_class: type[Configuration], *overrides: Mapping[str, Any]) -> Configuration:
+    """Builds a configuration from its defaults and overrides, later ones winning.
+
+    Args:
+      config_class: a frozen dataclass with defaults; its `__post_init__` checks the values.
+      *overrides: field name to value, each value of the field's type.
+
+    Raises:
+      ValueError: an unknown field (the nearest name is offered), or a value of another type or range.
+    """
+    types_by_name = typing.get_type_hints(config_class)
+    names = [field.name for field in dataclasses.fields(config_class)]
+    values: dict[str, Any] = {}
+    for override in overrides:
+        for name, value in override.items():
+            if name not in names:
+                raise ValueError(f"{config_class.__name__} has no setting {name!r}; {nearest_name(name, names)}")
+            values[name] = _checked(value, types_by_name[name], f"{config_class.__name__}.{name}")
+    return config_class(**values)
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Turns `["latent_size=64", "name=abc"]` into a dictionary; values are Python literals or else plain text.
+
+    Raises:
+      ValueError: a setting without "=".
+    """
+    parsed = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise ValueError(f"expected --set name=value, got {setting!r}")
+        try:
+            parsed[name.strip()] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            parsed[name.strip()] = text
+    return parsed
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """A configuration as a dictionary that JSON gives back unchanged (tuples become lists)."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
+
+
+def _checked(value: Any, expected: Any, name: str) -> Any:
+    """`value` as the `expected` type: whole numbers pass as floats, lists as tuples, nothing else is converted."""
+    options = typing.get_args(expected) if _is_union(expected) else (expected,)
+    for option in options:
+        origin = typing.get_origin(option) or option
+        if origin is typing.Literal and value in typing.get_args(option):
+            return value
+        if origin is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if origin is tuple and isinstance(value, (list, tuple)):
+            item_type = typing.get_args(option)[0]
+            return tuple(_checked(item, item_type, name) for item in value)
+        if origin in (int, bool, str) and type(value) is origin:
+            return value
+        if option is type(None) and value is None:
+            return value
+    raise ValueError(f"{name} expects {_describe(expected)}, got {value!r}")
+
+
+def _is_union(expected: Any) -> bool:
+    return typing.get_origin(expected) in (typing.Union, types.UnionType)
+
+
+def _describe(expected: Any) -> str:
+    if typing.get_origin(expected) is typing.Literal:
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(expected))
+    return getattr(expected, "__name__", str(expected)) if not typing.get_origin(expected) else str(expected)

@@ -1,0 +1,176 @@
+"""Shards -> batches in [-1, 1], in an order that depends on the seed and the step alone.
+
+    batches = training_batches("records/64", "train", batch_size=16, seed=0, start_step=2000)
+
+A pipeline started at step 2000 gives what an uninterrupted one gives from its 2000th batch on: each epoch has a
+seed of its own, so that only the batches of the current epoch are read over.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfcxr.data.records import read_dataset_info, shard_paths, split_info
+from tfcxr.data.schema import DatasetInfo, parse_batch
+
+SHUFFLE_MEMORY_BYTES = 256 * 2**20
+READ_BUFFER_BYTES = 8 * 2**20
+PARALLEL_SHARDS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """Images of one split in memory.
+
+    Attributes:
+      images: uint8 or uint16 [images, size, size, 1].
+      labels: float32 [images, labels], NaN where unknown.
+      keys, patient_keys: string arrays [images].
+      info: the data set's description.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    keys: np.ndarray
+    patient_keys: np.ndarray
+    info: DatasetInfo
+
+
+def to_unit_range(image: tf.Tensor) -> tf.Tensor:
+    """Stored pixels, uint8 or uint16 -> float32 in [-1, 1]. The only place where stored pixels become floats."""
+    return tf.cast(image, tf.float32) * (2.0 / image.dtype.max) - 1.0
+
+
+def to_pixels(image: tf.Tensor) -> tf.Tensor:
+    """Float images in [-1, 1], clipped to it -> uint8. The only place where floats become stored pixels."""
+    return tf.cast(tf.round((tf.clip_by_value(tf.cast(image, tf.float32), -1.0, 1.0) + 1.0) * 127.5), tf.uint8)
+
+
+def find_data_dir(data_dir: str | os.PathLike, image_size: int) -> pathlib.Path:
+    """The folder that holds the shards of one image size: `data_dir` itself or its folder named after the size.
+
+    Raises:
+      FileNotFoundError: neither is a data folder. ValueError: it holds images of another size.
+    """
+    data_dir = pathlib.Path(data_dir)
+    if (data_dir / str(image_size)).is_dir():
+        data_dir = data_dir / str(image_size)
+    info = read_dataset_info(data_dir)
+    if info.image_size != image_size:
+        raise ValueError(
+            f"{data_dir} holds images of {info.image_size} px, but {image_size} px were asked for; "
+            f"build them with --image_sizes={image_size} or set image_size={info.image_size}"
+        )
+    return data_dir
+
+
+def training_batches(
+    data_dir: str | os.PathLike,
+    split: str,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    verify_checksums: bool = False,
+) -> tf.data.Dataset:
+    """Endless shuffled batches of equal size.
+
+    Images that do not fill an epoch's last batch are left out of that epoch; the next one draws anew.
+
+    Returns:
+      a data set of {"image": float32 [batch, size, size, 1] in [-1, 1], "label": float32 [batch, labels], 0 where
+      unknown, "label_mask": float32 [batch, labels], 1 where the label is known}.
+
+    Raises:
+      FileNotFoundError: no data folder, or a shard is missing.
+      ValueError: a damaged shard, another schema version, no such split, or fewer images than one batch.
+    """
+    info = read_dataset_info(data_dir)
+    paths = shard_paths(data_dir, info, split, verify_checksums)
+    images = split_info(info, split).images
+    if images < batch_size:
+        raise ValueError(f"split {split!r} of {info.name} holds {images} images, too few for one batch of {batch_size}")
+    steps_per_epoch = images // batch_size
+    record_bytes = 1 + sum(shard.bytes for shard in split_info(info, split).shards) // images
+    shuffle_images = max(batch_size, min(images, SHUFFLE_MEMORY_BYTES // record_bytes))
+
+    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        seeds = tf.random.stateless_uniform([2], [seed, epoch], 0, np.iinfo(np.int64).max, tf.int64)
+        order = tf.random.experimental.stateless_shuffle(tf.constant(paths), tf.stack([tf.cast(seed, tf.int64), epoch]))
+        serialized = tf.data.Dataset.from_tensor_slices(order).interleave(
+            _read_shard, cycle_length=PARALLEL_SHARDS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        shuffled = serialized.shuffle(shuffle_images, seed=seeds[0], reshuffle_each_iteration=False)
+        skipped = tf.where(epoch == start_step // steps_per_epoch, start_step % steps_per_epoch, 0)
+        return shuffled.batch(batch_size, drop_remainder=True).skip(tf.cast(skipped, tf.int64))
+
+    epochs = tf.data.Dataset.range(start_step // steps_per_epoch, np.iinfo(np.int64).max)
+    batches = epochs.flat_map(epoch_batches)
+    parse = lambda serialized: _training_batch(parse_batch(serialized, info), batch_size)  # noqa: E731
+    return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(
+    data_dir: str | os.PathLike, split: str, batch_size: int, verify_checksums: bool = False
+) -> tf.data.Dataset:
+    """One pass over a split in its stored order; the last batch may be smaller.
+
+    Returns:
+      what `schema.parse_batch` gives: stored pixels, labels with NaN where unknown, and keys.
+    """
+    info = read_dataset_info(data_dir)
+    paths = tf.data.Dataset.from_tensor_slices(shard_paths(data_dir, info, split, verify_checksums))
+    batches = paths.flat_map(_read_shard).batch(batch_size)
+    return batches.map(lambda serialized: parse_batch(serialized, info)).prefetch(2)
+
+
+def load_images(
+    data_dir: str | os.PathLike, splits: str | Sequence[str], max_images: int | None = None, seed: int = 0
+) -> ImageSet:
+    """Reads one or more splits into memory, or a random `max_images` of them, in stored order.
+
+    Raises:
+      ValueError: fewer than `max_images` images, or a record that cannot be read.
+    """
+    info = read_dataset_info(data_dir)
+    splits = [splits] if isinstance(splits, str) else list(splits)
+    total = sum(split_info(info, split).images for split in splits)
+    if max_images is not None and total < max_images:
+        raise ValueError(f"{max_images} images were asked for, but {info.name} holds {total} in {', '.join(splits)}")
+    chosen = np.zeros(total, bool)
+    chosen[np.random.default_rng(seed).permutation(total)[:max_images]] = True
+    columns: dict[str, list[np.ndarray]] = {"image": [], "label": [], "key": [], "patient_key": []}
+    position = 0
+    for split in splits:
+        try:
+            for batch in evaluation_batches(data_dir, split, batch_size=256).as_numpy_iterator():
+                kept = chosen[position : position + len(batch["key"])]
+                position += len(kept)
+                for name, column in columns.items():
+                    column.append(batch[name][kept])
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+            raise ValueError(f"a record of split {split!r} in {data_dir} is damaged: {error.message}") from error
+    return ImageSet(
+        images=np.concatenate(columns["image"]),
+        labels=np.concatenate(columns["label"]),
+        keys=np.concatenate(columns["key"]).astype(str),
+        patient_keys=np.concatenate(columns["patient_key"]).astype(str),
+        info=info,
+    )
+
+
+def _read_shard(path: tf.Tensor) -> tf.data.Dataset:
+    return tf.data.TFRecordDataset(path, buffer_size=READ_BUFFER_BYTES)
+
+
+def _training_batch(parsed: dict[str, tf.Tensor], batch_size: int) -> dict[str, tf.Tensor]:
+    known = tf.logical_not(tf.math.is_nan(parsed["label"]))
+    batch = {
+        "image": to_unit_range(parsed["image"]),
+        "label": tf.where(known, parsed["label"], 0.0),
+        "label_mask": tf.cast(known, tf.float32),
+    }
+    return {name: tf.ensure_shape(tensor, [batch_size, *tensor.shape[1:]]) for name, tensor in batch.items()}

@@ -1,0 +1,153 @@
+"""A data folder on disk: `<split>-00000-of-00008.tfrecord` shards and the `dataset_info.json` that describes them."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+
+import tensorflow as tf
+
+from tfcxr.data.atomic import atomic_path, write_atomically
+from tfcxr.data.schema import INFO_FILE, DatasetInfo, ShardInfo, SplitInfo
+
+_ERROR_NUMBERS = {
+    tf.errors.ResourceExhaustedError: errno.ENOSPC,
+    tf.errors.OutOfRangeError: errno.EFBIG,
+    tf.errors.PermissionDeniedError: errno.EACCES,
+}
+
+
+def shard_name(split: str, index: int, count: int) -> str:
+    """The file name of shard `index` of `count`."""
+    return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+
+
+class OpenShard:
+    """A shard while it is written; `info` is its description once it is whole, None before."""
+
+    def __init__(self, writer: tf.io.TFRecordWriter) -> None:
+        self._writer = writer
+        self.images = 0
+        self.info: ShardInfo | None = None
+
+    def write(self, example: bytes) -> None:
+        """Appends one serialised record."""
+        self._writer.write(example)
+        self.images += 1
+
+
+@contextlib.contextmanager
+def open_shard(path: str | os.PathLike) -> Iterator[OpenShard]:
+    """Opens one TFRecord file for writing, which appears only when the block ends and the file is whole.
+
+    Raises:
+      OSError: the disk is full or the folder cannot be written to.
+    """
+    path = pathlib.Path(path)
+    with atomic_path(path) as temporary:
+        try:
+            with tf.io.TFRecordWriter(str(temporary)) as writer:
+                shard = OpenShard(writer)
+                yield shard
+        except tf.errors.OpError as error:
+            raise _as_os_error(error, path) from error
+        size, digest = temporary.stat().st_size, file_sha256(temporary)
+    shard.info = ShardInfo(file=path.name, images=shard.images, bytes=size, sha256=digest)
+
+
+def write_shard(path: str | os.PathLike, examples: Iterable[bytes]) -> ShardInfo:
+    """Writes serialised records to one TFRecord file, which appears only when it is whole.
+
+    Raises:
+      OSError: the disk is full or the folder cannot be written to.
+    """
+    with open_shard(path) as shard:
+        for example in examples:
+            shard.write(example)
+    return shard.info
+
+
+def write_dataset_info(data_dir: str | os.PathLike, info: DatasetInfo) -> None:
+    """Writes `dataset_info.json`; it comes last, so a folder that has one is complete."""
+    write_atomically(pathlib.Path(data_dir) / INFO_FILE, info.to_json())
+
+
+def read_dataset_info(data_dir: str | os.PathLike) -> DatasetInfo:
+    """Reads `dataset_info.json` of a data folder.
+
+    Raises:
+      FileNotFoundError: no such folder, or a folder that holds no finished build.
+      ValueError: a damaged info file or one of another schema version.
+    """
+    data_dir = pathlib.Path(data_dir)
+    if not data_dir.is_dir():
+        raise FileNotFoundError(f"data folder {data_dir} does not exist; python -m tfrecords_builder makes one")
+    path = data_dir / INFO_FILE
+    if not path.is_file():
+        sizes = sorted((entry.parent.name for entry in data_dir.glob(f"*/{INFO_FILE}")), key=len)
+        hint = (
+            f"it holds builds at {', '.join(sizes)} px: name one of those folders"
+            if sizes
+            else "it is empty, not a data folder, or its build did not finish"
+        )
+        raise FileNotFoundError(f"{data_dir} has no {INFO_FILE}; {hint}")
+    return DatasetInfo.from_json(path.read_text(encoding="utf-8"), str(path))
+
+
+def split_info(info: DatasetInfo, split: str) -> SplitInfo:
+    """One split of a data set.
+
+    Raises:
+      ValueError: no such split, or one without images.
+    """
+    if split not in info.splits:
+        raise ValueError(f"data set {info.name} has no split {split!r}; it has {', '.join(info.splits)}")
+    if not info.splits[split].images:
+        raise ValueError(f"split {split!r} of data set {info.name} holds no image")
+    return info.splits[split]
+
+
+def shard_paths(
+    data_dir: str | os.PathLike, info: DatasetInfo, split: str, verify_checksums: bool = False
+) -> list[str]:
+    """Paths of a split's shards, after a look at each: present, of the recorded size and, on request, unaltered.
+
+    Raises:
+      FileNotFoundError: a shard is missing.
+      ValueError: a shard is truncated, or altered (found with `verify_checksums` only).
+    """
+    paths = []
+    for shard in split_info(info, split).shards:
+        path = pathlib.Path(data_dir) / shard.file
+        if not path.is_file():
+            raise FileNotFoundError(f"shard {path} is missing; build the data set again")
+        size = path.stat().st_size
+        if size != shard.bytes:
+            raise ValueError(f"shard {path} is damaged: expected {shard.bytes} bytes, found {size}; build it again")
+        if verify_checksums and file_sha256(path) != shard.sha256:
+            raise ValueError(f"shard {path} was altered: its SHA-256 is not the recorded one; build it again")
+        paths.append(str(path))
+    return paths
+
+
+def _as_os_error(error: tf.errors.OpError, path: pathlib.Path) -> OSError:
+    """TensorFlow's file errors as Python's, so that a full disk is known as one."""
+    for kind, number in _ERROR_NUMBERS.items():
+        if isinstance(error, kind):
+            return OSError(number, os.strerror(number), str(path))
+    return OSError(f"could not write {path}: {error.message}")
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+
+
+def _sha256(file) -> str:  # Python 3.10 has no hashlib.file_digest
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

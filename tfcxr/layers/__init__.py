@@ -1,0 +1,1 @@
+"""Layers and differentiable operations that several networks share."""

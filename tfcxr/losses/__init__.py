@@ -1,0 +1,1 @@
+"""Losses as pure functions of logits, each tested against hand-computed values."""

@@ -1,0 +1,21 @@
+"""The auxiliary classifier's loss (Odena, Olah, Shlens 2017, equation 3), for exclusive and for joint labels."""
+
+import tensorflow as tf
+
+
+def class_loss(is_single_label: bool, logits: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor) -> tf.Tensor:
+    """Mean cross-entropy over known labels, a float32 scalar; 0 when none is known.
+
+    Args:
+      is_single_label: softmax over exclusive labels, else a sigmoid for each label.
+      logits: float32 [batch, labels].
+      label: float32 [batch, labels], 0 or 1; 0 where unknown.
+      label_mask: float32 [batch, labels], 1 where the label is known. An unknown label adds nothing; of a
+        softmax row, one unknown label leaves out the row.
+    """
+    if is_single_label:
+        row_mask = tf.reduce_min(label_mask, axis=1)
+        row_loss = tf.nn.softmax_cross_entropy_with_logits(label, logits)
+        return tf.math.divide_no_nan(tf.reduce_sum(row_loss * row_mask), tf.reduce_sum(row_mask))
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(label, logits)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * label_mask), tf.reduce_sum(label_mask))

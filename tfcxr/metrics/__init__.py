@@ -1,0 +1,16 @@
+"""Metrics: arrays in, numbers out. A new metric is one new file and one line here."""
+
+from collections.abc import Callable
+
+from tfcxr.metrics.classification import accuracy, balanced_accuracy, per_class_scores, roc_auc
+from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
+from tfcxr.metrics.feature_distance import mean_pairwise_feature_distance
+
+METRICS: dict[str, Callable] = {
+    "roc_auc": roc_auc,
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "per_class_scores": per_class_scores,
+    "pairwise_feature_distance": mean_pairwise_feature_distance,
+    "pairwise_ms_ssim": mean_pairwise_ms_ssim,
+}

@@ -1,0 +1,8 @@
+"""The GANs by name: one new GAN is one new file here and one line in `MODELS`."""
+
+from tfcxr.models.acgan import ACGAN
+from tfcxr.models.base import GAN
+
+MODELS: dict[str, type[GAN]] = {
+    "acgan": ACGAN,
+}

@@ -1,0 +1,258 @@
+"""Loads a synthetic cohort and real patients side by side, and refuses comparisons that would mislead.
+
+A test set must be of real patients whom neither the classifiers nor the generator have seen. The generator's training
+patients stand beside a cohort's `dataset_info.json`, one salted key a line, in the file that its provenance names.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfcxr.data.pipeline import ImageSet, load_images, to_pixels, to_unit_range
+from tfcxr.data.records import read_dataset_info, shard_paths, split_info
+from tfcxr.data.schema import DatasetInfo
+from tfcxr.protocols.settings import EvaluationSettings
+
+SUBSET_SEED = 0  # of the images that are taken where a side has more than are wanted
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """Images in memory, ready for a classifier.
+
+    Attributes:
+      images: uint8 [images, size, size, 1]; deeper images are reduced to 8 bits, so that no side has finer greys.
+      labels: float32 [images, labels] in the order of `Comparison.label_names`, NaN where unknown.
+      patient_keys: string [images].
+      passport: what it was: data set, splits, counts and the SHA-256 over its shards' SHA-256s.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    patient_keys: np.ndarray
+    passport: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Both sides of a comparison and the real patients it is judged on.
+
+    Attributes:
+      synthetic, real: as many training images each.
+      validation: real patients, or None where each arm keeps back a share of its own images.
+      tests: by split name.
+      shared_patients: sentences on patients seen in training and testing alike; empty when there are none.
+      notices: sentences that a reader of the scores must see.
+    """
+
+    label_names: tuple[str, ...]
+    is_single_label: bool
+    synthetic: Cohort
+    real: Cohort
+    validation: Cohort | None
+    tests: dict[str, Cohort]
+    shared_patients: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def load_comparison(settings: EvaluationSettings) -> Comparison:
+    """Loads and checks everything that an evaluation reads.
+
+    Raises:
+      FileNotFoundError: a folder or shard is missing.
+      ValueError: a damaged or altered shard; no such split; too few images; real and synthetic data swapped; sets of
+        another image size or other labels; or, unless `allow_shared_patients`, test patients that were trained on or
+        that cannot be compared with those that were.
+    """
+    test_dir = settings.test_dir or settings.real_dir
+    real_info, test_info = read_dataset_info(settings.real_dir), read_dataset_info(test_dir)
+    synthetic_info = read_dataset_info(settings.synthetic_dir)
+    _check_kinds(settings, real_info, synthetic_info, test_info)
+    for directory, info in ((settings.synthetic_dir, synthetic_info), (test_dir, test_info)):
+        _check_alike(settings.real_dir, real_info, directory, info)
+    synthetic_splits = settings.synthetic_splits or tuple(synthetic_info.splits)
+    images = _images_a_side(settings, real_info, synthetic_info, synthetic_splits)
+    names = real_info.label_names
+    real = _load(settings.real_dir, real_info, settings.train_splits, names, images)
+    synthetic = _load(settings.synthetic_dir, synthetic_info, synthetic_splits, names, images)
+    validation = (
+        _load(settings.real_dir, real_info, settings.validation_splits, names) if settings.validation_splits else None
+    )
+    tests = {split: _load(test_dir, test_info, [split], names) for split in settings.test_splits}
+    shared = _training_leaks(real, validation, tests, real_info, test_info)
+    if settings.arms != ("real",):
+        shared += _generator_leaks(settings.synthetic_dir, synthetic_info, tests, test_info)
+    if shared and not settings.allow_shared_patients:
+        raise ValueError(f"{shared[0]}; choose other splits, or set --allow_shared_patients, which marks the report")
+    return Comparison(
+        label_names=names,
+        is_single_label=real_info.is_single_label,
+        synthetic=synthetic,
+        real=real,
+        validation=validation,
+        tests=tests,
+        shared_patients=tuple(shared),
+        notices=(
+            *dict.fromkeys(
+                f"{info.name}: {info.notice}" for info in (real_info, synthetic_info, test_info) if info.notice
+            ),
+            *_prevalence_notices(names, synthetic, real),
+        ),
+    )
+
+
+def split_off_validation(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Chooses whole groups (patients), in random order, until they hold `fraction` of the images.
+
+    Args:
+      groups: [images], one value a group.
+
+    Returns:
+      bool [images], True for validation; at least one group on each side where there are two or more.
+    """
+    names, group_of_image, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    count = np.searchsorted(np.cumsum(sizes[order]), fraction * len(groups)) + 1
+    return np.isin(group_of_image, order[: min(max(count, 1), len(names) - 1)])
+
+
+def _check_kinds(
+    settings: EvaluationSettings, real_info: DatasetInfo, synthetic_info: DatasetInfo, test_info: DatasetInfo
+) -> None:
+    if real_info.is_synthetic:
+        raise ValueError(f"--real_dir={settings.real_dir} holds synthetic images ({real_info.name}), not real patients")
+    if test_info.is_synthetic:
+        raise ValueError(
+            f"--test_dir={settings.test_dir} holds synthetic images ({test_info.name}); test on real patients"
+        )
+    if not synthetic_info.is_synthetic:
+        raise ValueError(
+            f"--synthetic_dir={settings.synthetic_dir} holds real images ({synthetic_info.name}); "
+            "give a cohort that python -m tfcxr.generate wrote"
+        )
+
+
+def _check_alike(real_dir: pathlib.Path, real: DatasetInfo, other_dir: pathlib.Path, other: DatasetInfo) -> None:
+    if other.image_size != real.image_size:
+        raise ValueError(
+            f"{real_dir} holds images of {real.image_size} px, {other_dir} of {other.image_size} px; give one size"
+        )
+    if set(other.label_names) != set(real.label_names) or other.is_single_label != real.is_single_label:
+        described = [
+            f"{'one of' if info.is_single_label else 'any of'} {', '.join(info.label_names)}" for info in (real, other)
+        ]
+        raise ValueError(f"labels differ: {real_dir} has {described[0]}, {other_dir} has {described[1]}")
+
+
+def _images_a_side(
+    settings: EvaluationSettings, real: DatasetInfo, synthetic: DatasetInfo, synthetic_splits: Sequence[str]
+) -> int:
+    available = {
+        f"--synthetic_dir={settings.synthetic_dir}": sum(
+            split_info(synthetic, name).images for name in synthetic_splits
+        ),
+        f"--real_dir={settings.real_dir}": sum(split_info(real, name).images for name in settings.train_splits),
+    }
+    for directory, count in available.items():
+        if settings.images > count:
+            raise ValueError(f"--images={settings.images} were asked for on each side, but {directory} holds {count}")
+    return settings.images or min(available.values())
+
+
+def _load(
+    directory: pathlib.Path,
+    info: DatasetInfo,
+    splits: Sequence[str],
+    label_names: Sequence[str],
+    images: int | None = None,
+) -> Cohort:
+    for split in splits:
+        shard_paths(directory, info, split, verify_checksums=True)
+    loaded: ImageSet = load_images(directory, splits, images, SUBSET_SEED)
+    columns = [info.label_names.index(name) for name in label_names]
+    pixels = loaded.images
+    if pixels.dtype != np.uint8:
+        pixels = to_pixels(to_unit_range(tf.constant(pixels))).numpy()
+    labels = loaded.labels[:, columns]
+    if not info.is_synthetic and (loaded.patient_keys == "").any():
+        raise ValueError(f"{directory} has images without a patient key, so patients cannot be kept apart")
+    digest = hashlib.sha256("".join(shard.sha256 for name in splits for shard in info.splits[name].shards).encode())
+    return Cohort(
+        images=pixels,
+        labels=labels,
+        patient_keys=loaded.patient_keys,
+        passport={
+            "name": info.name,
+            "folder": str(directory),
+            "splits": list(splits),
+            "images": len(pixels),
+            "patients": None if info.is_synthetic else len(np.unique(loaded.patient_keys)),
+            "positives": {name: int((labels[:, index] == 1).sum()) for index, name in enumerate(label_names)},
+            "sha256": digest.hexdigest(),
+            "image_size": info.image_size,
+            "preprocessing": info.preprocessing,
+            "provenance": info.provenance,
+        },
+    )
+
+
+def _training_leaks(
+    real: Cohort, validation: Cohort | None, tests: dict[str, Cohort], real_info: DatasetInfo, test_info: DatasetInfo
+) -> list[str]:
+    if test_info.salt_fingerprint != real_info.salt_fingerprint:
+        return [
+            f"the test set ({test_info.name}) and the training set ({real_info.name}) were built with different salts, "
+            "so their patients cannot be compared; build both with one salt"
+        ]
+    leaks = [] if validation is None else [_shared("training", real.patient_keys, "validation", validation)]
+    for split, test in tests.items():
+        leaks.append(_shared("training", real.patient_keys, split, test))
+        leaks.append(_shared("validation", validation.patient_keys, split, test) if validation else "")
+    return [leak for leak in leaks if leak]
+
+
+def _generator_leaks(
+    synthetic_dir: pathlib.Path, synthetic_info: DatasetInfo, tests: dict[str, Cohort], test_info: DatasetInfo
+) -> list[str]:
+    training_data = synthetic_info.provenance.get("training_data", {})
+    file_name = training_data.get("patient_keys_file", "")
+    path = pathlib.Path(synthetic_dir) / pathlib.Path(file_name).name
+    if not file_name or not path.is_file():
+        return [
+            f"the cohort in {synthetic_dir} does not say on which patients its generator was trained "
+            f"({file_name or 'training_data.patient_keys_file in its provenance'} is missing), "
+            "so the test patients may be among them"
+        ]
+    if training_data.get("salt_fingerprint", synthetic_info.salt_fingerprint) != test_info.salt_fingerprint:
+        return [
+            f"the generator's training data and the test set ({test_info.name}) were built with different salts, "
+            "so their patients cannot be compared; train the generator on data built with the test set's salt"
+        ]
+    keys = np.array(path.read_text(encoding="utf-8").split(), str)
+    leaks = [_shared("generator's training", keys, split, test) for split, test in tests.items()]
+    return [leak for leak in leaks if leak]
+
+
+def _shared(seen_name: str, seen: np.ndarray, split: str, cohort: Cohort) -> str:
+    patients = np.unique(cohort.patient_keys)
+    count = int(np.isin(patients, seen).sum())
+    if not count:
+        return ""
+    return f"{count} of the {len(patients)} patients of split {split!r} are also in the {seen_name} data"
+
+
+def _prevalence_notices(label_names: Sequence[str], synthetic: Cohort, real: Cohort) -> list[str]:
+    notices = []
+    for index, name in enumerate(label_names):
+        shares = [float(np.nanmean(side.labels[:, index])) for side in (synthetic, real) if len(side.labels)]
+        if abs(shares[0] - shares[1]) > 0.05:
+            notices.append(
+                f"{name} is in {shares[0]:.0%} of the synthetic and {shares[1]:.0%} of the real training images: "
+                "the two sides differ in prevalence, not only in who made the images"
+            )
+    return notices

@@ -1,0 +1,1 @@
+"""From an exported generator to a labelled synthetic cohort."""

@@ -1,0 +1,230 @@
+"""A SavedModel and a label plan -> a synthetic data folder that reads like a real one.
+
+    generate_cohort(LoadedModel("saved_models/acgan"), plan, "cohorts/acgan", seed=0)
+
+writes `cohorts/acgan/<size>/train-00000-of-....tfrecord`, `dataset_info.json` with `is_synthetic` true and the whole
+provenance, and `training_patients.txt` where the model has one. Only one batch of images is in memory at a time.
+
+Image i of cohort `seed` is drawn from seed * 2**32 + i, so that cohorts of different seeds share no image, and each
+image is a patient of its own. While it is drawn, `cohorts/acgan/unfinished_cohort/` holds a note for each finished
+shard; the same call goes on from there after a kill.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from tqdm import tqdm
+
+import tfcxr
+from tfcxr.data.atomic import remove_temporary_files, write_atomically
+from tfcxr.data.records import file_sha256, open_shard, shard_name, write_dataset_info
+from tfcxr.data.schema import INFO_FILE, DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
+from tfcxr.sampling.label_plan import LabelPlan
+from tfcxr.serving.loaded_model import LoadedModel
+from tfcxr.serving.model_card import PATIENTS_FILE
+
+SPLIT = "train"
+UNFINISHED_FOLDER = "unfinished_cohort"
+ARGUMENTS_FILE = "cohort.json"
+SEEDS_PER_COHORT = 2**32
+LUMA = (0.2989, 0.5870, 0.1140)  # red, green, blue, as real colour files become grey
+
+
+@dataclasses.dataclass(frozen=True)
+class CohortOptions:
+    """How a cohort is drawn.
+
+    Attributes:
+      seed: of the cohort, from 0. truncation: scales z, below 1 is less varied. batch_size: images drawn at once.
+      shard_images: at most so many images a shard.
+    """
+
+    seed: int = 0
+    truncation: float = 1.0
+    batch_size: int = 64
+    shard_images: int = 2000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31 - 1:
+            raise ValueError(f"the cohort's seed must be from 0 to 2**31 - 2, got {self.seed}")
+        if not (math.isfinite(self.truncation) and self.truncation > 0):
+            raise ValueError(f"truncation must be above 0, got {self.truncation}")
+        if self.batch_size < 1 or self.shard_images < 1:
+            raise ValueError(f"batches and shards need an image each, got {self.batch_size} and {self.shard_images}")
+
+    @property
+    def first_seed(self) -> int:
+        """The seed of image 0."""
+        return self.seed * SEEDS_PER_COHORT
+
+
+def generate_cohort(
+    model: LoadedModel, plan: LabelPlan, out_dir: str | os.PathLike, options: CohortOptions | None = None
+) -> DatasetInfo:
+    """Draws a cohort; one that was killed is finished, its whole shards kept.
+
+    Returns:
+      the description that was written beside the shards.
+
+    Raises:
+      FileExistsError: the folder holds a cohort, or shards of something else.
+      ValueError: it holds an unfinished cohort of other arguments, or the model left its numeric range.
+      OSError: the disk is full, or a file may not be written.
+    """
+    options, out_dir = options or CohortOptions(), pathlib.Path(out_dir)
+    data_dir = out_dir / str(model.description.image_size)
+    _start_or_go_on(out_dir, data_dir, _arguments(model, plan, options))
+    count = math.ceil(len(plan) / options.shard_images)
+    starts = range(0, len(plan), options.shard_images)
+    shards = []
+    with tqdm(total=len(plan), unit="img", desc=f"drawing from {model.description.name}", mininterval=1) as progress:
+        for index, start in enumerate(starts):
+            path = data_dir / shard_name(SPLIT, index, count)
+            stop = min(start + options.shard_images, len(plan))
+            shard = _finished_shard(out_dir, path)
+            if shard is None:
+                shard = _draw_shard(model, plan, options, path, range(start, stop), progress)
+                write_atomically(_note_path(out_dir, path.name), json.dumps(dataclasses.asdict(shard)))
+            else:
+                progress.update(shard.images)
+            shards.append(shard)
+    info = _describe(model, plan, options, tuple(shards))
+    if (patients := model.training_patients()) is not None:
+        write_atomically(data_dir / PATIENTS_FILE, patients)
+    write_dataset_info(data_dir, info)
+    shutil.rmtree(out_dir / UNFINISHED_FOLDER)
+    return info
+
+
+def _draw_shard(
+    model: LoadedModel, plan: LabelPlan, options: CohortOptions, path: pathlib.Path, images: range, progress: tqdm
+) -> ShardInfo:
+    prefix = f"synthetic-{model.description.weights_sha256[:8]}"
+    encoding = default_encoding(model.description.image_size)
+    with open_shard(path) as shard:
+        for start in range(images.start, images.stop, options.batch_size):
+            stop = min(start + options.batch_size, images.stop)
+            labels = plan.labels(start, stop)
+            seeds = options.first_seed + np.arange(start, stop, dtype=np.int64)
+            for pixels, label, seed in zip(_draw(model, seeds, labels, options.truncation), labels, seeds, strict=True):
+                key = f"{prefix}-{seed}"
+                record = Record(pixels, key, tuple(map(float, label)), patient_key=key)
+                shard.write(encode_record(record, encoding))
+            progress.update(stop - start)
+    return shard.info
+
+
+def _draw(model: LoadedModel, seeds: np.ndarray, labels: np.ndarray, truncation: float) -> np.ndarray:
+    """Grey images uint8 [batch, height, width]."""
+    try:
+        images = model.draw(seeds, labels, truncation)
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(f"{model.path} refused a label of the plan: {error.message}") from error
+    if images.shape[-1] == 1:
+        return images[..., 0]
+    return np.rint(images.astype(np.float32) @ np.array(LUMA, np.float32)).clip(0, 255).astype(np.uint8)
+
+
+def _start_or_go_on(out_dir: pathlib.Path, data_dir: pathlib.Path, arguments: dict[str, Any]) -> None:
+    if out_dir.exists() and not out_dir.is_dir():
+        raise FileExistsError(f"{out_dir} is a file, expected a folder to write to")
+    path = out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE
+    if not path.is_file():
+        if built := sorted(info.parent.name for info in out_dir.glob(f"*/{INFO_FILE}")):
+            raise FileExistsError(
+                f"{out_dir} already holds a data set at {', '.join(built)} px; remove it or choose another --out_dir"
+            )
+        if any(data_dir.glob("*.tfrecord")):
+            raise FileExistsError(f"{data_dir} holds shards of something else; remove them or choose another --out_dir")
+        write_atomically(path, json.dumps(arguments, indent=2, sort_keys=True) + "\n")
+        return
+    started = json.loads(path.read_text(encoding="utf-8"))
+    if differing := sorted(name for name in {*started, *arguments} if started.get(name) != arguments.get(name)):
+        raise ValueError(
+            f"{out_dir} holds an unfinished cohort of another {', '.join(differing)}; run its command again to finish "
+            "it, remove the folder, or choose another --out_dir"
+        )
+    logging.info("going on with the unfinished cohort in %s", out_dir)
+    for folder in (out_dir, path.parent, data_dir):
+        remove_temporary_files(folder)
+
+
+def _arguments(model: LoadedModel, plan: LabelPlan, options: CohortOptions) -> dict[str, Any]:
+    """Everything that the written bytes depend on."""
+    labels = hashlib.sha256(plan.rows.astype("<f4").tobytes() + plan.order.astype("<i4").tobytes()).hexdigest()
+    return {
+        "model": model.description.weights_sha256,
+        "labels": labels,
+        "seed": options.seed,
+        "truncation": options.truncation,
+        "shard_images": options.shard_images,
+    }
+
+
+def _finished_shard(out_dir: pathlib.Path, path: pathlib.Path) -> ShardInfo | None:
+    """A shard that an earlier, killed process finished; None when it must be drawn."""
+    note = _note_path(out_dir, path.name)
+    if not note.is_file() or not path.is_file():
+        return None
+    shard = ShardInfo(**json.loads(note.read_text(encoding="utf-8")))
+    return shard if file_sha256(path) == shard.sha256 else None
+
+
+def _note_path(out_dir: pathlib.Path, file: str) -> pathlib.Path:
+    return out_dir / UNFINISHED_FOLDER / f"{file}.json"
+
+
+def _describe(
+    model: LoadedModel, plan: LabelPlan, options: CohortOptions, shards: tuple[ShardInfo, ...]
+) -> DatasetInfo:
+    description, images = model.description, len(plan)
+    of_row = np.bincount(plan.order, minlength=len(plan.rows))
+    positives = of_row @ plan.rows
+    labels = {
+        name: {"positive": int(positive), "negative": images - int(positive), "unknown": 0}
+        for name, positive in zip(description.label_names, positives, strict=True)
+    }
+    data = description.data
+    notice = f"Synthetic radiographs drawn by {description.name} version {description.version}, not patients."
+    return DatasetInfo(
+        name=description.name,
+        label_names=description.label_names,
+        is_single_label=description.is_single_label,
+        image_size=description.image_size,
+        bits=8,
+        encoding=default_encoding(description.image_size),
+        splits={SPLIT: SplitInfo(images=images, patients=images, labels=labels, shards=shards)},
+        images_read=images,
+        images_written=images,
+        rejected={},
+        preprocessing={"grey": "as generated" if description.channels == 1 else f"luma {LUMA} of red, green, blue"},
+        source={"homepage": "", "citation": "", "licence": data.get("licence", "")},
+        is_synthetic=True,
+        provenance={
+            "saved_model": f"{description.name}/{description.version}",
+            "model": description.model,
+            "weights_sha256": description.weights_sha256,
+            "steps": description.steps,
+            "settings": description.settings,
+            "seed": options.seed,
+            "first_seed": options.first_seed,
+            "last_seed": options.first_seed + images - 1,
+            "label_plan": plan.description,
+            "truncation": options.truncation,
+            "acceptance_rate": 1.0,
+            "training_data": data | ({"patient_keys_file": PATIENTS_FILE} if model.training_patients() else {}),
+            "tfcxr_version": tfcxr.__version__,
+            "tensorflow_version": tf.__version__,
+        },
+        salt_fingerprint=data.get("salt_fingerprint", ""),
+        notice=" ".join(filter(None, [notice, data.get("notice", "")])),
+    )

@@ -1,0 +1,176 @@
+"""Trains a GAN and exports its generator.
+
+    python -m tfcxr.train --model=acgan --data_dir=records/64 --run_dir=runs/acgan --steps=20000
+
+Without --data_dir it trains on phantom radiographs. Killed at any moment, the same command with --resume goes on to
+the same bits. --experiment=experiments/FILE.py --variant=NAME takes settings from an experiment, --set overrides them.
+"""
+
+import pathlib
+import shlex
+import sys
+
+import numpy as np
+import tensorflow as tf
+from absl import flags, logging
+
+from tfcxr import command_line
+from tfcxr.config import make_config, parse_settings, to_plain
+from tfcxr.data.atomic import write_atomically
+from tfcxr.data.pipeline import ImageSet, find_data_dir, load_images, training_batches
+from tfcxr.data.records import read_dataset_info, split_info
+from tfcxr.data.schema import INFO_FILE, DatasetInfo
+from tfcxr.experiment import read_variant
+from tfcxr.models.base import GAN
+from tfcxr.serving.saved_model import export_model
+from tfcxr.training import callbacks
+from tfcxr.training.checkpoints import Checkpoints, restore
+from tfcxr.training.embedded_data import phantom_records
+from tfcxr.training.loop import train
+from tfcxr.training.run_folder import RunConfig, describe_data, make_model, model_class, start_run
+from tfcxr.training.strategy import make_strategy
+
+PATIENTS_FILE = "training_patients.txt"
+REAL_SAMPLES = 64  # images a label that diversity and distance are measured on
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", "acgan", "Name of the GAN.")
+flags.DEFINE_string("data_dir", None, "Data folder of tfrecords_builder; without it phantom radiographs are used.")
+flags.DEFINE_string("split", "train", "Split to train on.")
+flags.DEFINE_string("run_dir", None, "Run folder; runs/MODEL by default.")
+flags.DEFINE_string("export_dir", None, "Where the SavedModel goes; saved_models/NAME OF THE RUN by default.")
+flags.DEFINE_bool("export", True, "Export the generator at the end.")
+flags.DEFINE_string("experiment", None, "Experiment file to take settings from.")
+flags.DEFINE_string("variant", "corrected", "Variant of the experiment.")
+flags.DEFINE_multi_string("set", [], "Setting of the model, name=value; may be repeated.")
+flags.DEFINE_integer("steps", 2000, "Training steps in all.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 32, "Images a step over all replicas.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Of weights, noise and data order.")
+flags.DEFINE_list("devices", [], "Devices to train on, such as GPU:0,GPU:1; all GPUs by default.")
+flags.DEFINE_integer("log_every", 50, "Steps between lines of metrics.jsonl.", lower_bound=1)
+flags.DEFINE_integer("sample_every", 500, "Steps between sample pictures.", lower_bound=1)
+flags.DEFINE_integer("checkpoint_every", 500, "Steps between checkpoints.", lower_bound=1)
+flags.DEFINE_integer("keep_checkpoints", 3, "How many of the newest checkpoints are kept.", lower_bound=1)
+flags.DEFINE_bool("resume", False, "Go on with the run in --run_dir.")
+flags.DEFINE_bool("deterministic", True, "Same bits in every run; on GPUs it costs speed.")
+flags.DEFINE_bool("verify_checksums", False, "Check every shard's SHA-256 first.")
+
+
+def main(argv: list[str]) -> None:
+    """Reads the flags, makes the run and trains it."""
+    gan_class = model_class(FLAGS.model)
+    experiment = read_variant(FLAGS.experiment, FLAGS.variant).get("model", {}) if FLAGS.experiment else {}
+    settings = experiment | parse_settings(FLAGS.set)
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    data_dir = _data_dir(settings.get("image_size"))
+    info = read_dataset_info(data_dir)
+    settings = _fit_to_data(settings, info)
+    config = make_config(gan_class.config_class, settings)
+    split_info(info, FLAGS.split)
+    run = RunConfig(
+        model=FLAGS.model,
+        settings=to_plain(config),
+        label_names=info.label_names,
+        seed=FLAGS.seed,
+        batch_size=FLAGS.batch_size,
+        steps=FLAGS.steps,
+        data=describe_data(info, FLAGS.split),
+    )
+    run_dir = pathlib.Path(FLAGS.run_dir or pathlib.Path("runs") / FLAGS.model)
+    start_run(run_dir, run, FLAGS.resume)
+    checkpoints = Checkpoints(run_dir, FLAGS.keep_checkpoints)
+    checkpoints.remove_leftovers()
+    real = load_images(data_dir, FLAGS.split)
+    patients = sorted(set(real.patient_keys))
+    write_atomically(run_dir / PATIENTS_FILE, "".join(f"{patient}\n" for patient in patients))
+
+    strategy = make_strategy(FLAGS.devices)
+    if FLAGS.batch_size % strategy.num_replicas_in_sync:
+        raise ValueError(
+            f"batch_size {FLAGS.batch_size} cannot be shared equally by {strategy.num_replicas_in_sync} replicas"
+        )
+    with strategy.scope():
+        model = make_model(run)
+    last = checkpoints.find()
+    state = {"step": 0, "metrics_size": 0} if last is None else restore(last, model.checkpoint_variables())
+    if state["step"]:
+        logging.info("resuming at step %d of %d", state["step"], run.steps)
+    batches = training_batches(
+        data_dir, FLAGS.split, FLAGS.batch_size, FLAGS.seed, state["step"], FLAGS.verify_checksums
+    )
+    watchers = _make_callbacks(model, run, run_dir, real, checkpoints, state)
+    del real
+    train(model, batches, state["step"], run.steps, watchers, strategy)
+    if model.stop_training:
+        return
+    if FLAGS.export:
+        export_dir = pathlib.Path(FLAGS.export_dir or pathlib.Path("saved_models") / run_dir.name)
+        version = export_model(model, run, export_dir, {"step": run.steps}, run_dir=run_dir)
+        logging.info("exported to %s", version)
+
+
+def _data_dir(image_size: int | None) -> pathlib.Path:
+    if FLAGS.data_dir is None:
+        return phantom_records(image_size or 64)
+    if image_size is None:
+        folder = pathlib.Path(FLAGS.data_dir)
+        sizes = [path.parent.name for path in folder.glob(f"*/{INFO_FILE}") if path.parent.name.isdigit()]
+        image_size = int(sizes[0]) if len(sizes) == 1 else read_dataset_info(folder).image_size
+    return find_data_dir(FLAGS.data_dir, image_size)
+
+
+def _fit_to_data(settings: dict, info: DatasetInfo) -> dict:
+    """Adds what the data decide: size and labels.
+
+    Raises:
+      ValueError: a setting that contradicts them.
+    """
+    facts = {
+        "image_size": info.image_size,
+        "label_count": len(info.label_names),
+        "is_single_label": info.is_single_label,
+    }
+    for name, value in facts.items():
+        if settings.get(name, value) != value:
+            raise ValueError(f"{name}={settings[name]} does not fit data set {info.name}, which has {name}={value}")
+    return settings | facts
+
+
+def _make_callbacks(
+    model: GAN, run: RunConfig, run_dir: pathlib.Path, real: ImageSet, checkpoints: Checkpoints, state: dict
+) -> list:
+    metrics_log = callbacks.MetricsLog(run_dir, FLAGS.log_every, run.batch_size, state["metrics_size"])
+    samples = callbacks.Samples(
+        model,
+        run_dir,
+        run.label_names,
+        _real_images(real),
+        FLAGS.sample_every,
+        metrics_log,
+        state.get("best_distance", float("inf")),
+    )
+    command = [word for word in sys.argv[1:] if word not in ("--resume", "--resume=true", "--resume=True")]
+    resume_command = shlex.join(["python", "-m", "tfcxr.train", *command, "--resume"])
+    return [
+        callbacks.StopOnNonFinite(),
+        callbacks.ProgressBar(state["step"], run.steps, run.batch_size),
+        metrics_log,
+        samples,
+        callbacks.SaveCheckpoints(checkpoints, FLAGS.checkpoint_every, run.steps, metrics_log, samples, resume_command),
+    ]
+
+
+def _real_images(real: ImageSet) -> dict[str, np.ndarray]:
+    """Up to `REAL_SAMPLES` images of each label that has two or more."""
+    chosen = {}
+    order = np.random.default_rng(0).permutation(len(real.images))
+    for index, name in enumerate(real.info.label_names):
+        rows = order[real.labels[order, index] == 1][:REAL_SAMPLES]
+        if len(rows) >= 2:
+            chosen[name] = real.images[np.sort(rows)]
+    return chosen
+
+
+if __name__ == "__main__":
+    command_line.run(main)

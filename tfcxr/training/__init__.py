@@ -1,0 +1,1 @@
+"""What turns a GAN and batches into a run folder: strategy, loop, checkpoints, callbacks."""

@@ -1,0 +1,247 @@
+"""What happens beside the steps: progress, metrics, sample pictures, collapse watch, checkpoints, orderly stops."""
+
+import json
+import math
+import os
+import pathlib
+import signal
+import time
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from tqdm import tqdm
+
+from tfcxr.data.atomic import atomic_path
+from tfcxr.data.pipeline import to_pixels
+from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
+from tfcxr.metrics.sliced_wasserstein import sliced_wasserstein_distance
+from tfcxr.models.base import GAN
+from tfcxr.training.checkpoints import Checkpoints
+from tfcxr.training.sample_grid import draw_grid
+
+METRICS_FILE = "metrics.jsonl"
+COLLAPSE_RATIO = 0.5  # of the real images' diversity, below which a warning is given
+
+
+class NonFiniteLossError(ValueError):
+    """A loss became infinite or NaN."""
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Ends training with the step and the term as soon as one is not finite; checkpoints before it stay."""
+
+    def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
+        for name, value in logs.items():
+            if not math.isfinite(value):
+                raise NonFiniteLossError(
+                    f"training stopped at step {step}: {name} is {value}; resume from the last checkpoint with a lower "
+                    "learning rate in a new run, or with precision=float32"
+                )
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """Losses, images a second and the time left, on the terminal."""
+
+    def __init__(self, start_step: int, steps: int, batch_size: int) -> None:
+        super().__init__()
+        self._batch_size = batch_size
+        self._bar = tqdm(
+            total=steps * batch_size, initial=start_step * batch_size, unit=" images", unit_scale=True, desc="training"
+        )
+
+    def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
+        short = {_initials(name): f"{value:.3f}" for name, value in logs.items()}
+        self._bar.set_postfix(short, refresh=False)
+        self._bar.update(self._batch_size)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._bar.close()
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Writes `metrics.jsonl`, the same bytes in every run of the same settings, and TensorBoard files with speed too.
+
+    Losses are means since the last line. `size` in bytes goes into each checkpoint; a resumed run cuts the file there.
+    """
+
+    def __init__(self, run_dir: str | os.PathLike, log_every: int, batch_size: int, resumed_size: int = 0) -> None:
+        super().__init__()
+        self._path = pathlib.Path(run_dir) / METRICS_FILE
+        self._log_every = log_every
+        self._batch_size = batch_size
+        self._time = time.monotonic()
+        self._last_step: int | None = None
+        self._path.touch()
+        os.truncate(self._path, resumed_size)
+        self._tensorboard = tf.summary.create_file_writer(str(pathlib.Path(run_dir) / "tensorboard"))
+
+    @property
+    def size(self) -> int:
+        """Bytes of `metrics.jsonl` so far."""
+        return self._path.stat().st_size
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Appends one line and flushes it to the disk."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step} | values) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._summarise(step, values)
+
+    def write_image(self, step: int, name: str, image: np.ndarray) -> None:
+        """A picture, uint8 [height, width, 3], for TensorBoard alone."""
+        with self._tensorboard.as_default(step=step):
+            tf.summary.image(name, image[None])
+
+    def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
+        if step % self._log_every:
+            return
+        self.write(step, logs)
+        for mean in self.model.metrics:
+            mean.reset_state()
+        now = time.monotonic()
+        if self._last_step is not None:
+            rate = (step - self._last_step) * self._batch_size / (now - self._time)
+            self._summarise(step, {"images_per_second": rate})
+        self._time, self._last_step = now, step
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._tensorboard.flush()
+
+    def _summarise(self, step: int, values: dict[str, float]) -> None:
+        with self._tensorboard.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+
+class Samples(keras.callbacks.Callback):
+    """Every so often a labelled grid from fixed seeds, the diversity within each class, and the distance to real images.
+
+    Logs for each label the mean pairwise MS-SSIM of a fixed batch beside the real images', and warns when the
+    generator has collapsed; logs the sliced Wasserstein distance to the real images, by which the best checkpoint
+    is chosen.
+    """
+
+    def __init__(
+        self,
+        model: GAN,
+        run_dir: str | os.PathLike,
+        label_names: tuple[str, ...],
+        real_images: dict[str, np.ndarray],
+        sample_every: int,
+        metrics_log: MetricsLog,
+        best_distance: float = math.inf,
+    ) -> None:
+        """`real_images`: uint8 [images, size, size, 1] of each label, at least two; labels without are not scored."""
+        super().__init__()
+        self._folder = pathlib.Path(run_dir) / "samples"
+        self._label_names = label_names
+        self._real_images = real_images
+        self._sample_every = sample_every
+        self._metrics_log = metrics_log
+        self._draw = tf.function(lambda seed, label: to_pixels(model.generate(seed, label)))
+        self._real_similarity = {
+            name: mean_pairwise_ms_ssim(images, pairs=len(images), resamples=1).mean
+            for name, images in real_images.items()
+        }
+        self.best_distance = best_distance
+        self.is_best = False
+
+    def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
+        self.is_best = False
+        if step % self._sample_every:
+            return
+        images = {name: self._draw_label(index) for index, name in enumerate(self._label_names)}
+        grid = draw_grid([(f"{name}, step {step}", drawn[:12]) for name, drawn in images.items()])
+        with atomic_path(self._folder / f"step-{step:08d}.png") as temporary:
+            temporary.write_bytes(cv2.imencode(".png", grid[..., ::-1])[1].tobytes())
+        self._metrics_log.write_image(step, "samples", grid)
+        values = self._diversity(step, images) | {"sliced_wasserstein": self._distance(images)}
+        self._metrics_log.write(step, values)
+        if values["sliced_wasserstein"] < self.best_distance:
+            self.best_distance, self.is_best = values["sliced_wasserstein"], True
+
+    def _draw_label(self, index: int) -> np.ndarray:
+        count = max([2, *(len(images) for images in self._real_images.values())])
+        label = tf.one_hot(tf.fill([count], index), len(self._label_names))
+        seed = tf.range(count, dtype=tf.int64) + index * 1_000_000
+        drawn = self._draw(seed, label).numpy()
+        return np.round(drawn.mean(axis=-1, keepdims=True)).astype(np.uint8)  # three equal channels are one
+
+    def _diversity(self, step: int, images: dict[str, np.ndarray]) -> dict[str, float]:
+        values = {}
+        collapsed = []
+        for name, real_similarity in self._real_similarity.items():
+            drawn = images[name]
+            similarity = mean_pairwise_ms_ssim(drawn, pairs=len(drawn), resamples=1).mean
+            values |= {f"ms_ssim/{name}": similarity, f"ms_ssim_real/{name}": real_similarity}
+            if 1.0 - similarity < COLLAPSE_RATIO * (1.0 - real_similarity):
+                collapsed.append(f"{name} ({similarity:.3f}, real {real_similarity:.3f})")
+        if collapsed:
+            logging.warning(
+                "step %d: nearly one picture a class, by mean pairwise MS-SSIM, for %s", step, ", ".join(collapsed)
+            )
+        return values
+
+    def _distance(self, images: dict[str, np.ndarray]) -> float:
+        scored = [name for name in self._label_names if name in self._real_images]
+        counts = {name: min(len(images[name]), len(self._real_images[name])) for name in scored}
+        drawn = np.concatenate([images[name][: counts[name]] for name in scored])
+        real = np.concatenate([self._real_images[name][: counts[name]] for name in scored])
+        return sliced_wasserstein_distance(drawn, real)
+
+
+class SaveCheckpoints(keras.callbacks.Callback):
+    """Saves every so often, at the end, and when asked to stop by Ctrl-C or SIGTERM; must come last of the callbacks."""
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        save_every: int,
+        steps: int,
+        metrics_log: MetricsLog,
+        samples: Samples,
+        resume_command: str,
+    ) -> None:
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._save_every = save_every
+        self._steps = steps
+        self._metrics_log = metrics_log
+        self._samples = samples
+        self._resume_command = resume_command
+        self._stop_signal: int | None = None
+        self._previous_handlers: dict[int, Any] = {}
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous_handlers[number] = signal.signal(number, self._ask_to_stop)
+
+    def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
+        is_stopping = self._stop_signal is not None
+        is_due = step % self._save_every == 0 or step == self._steps
+        if is_due or is_stopping or self._samples.is_best:
+            state = {"metrics_size": self._metrics_log.size, "best_distance": self._samples.best_distance}
+            variables = self.model.checkpoint_variables()
+            self._checkpoints.save(step, variables, state, is_best=self._samples.is_best)
+        if is_stopping and step < self._steps:
+            self.model.stop_training = True
+            logging.info("stopped and saved at step %d; go on with: %s", step, self._resume_command)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
+
+    def _ask_to_stop(self, number: int, frame: Any) -> None:
+        if self._stop_signal is not None:  # asked twice: stop at once, without saving
+            signal.signal(number, self._previous_handlers[number])
+            os.kill(os.getpid(), number)
+        self._stop_signal = number
+
+
+def _initials(name: str) -> str:
+    return "_".join(part[:4] for part in name.split("_"))

@@ -1,0 +1,131 @@
+"""A run folder `runs/<name>/`: `config.json`, checkpoints, `metrics.jsonl`, TensorBoard files and sample pictures."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+from tfcxr.config import make_config, nearest_name, to_plain
+from tfcxr.data.atomic import write_atomically
+from tfcxr.data.schema import DatasetInfo
+from tfcxr.models import MODELS
+from tfcxr.models.base import GAN
+from tfcxr.training.checkpoints import Checkpoints, restore
+
+CONFIG_FILE = "config.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What a run is; it must be the same when the run is resumed, but for `steps`.
+
+    Attributes:
+      model: name in `MODELS`. settings: every field of the model's configuration.
+      label_names: of the training data. seed: of weights, noise and data order.
+      batch_size: images a step over all replicas. steps: where the run ends.
+      data: name, split, notice and fingerprint of the training data.
+    """
+
+    model: str
+    settings: dict[str, Any]
+    label_names: tuple[str, ...]
+    seed: int
+    batch_size: int
+    steps: int
+    data: dict[str, str]
+
+
+def model_class(name: str) -> type[GAN]:
+    """The GAN of a name.
+
+    Raises:
+      ValueError: no such model; the nearest name is offered.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; {nearest_name(name, MODELS)}")
+    return MODELS[name]
+
+
+def make_model(run: RunConfig) -> GAN:
+    """The run's GAN with fresh weights; call it inside the strategy's scope."""
+    gan_class = model_class(run.model)
+    return gan_class(make_config(gan_class.config_class, run.settings), seed=run.seed)
+
+
+def start_run(run_dir: str | os.PathLike, run: RunConfig, resume: bool) -> None:
+    """Makes the run folder, or checks that it holds the same run when resuming.
+
+    Raises:
+      ValueError: the folder holds a run already, or the run to resume has other settings (they are named).
+    """
+    path = pathlib.Path(run_dir) / CONFIG_FILE
+    if not path.is_file():
+        write_atomically(path, json.dumps(dataclasses.asdict(run), indent=2) + "\n")
+        return
+    if not resume:
+        raise ValueError(f"{run_dir} holds a run already; go on with --resume or choose another --run_dir")
+    before, now = _plain(read_run(run_dir)), _plain(run)
+    before["steps"] = now["steps"]
+    if differences := [
+        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]:
+        raise ValueError(f"{run_dir} holds a run of other settings: {'; '.join(differences)}; choose another --run_dir")
+    write_atomically(path, json.dumps(dataclasses.asdict(run), indent=2) + "\n")
+
+
+def read_run(run_dir: str | os.PathLike) -> RunConfig:
+    """The configuration of a run folder.
+
+    Raises:
+      FileNotFoundError: not a run folder. ValueError: a damaged config.json.
+    """
+    path = pathlib.Path(run_dir) / CONFIG_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{run_dir} is not a run folder: it has no {CONFIG_FILE}; python -m tfcxr.train makes one"
+        )
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return RunConfig(**(fields | {"label_names": tuple(fields["label_names"])}))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the configuration of a run: {error}") from error
+
+
+def load_model(run_dir: str | os.PathLike, checkpoint: str = "last") -> tuple[GAN, RunConfig, dict[str, Any]]:
+    """The trained GAN of a run folder, in float32, its configuration and the checkpoint's state.
+
+    Args:
+      checkpoint: "last" or "best".
+
+    Raises:
+      FileNotFoundError: not a run folder, or one without such a checkpoint.
+      ValueError: a damaged checkpoint or one of other settings.
+    """
+    run = read_run(run_dir)
+    path = Checkpoints(run_dir).find(checkpoint)
+    if path is None:
+        raise FileNotFoundError(f"{run_dir} has no {checkpoint} checkpoint yet; train it first")
+    model = make_model(dataclasses.replace(run, settings=run.settings | {"precision": "float32"}))
+    return model, run, restore(path, model.checkpoint_variables())
+
+
+def describe_data(info: DatasetInfo, split: str) -> dict[str, str]:
+    """Name, split, notice and fingerprint (SHA-256 over the shards' own) of the data a run trains on."""
+    digests = "".join(shard.sha256 for shard in info.splits[split].shards)
+    return {
+        "name": info.name,
+        "split": split,
+        "notice": info.notice,
+        "licence": info.source.get("licence", ""),
+        "salt_fingerprint": info.salt_fingerprint,
+        "fingerprint": hashlib.sha256(digests.encode()).hexdigest(),
+    }
+
+
+def _plain(run: RunConfig) -> dict[str, Any]:
+    plain = to_plain(run)
+    return plain | {f"settings.{name}": value for name, value in plain.pop("settings").items()}

@@ -1,0 +1,158 @@
+"""Images a second in training, reading and generation."""
+
+import itertools
+import os
+import pathlib
+import statistics
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcxr.config import to_plain
+from tfcxr.data.pipeline import training_batches
+from tfcxr.data.records import shard_name, write_dataset_info, write_shard
+from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, default_encoding, encode_record
+from tfcxr.models.base import GANConfig
+from tfcxr.serving.loaded_model import LoadedModel
+from tfcxr.training.flop_count import count_flops, peak_flops_per_second
+from tfcxr.training.loop import train
+from tfcxr.training.run_folder import RunConfig, make_model
+from tfcxr.training.strategy import make_strategy
+
+WARM_UP = 3  # steps, batches or draws that are not timed
+NOISE_IMAGES = 4096
+NOISE_SHARDS = 4
+
+
+def benchmark_run(model: str, config: GANConfig, batch_size: int) -> RunConfig:
+    """A run of made-up labels that is never trained."""
+    label_names = tuple(f"label_{index}" for index in range(config.label_count))
+    data = {"name": "random numbers", "split": "train", "notice": "Untrained: a benchmark's model."}
+    return RunConfig(model, to_plain(config), label_names, seed=0, batch_size=batch_size, steps=0, data=data)
+
+
+def measure_training(run: RunConfig, repeats: int = 15, devices: list[str] | None = None) -> dict[str, Any]:
+    """Times the training loop itself on one random batch in memory.
+
+    A lazy penalty makes steps differ, so a timed piece is as many steps as its interval.
+
+    Returns:
+      images_per_second and milliseconds_per_step (medians), flops_per_step, peak_flops_per_second and mfu.
+    """
+    strategy = make_strategy(devices)
+    with strategy.scope():
+        model = make_model(run)
+    interval = run.settings.get("r1_interval", 1)
+    batch = random_batch(model.config, run.batch_size)
+    flops, unknown = count_flops(tf.function(model.train_step).get_concrete_function(batch), 1 / interval)
+    dtype = "bfloat16" if model.config.precision == "mixed_bfloat16" else "float32"
+    peak = peak_flops_per_second(dtype)
+    clock = _StepClock()
+    warm_up = WARM_UP + -WARM_UP % interval
+    train(model, tf.data.Dataset.from_tensors(batch).repeat(), 0, warm_up + repeats * interval, [clock], strategy)
+    times = clock.times[warm_up - 1 :: interval]
+    seconds = statistics.median(after - before for before, after in itertools.pairwise(times)) / interval
+    peak = max(peak, peak_flops_per_second(dtype))
+    return {
+        "images_per_second": run.batch_size / seconds,
+        "milliseconds_per_step": 1000 * seconds,
+        "timed_steps": repeats * interval,
+        "batch_size": run.batch_size,
+        "precision": model.config.precision,
+        "flops_per_step": flops,
+        "operations_of_unknown_shape": unknown,
+        "peak_flops_per_second": peak,
+        "mfu": flops / seconds / peak,
+    }
+
+
+def measure_pipeline(data_dir: str | os.PathLike, split: str, batch_size: int, seconds: float) -> dict[str, Any]:
+    """Reads training batches for so many seconds."""
+    batches = iter(training_batches(data_dir, split, batch_size, seed=0))
+    for _ in range(WARM_UP):
+        next(batches)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        next(batches)
+        count += 1
+    rate = count * batch_size / (time.perf_counter() - start)
+    return {"images_per_second": rate, "batch_size": batch_size, "timed_batches": count}
+
+
+def measure_generation(model: LoadedModel, batch_size: int, repeats: int) -> dict[str, Any]:
+    """Draws batches from a SavedModel, and single images; medians."""
+    figures: dict[str, Any] = {"batch_size": batch_size, "timed_draws": repeats}
+    for name, rows in (("milliseconds_per_batch", batch_size), ("milliseconds_per_single_image", 1)):
+        label = np.zeros([rows, len(model.description.label_names)], np.float32)
+        seconds = []
+        for draw in range(WARM_UP + repeats):
+            seeds = np.arange(draw * rows, (draw + 1) * rows)
+            start = time.perf_counter()
+            model.draw(seeds, label)
+            seconds.append(time.perf_counter() - start)
+        figures[name] = 1000 * statistics.median(seconds[WARM_UP:])
+    return {"images_per_second": 1000 * batch_size / figures["milliseconds_per_batch"]} | figures
+
+
+def random_batch(config: GANConfig, batch_size: int) -> dict[str, tf.Tensor]:
+    """One batch as the pipeline gives it, of uniform noise."""
+    random = np.random.default_rng(0)
+    size, labels = config.image_size, config.label_count
+    drawn = random.integers(max(labels, 1), size=batch_size)
+    label = (
+        np.eye(labels)[drawn] if config.is_single_label and labels else random.integers(2, size=(batch_size, labels))
+    )
+    return {
+        "image": tf.constant(random.uniform(-1, 1, [batch_size, size, size, 1]), tf.float32),
+        "label": tf.constant(label, tf.float32),
+        "label_mask": tf.ones([batch_size, labels]),
+    }
+
+
+def write_noise_records(folder: str | os.PathLike, config: GANConfig) -> pathlib.Path:
+    """Writes a data folder of noise images, stored as the builder stores that size."""
+    random, size = np.random.default_rng(0), config.image_size
+    names = tuple(f"label_{index}" for index in range(config.label_count))
+    encoding, of_shard = default_encoding(size), NOISE_IMAGES // NOISE_SHARDS
+    shards = []
+    for shard in range(NOISE_SHARDS):
+        examples = (
+            encode_record(
+                Record(random.integers(256, size=(size, size), dtype=np.uint8), key, (0.0,) * len(names), key), encoding
+            )
+            for key in (f"{shard}-{index}" for index in range(of_shard))
+        )
+        shards.append(write_shard(pathlib.Path(folder) / shard_name("train", shard, NOISE_SHARDS), examples))
+    labels = {name: {"positive": 0, "negative": NOISE_IMAGES, "unknown": 0} for name in names}
+    info = DatasetInfo(
+        name="noise",
+        label_names=names,
+        is_single_label=False,
+        image_size=size,
+        bits=8,
+        encoding=encoding,
+        splits={"train": SplitInfo(NOISE_IMAGES, NOISE_IMAGES, labels, tuple(shards))},
+        images_read=NOISE_IMAGES,
+        images_written=NOISE_IMAGES,
+        rejected={},
+        preprocessing={},
+        source={},
+        is_synthetic=True,
+        notice="Noise, not radiographs.",
+    )
+    write_dataset_info(folder, info)
+    return pathlib.Path(folder)
+
+
+class _StepClock(keras.callbacks.Callback):
+    """The time at which each step ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.times.append(time.perf_counter())

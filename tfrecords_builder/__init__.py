@@ -1,0 +1,1 @@
+"""Raw radiograph collections -> sharded TFRecords, with `dataset_info.json` beside them."""

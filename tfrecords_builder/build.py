@@ -1,0 +1,223 @@
+"""Raw data set -> OUT/<size>/<split>-00000-of-0000N.tfrecord and OUT/<size>/dataset_info.json, resumable.
+
+Beside them stand, in OUT:
+  rejects.csv         every image that was read and not written, by its name in the raw data, with the reason. It
+                      stays private: nothing of it is in a record or an info file, and it is not to be passed on
+                      with them.
+  unfinished_build/   while the build runs: its arguments and a note for each finished shard. The same command
+                      goes on from there after a kill; the folder is removed when the build is complete.
+"""
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from tfcxr.data.atomic import remove_temporary_files, write_atomically
+from tfcxr.data.records import write_dataset_info
+from tfcxr.data.schema import INFO_FILE, DatasetInfo, SplitInfo
+from tfrecords_builder.datasets.reader import Reader, Reject
+from tfrecords_builder.options import BuildOptions
+from tfrecords_builder.plan import Plan, ShardJob, arguments_of, count_reasons, make_plan, nothing_left_message
+from tfrecords_builder.run_local import run_jobs
+from tfrecords_builder.shard_writer import UNFINISHED_FOLDER, ShardResult, finished_result
+
+__all__ = ["BuildOptions", "build_dataset"]
+
+PLAN_FILE = "build.json"
+REJECTS_FILE = "rejects.csv"
+
+
+def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOptions) -> dict[int, DatasetInfo]:
+    """Builds a data set at all sizes; a build that was killed is finished, its whole shards kept.
+
+    Returns:
+      size -> the description that was written beside its shards.
+
+    Raises:
+      FileExistsError: the folder holds a finished build, other files in the place of ours, or another running build.
+      ValueError: the folder holds an unfinished build of other arguments, no image can be used, or what `make_plan`
+        raises.
+      OSError: the disk is full, or a file may not be read or written.
+    """
+    out_dir = pathlib.Path(out_dir)
+    is_new = _check_free(out_dir, options.image_sizes)
+    plan = make_plan(reader, options)
+    with _only_build(out_dir):
+        _start_or_go_on(out_dir, _arguments(reader, options, plan))
+        results = _all_results(reader, options, out_dir, plan.jobs)
+        rejects = [*plan.rejects, *(reject for result in results for reject in result.rejects)]
+        if not any(shard.images for result in results for shard in result.shards.values()):
+            _discard(out_dir, options.image_sizes, plan.jobs, is_new)
+            raise ValueError(nothing_left_message(plan.images_read, rejects, str(reader.raw_dir)))
+        # All are made, which checks their sums, before the first is written.
+        infos = {size: _describe(reader, options, plan, size, results, rejects) for size in options.image_sizes}
+        write_atomically(out_dir / REJECTS_FILE, _rejects_csv(rejects))
+        for size, info in infos.items():
+            write_dataset_info(out_dir / str(size), info)
+        shutil.rmtree(out_dir / UNFINISHED_FOLDER)
+    return infos
+
+
+def _check_free(out_dir: pathlib.Path, image_sizes: Sequence[int]) -> bool:
+    """Whether `out_dir` does not exist yet; raises FileExistsError when a build may not go there."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise FileExistsError(f"{out_dir} is a file, expected a folder to write to")
+    if (out_dir / UNFINISHED_FOLDER / PLAN_FILE).is_file():
+        return False
+    if built := sorted(int(path.parent.name) for path in out_dir.glob(f"[0-9]*/{INFO_FILE}")):
+        sizes = ", ".join(map(str, built))
+        raise FileExistsError(f"{out_dir} already holds a build at {sizes} px; remove it or choose another --out_dir")
+    for size in image_sizes:
+        if any((out_dir / str(size)).glob("*.tfrecord")):
+            raise FileExistsError(
+                f"{out_dir / str(size)} holds shards, but no {INFO_FILE} and no unfinished build; "
+                "remove them or choose another --out_dir"
+            )
+    return not out_dir.exists()
+
+
+@contextlib.contextmanager
+def _only_build(out_dir: pathlib.Path) -> Iterator[None]:
+    """Keeps a second process from building in the same folder at the same time; a killed one keeps nothing locked."""
+    folder = out_dir / UNFINISHED_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileExistsError(f"another process builds in {out_dir} now; wait for it or stop it") from error
+        yield
+
+
+def _start_or_go_on(out_dir: pathlib.Path, arguments: dict[str, Any]) -> None:
+    path = out_dir / UNFINISHED_FOLDER / PLAN_FILE
+    if not path.is_file():
+        write_atomically(path, json.dumps(arguments, indent=2, sort_keys=True) + "\n")
+        return
+    started = json.loads(path.read_text(encoding="utf-8"))
+    arguments = json.loads(json.dumps(arguments))
+    if differing := sorted(name for name in {*started, *arguments} if started.get(name) != arguments.get(name)):
+        raise ValueError(
+            f"{out_dir} holds an unfinished build of another {', '.join(differing)}; run its command again to finish "
+            "it, remove the folder, or choose another --out_dir"
+        )
+    for folder in (out_dir, path.parent, *(out_dir / str(size) for size in arguments["image_sizes"])):
+        remove_temporary_files(folder)
+
+
+def _arguments(reader: Reader, options: BuildOptions, plan: Plan) -> dict[str, Any]:
+    """Everything that the written bytes depend on."""
+    return {
+        "dataset": reader.name,
+        "reader_settings": arguments_of(reader),
+        "label_names": list(reader.label_names),
+        "raw_data": plan.fingerprint,
+        **options.content_arguments(),
+    }
+
+
+def _all_results(
+    reader: Reader, options: BuildOptions, out_dir: pathlib.Path, jobs: Sequence[ShardJob]
+) -> list[ShardResult]:
+    """A result a job, from an earlier run or this one."""
+    results = {job.file: finished_result(out_dir, job, options.image_sizes) for job in jobs}
+    missing = [job for job in jobs if results[job.file] is None]
+    if len(missing) < len(jobs):
+        logging.info("%d of %d shards are there already", len(jobs) - len(missing), len(jobs))
+    for job, result in zip(missing, run_jobs(reader, options, out_dir, missing), strict=True):
+        results[job.file] = result
+    return [results[job.file] for job in jobs]
+
+
+def _describe(
+    reader: Reader,
+    options: BuildOptions,
+    plan: Plan,
+    size: int,
+    results: Sequence[ShardResult],
+    rejects: Sequence[Reject],
+) -> DatasetInfo:
+    splits: dict[str, list[tuple[ShardJob, ShardResult]]] = {}
+    for job, result in zip(plan.jobs, results, strict=True):
+        splits.setdefault(job.split, []).append((job, result))
+    split_infos = {name: _describe_split(reader, size, pairs) for name, pairs in splits.items()}
+    source = {"homepage": reader.homepage, "citation": reader.citation, "licence": reader.licence}
+    return DatasetInfo(
+        name=reader.name,
+        label_names=tuple(reader.label_names),
+        is_single_label=reader.is_single_label,
+        image_size=size,
+        bits=options.bits,
+        encoding=options.encoding_of(size),
+        splits=split_infos,
+        images_read=plan.images_read,
+        images_written=sum(split.images for split in split_infos.values()),
+        rejected=count_reasons(rejects),
+        preprocessing={
+            **options.preprocess.description(),
+            "reader_settings": arguments_of(reader),
+            "splits": dict(plan.fractions),
+            "seed": options.seed,
+        },
+        source=source,
+        salt_fingerprint=options.salt_fingerprint,
+        notice=reader.notice,
+    )
+
+
+def _describe_split(reader: Reader, size: int, pairs: Iterable[tuple[ShardJob, ShardResult]]) -> SplitInfo:
+    written, shards = [], []
+    for job, result in pairs:
+        refused = {reject.key for reject in result.rejects}
+        written += [example for example in job.examples if example.key not in refused]
+        shards.append(result.shards[size])
+    assert len(written) == sum(shard.images for shard in shards), "a shard's note does not fit its job"
+    labels = np.array([example.label for example in written], float).reshape(-1, len(reader.label_names))
+    counts = {
+        name: {
+            "positive": int((labels[:, index] == 1).sum()),
+            "negative": int((labels[:, index] == 0).sum()),
+            "unknown": int(np.isnan(labels[:, index]).sum()),
+        }
+        for index, name in enumerate(reader.label_names)
+    }
+    return SplitInfo(
+        images=len(written),
+        patients=len({example.patient_id for example in written}),
+        labels=counts,
+        shards=tuple(shards),
+    )
+
+
+def _rejects_csv(rejects: Iterable[Reject]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["key", "reason", "detail"])
+    writer.writerows((reject.key, reject.reason, reject.detail) for reject in rejects)
+    return text.getvalue()
+
+
+def _discard(out_dir: pathlib.Path, image_sizes: Sequence[int], jobs: Iterable[ShardJob], is_new: bool) -> None:
+    """Removes the empty shards of a build without one usable image, and the folders that are empty then."""
+    jobs = list(jobs)
+    for size in image_sizes:
+        for job in jobs:
+            (out_dir / str(size) / job.file).unlink(missing_ok=True)
+        _remove_if_empty(out_dir / str(size))
+    shutil.rmtree(out_dir / UNFINISHED_FOLDER)
+    if is_new:
+        _remove_if_empty(out_dir)
+
+
+def _remove_if_empty(folder: pathlib.Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

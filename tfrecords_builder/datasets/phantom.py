@@ -1,0 +1,255 @@
+"""The embedded data set: frontal chest radiographs of a phantom, drawn from a parametric thorax; no patient is in it.
+
+The picture follows the physics of a radiograph: each ray is weakened by what it crosses (Beer-Lambert law), part of
+it arrives scattered, the detector counts quanta, and a response curve turns the logarithm of the count into grey.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+
+from tfcxr.command_line import nearest_name
+from tfrecords_builder.datasets import thorax_findings, thorax_organs
+from tfrecords_builder.datasets.reader import RawExample, Reader
+from tfrecords_builder.datasets.thorax import Anatomy, Pose, Thorax, draw_anatomy, draw_pose
+from tfrecords_builder.datasets.thorax_canvas import FIELD_MM, Canvas
+from tfrecords_builder.datasets.thorax_findings import FINDINGS, Lesion
+
+SOFT_TISSUE, LUNG, BONE = 0.0190, 0.0050, 0.0400  # attenuation per mm; BONE is what bone adds to soft tissue
+MAX_IMAGES_A_PATIENT = 4
+PERSISTENCE = 0.7  # chance that a finding is not drawn anew from one image of a patient to the next
+_PATIENT, _COUNT, _COURSE, _POSE, _DETECTOR, _NOISE, _LESION = range(1, 8)  # streams of random numbers, see _rng
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """The ground truth of one image: who, in which pose, with which lesions."""
+
+    anatomy: Anatomy
+    pose: Pose
+    lesions: tuple[Lesion, ...]
+
+
+class Phantom(Reader):
+    """Frontal radiographs of computed patients with known findings.
+
+    Image and label depend on the seed, the patient's number and the image's number alone, so neither the order of
+    reading nor the number of images nor the image size changes who is drawn. An image is drawn for the label that its
+    example carries: `dataclasses.replace(example, label=...)` gives the same patient and pose with other findings.
+
+    Args:
+      raw_dir: unused; a phantom has no raw files.
+      images: how many. patients: how many share them evenly; None gives each patient 1 to 4 images.
+      seed: 0 to 2**32 - 1.
+      image_size: height and width in pixels, at least 16.
+      prevalence: chance of each finding in an image, as a number, a mapping from finding to number (those not named
+        do not occur), or either as text: ".25" or "Effusion=.5,Mass=.1". "No Finding" is what remains.
+      severity: 1 for findings that a person sees at 128 px, towards 0 for subtle ones, up to 1.5 for gross ones.
+
+    Raises:
+      ValueError: a value outside these ranges, or an unknown finding.
+    """
+
+    name = "phantom"
+    homepage = "https://www.apache.org/licenses/LICENSE-2.0 (own work; made by tfrecords_builder, nothing to download)"
+    citation = "tfcxr phantom: frontal chest radiographs computed from a parametric thorax. Not patients."
+    licence = "Apache-2.0 (own work)"
+    notice = (
+        "PHANTOM, NOT PATIENTS: these images are computed from a parametric thorax. "
+        "They test software; they show nothing about disease, people or clinical performance."
+    )
+    label_names = ("No Finding", *FINDINGS)
+
+    def __init__(
+        self,
+        raw_dir: str = "",
+        images: int = 2000,
+        patients: int | None = None,
+        seed: int = 0,
+        image_size: int = 128,
+        prevalence: float | str | Mapping[str, float] = 0.25,
+        severity: float = 1.0,
+    ) -> None:
+        super().__init__(raw_dir)
+        self.images = _whole_number("images", images, 1, 10**8)
+        self.patients = None if patients is None else _whole_number("patients", patients, 1, self.images)
+        self.seed = _whole_number("seed", seed, 0, 2**32 - 1)
+        self.image_size = _whole_number("image_size", image_size, 16, 4096)
+        self.prevalence = _parse_prevalence(prevalence)
+        self.severity = _number("severity", severity, 0.0, 1.5)
+
+    def examples(self) -> Iterator[RawExample]:
+        """Every image, patient by patient."""
+        patient = made = 0
+        while made < self.images:
+            if self.patients is None:
+                count = 1 + int(self._rng(patient, _COUNT).integers(MAX_IMAGES_A_PATIENT))
+            else:
+                count = self.images // self.patients + (patient < self.images % self.patients)
+            anatomy = self._anatomy(patient)
+            for image, label in enumerate(self._course(patient, min(count, self.images - made))):
+                yield RawExample(
+                    key=f"{self.name}-{patient:06d}-{image}",
+                    patient_id=f"{self.name}-{patient:06d}",
+                    label=label,
+                    view="AP" if self._pose(patient, image, anatomy).is_ap else "PA",
+                    age=anatomy.age_years,
+                    sex="F" if anatomy.is_female else "M",
+                )
+                made += 1
+            patient += 1
+
+    def scene(self, example: RawExample) -> Scene:
+        """The ground truth behind an image: anatomy, pose and the places and sizes of its lesions.
+
+        Raises:
+          ValueError: an example of another data set.
+        """
+        patient, image = _numbers(example.key)
+        anatomy = self._anatomy(patient)
+        pose = self._pose(patient, image, anatomy)
+        lesions = []
+        for number, finding in enumerate(FINDINGS):
+            if example.label[1 + number] == 1.0:
+                shared = self._rng(patient, _LESION, 1 + number)
+                changed = self._rng(patient, _LESION, 1 + number, 1 + image)
+                lesions += thorax_findings.place(finding, shared, changed, self.severity)
+        for lesion in lesions:
+            if lesion.finding == "Cardiomegaly":
+                ratio = pose.cardiothoracic_ratio + (lesion.size - pose.cardiothoracic_ratio) * self.severity
+                pose = dataclasses.replace(pose, cardiothoracic_ratio=min(ratio, 0.72))
+        return Scene(anatomy, pose, tuple(lesions))
+
+    def read_image(self, example: RawExample) -> np.ndarray:
+        """Draws the image of one example: uint8 [image_size, image_size], higher values brighter."""
+        patient, image = _numbers(example.key)
+        scene = self.scene(example)
+        pose = scene.pose
+        size = self.image_size
+        canvas = Canvas(2 * size, pose.rotation, pose.magnification, (pose.shift_x, pose.shift_y))
+        thorax = Thorax(scene.anatomy, pose)
+        layers = thorax_organs.cross(thorax, canvas)
+        thorax_findings.draw(list(scene.lesions), thorax, canvas, layers)
+        noise = self._rng(patient, _NOISE, 1 + image).standard_normal((size, size), dtype=np.float32)
+        return _detect(layers, thorax, noise, self._rng(patient, _DETECTOR, 1 + image))
+
+    def _anatomy(self, patient: int) -> Anatomy:
+        return draw_anatomy(self._rng(patient, _PATIENT))
+
+    def _pose(self, patient: int, image: int, anatomy: Anatomy) -> Pose:
+        return draw_pose(self._rng(patient, _POSE, 1 + image), anatomy)
+
+    def _course(self, patient: int, count: int) -> list[tuple[float, ...]]:
+        """The labels of a patient's images, in time; each image has the asked prevalence."""
+        rng = self._rng(patient, _COURSE)
+        chances = np.array([self.prevalence[finding] for finding in FINDINGS])
+        present = rng.random(len(FINDINGS)) < chances
+        labels = []
+        for _ in range(count):
+            labels.append((float(not present.any()), *(float(value) for value in present)))
+            stays, anew = rng.random((2, len(FINDINGS)))
+            present = np.where(stays < PERSISTENCE, present, anew < chances)
+        return labels
+
+    def _rng(self, *path: int) -> np.random.Generator:
+        # SeedSequence pads with zeros, so that [1] and [1, 0] are one stream: every path ends in a number from 1.
+        return np.random.default_rng([self.seed, *path])
+
+
+def _numbers(key: str) -> tuple[int, int]:
+    """The patient's and the image's number."""
+    match = re.fullmatch(rf"{Phantom.name}-(\d+)-(\d+)", key)
+    if not match:
+        raise ValueError(f"expected the key of a phantom image such as 'phantom-000012-0', got {key!r}")
+    return int(match[1]), int(match[2])
+
+
+def _detect(layers: thorax_organs.Layers, thorax: Thorax, noise: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rays to grey: attenuation, scatter, quanta, response curve, collimation and marker letters."""
+    size = len(noise)
+    exposure, scattered, contrast, bright = rng.uniform([0.7, 0.16, 0.92, -0.10], [1.6, 0.30, 1.10, 0.10])
+    attenuation = SOFT_TISSUE * layers.soft
+    attenuation += (SOFT_TISSUE - LUNG) * layers.vessel
+    attenuation += LUNG * layers.lung
+    attenuation += BONE * layers.bone
+    quanta = cv2.resize(cv2.exp(-attenuation), (size, size), interpolation=cv2.INTER_AREA)
+
+    depth = thorax.anatomy.depth
+    clear = math.exp(-(SOFT_TISSUE * 0.30 * depth + LUNG * 0.68 * depth))
+    grid = max(size // 16, 16)
+    coarse = cv2.resize(quanta, (grid, grid), interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(np.minimum(coarse, 2 * clear), (0, 0), grid * 0.07)
+    quanta += scattered * 0.3 * cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
+    # The dose is per area of the detector, so smaller pixels are noisier, as in a real one.
+    counts = 9000.0 * exposure * (128.0 / size) ** 2 / clear
+    quanta += noise * np.sqrt(quanta / np.float32(counts))
+    density = -np.log(np.maximum(quanta, 1e-6)) + math.log(clear)  # 0 in clear lung
+
+    span = 1.0 * (SOFT_TISSUE - LUNG) * 0.72 * depth / contrast
+    # A toe that keeps air black, a nearly straight middle, and a shoulder that keeps bone behind the heart visible.
+    grey = 1.0 / (1.0 + cv2.exp((density / span - 0.36 + bright) * -3.4))
+    image = (255.0 * np.clip((grey - 0.045) * 1.05, 0.0, 1.0)).astype(np.uint8)
+    return _frame(image, thorax.pose.is_ap, rng)
+
+
+def _frame(image: np.ndarray, is_ap: bool, rng: np.random.Generator) -> np.ndarray:
+    """Blackens what the collimator covers and prints the marker letters."""
+    size = len(image)
+    scale = size / FIELD_MM
+    borders = np.where(rng.random(4) < 0.3, rng.uniform(2.0, 16.0, 4), 0.0) * scale
+    tilt = rng.normal(0.0, 0.008) * size
+    left, top, right, bottom = borders
+    if borders.any():
+        right, bottom = size - right, size - bottom
+        window = np.array([[left, top - tilt], [right + tilt, top], [right, bottom + tilt], [left - tilt, bottom]])
+        mask = np.zeros_like(image)
+        cv2.fillPoly(mask, [np.round((window - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+        image = cv2.multiply(image, mask, scale=1 / 255)
+    letter = "L" if rng.random() < 0.6 else "R"
+    x = (rng.uniform(0.88, 0.93) if letter == "L" else rng.uniform(0.04, 0.09)) * size
+    y = rng.uniform(0.09, 0.16) * size
+    _print(image, letter, x, y, 0.75 * size / 256)
+    if is_ap:
+        _print(image, "AP", x - 0.02 * size, y + 0.06 * size, 0.5 * size / 256)
+    return image
+
+
+def _print(image: np.ndarray, text: str, x: float, y: float, font_scale: float) -> None:
+    thickness = max(1, round(2.2 * font_scale))
+    cv2.putText(image, text, (round(x), round(y)), cv2.FONT_HERSHEY_SIMPLEX, font_scale, 245, thickness, cv2.LINE_AA)
+
+
+def _parse_prevalence(prevalence: float | str | Mapping[str, float]) -> dict[str, float]:
+    if isinstance(prevalence, str):
+        if "=" in prevalence:
+            pairs = [part.partition("=") for part in prevalence.split(",") if part.strip()]
+            prevalence = {name.strip(): text for name, _, text in pairs}
+    if not isinstance(prevalence, Mapping):
+        prevalence = dict.fromkeys(FINDINGS, prevalence)
+    for finding in prevalence:
+        if finding == "No Finding":
+            raise ValueError("prevalence of 'No Finding' cannot be set: it is what the findings leave; remove it")
+        if finding not in FINDINGS:
+            raise ValueError(f"the phantom has no finding {finding!r}; {nearest_name(str(finding), FINDINGS)}")
+    return {finding: _number("prevalence", prevalence.get(finding, 0.0), 0.0, 1.0) for finding in FINDINGS}
+
+
+def _number(name: str, value: float | str, lowest: float, highest: float) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not lowest <= number <= highest:
+        raise ValueError(f"{name} of a phantom expects a number from {lowest:g} to {highest:g}, got {value!r}")
+    return number
+
+
+def _whole_number(name: str, value: int, lowest: int, highest: int) -> int:
+    number = _number(name, value, lowest, highest)
+    if number != int(number):
+        raise ValueError(f"{name} of a phantom expects a whole number, got {value!r}")
+    return int(number)

@@ -1,0 +1,85 @@
+"""What a build is asked for, checked before any work starts."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from tfcxr.command_line import nearest_name
+from tfcxr.data.schema import ENCODINGS, default_encoding, hashed_key
+from tfrecords_builder.preprocess import PreprocessOptions
+from tfrecords_builder.splits import check_fractions
+
+MAX_IMAGE_SIZE = 4096
+MIN_SALT_BYTES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildOptions:
+    """Every argument of a build beside the data set and the folder.
+
+    Attributes:
+      image_sizes: sides in pixels; all are written in one pass over the raw files.
+      splits: split -> share of the patients without a published split, or None for the default: `train=.8,
+        validation=.1,test=.1`, and `train=.9,validation=.1` where a published test split exists.
+      seed: of the division by patient and of the order of images in the shards.
+      preprocess: CLAHE and the way to a square.
+      bits: of a stored pixel. encoding: "raw", "png", or "auto" (raw up to 256 px, PNG above).
+      workers: processes; 0 for one a CPU. It never changes a byte of the result.
+      shard_images: at most so many images a shard; small splits get smaller ones, so that shards can be shuffled.
+      salt: hashed with every patient and image name; a secret one keeps them from being recognised.
+      on_error: "skip" counts an image that cannot be used and goes on, "stop" ends the build there.
+    """
+
+    image_sizes: tuple[int, ...] = (64,)
+    splits: Mapping[str, float] | None = None
+    seed: int = 0
+    preprocess: PreprocessOptions = PreprocessOptions()
+    bits: int = 8
+    encoding: str = "auto"
+    workers: int = 0
+    shard_images: int = 2000
+    salt: bytes = b""
+    on_error: str = "skip"
+
+    def __post_init__(self) -> None:
+        sizes = tuple(sorted(set(self.image_sizes)))
+        if not sizes or any(not 4 <= size <= MAX_IMAGE_SIZE for size in sizes):
+            raise ValueError(f"image_sizes expects numbers from 4 to {MAX_IMAGE_SIZE}, got {list(self.image_sizes)}")
+        object.__setattr__(self, "image_sizes", sizes)
+        if self.splits is not None:
+            check_fractions(self.splits)
+        for name, choices in (("encoding", ("auto", *ENCODINGS)), ("on_error", ("skip", "stop"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}; {nearest_name(getattr(self, name), choices)}"
+                )
+        if self.bits != 8:
+            raise ValueError(f"bits expects 8, got {self.bits}; images of 16 bits are read and stored with 8")
+        if self.workers < 0:
+            raise ValueError(f"workers expects 0 (one a CPU) or more, got {self.workers}")
+        if self.shard_images < 1:
+            raise ValueError(f"shard_images expects 1 or more, got {self.shard_images}")
+        if self.salt and len(self.salt) < MIN_SALT_BYTES:
+            raise ValueError(f"the salt has {len(self.salt)} bytes, expected at least {MIN_SALT_BYTES} random ones")
+
+    def encoding_of(self, image_size: int) -> str:
+        """How images of this size are stored, "raw" or "png"."""
+        return default_encoding(image_size) if self.encoding == "auto" else self.encoding
+
+    @property
+    def salt_fingerprint(self) -> str:
+        """Equal for builds of one salt; "" without one."""
+        return hashed_key("salt fingerprint", self.salt, 8) if self.salt else ""
+
+    def content_arguments(self) -> dict[str, Any]:
+        """The arguments that the written bytes depend on, as JSON values; the salt only by its fingerprint."""
+        return {
+            "image_sizes": list(self.image_sizes),
+            "splits": dict(self.splits) if self.splits is not None else None,
+            "seed": self.seed,
+            "preprocess": dataclasses.asdict(self.preprocess),
+            "bits": self.bits,
+            "encoding": self.encoding,
+            "shard_images": self.shard_images,
+            "salt_fingerprint": self.salt_fingerprint,
+        }
