@@ -12,7 +12,6 @@ from absl import app, flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-
 flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error instead of one sentence.")
 
 

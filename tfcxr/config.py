@@ -1,4 +1,4 @@
-"""Typed configuration: the defaults of a frozen dataclass, overridden by an experiment file, then by `--set key=value`."""
+"""Typed configuration: a frozen dataclass's defaults, overridden by an experiment file, then by `--set key=value`."""
 
 import ast
 import dataclasses

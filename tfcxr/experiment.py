@@ -1,9 +1,16 @@
-"""Reads the settings of an experiment file, as data: the file is parsed, never run."""
+"""Experiment files: their settings, read as data without running the file, and the commands they consist of."""
 
 import ast
+import dataclasses
 import os
 import pathlib
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
 from typing import Any
+
+from absl import logging
 
 from tfcxr.command_line import nearest_name
 
@@ -29,6 +36,33 @@ def read_variant(path: str | os.PathLike, variant: str) -> dict[str, Any]:
     if variant not in variants:
         raise ValueError(f"{path} has no variant {variant!r}; {nearest_name(variant, variants)}")
     return variants[variant]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One command of an experiment; it is skipped when `result` is there, so that a stopped experiment goes on."""
+
+    command: tuple[str, ...]
+    result: pathlib.Path
+
+
+def run_stages(stages: Sequence[Stage]) -> None:
+    """Runs the commands of an experiment one after the other, each as its user would, and ends at the first failure.
+
+    Raises:
+      SystemExit: a command failed; with its exit status.
+    """
+    for number, stage in enumerate(stages, start=1):
+        line = shlex.join(["python", *stage.command])
+        if stage.result.exists():
+            logging.info("%d of %d, done before: %s", number, len(stages), line)
+            continue
+        logging.info("%d of %d: %s", number, len(stages), line)
+        status = subprocess.run([sys.executable, *stage.command]).returncode
+        if status:
+            raise SystemExit(status)
+        if not stage.result.exists():
+            raise SystemExit(f"stopped: {stage.result} is not finished; run the experiment again to go on")
 
 
 def _assigns(node: ast.stmt, name: str) -> bool:

@@ -18,7 +18,7 @@ from tfcxr import command_line
 from tfcxr.config import make_config, parse_settings, to_plain
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import ImageSet, find_data_dir, load_images, training_batches
-from tfcxr.data.records import read_dataset_info, split_info
+from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import INFO_FILE, DatasetInfo
 from tfcxr.experiment import read_variant
 from tfcxr.models.base import GAN
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     info = read_dataset_info(data_dir)
     settings = _fit_to_data(settings, info)
     config = make_config(gan_class.config_class, settings)
-    split_info(info, FLAGS.split)
+    shard_paths(data_dir, info, FLAGS.split, FLAGS.verify_checksums)
     run = RunConfig(
         model=FLAGS.model,
         settings=to_plain(config),
@@ -96,9 +96,7 @@ def main(argv: list[str]) -> None:
     state = {"step": 0, "metrics_size": 0} if last is None else restore(last, model.checkpoint_variables())
     if state["step"]:
         logging.info("resuming at step %d of %d", state["step"], run.steps)
-    batches = training_batches(
-        data_dir, FLAGS.split, FLAGS.batch_size, FLAGS.seed, state["step"], FLAGS.verify_checksums
-    )
+    batches = training_batches(data_dir, FLAGS.split, FLAGS.batch_size, FLAGS.seed, state["step"])
     watchers = _make_callbacks(model, run, run_dir, real, checkpoints, state)
     del real
     train(model, batches, state["step"], run.steps, watchers, strategy)

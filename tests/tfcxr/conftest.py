@@ -29,9 +29,10 @@ def make_tiny_gan() -> Callable[..., tuple[ACGAN, RunConfig]]:
     def make(label_names: tuple[str, ...] = ("NORMAL", "PNEUMONIA"), **settings) -> tuple[ACGAN, RunConfig]:
         config = ACGANConfig(**(TINY | {"label_count": len(label_names)} | settings))
         model = ACGAN(config, seed=3)
-        for variable in model.sampling_generator.trainable_variables:
+        for variable in model.sampling_generator.variables:
             if variable.name == "kernel":
-                variable.assign(variable * 3.0)
+                spread = 2.0 / np.sqrt(np.prod(variable.shape[:-1]))
+                variable.assign(variable * (spread / np.std(variable)))
         run = RunConfig("acgan", to_plain(config), label_names, seed=3, batch_size=4, steps=7, data=DATA)
         return model, run
 

@@ -142,7 +142,7 @@ def _as_os_error(error: tf.errors.OpError, path: pathlib.Path) -> OSError:
 
 def file_sha256(path: str | os.PathLike) -> str:
     """SHA-256 of a file in hexadecimal."""
-    with open(path, "rb") as file:
+    with pathlib.Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
 
 

@@ -1,4 +1,4 @@
-"""What a record is: one chest radiograph with its labels, as a `tf.train.Example`, and the `dataset_info.json` beside it.
+"""What a record is: a radiograph with its labels, as a `tf.train.Example`, and the `dataset_info.json` beside it.
 
 Everything that is stored about an image goes through `encode_record`, and everything that is read comes
 back through `parse_batch`. Nothing else in the project names a feature key.

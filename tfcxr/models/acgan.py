@@ -82,7 +82,7 @@ class ACGANConfig(GANConfig):
 
 
 class Generator(keras.Model):
-    """float32 z [batch, latent] and label [batch, labels] -> float32 images [batch, size, size, channels] in [-1, 1]."""
+    """float32 z [batch, latent], label [batch, labels] -> float32 images [batch, size, size, channels] in [-1, 1]."""
 
     def __init__(self, config: ACGANConfig, seed: int) -> None:
         super().__init__()

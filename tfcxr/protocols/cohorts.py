@@ -190,6 +190,7 @@ def _load(
             "name": info.name,
             "folder": str(directory),
             "splits": list(splits),
+            "label_names": list(info.label_names),
             "images": len(pixels),
             "patients": None if info.is_synthetic else len(np.unique(loaded.patient_keys)),
             "positives": {name: int((labels[:, index] == 1).sum()) for index, name in enumerate(label_names)},

@@ -131,7 +131,7 @@ def _finished_training(
         "seed": seed,
         "classifier": to_plain(settings.classifier),
         "cohorts": {
-            name: passport and {key: passport[key] for key in ("sha256", "splits", "images")}
+            name: passport and {key: passport[key] for key in ("sha256", "splits", "label_names", "images")}
             for name, passport in cohorts.items()
         },
         "software": _software(),

@@ -242,7 +242,7 @@ def export_model(
     )
     remove_temporary_files(out_dir)
     with atomic_path(out_dir / str(version)) as folder:
-        tf.saved_model.save(served, str(folder), signatures=served.signatures())
+        _save(served, folder)
         (folder / DESCRIPTION_FILE).write_text(description.to_json(), encoding="utf-8")
         (folder / "README.md").write_text(card_text(description), encoding="utf-8")
         if run_dir is not None and (patients := pathlib.Path(run_dir) / PATIENTS_FILE).is_file():
@@ -282,6 +282,18 @@ def _float32_copy(model: GAN) -> GAN:
     for target, source in zip(_served_variables(copy), _served_variables(model), strict=True):
         target.assign(np.asarray(source))
     return copy
+
+
+def _save(served: ServedModel, folder: pathlib.Path) -> None:
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # it would tell of the temporary folder
+    try:
+        tf.saved_model.save(served, str(folder), signatures=served.signatures())
+    except tf.errors.OpError as error:
+        raise OSError(f"could not write the SavedModel: {error.message}") from error
+    finally:
+        logger.setLevel(level)
 
 
 def _signature(function: Callable, specs: list[tf.TensorSpec]) -> Callable:

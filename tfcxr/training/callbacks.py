@@ -119,7 +119,7 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 class Samples(keras.callbacks.Callback):
-    """Every so often a labelled grid from fixed seeds, the diversity within each class, and the distance to real images.
+    """Every so often a labelled grid from fixed seeds, diversity within each class, and distance to real images.
 
     Logs for each label the mean pairwise MS-SSIM of a fixed batch beside the real images', and warns when the
     generator has collapsed; logs the sliced Wasserstein distance to the real images, by which the best checkpoint
@@ -196,7 +196,7 @@ class Samples(keras.callbacks.Callback):
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves every so often, at the end, and when asked to stop by Ctrl-C or SIGTERM; must come last of the callbacks."""
+    """Saves every so often, at the end, and on Ctrl-C or SIGTERM; must come last of the callbacks."""
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 FIELD_MM = 365.0  # side of the square detector
+_HEIGHTS = np.arange(-300.0, 300.0, 0.5)  # mm, where what depends on height alone is tabled
 
 
 class Canvas:
@@ -26,7 +27,7 @@ class Canvas:
         (a, b), (c, d) = np.linalg.inv(self._to_detector).astype(np.float32)
         column, row = column - np.float32(shift[0]), row - np.float32(shift[1])
         self.x, self.y = a * column + b * row, c * column + d * row
-        self._bins = np.clip((self.y + 300.0) * 2.0, 0, 1199).astype(np.int32)
+        self._bins = np.clip((self.y + 300.0) * 2.0, 0, len(_HEIGHTS) - 1).astype(np.int32)
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
         """Pixel coordinates (x, y) of points in mm, [..., 2] to [..., 2]; pixel centres are whole numbers."""
@@ -75,7 +76,7 @@ class Canvas:
 
     def by_height(self, y: np.ndarray, values: np.ndarray) -> np.ndarray:
         """A value that depends on y alone, float32 [size, size], given at some heights `y`."""
-        return np.interp(np.arange(1200) / 2.0 - 300.0, y, values).astype(np.float32)[self._bins]
+        return np.interp(_HEIGHTS, y, values).astype(np.float32)[self._bins]
 
 
 @functools.lru_cache(maxsize=8)
@@ -95,8 +96,11 @@ def smooth(points: np.ndarray, steps: int = 5) -> np.ndarray:
 
 def strips(lines: np.ndarray, widths: np.ndarray | float) -> np.ndarray:
     """Polygons around centre lines: [lines, points, 2] with widths [lines, points] to [lines, 2 * points, 2]."""
-    along = np.gradient(lines, axis=1)
-    along /= np.linalg.norm(along, axis=-1, keepdims=True) + 1e-9
+    along = lines.copy()  # the point after, or the last itself, minus the point before
+    along[:, :-1] = lines[:, 1:]
+    along[:, 1:] -= lines[:, :-1]
+    along[:, 0] -= lines[:, 0]
+    along /= np.sqrt((along * along).sum(-1, keepdims=True)) + 1e-9
     across = np.stack([-along[..., 1], along[..., 0]], -1) * np.broadcast_to(widths, lines.shape[:2])[..., None] / 2
     return np.concatenate([lines + across, (lines - across)[:, ::-1]], axis=1)
 

@@ -52,7 +52,7 @@ def place(finding: str, patient: np.random.Generator, image: np.random.Generator
     for number, one_side in enumerate(sides):
         big, across, down = shared[1 + 3 * number], shared[2 + 3 * number], shared[3 + 3 * number]
         big = float(np.clip(0.75 * big + 0.25 * changed[number], 0.0, 1.0))
-        v = 0.17 + (0.49 if one_side < 0 else 0.35) * down
+        v = 0.17 + (0.38 if one_side < 0 else 0.32) * down
         u = 0.48 + 0.36 * across
         if one_side > 0:  # beside the heart, not behind it
             u = min(u + 0.7 * max(v - 0.3, 0.0), 0.84)
@@ -64,9 +64,9 @@ def place(finding: str, patient: np.random.Generator, image: np.random.Generator
         elif finding == "Mass":
             size = 36.0 + 30.0 * big
         elif finding == "Nodule":
-            size = 18.0 + 10.0 * big
+            size = 19.0 + 9.5 * big
         elif finding == "Pneumonia":
-            v, size, strength = 0.34 + 0.34 * down, 62.0 + 36.0 * big, min((0.66 + 0.24 * big) * severity, 0.96)
+            v, size, strength = 0.44 + 0.26 * down, 62.0 + 36.0 * big, min((0.66 + 0.24 * big) * severity, 0.96)
         else:
             u, v, size = 0.9, 0.1, (20.0 + 26.0 * big) * severity
         lesions.append(Lesion(finding, one_side, float(u), float(v), float(size), strength, seed + number))
@@ -110,7 +110,7 @@ def _draw_tumour(lesion: Lesion, centre: np.ndarray, canvas: Canvas, layers: Lay
     outline = (1.0 + lobes)[:, None] * np.stack([np.cos(angles), np.sin(angles)], -1) * lesion.size / 2
     shells = np.array([1.0, 0.95, 0.88, 0.78, 0.6, 0.35])
     layer = canvas.fill(centre + shells[:, None, None] * outline, np.sqrt(1.02 - shells**2))
-    deep = 40.0 + 0.8 * lesion.size if lesion.finding == "Mass" else 10.0 + 1.9 * lesion.size
+    deep = 50.0 + 0.8 * lesion.size if lesion.finding == "Mass" else 16.0 + 2.2 * lesion.size
     thickness = canvas.soft(layer, 0.8, deep * lesion.strength)
     _replace(layers, np.minimum(thickness, 0.9 * layers.lung))
 

@@ -112,6 +112,11 @@ def test_more_images_than_there_are_is_refused(disc_records, synthetic_records, 
         load_comparison(settings(disc_records, synthetic_records, tmp_path, images=50))
 
 
+def test_an_unknown_split_is_refused(disc_records, synthetic_records, tmp_path):
+    with pytest.raises(ValueError, match="has no split 'tset'; it has .*train"):
+        load_comparison(settings(disc_records, synthetic_records, tmp_path, test_splits=("tset",)))
+
+
 def test_an_altered_shard_is_refused(disc_records, copy_records, synthetic_records, tmp_path):
     altered = copy_records(tmp_path / "altered")
     shard = altered / shard_name("test", 0, 3)

@@ -32,7 +32,7 @@ def half_written(run_dir: pathlib.Path) -> list[str]:
 def wait_for_half_written_checkpoint(run_dir: pathlib.Path, child: int) -> None:
     folder = run_dir / "checkpoints"
     while os.waitpid(child, os.WNOHANG)[0] == 0:
-        if folder.is_dir() and any(name.startswith(TEMPORARY_MARK) for name in os.listdir(folder)):
+        if folder.is_dir() and any(folder.glob(f"{TEMPORARY_MARK}*")):
             return
     raise SystemExit("the child ended before a checkpoint was seen half-written")
 

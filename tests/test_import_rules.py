@@ -1,0 +1,73 @@
+"""Who may import whom, as the README's map says."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+COMMANDS = {"train", "export", "generate", "evaluate", "serve", "benchmark"}
+# package of tfcxr -> what of tfcxr it may import
+ALLOWED = {
+    "data": {"data"},
+    "layers": {"layers", "data"},
+    "losses": {"losses", "data"},
+    "metrics": {"metrics", "data"},
+    "models": {"models", "layers", "losses", "config", "optimizers", "data"},
+    "training": {"training", "models", "metrics", "data", "config", "command_line"},
+    "serving": {"serving", "training", "models", "data", "config", "command_line"},
+    "sampling": {"sampling", "serving", "metrics", "data", "config", "command_line", "training"},
+    "protocols": {"protocols", "metrics", "data", "config", "command_line", "optimizers"},
+    "porting": {"porting", "models", "layers", "data", "config", "command_line"},
+    "config": {"command_line"},
+    "experiment": {"command_line"},
+    "command_line": set(),
+    "optimizers": set(),
+    "__init__": set(),
+}
+BUILDER_USERS = {"tfcxr/training/embedded_data.py"}  # builds the data of a run that is given none
+PACKAGES = ("tfcxr", "tfrecords_builder")
+SOURCES = sorted(path.relative_to(ROOT) for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively; write the whole name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_imports_follow_the_map(path):
+    part = path.parts[1].removesuffix(".py") if len(path.parts) > 1 else ""
+    for module in imported_modules(path):
+        package, _, rest = module.partition(".")
+        target = rest.split(".")[0]
+        if path.parts[0] == "tfrecords_builder":
+            assert package != "tfcxr" or target in {"data", "command_line"}, f"{path} may not import {module}"
+        elif package == "tfrecords_builder":
+            assert path.as_posix() in BUILDER_USERS, f"{path} may not import {module}"
+        elif package == "tfcxr":
+            if part in COMMANDS:
+                assert target not in COMMANDS, f"commands never import each other: {path}, {module}"
+            elif target:
+                assert target in ALLOWED[part], f"{path} may not import {module}"
+
+
+def test_schema_imports_nothing_of_ours():
+    assert not [name for name in imported_modules("tfcxr/data/schema.py") if name.startswith("tf") and "cxr" in name]
+
+
+def test_keras_cv_is_imported_in_one_file_only():
+    users = [path.as_posix() for path in SOURCES if any(m.split(".")[0] == "keras_cv" for m in imported_modules(path))]
+    assert users == ["tfcxr/data/augment.py"]
+
+
+def test_top_level_is_what_the_readme_says():
+    expected = {"setup.cfg", "pyproject.toml", "LICENSE", "README.md"}
+    expected |= {"tfcxr", "tfrecords_builder", "experiments", "saved_models", "tests"}
+    generated = {"runs", "records", "cohorts", "build", "dist"}
+    present = {path.name for path in ROOT.iterdir() if not path.name.startswith(".") and path.suffix != ".egg-info"}
+    assert present - generated == expected

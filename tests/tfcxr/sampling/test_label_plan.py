@@ -1,0 +1,118 @@
+"""Label plans: counts, and the joint labels of a data folder."""
+
+import numpy as np
+import pytest
+
+from tfcxr.data.records import shard_name, write_dataset_info, write_shard
+from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
+from tfcxr.sampling.label_plan import parse_counts, plan_counts, plan_like, plan_unlabelled
+
+FINDINGS = ("Mass", "Nodule", "Effusion")
+NAN = float("nan")
+
+
+def write_findings(data_dir, rows, names=FINDINGS):
+    records = [Record(np.full((32, 32), 9, np.uint8), f"k{i}", tuple(row), f"p{i}") for i, row in enumerate(rows)]
+    shard = write_shard(data_dir / shard_name("train", 0, 1), [encode_record(record, "raw") for record in records])
+    labels = {name: {"positive": 0, "negative": 0, "unknown": 0} for name in names}
+    splits = {"train": SplitInfo(len(rows), len(rows), labels, (shard,))}
+    write_dataset_info(
+        data_dir, DatasetInfo("findings", tuple(names), False, 32, 8, "raw", splits, len(rows), len(rows), {}, {}, {})
+    )
+    return data_dir
+
+
+@pytest.fixture
+def findings(tmp_path):
+    rows = [(1, 1, 0)] * 6 + [(0, 0, 0)] * 10 + [(0, NAN, 1)] * 3 + [(NAN, NAN, NAN)]
+    return write_findings(tmp_path / "32", rows)
+
+
+def test_counts_are_kept_in_an_order_of_the_seed():
+    plan = plan_counts({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed=1)
+    labels = plan.labels(0, len(plan))
+    assert labels.dtype == np.float32 and labels.sum(axis=0).tolist() == [5, 3] and set(labels.sum(axis=1)) == {1}
+    again = plan_counts({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed=1)
+    np.testing.assert_array_equal(again.labels(0, 8), labels)
+    other = [plan_counts({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed) for seed in range(2, 6)]
+    assert any((plan.labels(0, 8) != labels).any() for plan in other)
+
+
+def test_counts_that_cannot_be():
+    with pytest.raises(ValueError, match="draws no label 'NORMALL'; did you mean 'NORMAL'"):
+        plan_counts({"NORMALL": 3}, ("NORMAL", "PNEUMONIA"), seed=0)
+    with pytest.raises(ValueError, match="no image was asked for; give counts such as NORMAL=100"):
+        plan_counts({"NORMAL": 0}, ("NORMAL", "PNEUMONIA"), seed=0)
+    with pytest.raises(ValueError, match="count of label 'NORMAL' must not be negative, got -1"):
+        plan_counts({"NORMAL": -1}, ("NORMAL", "PNEUMONIA"), seed=0)
+    with pytest.raises(ValueError, match="expected at least one image, got 0"):
+        plan_unlabelled(0)
+
+
+def test_counts_are_read_from_text():
+    assert parse_counts(["NORMAL=10", "Pleural Effusion=2", "a=b=3"]) == {
+        "NORMAL": 10, "Pleural Effusion": 2, "a=b": 3
+    }  # fmt: skip
+    for text in ("NORMAL", "=3", "NORMAL=x", "NORMAL=-1", "NORMAL=1.5"):
+        with pytest.raises(ValueError, match=f"expected LABEL=COUNT such as NORMAL=1000, got '{text}'"):
+            parse_counts([text])
+    with pytest.raises(ValueError, match="label 'NORMAL' is counted twice"):
+        parse_counts(["NORMAL=1", "NORMAL=2"])
+
+
+def test_like_a_split_gives_its_rows_in_order(disc_records):
+    plan = plan_like(disc_records, "validation", ("NORMAL", "PNEUMONIA"), True)
+    assert len(plan) == 16 and plan.description["drawn"] == "every row once, in order"
+    three_shards = [row for shard in range(3) for row in range(16)[shard::3]]
+    np.testing.assert_array_equal(plan.labels(0, 16)[:, 1], [row % 2 for row in three_shards])
+    exact = plan_like(disc_records, "validation", ("NORMAL", "PNEUMONIA"), True, images=16, seed=5)
+    np.testing.assert_array_equal(exact.order, plan.order)
+
+
+def test_labels_are_aligned_by_name(disc_records):
+    plan = plan_like(disc_records, "validation", ("NORMAL", "PNEUMONIA"), True)
+    turned = plan_like(disc_records, "validation", ("PNEUMONIA", "NORMAL"), True)
+    np.testing.assert_array_equal(turned.labels(0, 16), plan.labels(0, 16)[:, ::-1])
+
+
+def test_joint_labels_and_prevalence_stay(findings):
+    plan = plan_like(findings, "train", FINDINGS, False, images=4000, seed=2)
+    labels = plan.labels(0, 4000)
+    assert set(map(tuple, labels)) == {(1, 1, 0), (0, 0, 0), (0, 0, 1)}  # Mass never without Nodule
+    shares = labels.mean(axis=0)
+    np.testing.assert_allclose(shares, [6 / 19, 6 / 19, 3 / 19], atol=0.03)  # 4 standard errors of 4,000 draws
+    assert "seed 2" in plan.description["drawn"]
+
+
+def test_unknown_labels_are_absent_and_counted(findings):
+    plan = plan_like(findings, "train", FINDINGS, False)
+    assert len(plan) == 19  # the image of which nothing is known is left out
+    assert plan.description["images_left_out_all_unknown"] == 1
+    assert plan.description["unknown_labels_drawn_as_absent"] == 3
+    assert plan.labels(16, 19).tolist() == [[0, 0, 1]] * 3
+
+
+def test_data_that_do_not_fit(findings, disc_records, tmp_path):
+    with pytest.raises(ValueError, match="Edema, Effusion occurs on one side only, so joint labels cannot be kept"):
+        plan_like(findings, "train", ("Mass", "Nodule", "Edema"), False)
+    with pytest.raises(ValueError, match="draws exactly one label an image, but 16 images of split 'train'"):
+        plan_like(findings, "train", FINDINGS, True)
+    with pytest.raises(ValueError, match="has no split 'held_out'"):
+        plan_like(disc_records, "held_out", ("NORMAL", "PNEUMONIA"), True)
+    with pytest.raises(FileNotFoundError, match="absent does not exist"):
+        plan_like(tmp_path / "absent", "train", FINDINGS, False)
+    unknown = write_findings(tmp_path / "unknown", [(NAN, NAN, NAN)])
+    with pytest.raises(ValueError, match="no image of split 'train' in .* has a known label"):
+        plan_like(unknown, "train", FINDINGS, False)
+
+
+def test_a_damaged_record_and_a_missing_shard(findings):
+    shard = findings / shard_name("train", 0, 1)
+    content = bytearray(shard.read_bytes())
+    content[200] ^= 255
+    shard.write_bytes(content)
+    with pytest.raises(ValueError, match="a record of split 'train' in .* is damaged"):
+        plan_like(findings, "train", FINDINGS, False)
+    shard.unlink()
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        plan_like(findings, "train", FINDINGS, False)

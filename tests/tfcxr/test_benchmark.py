@@ -1,0 +1,88 @@
+"""The command python -m tfcxr.benchmark, and what it measures by."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from tfcxr.data.pipeline import load_images
+from tfcxr.models.acgan import ACGANConfig
+from tfcxr.training.flop_count import count_flops, peak_flops_per_second
+from tfcxr.training.throughput import random_batch, write_noise_records
+
+
+def test_the_command_prints_a_table_and_writes_json(tmp_path):
+    settings = ("generator_filters=16", "discriminator_filters=4", "latent_size=4")
+    command = [sys.executable, "-m", "tfcxr.benchmark", "--image_size=32", "--batch_size=4", "--draw_batch_size=8"]
+    command += ["--repeats=10", "--pipeline_seconds=0.2", f"--json={tmp_path / 'figures.json'}"]
+    command += [f"--set={setting}" for setting in settings]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "figures.json").read_text())
+    for name in ("train", "pipeline", "generate"):
+        rate = report[name]["images_per_second"]
+        assert rate > 0 and f"{rate:.1f}" in done.stdout
+    assert report["train"]["mfu"] > 0 and report["train"]["operations_of_unknown_shape"] == []
+    assert report["machine"]["peak_memory_mib"] > 100
+    assert "load" in done.stdout
+
+
+def test_an_unknown_measurement_ends_with_a_sentence():
+    command = [sys.executable, "-m", "tfcxr.benchmark", "--what=training"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "error: cannot measure 'training'; did you mean 'train'?" in done.stderr
+
+
+def test_flops_of_convolutions_products_and_gradients():
+    image, kernel = tf.zeros([2, 8, 8, 3]), tf.Variable(tf.zeros([5, 5, 3, 4]))
+
+    @tf.function
+    def convolve(matrix):
+        with tf.GradientTape() as tape:
+            tape.watch(matrix)
+            features = tf.nn.conv2d(image * matrix[0, 0], kernel, 2, "SAME")  # [2, 4, 4, 4]
+            value = tf.reduce_sum(tf.square(tf.matmul(tf.reshape(features, [2, 64]), matrix)))
+        return tape.gradient(value, [matrix, kernel])
+
+    convolution, product = 2 * (2 * 4 * 4 * 4) * (5 * 5 * 3), 2 * 2 * 64 * 10
+    flops, unknown = count_flops(convolve.get_concrete_function(tf.TensorSpec([64, 10])))
+    assert unknown == []
+    assert flops == 3 * convolution + 3 * product  # forward, gradient by input, gradient by weight
+
+
+def test_a_conditional_counts_by_its_share():
+    matrix = tf.ones([8, 8])
+
+    @tf.function
+    def sometimes(step):
+        return tf.cond(step % 4 == 0, lambda: matrix @ matrix @ matrix, lambda: matrix @ matrix)
+
+    function = sometimes.get_concrete_function(tf.TensorSpec([], tf.int32))
+    product = 2 * 8**3
+    assert count_flops(function, then_share=0.25)[0] == 0.25 * 2 * product + 0.75 * product
+
+
+def test_unknown_shapes_are_named():
+    function = tf.function(lambda a: a @ a).get_concrete_function(tf.TensorSpec([None, None]))
+    assert count_flops(function) == (0, ["MatMul"])
+
+
+def test_the_peak_is_a_rate():
+    assert peak_flops_per_second("float32") > 1e8  # any machine of this century
+
+
+@pytest.mark.parametrize("is_single_label", [True, False])
+def test_random_batches_look_like_the_pipelines(is_single_label):
+    batch = random_batch(ACGANConfig(image_size=32, label_count=3, is_single_label=is_single_label), 6)
+    assert batch["image"].shape == (6, 32, 32, 1) and batch["label"].shape == batch["label_mask"].shape == (6, 3)
+    assert (tf.reduce_sum(batch["label"], axis=1).numpy() == 1).all() == is_single_label
+
+
+def test_noise_records_can_be_read(tmp_path):
+    images = load_images(write_noise_records(tmp_path, ACGANConfig(image_size=32)), "train")
+    assert images.images.shape == (4096, 32, 32, 1) and images.info.is_synthetic

@@ -1,0 +1,64 @@
+import dataclasses
+from typing import Literal
+
+import pytest
+
+from tfcxr.config import make_config, parse_settings, to_plain
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rate: float = 0.1
+    size: int = 4
+    name: Literal["a", "b"] = "a"
+    units: tuple[int, ...] = ()
+    is_on: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be positive, got {self.size}")
+
+
+def test_later_overrides_win_and_types_fit():
+    config = make_config(Config, {"rate": 1, "size": 2}, {"size": 3, "units": [1, 2], "limit": 5})
+    assert config == Config(rate=1.0, size=3, units=(1, 2), limit=5)
+    assert isinstance(config.rate, float)
+    assert make_config(Config, to_plain(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"sise": 1}, "Config has no setting 'sise'; did you mean 'size'"),
+        ({"size": 1.5}, "Config.size expects int, got 1.5"),
+        ({"size": True}, "Config.size expects int, got True"),
+        ({"rate": "fast"}, "Config.rate expects float, got 'fast'"),
+        ({"name": "c"}, "Config.name expects one of 'a', 'b', got 'c'"),
+        ({"units": 3}, "Config.units expects .*tuple"),
+        ({"units": (1, "x")}, "Config.units expects int, got 'x'"),
+        ({"is_on": 1}, "Config.is_on expects bool, got 1"),
+        ({"size": 0}, "size must be positive"),
+    ],
+)
+def test_wrong_settings_are_refused(override, message):
+    with pytest.raises(ValueError, match=message):
+        make_config(Config, override)
+
+
+def test_settings_from_the_command_line():
+    assert parse_settings(["a=1", "b=1e-4", "c=text", "d=(1, 2)", "e=True", "f=x=y"]) == {
+        "a": 1,
+        "b": 1e-4,
+        "c": "text",
+        "d": (1, 2),
+        "e": True,
+        "f": "x=y",
+    }
+    for wrong in ("a", "=1"):
+        with pytest.raises(ValueError, match="expected --set name=value"):
+            parse_settings([wrong])
+
+
+def test_settings_are_never_run():
+    assert parse_settings(["a=__import__('os').getcwd()"]) == {"a": "__import__('os').getcwd()"}

@@ -1,0 +1,46 @@
+import pathlib
+
+import pytest
+
+from tfcxr.config import make_config
+from tfcxr.experiment import read_variant
+from tfcxr.models import MODELS
+
+EXPERIMENTS = sorted((pathlib.Path(__file__).parents[2] / "experiments").glob("*.py"))
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    path = tmp_path / "paper.py"
+    path.write_text('raise SystemExit("the file was run")\nVARIANTS = {"corrected": {"model": {"latent_size": 7}}}\n')
+    return path
+
+
+def test_settings_are_read_without_running_the_file(experiment):
+    assert read_variant(experiment, "corrected") == {"model": {"latent_size": 7}}
+
+
+def test_unknown_variant_names_the_nearest(experiment):
+    with pytest.raises(ValueError, match="no variant 'corected'; did you mean 'corrected'"):
+        read_variant(experiment, "corected")
+
+
+def test_missing_file_names_its_neighbours(experiment):
+    with pytest.raises(FileNotFoundError, match=r"papr.py does not exist; did you mean '.*paper.py'"):
+        read_variant(experiment.with_name("papr.py"), "corrected")
+
+
+@pytest.mark.parametrize("text", ["x = 1", "VARIANTS = {f(): 1}", "VARIANTS = {"])
+def test_file_without_literal_variants_is_refused(tmp_path, text):
+    path = tmp_path / "wrong.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="no literal dictionary VARIANTS"):
+        read_variant(path, "corrected")
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("variant", ["as_published", "corrected"])
+def test_settings_of_every_experiment_fit_their_model(path, variant):
+    settings = read_variant(path, variant)
+    assert settings["model_name"] in MODELS
+    make_config(MODELS[settings["model_name"]].config_class, settings["model"])

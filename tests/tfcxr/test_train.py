@@ -1,0 +1,115 @@
+"""`python -m tfcxr.train` as a user calls it: what it leaves behind, and one sentence for each wrong call."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+TINY = ["--steps=2", "--batch_size=8", "--set=generator_filters=32", "--set=discriminator_filters=8"]
+
+
+FORKED = pathlib.Path(__file__).with_name("forked_commands.py")
+
+
+def call(*calls, cwd, environment=None):
+    """Runs each list of arguments; returns [(exit status, what was printed)]."""
+    result = subprocess.run(
+        [sys.executable, str(FORKED), "tfcxr.train"],
+        input=json.dumps([[str(argument) for argument in arguments] for arguments in calls]),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | (environment or {}),
+        timeout=400,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return [(done["status"], done["errors"]) for done in json.loads(result.stdout)]
+
+
+def test_without_data_it_trains_on_the_phantom_and_exports(tmp_path):
+    environment = {"TFCXR_CACHE_DIR": str(tmp_path / "cache")}
+    ((status, errors),) = call([*TINY, "--set=image_size=32"], cwd=tmp_path, environment=environment)
+    assert status == 0, errors
+    assert "no --data_dir given: building 2000 phantom radiographs in" in errors
+    assert "PHANTOM" in errors.upper()
+    run_dir = tmp_path / "runs" / "acgan"
+    present = {path.name for path in run_dir.iterdir()}
+    assert {"config.json", "metrics.jsonl", "checkpoints", "tensorboard", "training_patients.txt"} <= present
+    assert json.loads((run_dir / "config.json").read_text())["data"]["name"] == "phantom"
+    assert (tmp_path / "saved_models" / "acgan" / "1" / "saved_model.pb").is_file()
+
+
+WRONG_CALLS = [
+    (["--model=acgn"], "error: unknown model 'acgn'; did you mean 'acgan'?"),
+    (["--modle=acgan"], "Unknown command line flag 'modle'. Did you mean: model"),
+    (["acgan"], "error: unexpected argument 'acgan'; flags are written --name=value"),
+    (["--data_dir=nowhere"], "error: data folder nowhere does not exist"),
+    (["--data_dir=DATA", "--split=tran"], "error: data set discs has no split 'tran'"),
+    (["--data_dir=DATA", "--set=dropuot=.1"], "error: ACGANConfig has no setting 'dropuot'; did you mean 'dropout'"),
+    (["--data_dir=DATA", "--set=image_size=64"], "error: .* holds images of 32 px, but 64 px were asked for"),
+    (["--data_dir=DATA", "--set=label_count=3"], "error: label_count=3 does not fit data set discs"),
+    (["--data_dir=DATA", "--batch_size=64"], "error: split 'train' of discs holds 48 images, too few for one batch"),
+    (["--data_dir=DATA", "--devices=GPU:9", "--run_dir=other"], "error: devices GPU:9 are not on this machine"),
+    (["--data_dir=DATA", "--experiment=none.py"], "error: experiment none.py does not exist"),
+    (["--data_dir=DATA", "--run_dir=FILE/run"], "error: .*FILE"),
+]
+
+
+def test_a_wrong_call_gives_one_sentence(disc_records, tmp_path):
+    file = tmp_path / "FILE"
+    file.write_text("not a folder")
+    calls = [
+        [argument.replace("DATA", str(disc_records)).replace("FILE", str(file)) for argument in arguments]
+        for arguments, _ in WRONG_CALLS
+    ]
+    results = call(*calls, cwd=tmp_path)
+    for (arguments, message), (status, errors) in zip(WRONG_CALLS, results, strict=True):
+        assert status == 1, (arguments, errors)
+        assert re.search(message, errors), (arguments, errors)
+        assert "Traceback" not in errors
+    assert not (tmp_path / "saved_models").exists()
+
+
+def test_folder_of_another_run_is_refused_and_kept(disc_records, tmp_path):
+    run = [f"--data_dir={disc_records}", f"--run_dir={tmp_path / 'run'}", "--noexport", *TINY]
+    first, again, other = call(run, run, [*run, "--resume", "--seed=5"], cwd=tmp_path)
+    assert first[0] == 0, first[1]
+    assert again[0] == other[0] == 1
+    assert "holds a run already; go on with --resume" in again[1]
+    assert "seed was 0, now 5" in other[1]
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    ((status, errors),) = call([*run, "--resume"], cwd=tmp_path)
+    assert status == 1
+    assert "step-00000002.npz is damaged" in errors
+
+
+def test_altered_shard_is_found_on_request(disc_records, tmp_path):
+    data_dir = shutil.copytree(disc_records, tmp_path / "copy")
+    shard = data_dir / "train-00000-of-00003.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[-20] ^= 1
+    shard.write_bytes(content)
+    run = [f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}", "--verify_checksums", *TINY]
+    ((status, errors),) = call(run, cwd=tmp_path)
+    assert status == 1
+    assert "was altered: its SHA-256 is not the recorded one" in errors
+
+
+def test_full_disk_keeps_what_was_there(disc_records, tmp_path):
+    """A limit on file size stands in for a full disk: writing a checkpoint fails halfway."""
+    run_dir = tmp_path / "run"
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "import tfcxr.train as t; from tfcxr import command_line; command_line.run(t.main)"
+    )
+    command = [sys.executable, "-c", script, f"--data_dir={disc_records}", f"--run_dir={run_dir}", *TINY]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1
+    assert "no space left to write" in result.stderr
+    assert "Traceback" not in result.stderr
+    checkpoints = run_dir / "checkpoints"
+    assert not checkpoints.exists() or not list(checkpoints.iterdir())

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcxr.training.checkpoints import Checkpoints, restore
+
+
+def make_variables(value=0.0):
+    return {"a": tf.Variable([value, value + 1]), "b": tf.Variable(int(value), dtype=tf.int64)}
+
+
+def test_values_and_state_come_back(tmp_path):
+    path = Checkpoints(tmp_path).save(7, make_variables(3.0), {"note": 0.1 + 0.2})
+    variables = make_variables()
+    assert restore(path, variables) == {"note": 0.1 + 0.2, "step": 7}
+    np.testing.assert_array_equal(variables["a"], [3.0, 4.0])
+    assert int(variables["b"]) == 3
+
+
+def test_newest_and_best_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.find() is checkpoints.find("best") is None
+    for step in range(1, 6):
+        checkpoints.save(step, make_variables(float(step)), {}, is_best=step == 2)
+    assert [path.name for path in checkpoints.paths()] == ["step-00000004.npz", "step-00000005.npz"]
+    assert checkpoints.find() == checkpoints.paths()[-1]
+    assert restore(checkpoints.find("best"), make_variables())["step"] == 2
+
+
+def test_truncated_file_is_refused(tmp_path):
+    path = Checkpoints(tmp_path).save(1, make_variables(), {})
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="is damaged .* remove it, an older one will be used"):
+        restore(path, make_variables())
+
+
+def test_altered_file_is_refused(tmp_path):
+    variables = {"a": tf.Variable(tf.range(1000.0))}
+    path = Checkpoints(tmp_path).save(1, variables, {})
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        restore(path, variables)
+
+
+def test_other_settings_are_refused_and_change_nothing(tmp_path):
+    path = Checkpoints(tmp_path).save(1, make_variables(5.0), {})
+    wider = make_variables() | {"a": tf.Variable([0.0, 0.0, 0.0])}
+    with pytest.raises(ValueError, match=r"other settings: a has shape \(2,\), expected \(3,\)"):
+        restore(path, wider)
+    more = make_variables() | {"c": tf.Variable(0.0)}
+    with pytest.raises(ValueError, match="1 variables occur on one side only, such as c"):
+        restore(path, more)
+    assert int(more["b"]) == 0
+
+
+def test_pickles_are_never_loaded(tmp_path):
+    path = tmp_path / "step-00000001.npz"
+    np.savez(path, a=np.array([{"an": "object"}], dtype=object), state_json=np.array("{}"))
+    with pytest.raises(ValueError, match="is damaged"):
+        restore(path, {"a": tf.Variable([0.0])})
+
+
+def test_at_least_one_is_kept(tmp_path):
+    with pytest.raises(ValueError, match="at least one"):
+        Checkpoints(tmp_path, keep=0)
