@@ -29,10 +29,3 @@ def test_exports_the_checkpoint_that_is_asked_for(make_tiny_gan, tmp_path):
     description = json.loads((out_dir / "4" / "model.json").read_text())
     assert (description["name"], description["version"], description["steps"]) == ("discs", 4, 5)
     assert (out_dir / "4" / "training_patients.txt").read_text() == "patient-a\n"
-
-
-def test_a_folder_that_is_no_run_ends_with_a_sentence(tmp_path):
-    done = export(f"--run_dir={tmp_path}", f"--out_dir={tmp_path / 'out'}")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path} is not a run folder")
-    assert not (tmp_path / "out").exists()

@@ -224,10 +224,9 @@ def _print(image: np.ndarray, text: str, x: float, y: float, font_scale: float) 
 
 
 def _parse_prevalence(prevalence: float | str | Mapping[str, float]) -> dict[str, float]:
-    if isinstance(prevalence, str):
-        if "=" in prevalence:
-            pairs = [part.partition("=") for part in prevalence.split(",") if part.strip()]
-            prevalence = {name.strip(): text for name, _, text in pairs}
+    if isinstance(prevalence, str) and "=" in prevalence:
+        pairs = [part.partition("=") for part in prevalence.split(",") if part.strip()]
+        prevalence = {name.strip(): text for name, _, text in pairs}
     if not isinstance(prevalence, Mapping):
         prevalence = dict.fromkeys(FINDINGS, prevalence)
     for finding in prevalence:
