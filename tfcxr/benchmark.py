@@ -27,6 +27,7 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import find_data_dir
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.saved_model import export_model
+from tfcxr.serving.throughput import measure_generation
 from tfcxr.training import throughput
 from tfcxr.training.run_folder import make_model, model_class
 
@@ -70,7 +71,7 @@ def main(argv: list[str]) -> None:
             path = FLAGS.saved_model or export_model(
                 make_model(run), run, pathlib.Path(folder) / run.model, {"step": 0}
             )
-            report["generate"] = throughput.measure_generation(LoadedModel(path), FLAGS.draw_batch_size, FLAGS.repeats)
+            report["generate"] = measure_generation(LoadedModel(path), FLAGS.draw_batch_size, FLAGS.repeats)
     report["machine"]["load_at_end"] = os.getloadavg()[0]
     report["machine"]["peak_memory_mib"] = peak_memory_mib()
     if FLAGS.json:

@@ -44,6 +44,9 @@ def _run_guarded(main: Callable[[list[str]], None], argv: list[str]) -> None:
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}; flags are written --name=value")
         main(argv)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, OSError) as error:
         if flags.FLAGS.traceback:
             raise

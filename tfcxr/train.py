@@ -17,7 +17,7 @@ from absl import flags, logging
 from tfcxr import command_line
 from tfcxr.config import make_config, parse_settings, to_plain
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.pipeline import ImageSet, find_data_dir, load_images, training_batches
+from tfcxr.data.pipeline import find_data_dir, read_patient_keys, read_samples, training_batches
 from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import INFO_FILE, DatasetInfo
 from tfcxr.experiment import read_variant
@@ -81,8 +81,7 @@ def main(argv: list[str]) -> None:
     start_run(run_dir, run, FLAGS.resume)
     checkpoints = Checkpoints(run_dir, FLAGS.keep_checkpoints)
     checkpoints.remove_leftovers()
-    real = load_images(data_dir, FLAGS.split)
-    patients = sorted(set(real.patient_keys))
+    patients = read_patient_keys(data_dir, FLAGS.split)
     write_atomically(run_dir / PATIENTS_FILE, "".join(f"{patient}\n" for patient in patients))
 
     strategy = make_strategy(FLAGS.devices)
@@ -97,8 +96,8 @@ def main(argv: list[str]) -> None:
     if state["step"]:
         logging.info("resuming at step %d of %d", state["step"], run.steps)
     batches = training_batches(data_dir, FLAGS.split, FLAGS.batch_size, FLAGS.seed, state["step"])
-    watchers = _make_callbacks(model, run, run_dir, real, checkpoints, state)
-    del real
+    real_images = read_samples(data_dir, FLAGS.split, REAL_SAMPLES)
+    watchers = _make_callbacks(model, run, run_dir, real_images, checkpoints, state)
     train(model, batches, state["step"], run.steps, watchers, strategy)
     if model.stop_training:
         return
@@ -136,14 +135,19 @@ def _fit_to_data(settings: dict, info: DatasetInfo) -> dict:
 
 
 def _make_callbacks(
-    model: GAN, run: RunConfig, run_dir: pathlib.Path, real: ImageSet, checkpoints: Checkpoints, state: dict
+    model: GAN,
+    run: RunConfig,
+    run_dir: pathlib.Path,
+    real_images: dict[str, np.ndarray],
+    checkpoints: Checkpoints,
+    state: dict,
 ) -> list:
     metrics_log = callbacks.MetricsLog(run_dir, FLAGS.log_every, run.batch_size, state["metrics_size"])
     samples = callbacks.Samples(
         model,
         run_dir,
         run.label_names,
-        _real_images(real),
+        real_images,
         FLAGS.sample_every,
         metrics_log,
         state.get("best_distance", float("inf")),
@@ -157,17 +161,6 @@ def _make_callbacks(
         samples,
         callbacks.SaveCheckpoints(checkpoints, FLAGS.checkpoint_every, run.steps, metrics_log, samples, resume_command),
     ]
-
-
-def _real_images(real: ImageSet) -> dict[str, np.ndarray]:
-    """Up to `REAL_SAMPLES` images of each label that has two or more."""
-    chosen = {}
-    order = np.random.default_rng(0).permutation(len(real.images))
-    for index, name in enumerate(real.info.label_names):
-        rows = order[real.labels[order, index] == 1][:REAL_SAMPLES]
-        if len(rows) >= 2:
-            chosen[name] = real.images[np.sort(rows)]
-    return chosen
 
 
 if __name__ == "__main__":

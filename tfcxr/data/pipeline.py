@@ -6,16 +6,17 @@ A pipeline started at step 2000 gives what an uninterrupted one gives from its 2
 seed of its own, so that only the batches of the current epoch are read over.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
-from tfcxr.data.schema import DatasetInfo, parse_batch
+from tfcxr.data.schema import DatasetInfo, parse_batch, parse_patient_keys
 
 SHUFFLE_MEMORY_BYTES = 256 * 2**20
 READ_BUFFER_BYTES = 8 * 2**20
@@ -145,14 +146,12 @@ def load_images(
     columns: dict[str, list[np.ndarray]] = {"image": [], "label": [], "key": [], "patient_key": []}
     position = 0
     for split in splits:
-        try:
+        with _damage_reported(data_dir, split):
             for batch in evaluation_batches(data_dir, split, batch_size=256).as_numpy_iterator():
                 kept = chosen[position : position + len(batch["key"])]
                 position += len(kept)
                 for name, column in columns.items():
                     column.append(batch[name][kept])
-        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-            raise ValueError(f"a record of split {split!r} in {data_dir} is damaged: {error.message}") from error
     return ImageSet(
         images=np.concatenate(columns["image"]),
         labels=np.concatenate(columns["label"]),
@@ -160,6 +159,48 @@ def load_images(
         patient_keys=np.concatenate(columns["patient_key"]).astype(str),
         info=info,
     )
+
+
+def read_patient_keys(data_dir: str | os.PathLike, split: str) -> list[str]:
+    """The patient keys of a split, each once, sorted; reads every record and decodes no pixel.
+
+    Raises:
+      ValueError: a record that cannot be read.
+    """
+    info = read_dataset_info(data_dir)
+    keys: set[bytes] = set()
+    records = tf.data.TFRecordDataset(shard_paths(data_dir, info, split), buffer_size=READ_BUFFER_BYTES)
+    with _damage_reported(data_dir, split):
+        for batch in records.batch(1024).map(parse_patient_keys).as_numpy_iterator():
+            keys.update(batch)
+    return sorted(key.decode() for key in keys)
+
+
+def read_samples(data_dir: str | os.PathLike, split: str, per_label: int, look_at_most: int = 5000) -> dict:
+    """Up to `per_label` images of each label name, uint8 [images, size, size, 1], from a split's first records.
+
+    Shards are random mixes, so the first records are a random sample; a label that is rare among the first
+    `look_at_most` images has fewer, or is left out below two.
+    """
+    info = read_dataset_info(data_dir)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in info.label_names}
+    looked_at = 0
+    for batch in evaluation_batches(data_dir, split, batch_size=64).as_numpy_iterator():
+        for index, images in enumerate(found.values()):
+            images.extend(batch["image"][batch["label"][:, index] == 1][: per_label - len(images)])
+        looked_at += len(batch["key"])
+        if looked_at >= look_at_most or all(len(images) == per_label for images in found.values()):
+            break
+    stacked = {name: np.stack(images) for name, images in found.items() if len(images) >= 2}
+    return {name: to_pixels(to_unit_range(tf.constant(images))).numpy() for name, images in stacked.items()}
+
+
+@contextlib.contextmanager
+def _damage_reported(data_dir: str | os.PathLike, split: str) -> Iterator[None]:
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise ValueError(f"a record of split {split!r} in {data_dir} is damaged: {error.message}") from error
 
 
 def _read_shard(path: tf.Tensor) -> tf.data.Dataset:

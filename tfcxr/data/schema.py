@@ -218,6 +218,11 @@ def parse_batch(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tensor
     }
 
 
+def parse_patient_keys(serialized: tf.Tensor) -> tf.Tensor:
+    """The patient keys alone, string [batch], of serialised records [batch]; no pixel is decoded."""
+    return tf.io.parse_example(serialized, {"patient/key": tf.io.FixedLenFeature([], tf.string)})["patient/key"]
+
+
 def _encode_pixels(image: np.ndarray, encoding: str) -> bytes:
     if encoding == "raw":
         return image.astype(image.dtype.newbyteorder("<"), copy=False).tobytes()

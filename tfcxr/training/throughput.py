@@ -16,7 +16,6 @@ from tfcxr.data.pipeline import training_batches
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, default_encoding, encode_record
 from tfcxr.models.base import GANConfig
-from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.training.flop_count import count_flops, peak_flops_per_second
 from tfcxr.training.loop import train
 from tfcxr.training.run_folder import RunConfig, make_model
@@ -80,21 +79,6 @@ def measure_pipeline(data_dir: str | os.PathLike, split: str, batch_size: int, s
         count += 1
     rate = count * batch_size / (time.perf_counter() - start)
     return {"images_per_second": rate, "batch_size": batch_size, "timed_batches": count}
-
-
-def measure_generation(model: LoadedModel, batch_size: int, repeats: int) -> dict[str, Any]:
-    """Draws batches from a SavedModel, and single images; medians."""
-    figures: dict[str, Any] = {"batch_size": batch_size, "timed_draws": repeats}
-    for name, rows in (("milliseconds_per_batch", batch_size), ("milliseconds_per_single_image", 1)):
-        label = np.zeros([rows, len(model.description.label_names)], np.float32)
-        seconds = []
-        for draw in range(WARM_UP + repeats):
-            seeds = np.arange(draw * rows, (draw + 1) * rows)
-            start = time.perf_counter()
-            model.draw(seeds, label)
-            seconds.append(time.perf_counter() - start)
-        figures[name] = 1000 * statistics.median(seconds[WARM_UP:])
-    return {"images_per_second": 1000 * batch_size / figures["milliseconds_per_batch"]} | figures
 
 
 def random_batch(config: GANConfig, batch_size: int) -> dict[str, tf.Tensor]:

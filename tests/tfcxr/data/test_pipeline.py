@@ -9,6 +9,8 @@ from tfcxr.data.pipeline import (
     evaluation_batches,
     find_data_dir,
     load_images,
+    read_patient_keys,
+    read_samples,
     to_pixels,
     to_unit_range,
     training_batches,
@@ -84,6 +86,15 @@ def test_load_images_of_several_splits_and_a_subset(disc_records):
         load_images(disc_records, ["validation", "test"], max_images=33)
 
 
+def test_patients_and_samples_without_loading_everything(disc_records):
+    loaded = load_images(disc_records, "train")
+    assert read_patient_keys(disc_records, "train") == sorted(set(loaded.patient_keys))
+    samples = read_samples(disc_records, "train", per_label=5)
+    for index, name in enumerate(loaded.info.label_names):
+        of_label = loaded.images[loaded.labels[:, index] == 1]
+        np.testing.assert_array_equal(samples[name], of_label[:5])
+
+
 def test_damaged_record_is_reported(disc_records, tmp_path):
     copied = shutil.copytree(disc_records, tmp_path / "copy")
     path = copied / "test-00000-of-00003.tfrecord"
@@ -92,6 +103,8 @@ def test_damaged_record_is_reported(disc_records, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="a record of split 'test' .* is damaged"):
         load_images(copied, "test")
+    with pytest.raises(ValueError, match="a record of split 'test' .* is damaged"):
+        read_patient_keys(copied, "test")
 
 
 def test_find_data_dir(disc_records, tmp_path):
