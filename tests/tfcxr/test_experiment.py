@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from tfcxr.config import make_config
-from tfcxr.experiment import read_variant
+from tfcxr.experiment import Stage, read_variant, run_stages
 from tfcxr.models import MODELS
 
 EXPERIMENTS = sorted((pathlib.Path(__file__).parents[2] / "experiments").glob("*.py"))
@@ -44,3 +44,19 @@ def test_settings_of_every_experiment_fit_their_model(path, variant):
     settings = read_variant(path, variant)
     assert settings["model_name"] in MODELS
     make_config(MODELS[settings["model_name"]].config_class, settings["model"])
+
+
+def test_stages_run_in_order_once_and_end_at_a_failure(tmp_path):
+    write = (
+        "import sys, pathlib; p = pathlib.Path(sys.argv[1]); p.write_text(p.read_text() + 'x' if p.exists() else 'x')"
+    )
+    first, second = tmp_path / "first", tmp_path / "second"
+    done = Stage(("-c", write, str(first)), first)
+    run_stages([done])
+    with pytest.raises(SystemExit, match="is not finished; run the experiment again to go on"):
+        run_stages([done, Stage(("-c", "pass"), second)])
+    with pytest.raises(SystemExit) as failure:
+        run_stages([done, Stage(("-c", "raise SystemExit(3)"), second), Stage(("-c", write, str(second)), second)])
+    assert failure.value.code == 3
+    assert first.read_text() == "x"
+    assert not second.exists()

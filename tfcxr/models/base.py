@@ -5,7 +5,6 @@ subclasses `GAN`, makes its networks in `make_generator` and `make_discriminator
 """
 
 import abc
-import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.optimizers import FusedAdam
+from tfcxr.precision import precision_scope
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,17 +200,6 @@ def latents_from_seeds(seed: tf.Tensor, latent_size: int) -> tf.Tensor:
     """float32 z ~ N(0, 1) [batch, latent_size] of int64 seeds [batch], each row from its own seed alone."""
     draw = lambda row: tf.random.stateless_normal([latent_size], tf.stack([row, tf.zeros_like(row)]))  # noqa: E731
     return tf.map_fn(draw, tf.cast(seed, tf.int64), fn_output_signature=tf.TensorSpec([latent_size], tf.float32))
-
-
-@contextlib.contextmanager
-def precision_scope(precision: str) -> Iterator[None]:
-    """Layers made inside compute in this precision; the process's own policy is given back after."""
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(previous)
 
 
 def initializer_seeds(seed: int) -> Iterator[int]:

@@ -12,11 +12,10 @@ Differs from the paper: exclusive labels end in a softmax, which for two classes
 of the two logits) with the same loss; labels that may occur together end in a sigmoid each, unknown ones masked.
 """
 
-import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -28,6 +27,7 @@ from tfcxr.command_line import nearest_name
 from tfcxr.config import make_config
 from tfcxr.data.pipeline import to_unit_range
 from tfcxr.optimizers import FusedAdam
+from tfcxr.precision import precision_scope
 
 PREDICTION_BATCH = 256
 
@@ -148,7 +148,7 @@ def build_classifier(
     Raises:
       ValueError: images too small for the architecture.
     """
-    with _precision_scope(config.precision):
+    with precision_scope(config.precision):
         grey = keras.Input([image_size, image_size, 1])
         unit_range = keras.layers.Rescaling(0.5, offset=0.5)(grey)  # [-1, 1] -> [0, 1], as in the paper
         hidden = CLASSIFIERS[config.architecture](keras.layers.Concatenate()([unit_range] * 3))
@@ -283,16 +283,6 @@ def _cross_entropy(is_single_label: bool, weights: np.ndarray) -> Callable[[tf.T
         return tf.math.divide_no_nan(tf.reduce_sum(losses * known), tf.reduce_sum(known))
 
     return loss
-
-
-@contextlib.contextmanager
-def _precision_scope(precision: str) -> Iterator[None]:
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(previous)
 
 
 class _Progress(keras.callbacks.Callback):
