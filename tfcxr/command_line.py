@@ -12,6 +12,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
+OUR_FOLDERS = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1] / "tfrecords_builder")
+
 flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error instead of one sentence.")
 
 
@@ -31,7 +33,7 @@ class _TerminalHandler(logging.Handler):
     """Our own messages, and the warnings of libraries, one line each and above a progress bar, not through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        is_ours = any(part in ("tfcxr", "tfrecords_builder") for part in pathlib.Path(record.pathname).parts)
+        is_ours = any(folder in pathlib.Path(record.pathname).parents for folder in OUR_FOLDERS)
         if is_ours or record.levelno >= logging.WARNING:
             tqdm.write(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
 
