@@ -1,5 +1,6 @@
 """README's commands do what README says; long ones are run with fewer images and steps (a later flag wins)."""
 
+import json
 import os
 import pathlib
 import re
@@ -29,7 +30,13 @@ def test_first_command_installs_and_trains_on_the_embedded_data(tmp_path):
     assert LINES[0].startswith("python3 -m venv .venv && ")
     assert install == ".venv/bin/pip install ."
     assert train == ".venv/bin/python -m tfcxr.train --model=acgan"
-    run_line(train, ["--steps=2", "--batch_size=8", *SMALL_MODEL], tmp_path, tmp_path / "cache")
+    errors = run_line(train, ["--steps=2", "--batch_size=8", *SMALL_MODEL], tmp_path, tmp_path / "cache").stderr
+    assert "no --data_dir given: building 2000 phantom radiographs in" in errors
+    assert "PHANTOM, NOT PATIENTS" in errors
+    run_dir = tmp_path / "runs" / "acgan"
+    present = {path.name for path in run_dir.iterdir()}
+    assert {"config.json", "metrics.jsonl", "checkpoints", "tensorboard", "training_patients.txt"} <= present
+    assert json.loads((run_dir / "config.json").read_text())["data"]["name"] == "phantom"
     assert (tmp_path / "saved_models" / "acgan" / "1" / "saved_model.pb").is_file()
 
 
