@@ -78,24 +78,24 @@ def main(argv: list[str]) -> None:
         data=describe_data(info, FLAGS.split),
     )
     run_dir = pathlib.Path(FLAGS.run_dir or pathlib.Path("runs") / FLAGS.model)
-    start_run(run_dir, run, FLAGS.resume)
-    checkpoints = Checkpoints(run_dir, FLAGS.keep_checkpoints)
-    checkpoints.remove_leftovers()
-    patients = read_patient_keys(data_dir, FLAGS.split)
-    write_atomically(run_dir / PATIENTS_FILE, "".join(f"{patient}\n" for patient in patients))
-
     strategy = make_strategy(FLAGS.devices)
     if FLAGS.batch_size % strategy.num_replicas_in_sync:
         raise ValueError(
             f"batch_size {FLAGS.batch_size} cannot be shared equally by {strategy.num_replicas_in_sync} replicas"
         )
+    checkpoints = Checkpoints(run_dir, FLAGS.keep_checkpoints)
+    batches = training_batches(data_dir, FLAGS.split, FLAGS.batch_size, FLAGS.seed, checkpoints.last_step())
+    patients = read_patient_keys(data_dir, FLAGS.split)
+    start_run(run_dir, run, FLAGS.resume)  # from here on there is a run; what can be wrong was checked before
+    checkpoints.remove_leftovers()
+    write_atomically(run_dir / PATIENTS_FILE, "".join(f"{patient}\n" for patient in patients))
+
     with strategy.scope():
         model = make_model(run)
     last = checkpoints.find()
     state = {"step": 0, "metrics_size": 0} if last is None else restore(last, model.checkpoint_variables())
     if state["step"]:
         logging.info("resuming at step %d of %d", state["step"], run.steps)
-    batches = training_batches(data_dir, FLAGS.split, FLAGS.batch_size, FLAGS.seed, state["step"])
     real_images = read_samples(data_dir, FLAGS.split, REAL_SAMPLES)
     watchers = _make_callbacks(model, run, run_dir, real_images, checkpoints, state)
     train(model, batches, state["step"], run.steps, watchers, strategy)

@@ -1,4 +1,4 @@
-"""`python -m tfcxr.train` as a user calls it: one sentence for each wrong call, nothing lost. See also test_readme.py."""
+"""`python -m tfcxr.train` as a user calls it wrongly: one sentence each, nothing lost. See also test_readme.py."""
 
 import json
 import pathlib
@@ -37,7 +37,7 @@ WRONG_CALLS = [
     (["--data_dir=DATA", "--set=image_size=64"], "error: .* holds images of 32 px, but 64 px were asked for"),
     (["--data_dir=DATA", "--set=label_count=3"], "error: label_count=3 does not fit data set discs"),
     (["--data_dir=DATA", "--batch_size=64"], "error: split 'train' of discs holds 48 images, too few for one batch"),
-    (["--data_dir=DATA", "--devices=GPU:9", "--run_dir=other"], "error: devices GPU:9 are not on this machine"),
+    (["--data_dir=DATA", "--devices=GPU:9"], "error: devices GPU:9 are not on this machine"),
     (["--data_dir=DATA", "--experiment=none.py"], "error: experiment none.py does not exist"),
     (["--data_dir=DATA", "--run_dir=FILE/run"], "error: .*FILE"),
 ]
@@ -56,6 +56,7 @@ def test_a_wrong_call_gives_one_sentence(disc_records, tmp_path):
         assert re.search(message, errors), (arguments, errors)
         assert "Traceback" not in errors
     assert not (tmp_path / "saved_models").exists()
+    assert not (tmp_path / "runs").exists(), "a call that cannot work leaves no run folder in the way"
 
 
 def test_folder_of_another_run_is_refused_and_kept(disc_records, tmp_path):

@@ -57,6 +57,11 @@ class Checkpoints:
         paths = self.paths()
         return paths[-1] if paths else None
 
+    def last_step(self) -> int:
+        """The step of the last checkpoint, 0 where there is none."""
+        last = self.find()
+        return 0 if last is None else int(last.stem.removeprefix("step-"))
+
     def remove_leftovers(self) -> None:
         """Removes what a killed process left half-written."""
         remove_temporary_files(self._folder)

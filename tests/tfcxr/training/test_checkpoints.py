@@ -20,10 +20,12 @@ def test_values_and_state_come_back(tmp_path):
 def test_newest_and_best_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     assert checkpoints.find() is checkpoints.find("best") is None
+    assert checkpoints.last_step() == 0
     for step in range(1, 6):
         checkpoints.save(step, make_variables(float(step)), {}, is_best=step == 2)
     assert [path.name for path in checkpoints.paths()] == ["step-00000004.npz", "step-00000005.npz"]
     assert checkpoints.find() == checkpoints.paths()[-1]
+    assert checkpoints.last_step() == 5
     assert restore(checkpoints.find("best"), make_variables())["step"] == 2
 
 
