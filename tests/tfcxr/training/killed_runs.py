@@ -1,7 +1,8 @@
 """Trains in child processes that are killed and resumed, for test_resume.py: killed_runs.py DATA_DIR RUN_DIR DELAY...
 
-Each DELAY is seconds until SIGKILL, or "checkpoint": the kill comes while a checkpoint is half-written. A last child
-runs to the end. Children are forked after TensorFlow is imported and before it starts, which saves their start-up.
+Each DELAY is seconds until SIGKILL, which comes earlier when the child has written two checkpoints, so that no child
+ends by itself; or "checkpoint": the kill comes while a checkpoint is half-written. A last child runs to the end.
+Children are forked after TensorFlow is imported and before it starts, which saves their start-up.
 Prints a line a child: how it ended and what it left half-written.
 """
 
@@ -14,6 +15,9 @@ import time
 import tfcxr.train
 from tfcxr import command_line
 from tfcxr.data.atomic import TEMPORARY_MARK
+
+STEPS = 99
+CHECKPOINT_EVERY = 3
 
 
 def run_child(arguments: list[str]) -> int:
@@ -29,6 +33,16 @@ def half_written(run_dir: pathlib.Path) -> list[str]:
     return [path.name for path in run_dir.rglob(f"{TEMPORARY_MARK}*")]
 
 
+def newest_step(run_dir: pathlib.Path) -> int:
+    return max((int(path.stem[5:]) for path in run_dir.glob("checkpoints/step-*.npz")), default=0)
+
+
+def wait(seconds: float, run_dir: pathlib.Path) -> None:
+    first_step, end = newest_step(run_dir), time.monotonic() + seconds
+    while time.monotonic() < end and newest_step(run_dir) < first_step + 2 * CHECKPOINT_EVERY:
+        time.sleep(0.002)
+
+
 def wait_for_half_written_checkpoint(run_dir: pathlib.Path, child: int) -> None:
     folder = run_dir / "checkpoints"
     while os.waitpid(child, os.WNOHANG)[0] == 0:
@@ -42,11 +56,11 @@ def main() -> None:
     arguments = [
         f"--data_dir={data_dir}",
         f"--run_dir={run_dir}",
-        "--steps=24",
+        f"--steps={STEPS}",
         "--batch_size=8",
         "--log_every=2",
-        "--sample_every=10",
-        "--checkpoint_every=3",
+        "--sample_every=25",
+        f"--checkpoint_every={CHECKPOINT_EVERY}",
         "--noexport",
         "--resume",
         "--set=generator_filters=32",
@@ -61,7 +75,7 @@ def main() -> None:
         if delay == "checkpoint":
             wait_for_half_written_checkpoint(run_dir, child)
         else:
-            time.sleep(float(delay))
+            wait(float(delay), run_dir)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         print("killed" if os.WIFSIGNALED(status) else "ended", *half_written(run_dir), flush=True)
