@@ -72,3 +72,8 @@ def test_top_level_is_what_the_readme_says():
     generated = {"runs", "records", "cohorts", "build", "dist"}
     present = {path.name for path in ROOT.iterdir() if not path.name.startswith(".") and path.suffix != ".egg-info"}
     assert present - generated == expected
+
+
+def test_every_folder_of_sources_is_a_package_and_so_installed():
+    folders = {path.parent for path in SOURCES}
+    assert {folder for folder in folders if not (ROOT / folder / "__init__.py").is_file()} == set()

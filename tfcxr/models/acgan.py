@@ -65,7 +65,7 @@ class ACGANConfig(GANConfig):
     generator_class_weight: float = 1.0
     classify_fakes: bool = True
     r1_gamma: float = 0.1
-    r1_interval: int = 1
+    r1_interval: int = 4
     augmentations: tuple[str, ...] = ()
     fake_labels: Literal["balanced", "batch"] = "balanced"
 
