@@ -142,7 +142,8 @@ def test_a_model_without_labels_has_no_label_input():
     class Plain(GAN):
         def make_generator(self):
             z, label = keras.Input([4]), keras.Input([0])
-            image = keras.layers.Reshape([32, 32, 1])(keras.layers.Dense(32 * 32, activation="tanh")(z))
+            joined = keras.layers.Concatenate()([z, label])
+            image = keras.layers.Reshape([32, 32, 1])(keras.layers.Dense(32 * 32, activation="tanh")(joined))
             return keras.Model((z, label), image)
 
         def make_discriminator(self):
