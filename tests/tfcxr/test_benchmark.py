@@ -55,6 +55,21 @@ def test_flops_of_convolutions_products_and_gradients():
     assert flops == 3 * convolution + 3 * product  # forward, gradient by input, gradient by weight
 
 
+def test_operations_that_nothing_needs_are_not_counted():
+    """A tape over two networks leaves the gradients of the one that was not asked for in the graph."""
+    first, second = tf.Variable(tf.ones([8, 8])), tf.Variable(tf.ones([8, 8]))
+
+    @tf.function
+    def step(vector):
+        with tf.GradientTape(persistent=True) as tape:
+            hidden = tf.matmul(vector, first)
+            total = tf.reduce_sum(tf.square(tf.matmul(hidden, second)))
+        return tape.gradient(total, [second])
+
+    flops, _ = count_flops(step.get_concrete_function(tf.TensorSpec([4, 8])))
+    assert flops == 3 * (2 * 4 * 8 * 8)  # both products, and the gradient of the second by its weight
+
+
 def test_a_conditional_counts_by_its_share():
     matrix = tf.ones([8, 8])
 

@@ -52,7 +52,7 @@ def _best_rate(function: Callable[[], tf.Tensor], flops: int) -> float:
 
 def _count(graph: tf.Graph, then_share: float) -> tuple[float, set[str]]:
     total, unknown = 0.0, set()
-    for operation in graph.get_operations():
+    for operation in _operations_that_run(graph):
         if operation.type in CALLS:
             parts = [(1.0, operation.get_attr("f"))]
         elif operation.type in CONDITIONALS:
@@ -69,6 +69,17 @@ def _count(graph: tf.Graph, then_share: float) -> tuple[float, set[str]]:
             total += share * flops
             unknown |= unknown_inside
     return total, unknown
+
+
+def _operations_that_run(graph: tf.Graph) -> set[tf.Operation]:
+    """What the outputs and side effects need; a tape leaves gradients in the graph that nobody asked for."""
+    needed, waiting = set(), [output.op for output in graph.outputs] + list(graph.control_outputs)
+    while waiting:
+        operation = waiting.pop()
+        if operation not in needed:
+            needed.add(operation)
+            waiting += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
+    return needed
 
 
 def _function_graph(graph: tf.Graph, name: str) -> tf.Graph:
