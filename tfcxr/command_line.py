@@ -17,9 +17,15 @@ OUR_FOLDERS = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1] 
 flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error instead of one sentence.")
 
 
-def run(main: Callable[[list[str]], None]) -> None:
-    """Parses the flags and runs `main`; a wrong value, path or file ends with one sentence and exit status 1."""
-    app.run(lambda argv: _run_guarded(main, argv))
+def run(main: Callable[[list[str]], None], argv: list[str] | None = None, takes_arguments: bool = False) -> None:
+    """Parses the flags and runs `main`; a wrong value, path or file ends with one sentence and exit status 1.
+
+    Args:
+      main: gets the program's name and what stands beside the flags.
+      argv: instead of `sys.argv`.
+      takes_arguments: whether anything may stand beside the flags.
+    """
+    app.run(lambda arguments: _run_guarded(main, arguments, takes_arguments), argv)
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
@@ -38,18 +44,18 @@ class _TerminalHandler(logging.Handler):
             tqdm.write(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
 
 
-def _run_guarded(main: Callable[[list[str]], None], argv: list[str]) -> None:
+def _run_guarded(main: Callable[[list[str]], None], argv: list[str], takes_arguments: bool) -> None:
     absl_logging.set_verbosity(absl_logging.INFO)
     absl_logging.get_absl_logger().handlers = [_TerminalHandler()]
     absl_logging.get_absl_logger().propagate = False
     try:
-        if len(argv) > 1:
+        if len(argv) > 1 and not takes_arguments:
             raise ValueError(f"unexpected argument {argv[1]!r}; flags are written --name=value")
         main(argv)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if flags.FLAGS.traceback:
             raise
         print(f"error: {_sentence(error)}", file=sys.stderr)

@@ -4,29 +4,37 @@ Beside them stand, in OUT:
   rejects.csv         every image that was read and not written, by its name in the raw data, with the reason. It
                       stays private: nothing of it is in a record or an info file, and it is not to be passed on
                       with them.
+  notices.csv         likewise, every image that was written although something about it is odd: an unusual shape, a
+                      burnt-in annotation, the content or nearly the picture of another image. Private as well.
   unfinished_build/   while the build runs: its arguments and a note for each finished shard. The same command
                       goes on from there after a kill; the folder is removed when the build is complete.
 """
 
 import contextlib
 import csv
+import dataclasses
 import fcntl
 import io
 import json
 import pathlib
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
+import PIL
 from absl import logging
 
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
 from tfcxr.data.records import write_dataset_info
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, SplitInfo
-from tfrecords_builder.datasets.reader import Reader, Reject
+from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
+from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMAGES, duplicate_notices
 from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.plan import Plan, ShardJob, arguments_of, count_reasons, make_plan, nothing_left_message
+from tfrecords_builder.run_beam import run_jobs_in_beam
 from tfrecords_builder.run_local import run_jobs
 from tfrecords_builder.shard_writer import UNFINISHED_FOLDER, ShardResult, finished_result
 
@@ -34,6 +42,8 @@ __all__ = ["BuildOptions", "build_dataset"]
 
 PLAN_FILE = "build.json"
 REJECTS_FILE = "rejects.csv"
+NOTICES_FILE = "notices.csv"
+_DIVISION = "division of the images"
 
 
 def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOptions) -> dict[int, DatasetInfo]:
@@ -59,8 +69,12 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
             _discard(out_dir, options.image_sizes, plan.jobs, is_new)
             raise ValueError(nothing_left_message(plan.images_read, rejects, str(reader.raw_dir)))
         # All are made, which checks their sums, before the first is written.
-        infos = {size: _describe(reader, options, plan, size, results, rejects) for size in options.image_sizes}
-        write_atomically(out_dir / REJECTS_FILE, _rejects_csv(rejects))
+        notices = [notice for result in results for notice in result.notices] + _duplicates(plan.jobs, results)
+        infos = {
+            size: _describe(reader, options, plan, size, results, rejects, notices) for size in options.image_sizes
+        }
+        write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), rejects))
+        write_atomically(out_dir / NOTICES_FILE, _csv(("key", "kind", "detail"), notices))
         for size, info in infos.items():
             write_dataset_info(out_dir / str(size), info)
         shutil.rmtree(out_dir / UNFINISHED_FOLDER)
@@ -105,7 +119,10 @@ def _start_or_go_on(out_dir: pathlib.Path, arguments: dict[str, Any]) -> None:
         return
     started = json.loads(path.read_text(encoding="utf-8"))
     arguments = json.loads(json.dumps(arguments))
-    if differing := sorted(name for name in {*started, *arguments} if started.get(name) != arguments.get(name)):
+    differing = sorted(name for name in {*started, *arguments} if started.get(name) != arguments.get(name))
+    if len(differing) > 1 and _DIVISION in differing:
+        differing.remove(_DIVISION)  # it follows from the others
+    if differing:
         raise ValueError(
             f"{out_dir} holds an unfinished build of another {', '.join(differing)}; run its command again to finish "
             "it, remove the folder, or choose another --out_dir"
@@ -121,6 +138,7 @@ def _arguments(reader: Reader, options: BuildOptions, plan: Plan) -> dict[str, A
         "reader_settings": arguments_of(reader),
         "label_names": list(reader.label_names),
         "raw_data": plan.fingerprint,
+        _DIVISION: plan.division,
         **options.content_arguments(),
     }
 
@@ -133,7 +151,8 @@ def _all_results(
     missing = [job for job in jobs if results[job.file] is None]
     if len(missing) < len(jobs):
         logging.info("%d of %d shards are there already", len(jobs) - len(missing), len(jobs))
-    for job, result in zip(missing, run_jobs(reader, options, out_dir, missing), strict=True):
+    run = run_jobs_in_beam if options.runner == "beam" else run_jobs
+    for job, result in zip(missing, run(reader, options, out_dir, missing), strict=True):
         results[job.file] = result
     return [results[job.file] for job in jobs]
 
@@ -145,6 +164,7 @@ def _describe(
     size: int,
     results: Sequence[ShardResult],
     rejects: Sequence[Reject],
+    notices: Sequence[Notice],
 ) -> DatasetInfo:
     splits: dict[str, list[tuple[ShardJob, ShardResult]]] = {}
     for job, result in zip(plan.jobs, results, strict=True):
@@ -163,22 +183,52 @@ def _describe(
         images_written=sum(split.images for split in split_infos.values()),
         rejected=count_reasons(rejects),
         preprocessing={
-            **options.preprocess.description(),
+            **options.preprocess.description(options.bits),
             "reader_settings": arguments_of(reader),
-            "splits": dict(plan.fractions),
+            "splits": dict(plan.assignment.fractions),
+            "split_by": options.split_by,
+            "kept_patients": plan.assignment.kept_patients,
             "seed": options.seed,
+            "duplicates": options.duplicates,
+            "libraries": {"opencv": cv2.__version__, "pillow": PIL.__version__},
         },
         source=source,
         salt_fingerprint=options.salt_fingerprint,
         notice=reader.notice,
+        notices=dict(sorted(Counter(notice.kind for notice in notices).items())),
     )
+
+
+def _written(job: ShardJob, result: ShardResult) -> list[RawExample]:
+    """The examples of a job that are in its shard, in their order."""
+    refused = {reject.key for reject in result.rejects}
+    return [example for example in job.examples if example.key not in refused]
+
+
+def _duplicates(jobs: Sequence[ShardJob], results: Sequence[ShardResult]) -> list[Notice]:
+    """Images of the same content, or nearly the same picture, in whatever splits they are."""
+    examples, splits, contents, hashes = [], [], [], []
+    for job, result in zip(jobs, results, strict=True):
+        written = _written(job, result)
+        examples += written
+        splits += [job.split] * len(written)
+        contents += _pieces(bytes.fromhex(result.contents), CONTENT_BYTES)
+        hashes += _pieces(bytes.fromhex(result.hashes), HASH_BYTES)
+    if len(examples) > MAX_NEAR_IMAGES:
+        logging.warning(
+            "near duplicates are not looked for among %d images, at most %d", len(examples), MAX_NEAR_IMAGES
+        )
+    return duplicate_notices(examples, splits, contents, hashes)
+
+
+def _pieces(data: bytes, length: int) -> list[bytes]:
+    return [data[start : start + length] for start in range(0, len(data), length)]
 
 
 def _describe_split(reader: Reader, size: int, pairs: Iterable[tuple[ShardJob, ShardResult]]) -> SplitInfo:
     written, shards = [], []
     for job, result in pairs:
-        refused = {reject.key for reject in result.rejects}
-        written += [example for example in job.examples if example.key not in refused]
+        written += _written(job, result)
         shards.append(result.shards[size])
     assert len(written) == sum(shard.images for shard in shards), "a shard's note does not fit its job"
     labels = np.array([example.label for example in written], float).reshape(-1, len(reader.label_names))
@@ -198,11 +248,11 @@ def _describe_split(reader: Reader, size: int, pairs: Iterable[tuple[ShardJob, S
     )
 
 
-def _rejects_csv(rejects: Iterable[Reject]) -> str:
+def _csv(header: Sequence[str], rows: Iterable[Reject | Notice]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["key", "reason", "detail"])
-    writer.writerows((reject.key, reject.reason, reject.detail) for reject in rejects)
+    writer.writerow(header)
+    writer.writerows(dataclasses.astuple(row) for row in rows)
     return text.getvalue()
 
 

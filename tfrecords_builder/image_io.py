@@ -1,17 +1,20 @@
-"""Image file -> checked grey array: JPEG and PNG, 1 to 16 bits, grey, colour, palette, with or without alpha.
+"""Image file -> checked grey array: JPEG and PNG by OpenCV; TIFF and DICOM have files of their own.
 
 Rules, so that equal files give equal pixels everywhere:
-  colour   becomes luma, .2989 R + .5870 G + .1140 B; a palette is looked up first.
+  colour   becomes luma, .2989 R + .5870 G + .1140 B to within one level of 255; a palette is looked up first.
+           A colour JPEG stores its luma, which is taken as it is. Where its colours are so strong that they
+           leave the range of RGB, that differs from the luma of the clipped colours.
+  inks     of a JPEG (CMYK, YCCK) become red, green and blue, then luma, if an Adobe marker says what they mean.
   alpha    that is constant says nothing and is ignored; alpha that varies is composited on black, the
-           background of a radiograph.
+           background of a radiograph. A PNG's transparent colour counts as alpha.
   16 bits  are kept as uint16, unscaled; `preprocess.to_8_bits` says how they become 8.
+  1, 2 and 4 bits are widened to the full range of 8.
   EXIF     orientation of a JPEG is applied.
 
-OpenCV decodes a truncated JPEG without a word and fills the rest with grey, so the file's structure is checked
-first: JPEG markers from the first to the end marker, PNG chunks with their check sums. Damage inside a JPEG's
-compressed data that leaves its structure whole cannot be told from a picture.
+Several pictures in one file are refused: animated PNG, MPO, multi-page TIFF, multi-frame DICOM.
 """
 
+import dataclasses
 import os
 import pathlib
 import stat
@@ -21,89 +24,78 @@ import zlib
 import cv2
 import numpy as np
 
-MAX_PIXELS = 100_000_000  # a decompression bomb is refused from its header, before any memory is asked for
+from tfrecords_builder.dicom_io import decode_dicom, is_dicom
+from tfrecords_builder.jpeg_header import read_jpeg_header
+from tfrecords_builder.radiograph import (
+    MAX_ASPECT,
+    MIN_MEAN,
+    ImageError,
+    Radiograph,
+    check_size,
+    content_digest,
+    over_black,
+)
+from tfrecords_builder.tiff_io import TIFF_SIGNATURES, decode_tiff
+
 MAX_FILE_BYTES = 1 << 28
-MIN_MEAN = 3.0 / 255.0  # of full range; below it an image is "nearly_black"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPES = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _OTHER_FORMATS = (
-    (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"\0\0\1\0", "ICO"),
+    (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II+\0", "BigTIFF"), (b"MM\0+", "BigTIFF"), (b"\0\0\1\0", "ICO"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"),
 )  # fmt: skip
 
 
-class ImageError(ValueError):
-    """An image file that cannot be used.
-
-    Attributes:
-      reason: what is wrong, to count by: "missing_file", "not_a_file", "not_an_image", "unsupported_format",
-        "truncated", "unreadable", "too_large", "multi_frame", "constant" or "nearly_black".
-      detail: what exactly was found.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self) -> tuple:
-        return type(self), (self.reason, self.detail)
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(path: str | os.PathLike, dicom_window: str = "file") -> Radiograph:
     """Reads one radiograph.
 
-    Returns:
-      uint8 or uint16 [height, width], grey, higher values brighter.
+    Args:
+      dicom_window: see `dicom_io.decode_dicom`.
 
     Raises:
-      ImageError: a file that is missing, damaged, too large, no single JPEG or PNG picture, or blank.
+      ImageError: a file that is missing, damaged, too large, no single picture of a known format, or blank.
       PermissionError: a file that may not be read (a setting of the machine, not a damaged image).
+      ImportError: a DICOM file, and the extra `dicom` is not installed.
     """
-    data = _read_file(pathlib.Path(path))
+    return decode(read_file(path), dicom_window)
+
+
+def decode(data: bytes, dicom_window: str = "file") -> Radiograph:
+    """The radiograph in a file's bytes; raises as `read_image` does."""
     if data.startswith(b"\xff\xd8\xff"):
-        _check_jpeg(data)
-        image = _decode(data, cv2.IMREAD_GRAYSCALE)  # the decoder gives luma itself, and applies the EXIF orientation
+        image = Radiograph(_decode_jpeg(data), content=content_digest(data))
     elif data.startswith(_PNG_SIGNATURE):
-        _check_png(data)
-        image = _to_grey(_decode(data, cv2.IMREAD_UNCHANGED))
+        image = Radiograph(_decode_png(data), content=content_digest(data))
+    elif data.startswith(TIFF_SIGNATURES):
+        image = decode_tiff(data)
+    elif is_dicom(data):
+        image = decode_dicom(data, dicom_window)
     else:
         raise _not_readable(data)
     check_pixels(image)
+    height, width = image.pixels.shape
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        image = dataclasses.replace(image, notices=(*image.notices, ("unusual_shape", f"{width}x{height}")))
     return image
 
 
-def check_pixels(image: np.ndarray) -> None:
+def check_pixels(image: Radiograph) -> None:
     """Refuses a picture of nothing.
-
-    Args:
-      image: uint8 or uint16 [height, width].
 
     Raises:
       ImageError: "constant" when all pixels are equal, "nearly_black" when their mean is below 3 of 255.
     """
-    lowest, highest = cv2.minMaxLoc(image)[:2]
+    lowest, highest = cv2.minMaxLoc(image.pixels)[:2]
     if lowest == highest:
         raise ImageError("constant", f"all pixels are {int(lowest)}")
-    full_range = range_maximum(image)
-    mean = cv2.mean(image)[0]
-    if mean < MIN_MEAN * full_range:
-        raise ImageError("nearly_black", f"mean {mean:.2f} of {full_range}")
+    mean = cv2.mean(image.pixels)[0]
+    if mean < MIN_MEAN * image.white:
+        raise ImageError("nearly_black", f"mean {mean:.2f} of {image.white}")
 
 
-def range_maximum(image: np.ndarray) -> int:
-    """The value that stands for white: 255 for uint8; for uint16 the true range, 2**bits - 1 of its detector.
-
-    Files of 16 bits often hold 10, 12 or 14 bits in the low end, without saying so. The true range is taken as
-    the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest pixel.
-    """
-    if image.dtype == np.uint8:
-        return 255
-    highest = int(image.max(initial=0))
-    return next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
-
-
-def _read_file(path: pathlib.Path) -> bytes:
+def read_file(path: str | os.PathLike) -> bytes:
+    """The bytes of an image file; raises ImageError for one that is missing, empty, too large or no file."""
+    path = pathlib.Path(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -119,55 +111,41 @@ def _read_file(path: pathlib.Path) -> bytes:
 
 
 def _not_readable(data: bytes) -> ImageError:
-    if data[128:132] == b"DICM":
-        return ImageError("unsupported_format", "DICOM, expected JPEG or PNG")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return ImageError("unsupported_format", "WebP, expected JPEG or PNG")
+        return ImageError("unsupported_format", "WebP, expected JPEG, PNG, TIFF or DICOM")
     for signature, name in _OTHER_FORMATS:
         if data.startswith(signature):
-            return ImageError("unsupported_format", f"{name}, expected JPEG or PNG")
+            return ImageError("unsupported_format", f"{name}, expected JPEG, PNG, TIFF or DICOM")
     if _PNG_SIGNATURE.startswith(data) or data in (b"\xff", b"\xff\xd8"):
         return ImageError("truncated", f"only {len(data)} bytes")
-    return ImageError("not_an_image", f"it begins with {data[:8]!r}")
+    return ImageError("not_an_image", f"it begins with {data[:4]!r}")
 
 
-def _check_jpeg(data: bytes) -> None:
-    """Walks the segments up to the compressed data, then looks for the end marker behind it."""
-    position, has_size = 2, False
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            raise ImageError("unreadable", f"no JPEG marker at byte {position}")
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without a length
-            position += 2
-            continue
-        if marker == 0xD9:
-            raise ImageError("unreadable", "a JPEG without a picture")
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if length < 2:
-            raise ImageError("unreadable", f"a JPEG segment of {length} bytes")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            if position + 9 > len(data):
-                break
-            height, width = struct.unpack(">HH", data[position + 5 : position + 9])
-            _check_size(width, height)
-            has_size = True
-        position += 2 + length
-        if marker == 0xDA:
-            if not has_size:
-                raise ImageError("unreadable", "JPEG data before its size")
-            if data.rfind(b"\xff\xd9", position) < 0:
-                raise ImageError("truncated", "the JPEG's end marker is missing")
-            return
-    raise ImageError("truncated", "the file ends inside the JPEG's header")
+def _decode_jpeg(data: bytes) -> np.ndarray:
+    header = read_jpeg_header(data)
+    if header.process not in (0xC0, 0xC1, 0xC2) or header.bits != 8:
+        raise ImageError("unsupported_format", f"a JPEG of {header.bits} bits and process {header.process:#x}")
+    if header.components not in (1, 3, 4) or (header.components == 4 and not header.has_adobe_marker):
+        raise ImageError("unsupported_format", f"a JPEG of {header.components} colours of unknown meaning")
+    if header.has_more_pictures:
+        raise ImageError("multi_frame", "a JPEG file of several pictures (MPO)")
+    return _decode(data, cv2.IMREAD_GRAYSCALE)  # the decoder gives luma itself, and applies the EXIF orientation
 
 
-def _check_png(data: bytes) -> None:
-    """Walks the chunks to the last one; every check sum must fit."""
-    position, is_first = len(_PNG_SIGNATURE), True
+def _decode_png(data: bytes) -> np.ndarray:
+    transparent = _check_png(data)
+    image = _decode(data, cv2.IMREAD_UNCHANGED)
+    if image.ndim == 3:  # OpenCV's order is blue, green, red
+        grey = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY)
+        return grey if image.shape[2] == 3 else over_black(grey, image[..., 3])
+    if transparent is not None:  # OpenCV leaves out the transparent level of grey, though not that of colour
+        image[image == transparent] = 0
+    return image
+
+
+def _check_png(data: bytes) -> int | None:
+    """Walks the chunks to the last one; every check sum must fit. Returns the transparent level of a grey picture."""
+    position, is_first, transparent = len(_PNG_SIGNATURE), True, None
     while position + 12 <= len(data):
         length, kind = struct.unpack(">I4s", data[position : position + 8])
         if is_first and (kind != b"IHDR" or length != 13):
@@ -179,23 +157,19 @@ def _check_png(data: bytes) -> None:
             raise ImageError("unreadable", f"the check sum of PNG chunk {kind!r} is wrong")
         if is_first:
             width, height, bits, colour_type = struct.unpack(">IIBB", data[position + 8 : position + 18])
-            _check_size(width, height)
+            check_size(width, height)
             if bits not in _PNG_COLOUR_TYPES.get(colour_type, ()):
                 raise ImageError("unreadable", f"PNG colour type {colour_type} with {bits} bits")
             is_first = False
         if kind == b"acTL" and int.from_bytes(data[position + 8 : position + 12], "big") > 1:
             raise ImageError("multi_frame", "an animated PNG")
+        if kind == b"tRNS" and colour_type == 0 and length == 2:
+            level = int.from_bytes(data[position + 8 : position + 10], "big")
+            transparent = level * 255 // (2**bits - 1) if bits < 8 else level  # as the decoder widens to 8 bits
         if kind == b"IEND":
-            return
+            return transparent
         position = end
     raise ImageError("truncated", "the PNG's end chunk is missing")
-
-
-def _check_size(width: int, height: int) -> None:
-    if not width or not height:
-        raise ImageError("unreadable", f"a picture of {width}x{height} pixels")
-    if width * height > MAX_PIXELS:
-        raise ImageError("too_large", f"{width}x{height} pixels, at most {MAX_PIXELS} are read")
 
 
 def _decode(data: bytes, flags: int) -> np.ndarray:
@@ -206,16 +180,3 @@ def _decode(data: bytes, flags: int) -> np.ndarray:
     if image is None:
         raise ImageError("unreadable", "OpenCV could not decode it")
     return image
-
-
-def _to_grey(image: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 [height, width] or [height, width, 3 or 4 as BGR(A)] -> [height, width]."""
-    if image.ndim == 2:
-        return image
-    grey = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY)
-    if image.shape[2] == 3:
-        return grey
-    alpha = image[..., 3]
-    if alpha.min() == alpha.max():
-        return grey
-    return np.rint(grey * (alpha / np.iinfo(alpha.dtype).max)).astype(image.dtype)

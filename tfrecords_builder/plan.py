@@ -3,20 +3,16 @@
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from tfcxr.data.records import shard_name
+from tfrecords_builder.assignment import Assignment, assign_splits
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
+from tfrecords_builder.kept_splits import read_kept_splits
+from tfrecords_builder.listing import CHOSEN, drop_duplicates, list_examples
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.splits import describe, split_patients
 
-DEFAULT_SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
-DEFAULT_SPLITS_BESIDE_TEST = {"train": 0.9, "validation": 0.1}
-OTHER_SPLIT = "patient_in_other_official_split"
-_PREFERRED = ("test", "validation")  # a patient in two published splits stays in the one that measures
 _MANY_SHARDS, _WORTH_A_SHARD = 8, 100
 
 
@@ -43,15 +39,23 @@ class Plan:
       images_read: examples and rejects that the reader gave.
       rejects: images refused before their pixels were read.
       jobs: the shards, split by split.
-      fractions: the shares that patients without a published split were divided by; empty when there are none.
+      assignment: which patients are in which split, and why.
       fingerprint: hash of every example and reject, to notice raw data that changed.
     """
 
     images_read: int
     rejects: tuple[Reject, ...]
     jobs: tuple[ShardJob, ...]
-    fractions: Mapping[str, float]
+    assignment: Assignment
     fingerprint: str
+
+    @property
+    def division(self) -> str:
+        """Hash of which image is in which shard and where, which a former build's splits and duplicates change too."""
+        digest = hashlib.sha256()
+        for job in self.jobs:
+            digest.update(repr((job.file, [example.key for example in job.examples])).encode())
+        return digest.hexdigest()
 
 
 def make_plan(reader: Reader, options: BuildOptions) -> Plan:
@@ -59,21 +63,27 @@ def make_plan(reader: Reader, options: BuildOptions) -> Plan:
 
     Raises:
       ValueError: no image at all, none that can be used, fractions for a split that is published, too few patients
-        for the splits, a label of another length than the reader's names; with `on_error` "stop" any reject.
+        for the splits, a label of another length than the reader's names, duplicates that are an error; with `on_error`
+        "stop" any reject that the user did not ask for.
     """
-    examples, rejects, fingerprint = _list_examples(reader)
-    if options.on_error == "stop" and rejects:
-        raise ValueError(stop_message(rejects[0]))
-    images_read = len(examples) + len(rejects)
-    if not examples:
-        raise ValueError(nothing_left_message(images_read, rejects, str(reader.raw_dir)))
-    examples, moved = _keep_patients_together(examples)
-    splits, fractions = _assign_splits(examples, options)
+    listing = list_examples(reader)
+    faults = [reject for reject in listing.rejects if not reject.reason.startswith(CHOSEN)]
+    if options.on_error == "stop" and faults:
+        raise ValueError(stop_message(faults[0]))
+    if listing.examples and options.duplicates != "report":
+        listing = drop_duplicates(reader, listing, options.workers, options.duplicates == "error")
+    if not listing.examples:
+        raise ValueError(nothing_left_message(listing.images_read, listing.rejects, str(reader.raw_dir)))
+    kept_splits = {}
+    if options.keep_splits:
+        kept_splits = read_kept_splits(options.keep_splits, reader.name, options.salt_fingerprint)
+    assignment = assign_splits(list(listing.examples), options, reader.name, kept_splits)
     jobs = []
-    for split, members in splits.items():
-        members.sort(key=lambda example: _shuffle_key(options.seed, example.key))
+    for split, members in assignment.splits.items():
+        members.sort(key=lambda example: shuffle_key(options.seed, example.key))
         jobs += _shards(split, members, options.shard_images)
-    return Plan(images_read, (*rejects, *moved), tuple(jobs), fractions, fingerprint)
+    rejects = (*listing.rejects, *assignment.rejects)
+    return Plan(listing.images_read, rejects, tuple(jobs), assignment, listing.fingerprint)
 
 
 def stop_message(reject: Reject) -> str:
@@ -98,86 +108,8 @@ def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:
     return counts
 
 
-def _list_examples(reader: Reader) -> tuple[list[RawExample], list[Reject], str]:
-    examples, rejects, keys = [], [], set()
-    digest = hashlib.sha256()
-    for entry in reader.examples():
-        digest.update(repr(entry).encode())
-        if isinstance(entry, Reject):
-            rejects.append(entry)
-        elif entry.key in keys:
-            rejects.append(Reject(entry.key, "duplicate_key", "an image of this name came before"))
-        elif len(entry.label) != len(reader.label_names):
-            raise ValueError(f"{entry.key} has {len(entry.label)} label values, expected {len(reader.label_names)}")
-        else:
-            keys.add(entry.key)
-            examples.append(entry)
-    return examples, rejects, digest.hexdigest()
-
-
-def _keep_patients_together(examples: list[RawExample]) -> tuple[list[RawExample], list[Reject]]:
-    """Drops images that would put a patient of one published split into another split too, and names them."""
-    official: dict[str, str] = {}
-    for example in examples:
-        if example.official_split:
-            known = official.get(example.patient_id, example.official_split)
-            official[example.patient_id] = min(known, example.official_split, key=_preference)
-    kept, moved = [], []
-    for example in examples:
-        split = official.get(example.patient_id, "")
-        if example.official_split == split:
-            kept.append(example)
-        else:
-            moved.append(Reject(example.key, OTHER_SPLIT, f"the patient has images in the published split {split!r}"))
-    return kept, moved
-
-
-def _preference(split: str) -> tuple[int, str]:
-    return (_PREFERRED.index(split) if split in _PREFERRED else len(_PREFERRED), split)
-
-
-def _assign_splits(
-    examples: list[RawExample], options: BuildOptions
-) -> tuple[dict[str, list[RawExample]], Mapping[str, float]]:
-    """Split -> its images, and the fractions that were used for those without a published split."""
-    official = sorted({example.official_split for example in examples} - {""})
-    divisible: dict[str, list[RawExample]] = {}
-    for example in examples:
-        if not example.official_split:
-            divisible.setdefault(example.patient_id, []).append(example)
-    fractions = options.splits
-    if fractions is None:
-        fractions = DEFAULT_SPLITS_BESIDE_TEST if "test" in official else DEFAULT_SPLITS
-    elif clash := [name for name in fractions if name in official]:
-        raise ValueError(
-            f"split {clash[0]!r} is published with this data set and kept as it is; name other splits than "
-            f"{', '.join(official)} in --splits={describe(fractions)}"
-        )
-    if not divisible:
-        if options.splits is not None:
-            raise ValueError("every image of this data set has a published split; leave out --splits")
-        fractions = {}
-    splits: dict[str, list[RawExample]] = {name: [] for name in (*fractions, *official)}
-    if divisible:
-        labels = {patient: _mean_label(images) for patient, images in divisible.items()}
-        for patient, split in split_patients(labels, fractions, options.seed).items():
-            splits[split] += divisible[patient]
-    for example in examples:
-        if example.official_split:
-            splits[example.official_split].append(example)
-    return splits, fractions
-
-
-def _mean_label(examples: list[RawExample]) -> np.ndarray:
-    """float [labels]: the mean over a patient's images of what is known, NaN where nothing is."""
-    labels = np.array([example.label for example in examples], float)
-    known = ~np.isnan(labels)
-    counts = known.sum(axis=0)
-    means = np.where(known, labels, 0.0).sum(axis=0) / np.maximum(counts, 1)
-    return np.where(counts > 0, means, math.nan)
-
-
-def _shuffle_key(seed: int, key: str) -> bytes:
+def shuffle_key(seed: int, key: str) -> bytes:
+    """Orders images at random, the same for a key whatever others there are."""
     return hashlib.sha256(f"{seed}\0{key}".encode()).digest()
 
 

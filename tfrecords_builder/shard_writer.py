@@ -9,21 +9,32 @@ from collections.abc import Callable
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import file_sha256, open_shard
 from tfcxr.data.schema import Record, ShardInfo, encode_record, hashed_key
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
-from tfrecords_builder.image_io import ImageError
+from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
+from tfrecords_builder.duplicates import perceptual_hash
 from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.plan import ShardJob, stop_message
-from tfrecords_builder.preprocess import enhance, to_square
+from tfrecords_builder.preprocess import enhance, to_squares
+from tfrecords_builder.radiograph import ImageError
 
 UNFINISHED_FOLDER = "unfinished_build"
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardResult:
-    """What became of a job: its file in the folder of each size, and the images that could not be used."""
+    """What became of a job.
+
+    Attributes:
+      shards: its file in the folder of each size.
+      rejects: the images that could not be used. notices: what is odd about those that were written.
+      contents, hashes: of the images that were written, in hexadecimal, one after the other: their content digests
+        and their perceptual hashes.
+    """
 
     shards: dict[int, ShardInfo]
     rejects: tuple[Reject, ...]
+    notices: tuple[Notice, ...]
+    contents: str
+    hashes: str
 
 
 def write_shard_job(
@@ -38,24 +49,36 @@ def write_shard_job(
       ValueError: an image cannot be used and `options.on_error` is "stop".
       OSError: the disk is full, or a file may not be read or written.
     """
-    rejects = []
+    rejects: list[Reject] = []
+    notices: list[Notice] = []
+    contents, hashes = [], []
     with contextlib.ExitStack() as stack:
         paths = {size: out_dir / str(size) / job.file for size in options.image_sizes}
         shards = {size: stack.enter_context(open_shard(path)) for size, path in paths.items()}
         for example in job.examples:
             on_image()
             try:
-                image = enhance(reader.read_image(example), options.preprocess)
+                radiograph = reader.read_image(example)
             except ImageError as error:
                 rejects.append(Reject(example.key, error.reason, error.detail))
                 if options.on_error == "stop":
                     raise ValueError(stop_message(rejects[-1])) from error
                 continue
+            notices += [Notice(example.key, kind, detail) for kind, detail in radiograph.notices]
+            contents.append(radiograph.content)
+            hashes.append(perceptual_hash(radiograph.pixels))
+            image = enhance(radiograph, options.preprocess, options.bits)
             facts = _facts(reader.name, example, options.salt)
+            pictures = to_squares(image, options.image_sizes, options.preprocess.square, options.preprocess.resize)
             for size, shard in shards.items():
-                record = Record(to_square(image, size, options.preprocess.square), **facts)
-                shard.write(encode_record(record, options.encoding_of(size)))
-    result = ShardResult({size: shard.info for size, shard in shards.items()}, tuple(rejects))
+                shard.write(encode_record(Record(pictures[size], **facts), options.encoding_of(size)))
+    result = ShardResult(
+        {size: shard.info for size, shard in shards.items()},
+        tuple(rejects),
+        tuple(notices),
+        b"".join(contents).hex(),
+        b"".join(hashes).hex(),
+    )
     write_atomically(_note_path(out_dir, job), json.dumps(dataclasses.asdict(result)))
     return result
 
@@ -71,7 +94,13 @@ def finished_result(out_dir: pathlib.Path, job: ShardJob, image_sizes: tuple[int
         file = out_dir / str(size) / job.file
         if not file.is_file() or file_sha256(file) != shards[size].sha256:
             return None
-    return ShardResult(shards, tuple(Reject(**reject) for reject in note["rejects"]))
+    return ShardResult(
+        shards,
+        tuple(Reject(**reject) for reject in note["rejects"]),
+        tuple(Notice(**notice) for notice in note["notices"]),
+        note["contents"],
+        note["hashes"],
+    )
 
 
 def _note_path(out_dir: pathlib.Path, job: ShardJob) -> pathlib.Path:

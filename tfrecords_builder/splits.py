@@ -1,7 +1,14 @@
-"""Patients -> splits: every patient in exactly one, label shares as equal as they can be."""
+"""Patients -> splits: every patient in exactly one, label shares as equal as they can be.
 
+Adding images to a data set changes an iterative stratification, so a patient may come into another split. Two ways
+keep every patient where they were: `hashed_split` looks at nothing but the patient's own name, and a former build's
+division can be given to `split_new_patients`, which divides the patients that are new.
+"""
+
+import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -45,6 +52,44 @@ def split_patients(
         if not np.any(split_index == index):
             raise ValueError(_too_few(len(patients), fractions, f"split {name!r}"))
     return {patients[position]: names[index] for position, index in zip(order, split_index, strict=True)}
+
+
+def hashed_split(patient: str, fractions: Mapping[str, float], seed: int) -> str:
+    """The split of one patient by a hash of name and seed: the same whoever else is in the data set."""
+    position = int.from_bytes(hashlib.sha256(f"{seed}\0{patient}".encode()).digest()[:8], "big") / 2**64
+    for name, fraction in fractions.items():
+        position -= fraction
+        if position < 0:
+            return name
+    return name
+
+
+def split_new_patients(
+    patient_labels: Mapping[str, np.ndarray], kept: Mapping[str, str], fractions: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """Leaves patients where a former build had them and divides the others so that the shares come out as asked.
+
+    Args:
+      patient_labels: as `split_patients` takes them, all patients of the data set.
+      kept: patient -> split for those who have one. A split that is full gets no new patient.
+    """
+    new = {patient: label for patient, label in patient_labels.items() if patient not in kept}
+    counts = Counter(kept[patient] for patient in patient_labels if patient in kept)
+    missing = {name: max(share * len(patient_labels) - counts[name], 0.0) for name, share in fractions.items()}
+    open_splits = {name: count for name, count in missing.items() if count >= 1}
+    if len(open_splits) < 2 or len(new) < 2 * len(open_splits):  # too few to balance anything
+        chosen = dict.fromkeys(new, max(missing, key=missing.get))
+    else:
+        total = sum(open_splits.values())
+        chosen = split_patients(new, {name: count / total for name, count in open_splits.items()}, seed)
+    return {patient: kept.get(patient) or chosen[patient] for patient in patient_labels}
+
+
+def fold_fractions(folds: int) -> dict[str, float]:
+    """Equal shares named fold_0, fold_1, ... for cross-validation; raises ValueError for fewer than 2 folds."""
+    if folds < 2:
+        raise ValueError(f"folds expects 2 or more, got {folds}")
+    return {f"fold_{index}": 1 / folds for index in range(folds)}
 
 
 def parse_fractions(text: str) -> dict[str, float]:

@@ -93,7 +93,8 @@ def test_every_argument_is_recorded_and_no_path_or_patient(raw_dir, tmp_path):
     info = read_dataset_info(tmp_path / "out" / "16")
     assert info.preprocessing["square"] == "squash" and info.preprocessing["clahe"] is None
     assert info.preprocessing["seed"] == 3 and info.preprocessing["splits"] == SPLITS
-    assert info.preprocessing["reader_settings"] == {"patient_pattern": PATTERN}
+    assert info.preprocessing["reader_settings"]["patient_pattern"] == PATTERN
+    assert info.preprocessing["split_by"] == "labels" and info.preprocessing["duplicates"] == "report"
     assert not (tmp_path / "out" / UNFINISHED_FOLDER).exists()
     for name, content in contents(tmp_path / "out" / "16").items():
         for private in (b"p1_", b"healthy/", str(tmp_path).encode()):
@@ -115,6 +116,106 @@ def test_damaged_files_are_counted_by_reason_and_named_in_private(raw_dir, tmp_p
         "sick/p1_text.png": "not_an_image",
         "sick/p2_black.png": "constant",
     }
+
+
+def copy_into(raw_dir: pathlib.Path) -> None:
+    """A file a second time for its own patient, one for another patient and class, and a picture stored again."""
+    (raw_dir / "healthy" / "p0_copy.png").write_bytes((raw_dir / "healthy" / "p0_1.png").read_bytes())
+    (raw_dir / "sick" / "p99_copy.png").write_bytes((raw_dir / "healthy" / "p0_1.png").read_bytes())
+    picture = cv2.imread(str(raw_dir / "sick" / "p1_4.png"), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(raw_dir / "sick" / "p1_again.png"), np.clip(picture + 1.0, 0, 255).astype(np.uint8))
+
+
+def notices_of(out_dir):
+    with (out_dir / "notices.csv").open(newline="") as file:
+        return {(row["key"], row["kind"]): row["detail"] for row in csv.DictReader(file)}
+
+
+def test_duplicates_are_reported_within_and_across_splits(raw_dir, tmp_path):
+    copy_into(raw_dir)
+    info = build_dataset(reader(raw_dir), tmp_path / "out", options(split_by="hash"))[16]
+    assert info.images_written == 27
+    splits = {}
+    for split in info.splits:
+        for key in records(tmp_path / "out" / "16", split)["key"]:
+            splits[key.decode()] = split
+    split_of = lambda key: splits[hashed_key(f"image_folder/{key}", b"")]  # noqa: E731
+    found = notices_of(tmp_path / "out")
+    same = ["healthy/p0_1.png", "healthy/p0_copy.png", "sick/p99_copy.png"]
+    named = [key for key, kind in found if kind in ("duplicate", "duplicate_across_splits")]
+    assert len(named) == 2 and set(named) < set(same)
+    (first,) = set(same) - set(named)
+    for key in named:
+        kind = "duplicate" if split_of(key) == split_of(first) else "duplicate_across_splits"
+        assert found[key, kind] == f"of {first} in {split_of(first)}"
+    labels = [key for key, kind in found if kind == "duplicate_other_labels"]
+    assert labels == [key for key in named if key.split("/")[0] != first.split("/")[0]]
+    near = {key: detail for (key, kind), detail in found.items() if kind == "near_duplicate"}
+    assert len(near) == 1 and set(near) <= {"sick/p1_4.png", "sick/p1_again.png"}
+    assert sum(info.notices.values()) == len(found)
+
+
+def test_duplicates_are_dropped_or_an_error_before_anything_is_written(raw_dir, tmp_path):
+    (raw_dir / "sick" / "p2_copy.png").write_bytes((raw_dir / "sick" / "p0_0.png").read_bytes())
+    build = lambda name, **arguments: build_dataset(reader(raw_dir), tmp_path / name, options(**arguments))[16]  # noqa: E731
+    with pytest.raises(
+        ValueError, match=r"1 images have the content of another, such as sick/p2_copy.png that of sick/p0"
+    ):
+        build("error", duplicates="error")
+    assert not (tmp_path / "error").exists()
+    info = build("dropped", duplicates="drop")
+    assert info.rejected == {"duplicate": 1} and info.images_written == 24 and info.notices == {}
+    (raw_dir / "healthy" / "p3_copy.png").write_bytes((raw_dir / "sick" / "p0_0.png").read_bytes())
+    info = build("conflict", duplicates="drop")  # one picture, healthy and sick: none of the three can be believed
+    assert info.rejected == {"conflicting_labels": 3} and info.images_written == 23
+
+
+def test_patients_of_a_former_build_keep_their_splits(tmp_path):
+    salt = bytes(range(16))
+    raw_dir = write_raw(tmp_path / "raw", images=240)
+    arguments = {"splits": {"train": 0.6, "held_out": 0.4}, "salt": salt}
+    build_dataset(reader(raw_dir), tmp_path / "old", options(**arguments))
+    write_raw(raw_dir, images=480)
+    kept = options(**arguments, keep_splits=str(tmp_path / "old"))
+    info = build_dataset(reader(raw_dir), tmp_path / "new", kept)[16]
+    old, new = ({split: set(records(tmp_path / name / "16", split)["patient_key"]) for split in arguments["splits"]}
+                for name in ("old", "new"))  # fmt: skip
+    assert all(old[split] < new[split] for split in old) and not new["train"] & new["held_out"]
+    assert info.preprocessing["kept_patients"] == 80
+    assert len(new["train"]) == pytest.approx(0.6 * 160, abs=3)
+    with pytest.raises(ValueError, match="was built with another --salt_file"):
+        build_dataset(
+            reader(raw_dir), tmp_path / "x", options(splits=arguments["splits"], keep_splits=kept.keep_splits)
+        )
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        build_dataset(reader(raw_dir), tmp_path / "x", options(keep_splits="nowhere"))
+
+
+def test_sixteen_bits_are_kept_on_request(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 4096, (12, 16, 16), dtype=np.uint16)
+    pixels[:, 0, 0] = 4095
+    for number, picture in enumerate(pixels):
+        path = tmp_path / "raw" / "a" / f"p{number}_.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), picture)
+    info = build_dataset(reader(tmp_path / "raw"), tmp_path / "out", options(bits=16, splits={"train": 1.0}))[16]
+    data = records(tmp_path / "out" / "16", "train")
+    assert info.bits == 16 and data["image"].dtype == np.uint16
+    found = dict(zip(data["key"], data["image"], strict=True))
+    for number, picture in enumerate(pixels):
+        stored = found[hashed_key(f"image_folder/a/p{number}_.png", b"").encode()][..., 0]
+        np.testing.assert_array_equal(np.rint(stored * (4095 / 65535)).astype(np.uint16), picture)
+
+
+def test_a_beam_pipeline_writes_the_same_bytes(tmp_path):
+    pytest.importorskip("apache_beam", reason="the extra beam is not installed")
+    raw_dir = write_raw(tmp_path / "raw", images=60)
+    (raw_dir / "sick" / "p1_text.png").write_text("no picture")
+    arguments = {"shard_images": 10, "image_sizes": (16, 24)}
+    local = build_dataset(reader(raw_dir), tmp_path / "local", options(**arguments))
+    beam = build_dataset(reader(raw_dir), tmp_path / "beam", options(**arguments, runner="beam", workers=1))
+    assert beam == local and beam[16].rejected == {"not_an_image": 1}
+    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
 
 
 def test_stop_ends_at_a_damaged_file_and_skip_then_finishes(raw_dir, tmp_path):
@@ -195,13 +296,13 @@ def test_killed_build_is_finished_to_the_same_bytes(tmp_path):
     )
     notes = tmp_path / "out" / UNFINISHED_FOLDER
     deadline = time.monotonic() + 120
-    while len(list(notes.glob("*.tfrecord.json"))) < 3:
+    while len(list(notes.glob("t*.tfrecord.json"))) < 3:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "16").glob("*.tfrecord")}
-    noted = {path.name.removesuffix(".json") for path in notes.glob("*.tfrecord.json")}
+    noted = {path.name.removesuffix(".json") for path in notes.glob("t*.tfrecord.json")}
     assert 3 <= len(noted) < 60
     assert not list((tmp_path / "out").glob("*/dataset_info.json"))
 

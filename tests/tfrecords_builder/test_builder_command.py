@@ -16,15 +16,14 @@ DRIVER = """
 import contextlib, io, json, sys
 from absl import flags
 from absl.testing import flagsaver
-from tfcxr.command_line import run
-from tfrecords_builder.__main__ import main
+from tfrecords_builder.__main__ import start
 
 results = []
 for arguments in json.load(sys.stdin):
     sys.argv, output, errors, status = ["tfrecords_builder", *arguments], io.StringIO(), io.StringIO(), 0
     with flagsaver.flagsaver(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
-            run(main)
+            start(sys.argv)
         except SystemExit as exit:
             status = exit.code or 0
     results.append([status, output.getvalue(), errors.getvalue()])

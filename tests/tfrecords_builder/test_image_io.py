@@ -1,5 +1,6 @@
 """Files of every kind that radiographs come in, and every kind of damage, each with its reason."""
 
+import io
 import os
 import pathlib
 import pickle
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from tfrecords_builder import image_io
-from tfrecords_builder.image_io import ImageError, read_image
+from tfrecords_builder.image_io import decode, read_image
+from tfrecords_builder.radiograph import ImageError
 
 
 def noise(height=40, width=50, channels=None, seed=0):
@@ -29,6 +31,10 @@ def save(path: pathlib.Path, image: Image.Image | np.ndarray, **arguments) -> pa
     return path
 
 
+def pixels(path: pathlib.Path) -> np.ndarray:
+    return read_image(path).pixels
+
+
 def reason(path: pathlib.Path) -> str:
     with pytest.raises(ImageError) as caught:
         read_image(path)
@@ -39,9 +45,18 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png_bytes(width: int, height: int, compressed: bytes, bits: int = 8, *extra: bytes) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + chunk(b"IDAT", compressed) + chunk(b"IEND", b"")
+def png_bytes(width, height, compressed, bits=8, *extra: bytes, colour_type=0, interlace=0) -> bytes:
+    fields = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, interlace)
+    body = b"".join(extra) + chunk(b"IDAT", compressed) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", fields) + body
+
+
+def one_row(row: bytes, width: int, bits: int, *extra: bytes, colour_type: int) -> np.ndarray:
+    """Pixels of a PNG with two equal rows, made by hand since neither Pillow nor OpenCV writes every kind."""
+    data = png_bytes(width, 2, zlib.compress((b"\0" + row) * 2), bits, *extra, colour_type=colour_type)
+    read = decode(data).pixels
+    np.testing.assert_array_equal(read[0], read[1])
+    return read[0]
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
@@ -49,60 +64,172 @@ def luma(rgb: np.ndarray) -> np.ndarray:
 
 
 def test_grey_png_is_read_unchanged(tmp_path):
-    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", noise())), noise())
+    np.testing.assert_array_equal(pixels(save(tmp_path / "a.png", noise())), noise())
 
 
-def test_interlaced_png_is_read_unchanged(tmp_path):
-    # Adam7 passes of a 2x2 image: pass 1 holds (0, 0), pass 6 (0, 1), pass 7 the second row.
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 8, 0, 0, 0, 1))
-    body = chunk(b"IDAT", zlib.compress(bytes([0, 10, 0, 20, 0, 30, 40])))
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b""))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), [[10, 20], [30, 40]])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_interlaced_png_is_read_unchanged(dtype):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (13, 10)).astype(dtype)
+    rows = b""
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # Adam7
+    for top, left, down, right in passes:
+        rows += b"".join(
+            b"\0" + row.astype(row.dtype.newbyteorder(">")).tobytes() for row in image[top::down, left::right]
+        )
+    read = decode(png_bytes(10, 13, zlib.compress(rows), image.itemsize * 8, interlace=1)).pixels
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(read, image)
 
 
 def test_sixteen_bits_stay_sixteen(tmp_path):
     image = noise().astype(np.uint16) * 16
-    read = read_image(save(tmp_path / "a.png", image))
+    read = pixels(save(tmp_path / "a.png", image))
     assert read.dtype == np.uint16
     np.testing.assert_array_equal(read, image)
 
 
-def test_true_range_of_sixteen_bits_is_the_next_detector_depth():
-    ranges = {200: 255, 1000: 1023, 4000: 4095, 4096: 16383, 16384: 65535}
-    for brightest, expected in ranges.items():
-        assert image_io.range_maximum(np.array([[0, brightest]], np.uint16)) == expected
-    assert image_io.range_maximum(np.array([[0, 3]], np.uint8)) == 255
-
-
 def test_one_bit_png_is_black_and_white(tmp_path):
     image = Image.fromarray(noise()).convert("1")
-    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", image)), np.asarray(image) * 255)
+    np.testing.assert_array_equal(pixels(save(tmp_path / "a.png", image)), np.asarray(image) * 255)
+
+
+def test_two_and_four_bits_are_widened_to_eight():
+    np.testing.assert_array_equal(one_row(bytes([0b00011011]), 4, 2, colour_type=0), [0, 85, 170, 255])
+    np.testing.assert_array_equal(one_row(bytes([0x01, 0xEF]), 4, 4, colour_type=0), [0, 17, 238, 255])
+
+
+@pytest.mark.parametrize("bits, row", [(1, [0b01000000]), (2, [0b00010000]), (4, [0x01, 0x00]), (8, [0, 1, 0, 0])])
+def test_palette_of_every_depth_is_looked_up(bits, row):
+    palette = chunk(b"PLTE", bytes([10, 20, 30, 200, 100, 50]))
+    expected = np.rint(luma(np.array([[10, 20, 30], [200, 100, 50], [10, 20, 30], [10, 20, 30]])))
+    np.testing.assert_array_equal(one_row(bytes(row), 4, bits, palette, colour_type=3), expected)
+
+
+def test_colour_of_sixteen_bits_becomes_luma_of_sixteen_bits():
+    row = np.array([[1000, 2000, 3000], [65535, 0, 0], [4, 50000, 6]])
+    read = one_row(row.astype(">u2").tobytes(), 3, 16, colour_type=2)
+    assert read.dtype == np.uint16
+    np.testing.assert_allclose(read, luma(row), atol=65535 / 255)  # one grey level of 255, as documented
+
+
+def test_grey_with_alpha_of_eight_and_sixteen_bits_is_composited():
+    np.testing.assert_array_equal(one_row(bytes([10, 255, 200, 128, 7, 0]), 3, 8, colour_type=4), [10, 100, 0])
+    row = np.array([1000, 65535, 2000, 32768, 7, 0], ">u2")
+    np.testing.assert_array_equal(one_row(row.tobytes(), 3, 16, colour_type=4), [1000, 1000, 0])
+
+
+def test_colour_with_alpha_of_sixteen_bits_is_composited():
+    row = np.array([[5000, 5000, 5000, 65535], [9000, 9000, 9000, 32768]], ">u2")
+    np.testing.assert_array_equal(one_row(row.tobytes(), 2, 16, colour_type=6), [5000, 4500])
+
+
+def test_the_transparent_colour_of_a_png_is_black():
+    palette, alpha = chunk(b"PLTE", bytes([10, 10, 10, 90, 90, 90])), chunk(b"tRNS", bytes([255, 0]))
+    np.testing.assert_array_equal(one_row(bytes([0, 1, 0]), 3, 8, palette, alpha, colour_type=3), [10, 0, 10])
+    key = chunk(b"tRNS", struct.pack(">HHH", 9, 9, 9))
+    np.testing.assert_array_equal(one_row(bytes([8] * 3 + [9] * 3), 2, 8, key, colour_type=2), [8, 0])
+    for bits, row, level, expected in [
+        (2, [0b00011011], 2, [0, 85, 0, 255]),
+        (8, [8, 9, 10, 200], 9, [8, 0, 10, 200]),
+        (16, np.array([8, 9, 10, 200], ">u2").tobytes(), 9, [8, 0, 10, 200]),
+    ]:
+        key = chunk(b"tRNS", struct.pack(">H", level))
+        np.testing.assert_array_equal(one_row(bytes(row), 4, bits, key, colour_type=0), expected)
 
 
 def test_palette_is_looked_up(tmp_path):
     image = Image.fromarray(noise(channels=3)).quantize(16)
     expected = luma(np.asarray(image.convert("RGB")))
-    np.testing.assert_allclose(read_image(save(tmp_path / "a.png", image)), expected, atol=1)  # rounding of luma
+    np.testing.assert_allclose(pixels(save(tmp_path / "a.png", image)), expected, atol=1)  # rounding of luma
 
 
-@pytest.mark.parametrize("name, tolerance", [("a.png", 1), ("a.jpg", 3)])  # JPEG at quality 95 also loses a little
-def test_colour_becomes_luma(tmp_path, name, tolerance):
-    rgb = np.stack([smooth(), smooth()[::-1], smooth().T // 2], -1)
-    arguments = {"quality": 95, "subsampling": 0} if name.endswith("jpg") else {}
-    read = read_image(save(tmp_path / name, rgb, **arguments))
-    assert np.abs(read - luma(rgb)).mean() < tolerance
+def test_colour_of_a_png_is_the_documented_luma_within_one_level(tmp_path):
+    every = np.stack(np.meshgrid(*[np.arange(0, 256, 5, dtype=np.uint8)] * 3), -1).reshape(52, -1, 3)
+    read = pixels(save(tmp_path / "a.png", every))
+    assert np.abs(read - np.rint(luma(every))).max() <= 1
+    np.testing.assert_array_equal(pixels(save(tmp_path / "b.png", np.dstack([noise()] * 3))), noise())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"subsampling": 0}, {"subsampling": 2}, {"progressive": True}, {"keep_rgb": True}],
+    ids=lambda arguments: next(iter(arguments)) + str(next(iter(arguments.values()))),
+)
+def test_colour_of_a_jpeg_is_the_documented_luma_within_one_level(tmp_path, arguments):
+    rgb = np.stack([smooth(), smooth()[::-1], smooth().T // 2], -1) // 2 + 50  # JPEG keeps these colours inside RGB
+    path = save(tmp_path / "a.jpg", rgb, quality=95, **arguments)
+    difference = np.abs(pixels(path) - np.rint(luma(np.asarray(Image.open(path)))))
+    assert difference.max() <= 2  # the decoders' chroma may be one level apart, on top of the one of the weights
+    assert (difference > 1).mean() < 0.01
+
+
+def test_grey_jpeg_is_read_as_it_is(tmp_path):
+    for progressive in (False, True):
+        path = save(tmp_path / "a.jpg", smooth(), quality=95, progressive=progressive)
+        np.testing.assert_array_equal(pixels(path), np.asarray(Image.open(path)))
+
+
+def inks(tmp_path: pathlib.Path) -> bytes:
+    image = np.stack([smooth() // 2, smooth()[::-1] // 2, smooth().T // 3, smooth() // 4], -1)
+    return save(tmp_path / "a.jpg", Image.fromarray(image, "CMYK"), quality=98, subsampling=0).read_bytes()
+
+
+def test_jpeg_of_four_inks_becomes_luma(tmp_path):
+    data = inks(tmp_path)
+    expected = luma(np.asarray(Image.open(tmp_path / "a.jpg").convert("RGB")))
+    assert np.abs(decode(data).pixels - expected).max() <= 2  # rounded in each ink
+    # The same stream said to be YCCK: its first three planes are now luma and colour differences.
+    ycck = bytearray(data)
+    ycck[data.index(b"Adobe") + 11] = 2
+    expected = luma(np.asarray(Image.open(io.BytesIO(ycck)).convert("RGB")))
+    assert np.abs(expected - luma(np.asarray(Image.open(tmp_path / "a.jpg").convert("RGB")))).mean() > 20
+    assert np.abs(decode(bytes(ycck)).pixels - expected).max() < 3  # and in the conversion
+
+
+def test_inks_of_unknown_meaning_are_refused(tmp_path):
+    with pytest.raises(ImageError, match="unsupported_format: a JPEG of 4 colours of unknown meaning"):
+        decode(inks(tmp_path).replace(b"Adobe", b"Unknn"))
+
+
+def test_jpeg_that_is_not_of_eight_bits_is_refused(tmp_path):
+    data = bytearray(save(tmp_path / "a.jpg", smooth()).read_bytes())
+    position = data.index(b"\xff\xc0")
+    data[position + 4] = 12
+    with pytest.raises(ImageError, match="unsupported_format: a JPEG of 12 bits and process 0xc0"):
+        decode(bytes(data))
+    data[position + 1 : position + 5] = bytes([0xC3, *data[position + 2 : position + 4], 8])
+    with pytest.raises(ImageError, match="unsupported_format: a JPEG of 8 bits and process 0xc3"):
+        decode(bytes(data))
+
+
+def test_several_pictures_in_one_jpeg_file_are_multi_frame(tmp_path):
+    frames = [Image.fromarray(noise(seed=seed)) for seed in (1, 2)]
+    frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    assert reason(tmp_path / "a.jpg") == "multi_frame"
+
+
+def test_a_long_picture_is_noticed_not_refused(tmp_path):
+    assert read_image(save(tmp_path / "a.png", noise(40, 81))).notices == (("unusual_shape", "81x40"),)
+    assert read_image(save(tmp_path / "b.png", noise(81, 40))).notices == (("unusual_shape", "40x81"),)
+    assert read_image(save(tmp_path / "c.png", noise(40, 80))).notices == ()
+
+
+def test_equal_files_have_equal_content_and_others_not(tmp_path):
+    first, again, other = (read_image(save(tmp_path / "a.png", noise(seed=seed))).content for seed in (1, 1, 2))
+    assert first == again != other
+    assert len(first) == 16
 
 
 def test_constant_alpha_is_ignored(tmp_path):
     for alpha in (255, 128):
         rgba = np.dstack([noise()] * 3 + [np.full((40, 50), alpha, np.uint8)])
-        np.testing.assert_array_equal(read_image(save(tmp_path / f"{alpha}.png", rgba)), noise())
+        np.testing.assert_array_equal(pixels(save(tmp_path / f"{alpha}.png", rgba)), noise())
 
 
 def test_varying_alpha_is_composited_on_black(tmp_path):
     alpha = np.zeros((40, 50), np.uint8)
     alpha[:, :25] = 255
-    read = read_image(save(tmp_path / "a.png", np.dstack([noise()] * 3 + [alpha])))
+    read = pixels(save(tmp_path / "a.png", np.dstack([noise()] * 3 + [alpha])))
     np.testing.assert_array_equal(read[:, :25], noise()[:, :25])
     assert not read[:, 25:].any()
 
@@ -111,7 +238,7 @@ def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the picture must be turned clockwise to stand upright
     image = smooth(40, 64)
-    upright = read_image(save(tmp_path / "a.jpg", image, exif=exif, quality=95))
+    upright = pixels(save(tmp_path / "a.jpg", image, exif=exif, quality=95))
     assert upright.shape == (64, 40)
     assert np.abs(upright.astype(int) - np.rot90(image, -1)).mean() < 3
 
@@ -140,9 +267,9 @@ def test_a_thumbnails_end_marker_does_not_hide_a_truncation(tmp_path):
 def test_bytes_after_the_picture_do_no_harm(tmp_path):
     for name in ("a.jpg", "a.png"):
         path = save(tmp_path / name, noise())
-        expected = read_image(path)
+        expected = pixels(path)
         path.write_bytes(path.read_bytes() + bytes(100))
-        np.testing.assert_array_equal(read_image(path), expected)
+        np.testing.assert_array_equal(pixels(path), expected)
 
 
 def test_png_data_that_ends_early_is_unreadable(tmp_path):
@@ -184,8 +311,10 @@ def test_other_content_is_named(tmp_path):
     for name, content, expected in [
         ("text.png", b"this is no picture at all", "not_an_image"),
         ("empty.png", b"", "truncated"),
-        ("dicom.png", bytes(128) + b"DICM" + bytes(100), "unsupported_format"),
-        ("tiff.png", b"II*\0" + bytes(100), "unsupported_format"),
+        ("dicom.png", bytes(128) + b"DICM" + bytes(100), "unreadable"),
+        ("tiff.png", b"II*\0" + bytes(100), "unreadable"),
+        ("big.tiff", b"II+\0" + bytes(100), "unsupported_format"),
+        ("web.png", b"RIFF\0\0\0\0WEBP" + bytes(100), "unsupported_format"),
         ("header.jpg", b"\xff\xd8\xff\xd9" + bytes(20), "unreadable"),
         ("zeros.jpg", b"\xff\xd8\xff" + bytes(200), "unreadable"),
         ("none.png", png_bytes(0, 4, b""), "unreadable"),
@@ -210,23 +339,6 @@ def test_blank_images_are_refused(tmp_path):
     dark[0, :3] = 255  # only a marker letter is bright
     assert reason(save(tmp_path / "b.png", dark)) == "nearly_black"
     read_image(save(tmp_path / "c.png", np.tile(np.array([0, 12], np.uint8), (20, 10))))
-
-
-def test_damaged_files_never_crash(tmp_path):
-    random = np.random.default_rng(0)
-    files = [save(tmp_path / name, noise(16, 16)).read_bytes() for name in ("a.jpg", "a.png")]
-    outcomes = set()
-    for _ in range(300):
-        data = bytearray(files[random.integers(2)])
-        for position in random.integers(0, len(data), random.integers(1, 6)):
-            data[position] = random.integers(256)
-        (tmp_path / "x").write_bytes(data)
-        try:
-            assert read_image(tmp_path / "x").ndim == 2
-            outcomes.add("read")
-        except ImageError as error:
-            outcomes.add(error.reason)
-    assert {"read", "unreadable"} <= outcomes
 
 
 def test_error_crosses_processes():

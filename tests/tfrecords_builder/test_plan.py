@@ -4,9 +4,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tfrecords_builder.assignment import OTHER_SPLIT
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import OTHER_SPLIT, make_plan
+from tfrecords_builder.plan import make_plan
 
 
 class ListReader(Reader):
@@ -75,10 +76,10 @@ def test_patient_in_two_published_splits_keeps_the_test_images():
 def test_default_splits():
     assert split_keys(make_plan(ListReader(many(300)), BuildOptions())).keys() == {"train", "validation", "test"}
     plan = make_plan(ListReader([*many(300), *many(30, "test", 300)]), BuildOptions())
-    assert plan.fractions == {"train": 0.9, "validation": 0.1}
+    assert plan.assignment.fractions == {"train": 0.9, "validation": 0.1}
     assert len(split_keys(plan)["test"]) == 30
     plan = make_plan(ListReader(many(30, "test")), BuildOptions())
-    assert plan.fractions == {} and split_keys(plan).keys() == {"test"}
+    assert plan.assignment.fractions == {} and split_keys(plan).keys() == {"test"}
 
 
 def test_published_splits_are_not_divided():
@@ -154,7 +155,7 @@ def test_changed_raw_data_changes_the_fingerprint():
         ({"image_sizes": (64, 3)}, "image_sizes expects numbers from 4 to 4096"),
         ({"encoding": "pgn"}, "unknown encoding 'pgn'; did you mean 'png'"),
         ({"on_error": "stopp"}, "unknown on_error 'stopp'; did you mean 'stop'"),
-        ({"bits": 16}, "bits expects 8, got 16"),
+        ({"bits": 12}, "bits expects 8 or 16, got 12"),
         ({"workers": -1}, "workers expects 0"),
         ({"shard_images": 0}, "shard_images expects 1"),
         ({"salt": b"short"}, "the salt has 5 bytes, expected at least 16"),
@@ -170,3 +171,61 @@ def test_the_salt_itself_is_never_told():
     arguments = BuildOptions(salt=b"sixteen bytes or more").content_arguments()
     assert "sixteen" not in repr(arguments) and len(arguments["salt_fingerprint"]) == 8
     assert BuildOptions().salt_fingerprint == ""
+
+
+def test_an_image_named_twice_is_used_once_and_not_at_all_when_its_labels_differ():
+    entries = many(30)
+    entries += [entries[4], example("5", "p1", label=(0.5, 0.5)), example("6", "somebody else", label=entries[6].label)]
+    plan = make_plan(ListReader(entries), BuildOptions(splits={"train": 1.0}))
+    assert reasons(plan) == {"duplicate_key": 1, "conflicting_labels": 2, "conflicting_patients": 2}
+    assert set(split_keys(plan)["train"]) == {str(number) for number in range(30)} - {"5", "6"}
+    assert plan.images_read == 33
+
+
+def test_equal_rows_with_unknown_values_are_one_image():
+    rows = [RawExample("a", "p", (float("nan"), 1.0), age=float("nan")) for _ in range(2)]
+    plan = make_plan(ListReader(rows), BuildOptions(splits={"train": 1.0}))
+    assert reasons(plan) == {"duplicate_key": 1}
+
+
+def test_stop_does_not_stop_at_what_the_user_left_out():
+    entries = [*many(30), Reject("lateral", "excluded_view")]
+    plan = make_plan(ListReader(entries), BuildOptions(splits={"train": 1.0}, on_error="stop"))
+    assert reasons(plan) == {"excluded_view": 1}
+    with pytest.raises(ValueError, match="gone cannot be used: missing_file"):
+        make_plan(ListReader([*entries, Reject("gone", "missing_file")]), BuildOptions(on_error="stop"))
+
+
+def test_folds_are_equal_and_disjoint():
+    plan = make_plan(ListReader(many(300)), BuildOptions(folds=5))
+    sizes = {split: len(keys) for split, keys in split_keys(plan).items()}
+    assert sizes.keys() == {f"fold_{index}" for index in range(5)} and sum(sizes.values()) == 300
+    assert max(sizes.values()) - min(sizes.values()) <= 6
+    with pytest.raises(ValueError, match="folds expects 2 or more, got 1"):
+        BuildOptions(folds=1)
+    with pytest.raises(ValueError, match="either splits or folds"):
+        BuildOptions(folds=2, splits={"train": 1.0})
+
+
+def test_by_hash_no_patient_moves_when_images_are_added():
+    options = BuildOptions(split_by="hash", splits={"train": 0.7, "test": 0.3})
+    before, after = (split_keys(make_plan(ListReader(many(count)), options)) for count in (300, 900))
+    assert all(set(before[split]) <= set(after[split]) for split in before)
+    by_labels = BuildOptions(splits=options.splits)
+    before, after = (split_keys(make_plan(ListReader(many(count)), by_labels)) for count in (300, 900))
+    assert not all(set(before[split]) <= set(after[split]) for split in before)  # what the flag is there for
+
+
+def test_a_published_validation_split_is_not_mixed_with_divided_patients():
+    entries = many(60) + many(30, "validation", first=60)
+    plan = make_plan(ListReader(entries), BuildOptions())
+    assert plan.assignment.fractions == {"train": 0.9, "test": 0.1}
+    assert set(split_keys(plan)["validation"]) == {str(number) for number in range(60, 90)}
+
+
+def test_an_image_that_one_row_keeps_and_another_leaves_out_is_a_conflict():
+    plan = make_plan(
+        ListReader([*many(30), Reject("7", "excluded_other_finding")]), BuildOptions(splits={"train": 1.0})
+    )
+    assert reasons(plan) == {"excluded_other_finding": 1, "conflicting_labels": 1}
+    assert "7" not in split_keys(plan)["train"]

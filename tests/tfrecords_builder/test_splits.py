@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from tfrecords_builder.splits import check_fractions, describe, parse_fractions, split_patients
+from tfrecords_builder.splits import (
+    check_fractions,
+    describe,
+    hashed_split,
+    parse_fractions,
+    split_new_patients,
+    split_patients,
+)
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "held_out": 0.2}
 
@@ -84,3 +91,29 @@ def test_wrong_fractions(text, message):
 def test_not_a_number_is_no_fraction():
     with pytest.raises(ValueError, match="got nan"):
         check_fractions({"train": float("nan")})
+
+
+def test_hashed_shares_come_out_and_depend_on_the_seed():
+    patients = [f"p{number}" for number in range(4000)]
+    first, second = ([hashed_split(patient, FRACTIONS, seed) for patient in patients] for seed in (0, 1))
+    for name, fraction in FRACTIONS.items():
+        assert first.count(name) / 4000 == pytest.approx(fraction, abs=0.03)
+    assert first != second
+
+
+def test_new_patients_fill_up_the_splits_that_lack_most():
+    labels = cohort(400)
+    kept = {f"p{number}": "train" for number in range(200)}
+    splits = split_new_patients(labels, kept, FRACTIONS, seed=0)
+    assert all(splits[patient] == "train" for patient in kept)
+    for name, fraction in FRACTIONS.items():
+        assert sum(split == name for split in splits.values()) == pytest.approx(400 * fraction, abs=4)
+
+
+def test_a_few_new_patients_go_where_most_are_missing_and_none_into_a_full_split():
+    labels = cohort(100)
+    kept = {f"p{number}": "train" if number < 90 else "held_out" for number in range(98)}
+    splits = split_new_patients(labels, kept, FRACTIONS, seed=0)
+    assert [splits["p98"], splits["p99"]] == ["held_out", "held_out"]
+    kept = {f"p{number}": "gone" for number in range(100)}
+    assert split_new_patients(labels, kept, FRACTIONS, seed=0) == kept

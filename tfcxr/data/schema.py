@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -81,6 +82,7 @@ class DatasetInfo:
       provenance: for synthetic images the model, the hash of its weights, seeds, label plan and acceptance rate.
       salt_fingerprint: tells whether two builds hashed patients with one salt, without telling the salt.
       notice: a sentence every user of the data must see, such as that a phantom is not a patient.
+      notices: what is odd about images that were written all the same, such as "duplicate", kind -> images.
     """
 
     name: str
@@ -99,6 +101,7 @@ class DatasetInfo:
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     salt_fingerprint: str = ""
     notice: str = ""
+    notices: dict[str, int] = dataclasses.field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -236,3 +239,28 @@ def _decode_pixels(pixels: tf.Tensor, info: DatasetInfo) -> tf.Tensor:
         return tf.reshape(tf.io.decode_raw(pixels, dtype), [-1, size, size, 1])
     decode = lambda png: tf.ensure_shape(tf.io.decode_png(png, channels=1, dtype=dtype), [size, size, 1])  # noqa: E731
     return tf.map_fn(decode, pixels, fn_output_signature=tf.TensorSpec([size, size, 1], dtype))
+
+
+def rewrite_record(
+    example: bytes, info: DatasetInfo, columns: Sequence[int | None], absent: float, encoding: str
+) -> bytes:
+    """A serialised record of data set `info` under other label names, its pixels stored as `encoding`.
+
+    Args:
+      columns: for each new label name its place among `info.label_names`, or None where `info` does not have it.
+      absent: label value where `columns` says None: 0 absent, or NaN unknown.
+    """
+    message = tf.train.Example.FromString(example)
+    features = message.features.feature
+    label, pixels = features["label"].float_list.value, features["image/bytes"].bytes_list.value
+    label[:] = [absent if column is None else label[column] for column in columns]
+    if encoding != info.encoding:
+        pixels[0] = _encode_pixels(_stored_image(pixels[0], info), encoding)
+    return message.SerializeToString(deterministic=True)
+
+
+def _stored_image(pixels: bytes, info: DatasetInfo) -> np.ndarray:
+    """The image of one record, uint8 or uint16 [size, size], without TensorFlow."""
+    if info.encoding == "raw":
+        return np.frombuffer(pixels, "u1" if info.bits == 8 else "<u2").reshape(info.image_size, info.image_size)
+    return cv2.imdecode(np.frombuffer(pixels, np.uint8), cv2.IMREAD_UNCHANGED)

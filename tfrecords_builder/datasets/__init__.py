@@ -7,16 +7,34 @@ from typing import Any
 
 from tfcxr.command_line import nearest_name
 from tfrecords_builder.datasets.chest_xray_pneumonia import ChestXrayPneumonia
+from tfrecords_builder.datasets.chestxray8 import ChestXray8
+from tfrecords_builder.datasets.chexpert import Chexpert
+from tfrecords_builder.datasets.covid19_radiography import Covid19Radiography
+from tfrecords_builder.datasets.covid_chestxray import CovidChestxray
 from tfrecords_builder.datasets.image_folder import ImageFolder
+from tfrecords_builder.datasets.image_table import ImageTable
+from tfrecords_builder.datasets.lera import Lera
+from tfrecords_builder.datasets.mimic_cxr_jpg import MimicCxrJpg
+from tfrecords_builder.datasets.mura import Mura
 from tfrecords_builder.datasets.nih_chestxray14 import NihChestXray14
 from tfrecords_builder.datasets.phantom import Phantom
 from tfrecords_builder.datasets.reader import Reader
+from tfrecords_builder.datasets.rsna_pneumonia import RsnaPneumonia
 
 DATASETS: dict[str, type[Reader]] = {
     "chest_xray_pneumonia": ChestXrayPneumonia,
+    "chestxray8": ChestXray8,
+    "chexpert": Chexpert,
+    "covid19_radiography": Covid19Radiography,
+    "covid_chestxray": CovidChestxray,
     "image_folder": ImageFolder,
+    "image_table": ImageTable,
+    "lera": Lera,
+    "mimic_cxr_jpg": MimicCxrJpg,
+    "mura": Mura,
     "nih_chestxray14": NihChestXray14,
     "phantom": Phantom,
+    "rsna_pneumonia": RsnaPneumonia,
 }
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}

@@ -2,7 +2,12 @@
 
 Layout:
   chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg, at least one of train and test; `raw_dir` is chest_xray or
-  the folder that holds it.
+  the folder that holds it. What else lies in chest_xray is not read: the archive on Kaggle has a second copy of the
+  set there, and a folder __MACOSX.
+
+Setting:
+  labels  "pneumonia" (default: NORMAL or PNEUMONIA) or "cause" (NORMAL, BACTERIAL or VIRAL, as the file name
+          person1_bacteria_2.jpeg says; a PNEUMONIA file without it is rejected as `unknown_cause`).
 
 Patients come from the file names: `person<number>_bacteria_1.jpeg` is patient P<number>, `IM-<number>-0001.jpeg` and
 `NORMAL2-IM-<number>-0001.jpeg` are N<number>. The published set does not say whether a number is given to a second
@@ -16,16 +21,21 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+from tfcxr.command_line import nearest_name
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
 
+LABEL_SETS = {"pneumonia": ("NORMAL", "PNEUMONIA"), "cause": ("NORMAL", "BACTERIAL", "VIRAL")}
+_CLASS_FOLDERS = ("NORMAL", "PNEUMONIA")
+_CAUSES = {"bacteria": "BACTERIAL", "virus": "VIRAL"}
 _SPLIT_FOLDERS = {"train": "", "val": "", "test": "test"}
 _PERSON = re.compile(r"person(\d+)_")
 _NORMAL = re.compile(r"(?:NORMAL\d*-)?IM-(\d+)-")
+_CAUSE = re.compile(r"person\d+_(bacteria|virus)_")
 _IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 class ChestXrayPneumonia(Reader):
-    """Two classes, one label an image."""
+    """Two or three classes, one label an image."""
 
     name = "chest_xray_pneumonia"
     is_single_label = True
@@ -35,11 +45,14 @@ class ChestXrayPneumonia(Reader):
         "Classification, Mendeley Data v2, doi:10.17632/rscbjbr9sj.2; Kermany et al., Cell 172 (2018) 1122-1131"
     )
     licence = "CC BY 4.0"
-    label_names = ("NORMAL", "PNEUMONIA")
 
-    def __init__(self, raw_dir: str = "") -> None:
-        """Raises FileNotFoundError when `raw_dir` does not hold the folders of the published layout."""
+    def __init__(self, raw_dir: str = "", labels: str = "pneumonia") -> None:
+        """Raises FileNotFoundError when `raw_dir` lacks the published folders, ValueError for unknown labels."""
         super().__init__(raw_dir)
+        if labels not in LABEL_SETS:
+            raise ValueError(f"unknown labels {labels!r}; {nearest_name(labels, LABEL_SETS)}")
+        self.labels = labels
+        self.label_names = LABEL_SETS[labels]
         self.raw_dir = existing_folder(raw_dir)
         for folder in (self.raw_dir, self.raw_dir / "chest_xray"):
             if (folder / "train").is_dir() or (folder / "test").is_dir():
@@ -52,14 +65,15 @@ class ChestXrayPneumonia(Reader):
             )
 
     def examples(self) -> Iterator[RawExample | Reject]:
-        """Images by folder and name; a file of another kind or with an unknown name pattern is a `Reject`."""
+        """Images by folder and name; a file of another kind, folder or name pattern is a `Reject`."""
         for split_folder, official_split in _SPLIT_FOLDERS.items():
-            for label_name in self.label_names:
-                folder = self.raw_dir / split_folder / label_name
+            for class_folder in _CLASS_FOLDERS:
+                folder = self.raw_dir / split_folder / class_folder
                 for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                    yield self._example(path, label_name, official_split)
+                    yield self._example(path, class_folder, official_split)
+            yield from self._files_elsewhere(self.raw_dir / split_folder)
 
-    def _example(self, path: pathlib.Path, label_name: str, official_split: str) -> RawExample | Reject:
+    def _example(self, path: pathlib.Path, class_folder: str, official_split: str) -> RawExample | Reject:
         key = path.relative_to(self.raw_dir).as_posix()
         if path.suffix.lower() not in _IMAGE_SUFFIXES:
             return Reject(key, "not_an_image", f"expected a name that ends with one of {', '.join(_IMAGE_SUFFIXES)}")
@@ -69,5 +83,19 @@ class ChestXrayPneumonia(Reader):
             patient_id = f"N{match.group(1)}"
         else:
             return Reject(key, "unknown_patient", "expected a name such as person1_bacteria_1 or IM-0001-0001")
+        label_name = class_folder
+        if self.labels == "cause" and class_folder == "PNEUMONIA":
+            match = _CAUSE.match(path.name)
+            if match is None:
+                return Reject(key, "unknown_cause", "expected a name such as person1_bacteria_1 or person1_virus_1")
+            label_name = _CAUSES[match.group(1)]
         label = tuple(float(name == label_name) for name in self.label_names)
         return RawExample(key, patient_id, label, path=key, official_split=official_split)
+
+    def _files_elsewhere(self, folder: pathlib.Path) -> Iterator[Reject]:
+        """The images of a split that are in no class."""
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder).parts
+            if inside[0] not in _CLASS_FOLDERS and path.suffix.lower() in _IMAGE_SUFFIXES and not path.is_dir():
+                key = path.relative_to(self.raw_dir).as_posix()
+                yield Reject(key, "unknown_label", f"expected it in a folder {' or '.join(_CLASS_FOLDERS)}")

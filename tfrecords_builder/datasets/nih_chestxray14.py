@@ -7,32 +7,32 @@ Layout:
 
 Findings are joined by "|" in the table; "No Finding" stands alone. A finding that is not named is taken as absent, as
 the authors do. Ages are written as 58, 058Y, 011M or 003D; one above 120 years, of which the published table has
-some, is stored as unknown.
+some, is stored as unknown. The sex is in the column "Patient Gender", or "Patient Sex" in the table of 2020.
+
+Setting `labels_csv`: a table whose labels replace NIH's, in the layouts that `nih_relabels` tells. Patients, ages,
+views and official lists still come from NIH. An image that the table does not name does not keep NIH's label, for then
+one set would hold labels of two kinds that nothing tells apart: it is the reject "excluded_no_replacement_label". A row
+for an image that NIH's table lacks is the reject "replacement_without_row".
 """
 
-import csv
-import math
 import pathlib
-import re
-from collections import Counter
 from collections.abc import Iterator
 
 from absl import logging
 
+from tfrecords_builder.datasets.image_files import index_by_name, is_image_name
+from tfrecords_builder.datasets.nih_relabels import ALL_LABELS, FINDINGS, NO_FINDING, listed_label, read_relabels
+from tfrecords_builder.datasets.patient_facts import OLDEST, parse_age, parse_sex, written_age
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.table import find_table, read_table
 
-FINDINGS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
-    "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
-)  # fmt: skip
-NO_FINDING = "No Finding"
+__all__ = ["FINDINGS", "NO_FINDING", "NihChestXray14"]
+
 _TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
-_LISTS = {"train_val_list.txt": "", "test_list.txt": "test"}
+_TRAIN_LIST, _TEST_LIST = "train_val_list.txt", "test_list.txt"
 _IMAGE, _LABELS, _PATIENT, _AGE, _VIEW = "Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position"
 _SEX = ("Patient Gender", "Patient Sex")
-_AGE_PATTERN = re.compile(r"(\d+)([YMD]?)")
-_AGE_UNITS = {"": 1.0, "Y": 1.0, "M": 12.0, "D": 365.25}
-_OLDEST = 120.0
+_COLUMNS = (_IMAGE, _LABELS, _PATIENT, _AGE, _SEX, _VIEW)
 
 
 class NihChestXray14(Reader):
@@ -46,144 +46,101 @@ class NihChestXray14(Reader):
         "Images provided by the NIH Clinical Center"
     )
     licence = "no restriction on use; link to the download site, cite the paper, acknowledge the NIH Clinical Center"
-    label_names = (*FINDINGS, NO_FINDING)
+    label_names = ALL_LABELS
 
-    def __init__(self, raw_dir: str = "") -> None:
-        """Raises FileNotFoundError when `raw_dir` or its table is missing."""
-        super().__init__(raw_dir)
-        self.raw_dir = existing_folder(raw_dir)
-        tables = [self.raw_dir / name for name in _TABLES if (self.raw_dir / name).is_file()]
-        if not tables:
-            raise FileNotFoundError(f"{self.raw_dir} holds neither {' nor '.join(_TABLES)}")
-        if len(tables) > 1:
-            raise ValueError(f"{self.raw_dir} holds both {' and '.join(_TABLES)}; leave the one whose labels you want")
-        self._table = tables[0]
-
-    def examples(self) -> Iterator[RawExample | Reject]:
-        """Rows in the table's order, then the files that no row names.
+    def __init__(self, raw_dir: str = "", labels_csv: str = "") -> None:
+        """`labels_csv` is the path of a table of replacement labels.
 
         Raises:
-          ValueError: the table lacks a column or has one twice.
+          FileNotFoundError: `raw_dir`, its table or `labels_csv` is missing.
+          ValueError: `raw_dir` holds both tables.
         """
-        rows = _read_table(self._table)
-        paths, repeated = self._image_paths()
-        official = self._official_splits()
-        too_old = 0
-        named = set()
-        for row in rows:
-            key = row[_IMAGE].strip()
-            named.add(key)
-            label = _label(row[_LABELS])
-            if isinstance(label, tuple):
-                reason, detail = _row_problem(key, row, paths, official)
-            else:
-                reason, detail = label.reason, label.detail
-            if reason:
-                yield Reject(key, reason, detail)
-                continue
-            age = parse_age(row[_AGE])
-            too_old += age > _OLDEST
-            yield RawExample(
-                key=key,
-                patient_id=str(int(row[_PATIENT])),
-                label=label,
-                path=paths[key],
-                view=row[_VIEW].strip() if row[_VIEW].strip() in ("PA", "AP") else "",
-                age=math.nan if age > _OLDEST else age,
-                sex=row["sex"].strip() if row["sex"].strip() in ("F", "M") else "",
-                official_split=official[key][0] if key in official else "",
+        super().__init__(raw_dir)
+        self.raw_dir = existing_folder(raw_dir)
+        if not any((self.raw_dir / table).is_file() for table in _TABLES):
+            raise FileNotFoundError(
+                f"{raw_dir} holds neither {' nor '.join(_TABLES)}; expected one of them, and the images in "
+                "images_001/images and so on, in images, or beside the table"
             )
-        for key in sorted(set(paths) - named):
-            yield Reject(key, "file_without_row", paths[key])
+        self._table = find_table(self.raw_dir, _TABLES)
+        self.has_replaced_labels = bool(labels_csv)
+        self._labels_csv = pathlib.Path(labels_csv)
+        if labels_csv and not self._labels_csv.is_file():
+            raise FileNotFoundError(f"labels_csv {labels_csv} does not exist or is no file")
+
+    def examples(self) -> Iterator[RawExample | Reject]:
+        """Rows in the table's order, then the files that no row names, then replacement labels that none does.
+
+        Raises:
+          ValueError: a table lacks a column or has one twice.
+        """
+        unused, repeated = index_by_name(self.raw_dir, self._image_paths())
+        used: dict[str, str] = {}  # an image moves here from `unused` with its first row
+        test_list, both_lists = self._official_lists()
+        relabels = read_relabels(self._labels_csv) if self.has_replaced_labels else None
+        relabels_without_row = set(relabels or ())
+        too_old = 0
+        for row in read_table(self._table, _COLUMNS):
+            key = row[_IMAGE]
+            relabels_without_row.discard(key)
+            if key in unused:
+                used[key] = unused.pop(key)
+            if key not in used:
+                yield Reject(key, "missing_file", "the table names it, no folder holds it")
+            elif not row[_PATIENT].isdigit():
+                yield Reject(key, "unknown_patient", f"{_PATIENT} is {row[_PATIENT]!r}, expected a number")
+            elif key in both_lists:
+                yield Reject(key, "in_two_official_lists", f"{_TRAIN_LIST} and {_TEST_LIST}")
+            elif isinstance(label := _label(row, relabels), Reject):
+                yield Reject(key, label.reason, label.detail)
+            else:
+                too_old += written_age(row[_AGE]) > OLDEST
+                yield RawExample(
+                    key=key,
+                    patient_id=str(int(row[_PATIENT])),
+                    label=label,
+                    path=used[key],
+                    view=row[_VIEW] if row[_VIEW] in ("PA", "AP") else "",
+                    age=parse_age(row[_AGE]),
+                    sex=parse_sex(row[_SEX[0]]),
+                    official_split="test" if key in test_list else "",
+                )
+        for key in sorted(unused):
+            yield Reject(key, "file_without_row", unused[key])
         for path in repeated:
             yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
+        for key in sorted(relabels_without_row):
+            yield Reject(
+                key, "replacement_without_row", f"{self._labels_csv.name} names it, {self._table.name} does not"
+            )
         if too_old:
-            logging.warning("%d ages above %g years are stored as unknown", too_old, _OLDEST)
+            logging.warning("%d ages above %g years are stored as unknown", too_old, OLDEST)
 
-    def _image_paths(self) -> tuple[dict[str, str], list[str]]:
-        """File name -> path below `raw_dir`, and the paths whose name was there already."""
+    def _image_paths(self) -> Iterator[pathlib.Path]:
+        """Images of the folders of the layout, not of folders below them."""
         folders = [*sorted(self.raw_dir.glob("images_*/images")), *sorted(self.raw_dir.glob("images_*"))]
-        paths: dict[str, str] = {}
-        repeated = []
         for folder in (*folders, self.raw_dir / "images", self.raw_dir):
-            for path in sorted(folder.glob("*.png")) if folder.is_dir() else ():
-                relative = path.relative_to(self.raw_dir).as_posix()
-                if path.name in paths:
-                    repeated.append(relative)
-                else:
-                    paths[path.name] = relative
-        return paths, repeated
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if is_image_name(path) and not path.name.startswith("."):
+                    yield path
 
-    def _official_splits(self) -> dict[str, list[str]]:
-        """Image -> the split of each published list that names it."""
-        splits: dict[str, list[str]] = {}
-        for name, split in _LISTS.items():
-            path = self.raw_dir / name
-            for line in path.read_text(encoding="utf-8").split() if path.is_file() else ():
-                splits.setdefault(line, []).append(split)
-        return splits
+    def _official_lists(self) -> tuple[set[str], set[str]]:
+        """The images of the published test list, and those that are in both lists."""
+        test = set(_lines(self.raw_dir / _TEST_LIST))
+        return test, {name for name in _lines(self.raw_dir / _TRAIN_LIST) if name in test}
 
 
-def parse_age(text: str) -> float:
-    """Years of "58", "058Y", "011M" or "003D"; NaN for anything else."""
-    match = _AGE_PATTERN.fullmatch(text.strip().upper())
-    return int(match.group(1)) / _AGE_UNITS[match.group(2)] if match else math.nan
+def _lines(path: pathlib.Path) -> Iterator[str]:
+    """Lines of a list without spaces around them; none where the file is not there."""
+    if path.is_file():
+        with path.open(encoding="utf-8") as file:
+            yield from filter(None, map(str.strip, file))
 
 
-def _label(text: str) -> tuple[float, ...] | Reject:
-    """The label vector of "Edema|Mass", or why there is none (a `Reject` without a key)."""
-    names = [name.strip() for name in text.split("|")]
-    unknown = [name for name in names if name not in FINDINGS and name != NO_FINDING]
-    if unknown:
-        return Reject("", "unknown_label", f"{', '.join(map(repr, unknown))} is not among the 14 findings")
-    if NO_FINDING in names and len(names) > 1:
-        return Reject("", "conflicting_labels", text)
-    return tuple(float(name in names) for name in (*FINDINGS, NO_FINDING))
-
-
-def _row_problem(
-    key: str, row: dict[str, str], paths: dict[str, str], official: dict[str, list[str]]
-) -> tuple[str, str]:
-    if key not in paths:
-        return "missing_file", "the table names it, no folder holds it"
-    if not row[_PATIENT].strip().isdigit():
-        return "unknown_patient", f"{_PATIENT} is {row[_PATIENT]!r}, expected a number"
-    if len(set(official.get(key, ()))) > 1:
-        return "in_two_official_lists", " and ".join(_LISTS)
-    return "", ""
-
-
-def _read_table(path: pathlib.Path) -> list[dict[str, str]]:
-    """Rows by column name, with the sex column as "sex".
-
-    Raises:
-      ValueError: a column is missing or occurs twice, a row has another number of fields, or it is no text table.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV table in UTF-8: {error}") from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    twice = [name for name, count in Counter(header).items() if name and count > 1]
-    if twice:
-        raise ValueError(
-            f"{path} has the column {', '.join(map(repr, twice))} more than once; each name must be unique"
-        )
-    missing = [name for name in (_IMAGE, _LABELS, _PATIENT, _AGE, _VIEW) if name not in header]
-    sex = next((name for name in _SEX if name in header), None)
-    if sex is None:
-        missing.append(_SEX[0])
-    if missing:
-        raise ValueError(
-            f"{path} lacks the column {', '.join(map(repr, missing))}; it has {', '.join(header) or 'none'}"
-        )
-    rows = []
-    for number, fields in enumerate(lines[1:], start=2):
-        if not fields:
-            continue
-        if len(fields) < len(header):
-            raise ValueError(f"{path} line {number} has {len(fields)} fields, expected {len(header)}")
-        row = dict(zip(header, fields, strict=False))
-        rows.append({**row, "sex": row[sex]})
-    return rows
+def _label(row: dict[str, str], relabels: dict[str, tuple[float, ...] | Reject] | None) -> tuple[float, ...] | Reject:
+    """The label vector of a row, or why there is none (a `Reject` without a key)."""
+    if relabels is None:
+        return listed_label(row[_LABELS])
+    return relabels.get(
+        row[_IMAGE], Reject("", "excluded_no_replacement_label", "the table of replacement labels lacks it")
+    )

@@ -18,6 +18,7 @@ from tfrecords_builder.datasets.reader import RawExample, Reader
 from tfrecords_builder.datasets.thorax import Anatomy, Pose, Thorax, draw_anatomy, draw_pose
 from tfrecords_builder.datasets.thorax_canvas import FIELD_MM, Canvas
 from tfrecords_builder.datasets.thorax_findings import FINDINGS, Lesion
+from tfrecords_builder.radiograph import Radiograph
 
 SOFT_TISSUE, LUNG, BONE = 0.0190, 0.0050, 0.0400  # attenuation per mm; BONE is what bone adds to soft tissue
 MAX_IMAGES_A_PATIENT = 4
@@ -124,8 +125,8 @@ class Phantom(Reader):
                 pose = dataclasses.replace(pose, cardiothoracic_ratio=min(ratio, 0.72))
         return Scene(anatomy, pose, tuple(lesions))
 
-    def read_image(self, example: RawExample) -> np.ndarray:
-        """Draws the image of one example: uint8 [image_size, image_size], higher values brighter."""
+    def read_image(self, example: RawExample) -> Radiograph:
+        """Draws the image of one example, uint8 [image_size, image_size]."""
         patient, image = _numbers(example.key)
         scene = self.scene(example)
         pose = scene.pose
@@ -135,7 +136,7 @@ class Phantom(Reader):
         layers = thorax_organs.cross(thorax, canvas)
         thorax_findings.draw(list(scene.lesions), thorax, canvas, layers)
         noise = self._rng(patient, _NOISE, 1 + image).standard_normal((size, size), dtype=np.float32)
-        return _detect(layers, thorax, noise, self._rng(patient, _DETECTOR, 1 + image))
+        return Radiograph(_detect(layers, thorax, noise, self._rng(patient, _DETECTOR, 1 + image)))
 
     def _anatomy(self, patient: int) -> Anatomy:
         return draw_anatomy(self._rng(patient, _PATIENT))

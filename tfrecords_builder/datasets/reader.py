@@ -7,9 +7,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-import numpy as np
-
 from tfrecords_builder import image_io
+from tfrecords_builder.radiograph import Radiograph, content_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +43,15 @@ class Reject:
     detail: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Notice:
+    """Something odd about an image that is written all the same: which, its `kind` to count by, and the detail."""
+
+    key: str
+    kind: str
+    detail: str = ""
+
+
 def existing_folder(raw_dir: str) -> pathlib.Path:
     """The raw folder; raises FileNotFoundError when none is named or it is not there."""
     if not raw_dir:
@@ -57,12 +65,14 @@ class Reader(abc.ABC):
     """Base of the readers; a subclass is one data set, one file, one line in `DATASETS`.
 
     A reader is a small picklable object: it is sent to worker processes, and `read_image` is called there. Its public
-    attributes are its settings, JSON values that are stored in `dataset_info.json`; `raw_dir` alone is not stored.
+    attributes are its settings, JSON values that are stored in `dataset_info.json`; `raw_dir`, and what begins with
+    "_", such as the path of a table, are not stored.
 
     Class attributes:
       name: registry name. is_single_label: exactly one label of an image is 1.
       homepage, citation, licence: texts that go into `dataset_info.json`.
       notice: a sentence that every user of the data must see, or "".
+      dicom_window: how DICOM files are windowed, see `dicom_io.decode_dicom`.
     """
 
     name: ClassVar[str]
@@ -72,6 +82,7 @@ class Reader(abc.ABC):
     licence: ClassVar[str] = ""
     notice: ClassVar[str] = ""
     label_names: tuple[str, ...]
+    dicom_window: str = "file"
 
     def __init__(self, raw_dir: str = "") -> None:
         """Raises FileNotFoundError when `raw_dir` is missing or not in the published layout."""
@@ -81,13 +92,16 @@ class Reader(abc.ABC):
     def examples(self) -> Iterator[RawExample | Reject]:
         """Every image the data set names, in an order that depends on the raw data alone."""
 
-    def read_image(self, example: RawExample) -> np.ndarray:
+    def read_image(self, example: RawExample) -> Radiograph:
         """The pixels of one example.
 
-        Returns:
-          uint8 or uint16 [height, width], grey, higher values brighter.
-
         Raises:
-          image_io.ImageError: a file that cannot be used; its `reason` is counted.
+          ImageError: a file that cannot be used; its `reason` is counted.
         """
-        return image_io.read_image(self.raw_dir / example.path)
+        return image_io.read_image(self.raw_dir / example.path, self.dicom_window)
+
+    def content(self, example: RawExample) -> bytes:
+        """The `Radiograph.content` of one example, without decoding its file; raises as `read_image` does."""
+        if not example.path:
+            return self.read_image(example).content
+        return content_digest(image_io.read_file(self.raw_dir / example.path))

@@ -110,7 +110,7 @@ def _draw_tumour(lesion: Lesion, centre: np.ndarray, canvas: Canvas, layers: Lay
     outline = (1.0 + lobes)[:, None] * np.stack([np.cos(angles), np.sin(angles)], -1) * lesion.size / 2
     shells = np.array([1.0, 0.95, 0.88, 0.78, 0.6, 0.35])
     layer = canvas.fill(centre + shells[:, None, None] * outline, np.sqrt(1.02 - shells**2))
-    deep = 50.0 + 0.8 * lesion.size if lesion.finding == "Mass" else 16.0 + 2.2 * lesion.size
+    deep = 66.0 + 0.9 * lesion.size if lesion.finding == "Mass" else 40.0 + 2.6 * lesion.size
     thickness = canvas.soft(layer, 0.8, deep * lesion.strength)
     _replace(layers, np.minimum(thickness, 0.9 * layers.lung))
 

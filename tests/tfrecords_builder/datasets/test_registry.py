@@ -31,7 +31,7 @@ def test_readers_can_be_sent_to_workers(tmp_path):
         ("phantom", ["imges=5"], "data set phantom has no setting 'imges'; did you mean 'images'"),
         ("phantom", ["images=many"], "phantom setting images expects int, got 'many'"),
         ("phantom", ["images"], "expected --set name=value, got 'images'"),
-        ("chest_xray_pneumonia", ["images=5"], "has no setting 'images'; valid names: none"),
+        ("chest_xray_pneumonia", ["images=5"], "has no setting 'images'; did you mean 'labels'"),
     ],
 )
 def test_wrong_names_and_values(name, settings, message):

@@ -1,0 +1,44 @@
+"""Converts a data folder into the format of another library.
+
+  python -m tfrecords_builder convert records/phantom/64 --to=tfds --out_dir=tfds
+
+`tfds.builder_from_directory("tfds/phantom/1.0.0")` reads the result without this package.
+
+Nobody has to convert in order to train: the shards are TFRecord files, which TensorFlow reads by itself.
+`dataset_info.json` says how large the images are, how they are stored, and what the labels are called.
+
+  import json, tensorflow as tf
+  info = json.load(open("records/phantom/64/dataset_info.json"))
+  shards = tf.io.gfile.glob("records/phantom/64/train-*.tfrecord")
+  spec = {"image/bytes": tf.io.FixedLenFeature([], tf.string),
+          "label": tf.io.FixedLenFeature([len(info["label_names"])], tf.float32)}
+  examples = tf.data.TFRecordDataset(shards).map(lambda record: tf.io.parse_single_example(record, spec))
+
+Where `info["encoding"]` is "raw", an image is `tf.io.decode_raw(example["image/bytes"], tf.uint8)`, row by row; where
+it is "png", `tf.io.decode_png(example["image/bytes"])`. Images of 16 bits are `tf.uint16`.
+"""
+
+from absl import flags
+
+from tfcxr.command_line import nearest_name
+from tfrecords_builder.convert_tfds import convert_to_tfds
+
+FORMATS = {"tfds": convert_to_tfds}
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """Adds the command's flags; commands share a process in tests only, so their flags must not meet."""
+    flags.DEFINE_string("to", "tfds", f"Format to write: {', '.join(FORMATS)}.")
+    flags.DEFINE_string("out_dir", None, "Folder to write to.", required=True)
+
+
+def main(arguments: list[str]) -> None:
+    """Converts, then prints how the result is read."""
+    if FLAGS.to not in FORMATS:
+        raise ValueError(f"unknown format {FLAGS.to!r}; {nearest_name(FLAGS.to, FORMATS)}")
+    if len(arguments) != 1:
+        raise ValueError(f"convert takes one data folder, got {len(arguments)}: {' '.join(arguments) or 'none'}")
+    folder = FORMATS[FLAGS.to](arguments[0], FLAGS.out_dir)
+    print(f'wrote {folder}; read it with tensorflow_datasets.builder_from_directory("{folder}")')

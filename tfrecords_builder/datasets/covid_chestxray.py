@@ -1,0 +1,170 @@
+"""COVID-19 image data collection: radiographs and some CT slices from publications and web pages, with metadata.
+
+Layout (a clone of the repository; the table as it is since the findings became a hierarchy, July 2020):
+  raw_dir/metadata.csv and raw_dir/images; the CT volumes, volumes/*.nii.gz, are named in the table and no radiographs.
+
+Findings are paths in a hierarchy, "Pneumonia/Viral/COVID-19", and each of its 26 nodes is a label. Along the path all
+are present. What lies below the path's end is unknown ("Pneumonia" alone says nothing of its cause), all other nodes
+are absent. "todo", "Unknown" and an empty finding leave all labels unknown. A finding is the patient's diagnosis, also
+for an image that shows little of it.
+
+Option `views`: the views to take, a comma list of the table's words, by default the frontal ones. Others are rejected
+as "excluded_view", CT as "excluded_modality", volumes as "unsupported_format".
+"""
+
+import math
+from collections.abc import Iterator
+
+from tfcxr.command_line import nearest_name
+from tfrecords_builder.datasets.image_files import image_files, index_by_name
+from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
+from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.table import find_table, read_table
+
+FINDINGS = (
+    "No Finding",
+    "Tuberculosis",
+    "Pneumonia",
+    "Pneumonia/Aspiration",
+    "Pneumonia/Bacterial",
+    "Pneumonia/Bacterial/Chlamydophila",
+    "Pneumonia/Bacterial/E.Coli",
+    "Pneumonia/Bacterial/Klebsiella",
+    "Pneumonia/Bacterial/Legionella",
+    "Pneumonia/Bacterial/Mycoplasma",
+    "Pneumonia/Bacterial/Nocardia",
+    "Pneumonia/Bacterial/Staphylococcus",
+    "Pneumonia/Bacterial/Staphylococcus/MRSA",
+    "Pneumonia/Bacterial/Streptococcus",
+    "Pneumonia/Fungal",
+    "Pneumonia/Fungal/Aspergillosis",
+    "Pneumonia/Fungal/Pneumocystis",
+    "Pneumonia/Lipoid",
+    "Pneumonia/Viral",
+    "Pneumonia/Viral/COVID-19",
+    "Pneumonia/Viral/Herpes",
+    "Pneumonia/Viral/Influenza",
+    "Pneumonia/Viral/Influenza/H1N1",
+    "Pneumonia/Viral/MERS-CoV",
+    "Pneumonia/Viral/SARS",
+    "Pneumonia/Viral/Varicella",
+)
+UNKNOWN_FINDINGS = ("", "todo", "Unknown")
+FRONTAL_VIEWS = ("PA", "AP", "AP Supine", "AP semi erect", "AP erect")
+VIEWS = (*FRONTAL_VIEWS, "L")
+_TABLE, _IMAGES = "metadata.csv", "images"
+_PATIENT, _FINDING, _VIEW, _MODALITY, _FILE = "patientid", "finding", "view", "modality", "filename"
+_RADIOGRAPH = "x-ray"
+_VOLUME_SUFFIXES = (".nii", ".gz")
+
+
+class CovidChestxray(Reader):
+    """Multi-label: the nodes of the hierarchy of findings, each by its own name."""
+
+    name = "covid_chestxray"
+    homepage = "https://github.com/ieee8023/covid-chestxray-dataset"
+    citation = (
+        "Cohen, Morrison, Dao, Roth, Duong, Ghassemi: COVID-19 Image Data Collection: Prospective Predictions Are the "
+        "Future, arXiv:2006.11988 (2020); Cohen, Morrison, Dao: COVID-19 Image Data Collection, arXiv:2003.11597 (2020)"
+    )
+    licence = (
+        "each image under the licence its row in metadata.csv names, among them Apache 2.0, CC BY-NC-SA 4.0 and CC BY "
+        "4.0; metadata.csv itself CC BY-NC-SA 4.0"
+    )
+    label_names = tuple(finding.rpartition("/")[2] for finding in FINDINGS)
+
+    def __init__(self, raw_dir: str = "", views: str = ",".join(FRONTAL_VIEWS)) -> None:
+        """Checks the layout and the views.
+
+        Raises:
+          FileNotFoundError: `raw_dir`, its table or its folder of images is missing.
+          ValueError: a view that the data set does not have.
+        """
+        super().__init__(raw_dir)
+        self.raw_dir = existing_folder(raw_dir)
+        self.views = _parse_views(views)
+        self._table = find_table(self.raw_dir, [_TABLE])
+        if not (self.raw_dir / _IMAGES).is_dir():
+            raise FileNotFoundError(f"{self.raw_dir} holds no folder {_IMAGES}; expected {_TABLE} and {_IMAGES}/*")
+
+    def examples(self) -> Iterator[RawExample | Reject]:
+        """Rows in the table's order, then the files that no row names.
+
+        Raises:
+          ValueError: the table lacks a column or has one twice.
+        """
+        columns = (_PATIENT, _FINDING, _VIEW, _MODALITY, _FILE)
+        paths, repeated = index_by_name(self.raw_dir, image_files(self.raw_dir / _IMAGES))
+        named = set()
+        for row in read_table(self._table, columns, optional=("sex", "age")):
+            key = row[_FILE] or f"{_TABLE} line {row['#']}"
+            named.add(key)
+            label = finding_label(row[_FINDING])
+            reason, detail = self._problem(row, label, paths)
+            if reason:
+                yield Reject(key, reason, detail)
+                continue
+            yield RawExample(
+                key=key,
+                patient_id=row[_PATIENT],
+                label=label,
+                path=paths[key],
+                view=parse_view(row[_VIEW]),
+                age=parse_age(row["age"]),
+                sex=parse_sex(row["sex"]),
+            )
+        for name, path in paths.items():
+            if name not in named:
+                yield Reject(name, "file_without_row", path)
+        for path in repeated:
+            yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
+
+    def _problem(self, row: dict[str, str], label: tuple[float, ...] | None, paths: dict[str, str]) -> tuple[str, str]:
+        """Why a row cannot be used, ("", "") when it can; what was left out on purpose comes before what is missing."""
+        if row[_FILE].lower().endswith(_VOLUME_SUFFIXES):
+            return "unsupported_format", "a CT volume"
+        if row[_MODALITY].lower() != _RADIOGRAPH:
+            return "excluded_modality", f"{_MODALITY} is {row[_MODALITY]!r}"
+        if row[_VIEW].lower() not in {view.lower() for view in self.views}:
+            return "excluded_view", f"{_VIEW} is {row[_VIEW]!r}"
+        if label is None:
+            return "unknown_label", f"{row[_FINDING]!r} is not among the {len(FINDINGS)} findings"
+        if not row[_PATIENT]:
+            return "unknown_patient", f"{_PATIENT} is empty"
+        if row[_FILE] not in paths:
+            return "missing_file", f"the table names it, {_IMAGES} does not hold it"
+        return "", ""
+
+
+def finding_label(finding: str) -> tuple[float, ...] | None:
+    """The label vector of a path in the hierarchy; None for one that is not in it.
+
+    Returns:
+      One value a finding of `FINDINGS`: 1 along the path, NaN below its end, 0 elsewhere; all NaN for a finding that is
+      unknown.
+    """
+    # Some rows say "Pneumonia/Viral/Herpes ", with a space.
+    path = "/".join(part.strip() for part in finding.split("/"))
+    if path in UNKNOWN_FINDINGS:
+        return (math.nan,) * len(FINDINGS)
+    if path not in FINDINGS:
+        return None
+    return tuple(_node_value(node, path) for node in FINDINGS)
+
+
+def _node_value(node: str, path: str) -> float:
+    if f"{path}/".startswith(f"{node}/"):
+        return 1.0
+    return math.nan if node.startswith(f"{path}/") else 0.0
+
+
+def _parse_views(text: str) -> list[str]:
+    """The views of a comma list, as the data set spells them."""
+    spelling = {view.lower(): view for view in VIEWS}
+    views = []
+    for name in text.split(","):
+        view = spelling.get(name.strip().lower())
+        if view is None:
+            raise ValueError(f"covid_chestxray has no view {name.strip()!r}; {nearest_name(name.strip(), VIEWS)}")
+        views.append(view)
+    return views

@@ -1,0 +1,109 @@
+"""What the radiographs of MURA and LERA are labelled with, so that both sets can be made to fit, and their tables."""
+
+import csv
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from tfcxr.command_line import nearest_name
+
+LABEL_SETS = ("abnormality", "body_part", "both", "medfid")
+ABNORMALITY = ("normal", "abnormal")
+MEDFID_CLASSES = ("foot_ankle", "knee", "elbow", "forearm", "hand", "humerus", "shoulder")
+_MEDFID_NAMES = {"foot": "foot_ankle", "ankle": "foot_ankle"}  # the others keep the body part's name
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtremityLabels:
+    """One way to label radiographs of arms or legs.
+
+    Attributes:
+      labels: "abnormality" (normal or abnormal), "body_part" (one of the chosen parts), "both" (multi-label: the
+        chosen parts, and abnormal) or "medfid" (the seven classes of MedFID).
+      parts: the body parts that are taken, in the data set's order.
+      names: the labels, in the order of `vector`.
+    """
+
+    labels: str
+    parts: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def choose(cls, labels: str, body_parts: str, known_parts: Sequence[str]) -> "ExtremityLabels":
+        """From a reader's settings.
+
+        Args:
+          labels: one of `LABEL_SETS`. body_parts: those to take, separated by commas; "" for all.
+          known_parts: all body parts of the data set.
+
+        Raises:
+          ValueError: an unknown or repeated name, or body parts of which MedFID has none.
+        """
+        if labels not in LABEL_SETS:
+            raise ValueError(f"unknown labels {labels!r}; {nearest_name(labels, LABEL_SETS)}")
+        chosen = [part.strip() for part in body_parts.split(",")] if body_parts.strip() else list(known_parts)
+        for part in chosen:
+            if part not in known_parts:
+                raise ValueError(f"unknown body part {part!r} in body_parts; {nearest_name(part, known_parts)}")
+        if len(set(chosen)) < len(chosen):
+            raise ValueError(f"body_parts names a part more than once: {body_parts!r}")
+        parts = tuple(part for part in known_parts if part in chosen)
+        if labels == "medfid":
+            parts = tuple(part for part in parts if _medfid_class(part) in MEDFID_CLASSES)
+            if not parts:
+                raise ValueError(
+                    f"labels=medfid has no class for body_parts={body_parts}; its classes: {MEDFID_CLASSES}"
+                )
+        names = {
+            "abnormality": ABNORMALITY,
+            "body_part": parts,
+            "both": (*parts, ABNORMALITY[1]),
+            "medfid": MEDFID_CLASSES,
+        }[labels]
+        return cls(labels, parts, names)
+
+    @property
+    def is_single_label(self) -> bool:
+        """Whether exactly one label of an image is 1."""
+        return self.labels != "both"
+
+    @property
+    def needs_abnormality(self) -> bool:
+        """Whether an image without a valid finding cannot be labelled."""
+        return self.labels in ("abnormality", "both")
+
+    def vector(self, part: str, is_abnormal: bool) -> tuple[float, ...]:
+        """1 or 0 for each of `names`."""
+        positive = {
+            "abnormality": {ABNORMALITY[is_abnormal]},
+            "body_part": {part},
+            "both": {part, ABNORMALITY[1]} if is_abnormal else {part},
+            "medfid": {_medfid_class(part)},
+        }[self.labels]
+        return tuple(float(name in positive) for name in self.names)
+
+
+def read_rows(path: pathlib.Path, fields: Sequence[str]) -> Iterator[list[str]]:
+    """Rows of a table without a header, text without spaces around it; `fields` names its columns, for the messages.
+
+    Raises:
+      ValueError: a row of another number of fields, or no table in UTF-8.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file)
+            for row in lines:
+                if not any(text.strip() for text in row):
+                    continue
+                if len(row) != len(fields):
+                    raise ValueError(
+                        f"{path} line {lines.line_num} has {len(row)} fields, expected {len(fields)} and no header: "
+                        f"{', '.join(fields)}"
+                    )
+                yield [text.strip() for text in row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV table in UTF-8: {error}") from error
+
+
+def _medfid_class(part: str) -> str:
+    return _MEDFID_NAMES.get(part, part)

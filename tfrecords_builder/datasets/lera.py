@@ -1,0 +1,153 @@
+"""LERA: radiographs of the foot, ankle, knee or hip of 182 patients, each examination normal or abnormal.
+
+Layout, with `raw_dir` the unpacked folder ("LERA Dataset") or the one that holds it:
+  labels.csv             no header; a patient's number, XR FOOT, XR ANKLE, XR KNEE or XR HIP, and 0 or 1
+  <number>/ST-1/*.png    the patient's images; any folder below <number> and any format of image will do
+Stanford AIMI gives the set out after registration and describes only its patients in public, so this layout is taken
+from two independent programs that read it, found on GitHub: `LERADataset` of B. Schuster's
+Vision-Language-Pretraining-for-Bone-Tumor-Detection (the table, ST-1, PNG) and a sorter of radiographs by body part
+(the table, folders of any depth, 1,297 images). That 1 means abnormal is how the first reads it, as in MURA; nothing
+from the authors confirms it. If your copy says otherwise, set `abnormal_value=0`. With labels=body_part and
+labels=medfid it plays no part.
+
+Settings:
+  labels          "abnormality" (default: normal or abnormal), "body_part" (ankle, foot, hip, knee), "both"
+                  (multi-label: the body parts, and abnormal) or "medfid" (see below).
+  body_parts      those to take, such as knee,hip; the others are rejected as `excluded_body_part`.
+  abnormal_value  the table's value for abnormal, 0 or 1.
+
+There is no published split.
+
+MedFID's seven classes (Chetty 2023) are made of this set (foot_ankle, knee; hips are rejected) and of MURA: build both
+with labels=medfid and join them with `merge`, as the module of `mura` shows.
+"""
+
+import pathlib
+from collections.abc import Iterator
+
+from absl import logging
+
+from tfcxr.command_line import nearest_name
+from tfrecords_builder.datasets.extremities import ExtremityLabels, read_rows
+from tfrecords_builder.datasets.image_files import is_image_name
+from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+
+BODY_PARTS = ("ankle", "foot", "hip", "knee")
+LAYOUT = "labels.csv (patient, XR FOOT, XR ANKLE, XR KNEE or XR HIP, 0 or 1; no header) beside <patient>/ST-1/*.png"
+_TABLE = "labels.csv"
+_FIELDS = ("patient's number", "XR FOOT, XR ANKLE, XR KNEE or XR HIP", "0 or 1")
+_VALUES = ("0", "1")
+
+
+class Lera(Reader):
+    """Lower extremity radiographs."""
+
+    name = "lera"
+    homepage = "https://aimi.stanford.edu/datasets/lera-lower-extremity-radiographs"
+    citation = (
+        "Varma, Lu, Gardner, Dunnmon, Khandwala, Rajpurkar, Long, Beaulieu, Shpanskaya, Fei-Fei, Lungren, Patel: "
+        "Automated abnormality detection in lower extremity radiographs using deep learning, Nature Machine "
+        "Intelligence 1 (2019) 578-583, doi:10.1038/s42256-019-0126-0"
+    )
+    licence = (
+        "Stanford University Dataset Research Use Agreement: personal, non-commercial research only, no redistribution"
+    )
+
+    def __init__(
+        self, raw_dir: str = "", labels: str = "abnormality", body_parts: str = "", abnormal_value: str = "1"
+    ) -> None:
+        """Raises FileNotFoundError when `raw_dir` or its table is missing, ValueError for an unknown setting."""
+        super().__init__(raw_dir)
+        self._labels = ExtremityLabels.choose(labels, body_parts, BODY_PARTS)
+        if abnormal_value not in _VALUES:
+            raise ValueError(f"unknown abnormal_value {abnormal_value!r}; {nearest_name(abnormal_value, _VALUES)}")
+        self.labels = labels
+        self.body_parts = ",".join(self._labels.parts)
+        self.abnormal_value = abnormal_value
+        self.label_names = self._labels.names
+        self.raw_dir = _root(existing_folder(raw_dir))
+        if self.notice:
+            logging.warning("lera: %s", self.notice)
+
+    @property
+    def notice(self) -> str:
+        """What a user of the findings must know."""
+        if not self._labels.needs_abnormality:
+            return ""
+        return (
+            f"that {self.abnormal_value} in {_TABLE} means abnormal is not stated by the authors of the set; look at "
+            "some images before relying on it"
+        )
+
+    @property
+    def is_single_label(self) -> bool:
+        """False for labels=both."""
+        return self._labels.is_single_label
+
+    def examples(self) -> Iterator[RawExample | Reject]:
+        """The patients in the table's order, then the files of others.
+
+        Raises:
+          ValueError: a row of the table has another number of fields.
+        """
+        files = self._files_by_patient()
+        rows: dict[str, list[tuple[str, str]]] = {}
+        for patient, part, value in read_rows(self.raw_dir / _TABLE, _FIELDS):
+            rows.setdefault(patient, []).append((part, value))
+        for patient, values in rows.items():
+            for _ in values[1:]:
+                yield Reject(patient, "duplicate_row", f"{_TABLE} has {len(values)} rows of this patient")
+            if not any(_problem_of_file(path) is None for path in files.get(patient, ())):
+                yield Reject(patient, "missing_file", "the table names the patient, no folder holds an image")
+            for path in files.pop(patient, ()):
+                yield self._example(path, patient, values)
+        for patient, paths in files.items():
+            for path in paths:
+                problem = _problem_of_file(path) or ("file_without_row", f"{_TABLE} has no row {patient!r}")
+                yield Reject(path.as_posix(), *problem)
+
+    def _files_by_patient(self) -> dict[str, list[pathlib.PurePosixPath]]:
+        """Name of the first folder -> paths of its files, sorted; image files outside of all folders under ""."""
+        files: dict[str, list[pathlib.PurePosixPath]] = {}
+        for path in sorted(self.raw_dir.rglob("*")):
+            if path.is_dir():
+                continue
+            relative = pathlib.PurePosixPath(path.relative_to(self.raw_dir).as_posix())
+            if len(relative.parts) > 1:
+                files.setdefault(relative.parts[0], []).append(relative)
+            elif is_image_name(relative):
+                files.setdefault("", []).append(relative)
+        return files
+
+    def _example(self, path: pathlib.PurePosixPath, patient: str, values: list[tuple[str, str]]) -> RawExample | Reject:
+        key = path.as_posix()
+        problem = _problem_of_file(path)
+        if problem is None and len(set(values)) > 1:
+            problem = "conflicting_labels", " and ".join(f"{part} {value}" for part, value in values)
+        if problem:
+            return Reject(key, *problem)
+        part, value = values[0]
+        part = part.upper().removeprefix("XR").strip().lower()
+        if part not in BODY_PARTS:
+            return Reject(key, "unknown_label", f"body part {values[0][0]!r} is not one of {', '.join(BODY_PARTS)}")
+        if part not in self._labels.parts:
+            return Reject(key, "excluded_body_part", part)
+        if self._labels.needs_abnormality and value not in _VALUES:
+            return Reject(key, "unknown_label", f"{value!r} is neither 0 nor 1")
+        return RawExample(key, patient, self._labels.vector(part, value == self.abnormal_value), path=key)
+
+
+def _root(folder: pathlib.Path) -> pathlib.Path:
+    for root in (folder, folder / "LERA Dataset", folder / "LERA"):
+        if (root / _TABLE).is_file():
+            return root
+    raise FileNotFoundError(f"{folder} holds no {_TABLE}; expected {LAYOUT}")
+
+
+def _problem_of_file(path: pathlib.PurePosixPath) -> tuple[str, str] | None:
+    """Why a file is none to read: (reason, detail), or None."""
+    if path.name.startswith("."):
+        return "hidden_file", "left by macOS; no image"
+    if not is_image_name(path):
+        return "not_an_image", "no name of an image"
+    return None

@@ -1,0 +1,54 @@
+"""Age, sex and view as data sets write them -> the values that a record holds."""
+
+import math
+import re
+
+OLDEST = 120.0  # years; published tables hold ages such as 411, which are slips of the pen
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWD]?)")
+_UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+_SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
+_VIEWS = {
+    "PA": "PA",
+    "AP": "AP",
+    "AP SUPINE": "AP",
+    "AP SEMI ERECT": "AP",
+    "AP ERECT": "AP",
+    "SUPINE AP": "AP",
+    "ERECT AP": "AP",
+    "PORTABLE AP": "AP",
+    "AP PORTABLE": "AP",
+    "LATERAL": "LATERAL",
+    "L": "LATERAL",
+    "LL": "LATERAL",
+    "RL": "LATERAL",
+    "LLAT": "LATERAL",
+    "LEFT LATERAL": "LATERAL",
+    "RIGHT LATERAL": "LATERAL",
+    "LAT": "LATERAL",
+}
+
+
+def parse_age(text: str) -> float:
+    """Years of "58", "58.0", "058Y", "011M", "008W" or "003D"; NaN for anything else, and above 120 years."""
+    years = written_age(text)
+    return math.nan if years > OLDEST else years
+
+
+def written_age(text: str) -> float:
+    """As `parse_age`, but an impossible age is given as it is written, so that it can be counted."""
+    match = _AGE.fullmatch(text.strip().upper())
+    return float(match.group(1)) / _UNITS_A_YEAR[match.group(2)] if match else math.nan
+
+
+def parse_sex(text: str) -> str:
+    """ "F" for F or female, "M" for M or male, in large or small letters; "" for anything else."""
+    return _SEXES.get(text.strip().upper(), "")
+
+
+def parse_view(text: str) -> str:
+    """ "PA", "AP" or "LATERAL" for the usual spellings, such as "AP Supine", "ap_erect" or "LL"; "" for others.
+
+    "Frontal" says neither PA nor AP, and oblique views are none of the three: both give "".
+    """
+    return _VIEWS.get(" ".join(re.split(r"[\s_\-]+", text.strip().upper())), "")

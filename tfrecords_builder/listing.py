@@ -1,0 +1,126 @@
+"""What a reader names -> examples that may be used, and why the others may not, before any pixel is decoded."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from tfrecords_builder.assignment import preference
+from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
+from tfrecords_builder.duplicates import content_pairs
+from tfrecords_builder.radiograph import ImageError
+
+CHOSEN = "excluded"  # reasons that begin so are the user's choice, such as "excluded_view", and no fault
+SAME_CONTENT = "duplicate"
+CONFLICTING_LABELS = "conflicting_labels"
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Every image of a data set; `fingerprint` is a hash of all that the reader gave, to notice changed raw data."""
+
+    examples: tuple[RawExample, ...]
+    rejects: tuple[Reject, ...]
+    fingerprint: str
+
+    @property
+    def images_read(self) -> int:
+        return len(self.examples) + len(self.rejects)
+
+
+def list_examples(reader: Reader) -> Listing:
+    """Asks the reader for all of its images; an image named twice is used once, or not at all if the labels differ.
+
+    Raises:
+      ValueError: a label of another length than the reader's names.
+    """
+    first: dict[str, RawExample] = {}
+    rejects: list[Reject] = []
+    conflicts: dict[str, str] = {}
+    digest = hashlib.sha256()
+    for entry in reader.examples():
+        digest.update(repr(entry).encode())
+        if isinstance(entry, Reject):
+            rejects.append(entry)
+            continue
+        if len(entry.label) != len(reader.label_names):
+            raise ValueError(f"{entry.key} has {len(entry.label)} label values, expected {len(reader.label_names)}")
+        if entry.key not in first:
+            first[entry.key] = entry
+            continue
+        known = first[entry.key]
+        if repr(known.label) != repr(entry.label):
+            conflicts[entry.key] = CONFLICTING_LABELS
+        elif known.patient_id != entry.patient_id:
+            conflicts.setdefault(entry.key, "conflicting_patients")
+        rejects.append(
+            Reject(entry.key, conflicts.get(entry.key, "duplicate_key"), "an image of this name came before")
+        )
+    for reject in rejects:  # one row was left out for what it says, another was not
+        if reject.reason.startswith(CHOSEN) and reject.key in first:
+            conflicts.setdefault(reject.key, CONFLICTING_LABELS)
+    for key, reason in conflicts.items():
+        rejects.append(Reject(key, reason, "another row of this image says otherwise"))
+    examples = tuple(example for key, example in first.items() if key not in conflicts)
+    return Listing(examples, tuple(rejects), digest.hexdigest())
+
+
+def drop_duplicates(reader: Reader, listing: Listing, workers: int, is_error: bool) -> Listing:
+    """Keeps one image of each content, one of a published test split if there is one; none if their labels differ.
+
+    Raises:
+      ValueError: with `is_error`, any two images of one content.
+    """
+    contents = read_contents(reader, listing.examples, workers)
+    groups: dict[int, list[int]] = {}
+    for pair in content_pairs(contents):
+        groups.setdefault(pair.first, [pair.first]).append(pair.second)
+    if groups and is_error:
+        first, second = next(iter(groups.values()))[:2]
+        count = sum(len(group) - 1 for group in groups.values())
+        raise ValueError(
+            f"{count} images have the content of another, such as "
+            f"{listing.examples[second].key} that of {listing.examples[first].key}; --duplicates=drop keeps one of "
+            "each, --duplicates=report keeps all"
+        )
+    dropped: dict[int, Reject] = {}
+    for group in groups.values():
+        members = [listing.examples[position] for position in group]
+        kept = min(range(len(group)), key=lambda index: (preference(members[index].official_split), index))  # noqa: B023
+        is_conflict = len({repr(member.label) for member in members}) > 1
+        for index, position in enumerate(group):
+            other = members[kept] if index != kept else members[kept - 1]
+            if is_conflict:
+                detail = f"the content of {other.key}, whose labels may differ"
+                dropped[position] = Reject(members[index].key, CONFLICTING_LABELS, detail)
+            elif index != kept:
+                dropped[position] = Reject(members[index].key, SAME_CONTENT, f"the content of {other.key}")
+    examples = tuple(example for position, example in enumerate(listing.examples) if position not in dropped)
+    return Listing(examples, (*listing.rejects, *dropped.values()), listing.fingerprint)
+
+
+def read_contents(reader: Reader, examples: Sequence[RawExample], workers: int) -> list[bytes]:
+    """The content digest of each image, b"" for one that cannot be read, which the build will find again.
+
+    Files are read and hashed in threads, which neither needs Python's lock for.
+    """
+
+    def content(example: RawExample) -> bytes:
+        try:
+            return reader.content(example)
+        except ImageError:
+            return b""
+
+    with concurrent.futures.ThreadPoolExecutor(2 * (workers or os.cpu_count() or 1)) as pool:
+        progress = tqdm(
+            total=len(examples), desc=f"{reader.name}: looking for duplicates", unit=" images", disable=None
+        )
+        with progress as bar:
+            contents = []
+            for start in range(0, len(examples), 1000):
+                contents += pool.map(content, examples[start : start + 1000])
+                bar.update(len(contents) - bar.n)
+            return contents
