@@ -1,7 +1,8 @@
 """Turns radiograph collections into TFRecords, and looks after what was built.
 
   python -m tfrecords_builder --dataset=phantom --out_dir=runs/phantom --image_sizes=64
-  python -m tfrecords_builder verify runs/phantom/64
+  python -m tfrecords_builder verify runs/phantom
+  python -m tfrecords_builder inspect runs/phantom
 
 The first word names the command (`COMMANDS` in tfrecords_builder/commands); without one it is `build`.
 """

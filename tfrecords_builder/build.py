@@ -12,7 +12,6 @@ Beside them stand, in OUT:
 
 import contextlib
 import csv
-import dataclasses
 import fcntl
 import io
 import json
@@ -252,7 +251,7 @@ def _csv(header: Sequence[str], rows: Iterable[Reject | Notice]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(dataclasses.astuple(row) for row in rows)
+    writer.writerows(tuple(vars(row).values()) for row in rows)
     return text.getvalue()
 
 

@@ -23,7 +23,9 @@ WINDOWS = ("file", "full")
 _LOGGERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg")
 _META_START = b"\x02\0\0\0UL\x04\0"  # a file that lacks the preamble begins with its first element
 _DEFLATED, _RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
-# One decoder each, whatever others are installed, so that equal files give equal pixels everywhere.
+# One decoder each, whatever others are installed, so that equal files give equal pixels everywhere. The lossy JPEG of
+# 12 bits, lossless JPEG of other than the first predictor, and High-Throughput JPEG 2000 are untested: nothing here
+# makes such files. GDCM, which reads most of these too, ends the whole process over some damaged JPEG streams.
 _DECODERS = {
     "1.2.840.10008.1.2": "", "1.2.840.10008.1.2.1": "", "1.2.840.10008.1.2.2": "",  # uncompressed
     "1.2.840.10008.1.2.4.50": "pillow", "1.2.840.10008.1.2.4.51": "pylibjpeg",  # JPEG of 8 bits; of 12

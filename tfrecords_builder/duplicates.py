@@ -19,6 +19,7 @@ MAX_NEAR_IMAGES = 400_000  # every pair is compared, which takes minutes here an
 HASH_BYTES = 32
 CONTENT_BYTES = 16
 _REDUCED, _FREQUENCIES = 32, 16
+_COSINES = np.cos(np.pi / _REDUCED * np.outer(np.arange(_FREQUENCIES), np.arange(_REDUCED) + 0.5)).astype(np.float32)
 _BLOCK = 4096  # images compared with as many others at once, 64 MiB
 
 
@@ -59,8 +60,10 @@ def duplicate_notices(
 
 def perceptual_hash(pixels: np.ndarray) -> bytes:
     """256 bits of a picture, uint8 or uint16 [height, width], that small changes leave nearly as they are."""
+    if min(pixels.shape) >= 4 * _REDUCED:  # halving is the fastest reduction there is
+        pixels = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA)
     reduced = cv2.resize(pixels, (_REDUCED, _REDUCED), interpolation=cv2.INTER_AREA).astype(np.float32)
-    low = cv2.dct(reduced)[:_FREQUENCIES, :_FREQUENCIES]
+    low = _COSINES @ reduced @ _COSINES.T  # the low frequencies alone, five times faster than a whole transform
     return np.packbits(low > 0).tobytes()
 
 

@@ -7,7 +7,7 @@ Rules, so that equal files give equal pixels everywhere:
   inks     of a JPEG (CMYK, YCCK) become red, green and blue, then luma, if an Adobe marker says what they mean.
   alpha    that is constant says nothing and is ignored; alpha that varies is composited on black, the
            background of a radiograph. A PNG's transparent colour counts as alpha.
-  16 bits  are kept as uint16, unscaled; `preprocess.to_8_bits` says how they become 8.
+  16 bits  are kept as uint16, unscaled; `preprocess.to_bits` says how they become 8.
   1, 2 and 4 bits are widened to the full range of 8.
   EXIF     orientation of a JPEG is applied.
 
@@ -16,7 +16,6 @@ Several pictures in one file are refused: animated PNG, MPO, multi-page TIFF, mu
 
 import dataclasses
 import os
-import pathlib
 import stat
 import struct
 import zlib
@@ -38,6 +37,7 @@ from tfrecords_builder.radiograph import (
 from tfrecords_builder.tiff_io import TIFF_SIGNATURES, decode_tiff
 
 MAX_FILE_BYTES = 1 << 28
+_ROWS_LOOKED_AT = 16
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPES = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _OTHER_FORMATS = (
@@ -85,6 +85,10 @@ def check_pixels(image: Radiograph) -> None:
     Raises:
       ImageError: "constant" when all pixels are equal, "nearly_black" when their mean is below 3 of 255.
     """
+    # One row in 16 is enough to see that most pictures are neither: all pixels add up to at least what those do.
+    mean, deviation = cv2.meanStdDev(image.pixels[::_ROWS_LOOKED_AT])
+    if deviation[0, 0] > 0 and mean[0, 0] >= _ROWS_LOOKED_AT * MIN_MEAN * image.white:
+        return
     lowest, highest = cv2.minMaxLoc(image.pixels)[:2]
     if lowest == highest:
         raise ImageError("constant", f"all pixels are {int(lowest)}")
@@ -95,16 +99,19 @@ def check_pixels(image: Radiograph) -> None:
 
 def read_file(path: str | os.PathLike) -> bytes:
     """The bytes of an image file; raises ImageError for one that is missing, empty, too large or no file."""
-    path = pathlib.Path(path)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not_a_file", "a folder, pipe or device")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ImageError("too_large", f"{status.st_size} bytes")
-        data = path.read_bytes()
+        # Half the time of pathlib, and a pipe that nobody writes to cannot hold us up.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:  # noqa: PTH123
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("not_a_file", "a pipe or device")
+            if status.st_size > MAX_FILE_BYTES:
+                raise ImageError("too_large", f"{status.st_size} bytes")
+            data = file.read()
+    except IsADirectoryError as error:
+        raise ImageError("not_a_file", "a folder") from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError("missing_file", path.name) from error
+        raise ImageError("missing_file", os.fspath(path).rpartition("/")[2]) from error
     if not data:
         raise ImageError("truncated", "an empty file")
     return data

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from tfrecords_builder.radiograph import ImageError, check_size
 
+_segment = struct.Struct(">HH").unpack_from
+_SKIPPED = frozenset((0xFFDB, 0xFFC4, 0xFFE0, 0xFFE1, 0xFFFE, 0xFFDD))  # tables, texts: most segments of most files
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))  # markers that stand alone
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # the last is that of JPEG-LS
 
@@ -40,9 +42,14 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     """
     position, frame, has_adobe_marker, has_more_pictures = 2, None, False, False
     while position + 4 <= len(data):
-        if data[position] != 0xFF:
+        marker, length = _segment(data, position)
+        if marker in _SKIPPED:
+            position += 2 + length
+            if length >= 2:
+                continue
+        if marker < 0xFF00:
             raise ImageError("unreadable", f"no JPEG marker at byte {position}")
-        marker = data[position + 1]
+        marker &= 0xFF
         if marker == 0xFF:  # fill byte
             position += 1
             continue
@@ -51,7 +58,6 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
             continue
         if marker == 0xD9:
             raise ImageError("unreadable", "a JPEG without a picture")
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
         if length < 2:
             raise ImageError("unreadable", f"a JPEG segment of {length} bytes")
         if marker in _FRAME_HEADERS:

@@ -42,7 +42,7 @@ def list_examples(reader: Reader) -> Listing:
     conflicts: dict[str, str] = {}
     digest = hashlib.sha256()
     for entry in reader.examples():
-        digest.update(repr(entry).encode())
+        digest.update(_line(entry))
         if isinstance(entry, Reject):
             rejects.append(entry)
             continue
@@ -66,6 +66,14 @@ def list_examples(reader: Reader) -> Listing:
         rejects.append(Reject(key, reason, "another row of this image says otherwise"))
     examples = tuple(example for key, example in first.items() if key not in conflicts)
     return Listing(examples, tuple(rejects), digest.hexdigest())
+
+
+def _line(entry: RawExample | Reject) -> bytes:
+    """All that an entry says; a dataclass's own text takes four times as long."""
+    if isinstance(entry, Reject):
+        return f"{entry.key}\0{entry.reason}\0{entry.detail}\n".encode()
+    facts = (entry.key, entry.patient_id, entry.path, entry.view, entry.sex, entry.official_split)
+    return f"{facts}{entry.label}{entry.age}\n".encode()
 
 
 def drop_duplicates(reader: Reader, listing: Listing, workers: int, is_error: bool) -> Listing:

@@ -1,12 +1,13 @@
 """Shard jobs in this process, or in several of this machine."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import pathlib
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
 import cv2
@@ -35,8 +36,20 @@ def run_jobs(
     total = sum(len(job.examples) for job in jobs)
     with tqdm(total=total, desc=f"{reader.name}", unit=" images", disable=None) as bar:
         if workers <= 1:
-            return [write_shard_job(reader, options, out_dir, job, bar.update) for job in jobs]
+            with _one_opencv_thread():
+                return [write_shard_job(reader, options, out_dir, job, bar.update) for job in jobs]
         return _run_in_processes(reader, options, out_dir, jobs, workers, bar)
+
+
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """One worker is one core's work; for images of this size OpenCV's threads wait more than they do."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _run_in_processes(

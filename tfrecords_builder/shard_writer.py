@@ -17,6 +17,7 @@ from tfrecords_builder.preprocess import enhance, to_squares
 from tfrecords_builder.radiograph import ImageError
 
 UNFINISHED_FOLDER = "unfinished_build"
+MIN_HASHED_SIZE = 64  # pixels; below it near duplicates are looked for among the pictures as read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,8 @@ def write_shard_job(
     rejects: list[Reject] = []
     notices: list[Notice] = []
     contents, hashes = [], []
+    # A small picture takes less time to hash, and is what training will see.
+    hashed_size = min((size for size in options.image_sizes if size >= MIN_HASHED_SIZE), default=0)
     with contextlib.ExitStack() as stack:
         paths = {size: out_dir / str(size) / job.file for size in options.image_sizes}
         shards = {size: stack.enter_context(open_shard(path)) for size, path in paths.items()}
@@ -66,10 +69,10 @@ def write_shard_job(
                 continue
             notices += [Notice(example.key, kind, detail) for kind, detail in radiograph.notices]
             contents.append(radiograph.content)
-            hashes.append(perceptual_hash(radiograph.pixels))
             image = enhance(radiograph, options.preprocess, options.bits)
             facts = _facts(reader.name, example, options.salt)
             pictures = to_squares(image, options.image_sizes, options.preprocess.square, options.preprocess.resize)
+            hashes.append(perceptual_hash(pictures.get(hashed_size, radiograph.pixels)))
             for size, shard in shards.items():
                 shard.write(encode_record(Record(pictures[size], **facts), options.encoding_of(size)))
     result = ShardResult(

@@ -21,7 +21,7 @@ from tfrecords_builder.radiograph import (
 )
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 256, 257, 258, 262, 339
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _COMPRESSION, _SAMPLES, _ROWS_A_STRIP = 259, 277, 278
 _STRIP_OFFSETS, _STRIP_LENGTHS, _TILE_OFFSETS, _TILE_LENGTHS = 273, 279, 324, 325
@@ -48,6 +48,7 @@ def decode_tiff(data: bytes) -> Radiograph:
         with image:
             _check_header(image, len(data))
             is_inverted = image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+            image.load()  # newer versions of Pillow apply the orientation here, and then take its tag away
             return Radiograph(_grey(ImageOps.exif_transpose(image), is_inverted))
 
 
@@ -65,12 +66,12 @@ def _check_header(image: Image.Image, file_bytes: int) -> None:
         raise ImageError("unsupported_format", f"a TIFF of colour mode {image.mode}")
     if max(bits) > (16 if image.mode in _GREY_MODES else 8):
         raise ImageError("unsupported_format", f"a TIFF of colour mode {image.mode} with {max(bits)} bits")
-    _check_parts(image, file_bytes)
+    _check_parts(tags, file_bytes)
 
 
-def _check_parts(image: Image.Image, file_bytes: int) -> None:
+def _check_parts(tags: dict, file_bytes: int) -> None:
     """The strips or tiles must be there: Pillow takes the rows of a missing one for black."""
-    tags, (width, height) = image.tag_v2, image.size
+    width, height = tags[_WIDTH], tags[_HEIGHT]  # image.size has the orientation applied
     if _STRIP_OFFSETS in tags:
         offsets, lengths = tags[_STRIP_OFFSETS], tags.get(_STRIP_LENGTHS)
         expected = math.ceil(height / max(1, min(height, tags.get(_ROWS_A_STRIP, height))))

@@ -1,6 +1,7 @@
 """Damaged files by the thousand: the image reader and the record parser refuse each by name, and never crash or hang.
 
-`fuzz_images(200_000, seed=1)` is the longer form that was run once by hand; see experiments/README.md.
+400,000 more inputs of other seeds were run once by hand. They found TIFF files of a forged height, read as a picture
+that was mostly not there; and records of two images or of none. Both have tests now.
 """
 
 import collections
@@ -27,7 +28,7 @@ from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, encode_
 from tfrecords_builder.image_io import decode
 from tfrecords_builder.radiograph import MAX_PIXELS, ImageError, Radiograph
 
-IMAGES, RECORDS, SHARDS = 12_000, 10_000, 40
+IMAGES, RECORDS, SHARDS = 20_000, 10_000, 24
 REASONS = {
     "not_an_image", "unsupported_format", "truncated", "unreadable", "too_large", "multi_frame", "constant",
     "nearly_black",
@@ -94,7 +95,7 @@ def sound_files() -> dict[str, bytes]:
         "tiff_alpha": saved(rgba, "TIFF"),
     }
     if features.check("libtiff"):
-        for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "zstd"):
+        for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
             files[f"tiff_{compression}"] = saved(grey, "TIFF", compression=compression)
         files["tiff_fax"] = saved(Image.fromarray(grey > 100), "TIFF", compression="group4")
     if all(importlib.util.find_spec(package) for package in ("pydicom", "openjpeg", "libjpeg")):
@@ -127,8 +128,9 @@ def sound_dicom_files(grey: np.ndarray, rgb: np.ndarray) -> dict[str, bytes]:
 def damaged(data: bytes, others: list[bytes], generator: random.Random) -> bytes:
     """A copy with one to four kinds of damage."""
     for _ in range(generator.choice((1, 1, 1, 2, 4))):
-        # Half of the damage goes to the header, which is where the numbers are.
-        position = generator.randrange(max(1, min(len(data), generator.choice((64, 400, len(data) or 1)))))
+        # Most of the damage goes to the header, which is where the numbers are, behind the empty preamble of DICOM.
+        first = 132 if data[128:132] == b"DICM" and generator.random() < 0.95 else 0
+        position = min(len(data), first + generator.randrange(generator.choice((64, 400, len(data) or 1))))
         length = generator.choice((1, 2, 4, 8, 40))
         kind = generator.randrange(9)
         if kind == 0:
@@ -183,7 +185,7 @@ def outcome(data: bytes) -> str:
     return "read"
 
 
-def fuzz_images(count: int, seed: int, save_slow: pathlib.Path | None = None) -> dict[str, collections.Counter]:
+def fuzz_images(count: int, seed: int) -> dict[str, collections.Counter]:
     """Outcomes of `count` damaged files by the kind of file; fails on the first that is neither read nor refused."""
     generator = random.Random(seed)
     files = sound_files()
@@ -197,8 +199,6 @@ def fuzz_images(count: int, seed: int, save_slow: pathlib.Path | None = None) ->
         try:
             counts[name][outcome(data)] += 1
         except Exception as error:
-            if save_slow:
-                (save_slow / f"failed_{index}_{name}").write_bytes(data)
             raise AssertionError(f"file {index} of seed {seed}, {name}: {type(error).__name__}: {error}") from error
         seconds = time.process_time() - started
         assert seconds < LONGEST_SECONDS, f"file {index} of seed {seed}, {name}, took {seconds:.1f} s"

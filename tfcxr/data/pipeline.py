@@ -148,10 +148,14 @@ def load_images(
     for split in splits:
         with _damage_reported(data_dir, split):
             for batch in evaluation_batches(data_dir, split, batch_size=256).as_numpy_iterator():
-                kept = chosen[position : position + len(batch["key"])]
-                position += len(kept)
-                for name, column in columns.items():
-                    column.append(batch[name][kept])
+                images = len(batch["key"])
+                kept = chosen[position : position + images]
+                position += images
+                if len(kept) == images:
+                    for name, column in columns.items():
+                        column.append(batch[name][kept])
+    if position != total:
+        raise ValueError(f"{data_dir} is damaged: it holds {position} images, not {total}; build the data set again")
     return ImageSet(
         images=np.concatenate(columns["image"]),
         labels=np.concatenate(columns["label"]),
@@ -201,6 +205,8 @@ def _damage_reported(data_dir: str | os.PathLike, split: str) -> Iterator[None]:
         yield
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise ValueError(f"a record of split {split!r} in {data_dir} is damaged: {error.message}") from error
+    except UnicodeDecodeError as error:  # TensorFlow's message repeats a damaged name, which is not text
+        raise ValueError(f"a record of split {split!r} in {data_dir} is damaged: it is no record") from error
 
 
 def _read_shard(path: tf.Tensor) -> tf.data.Dataset:

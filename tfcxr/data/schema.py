@@ -19,6 +19,17 @@ SCHEMA_VERSION = 1
 INFO_FILE = "dataset_info.json"
 RAW_SIZE_LIMIT = 256  # pixels; larger images are stored as PNG unless the builder is told otherwise
 ENCODINGS = ("raw", "png")
+# feature -> where a `tf.train.Feature` keeps its values
+REQUIRED_FEATURES = {
+    "image/bytes": "bytes_list",
+    "image/height": "int64_list",
+    "image/width": "int64_list",
+    "image/key": "bytes_list",
+    "label": "float_list",
+    "patient/key": "bytes_list",
+}
+OPTIONAL_FEATURES = {"view": "bytes_list", "patient/sex": "bytes_list", "patient/age": "float_list"}
+FEATURES = REQUIRED_FEATURES | OPTIONAL_FEATURES
 MAX_AGE_YEARS = 90.0  # older ages are stored as this one, so that nobody is recognised by age
 
 
@@ -145,7 +156,7 @@ class DatasetInfo:
             }
             fields["label_names"] = tuple(fields["label_names"])
             return cls(**fields, splits=splits)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{origin} does not hold the fields of a data set: {error}") from error
 
 
@@ -236,7 +247,8 @@ def _decode_pixels(pixels: tf.Tensor, info: DatasetInfo) -> tf.Tensor:
     dtype = tf.uint8 if info.bits == 8 else tf.uint16
     size = info.image_size
     if info.encoding == "raw":
-        return tf.reshape(tf.io.decode_raw(pixels, dtype), [-1, size, size, 1])
+        # The number of records, not -1: a record of two images' length must not pass as two.
+        return tf.reshape(tf.io.decode_raw(pixels, dtype), [tf.shape(pixels)[0], size, size, 1])
     decode = lambda png: tf.ensure_shape(tf.io.decode_png(png, channels=1, dtype=dtype), [size, size, 1])  # noqa: E731
     return tf.map_fn(decode, pixels, fn_output_signature=tf.TensorSpec([size, size, 1], dtype))
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from absl import logging
 
 from tfcxr.command_line import nearest_name
-from tfrecords_builder.datasets.image_files import IMAGE_SUFFIXES, is_image_name
+from tfrecords_builder.datasets.image_files import IMAGE_SUFFIXES, all_files, is_image_name
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
 
 DICOM_WINDOWS = ("file", "full")
@@ -84,18 +84,17 @@ class ImageFolder(Reader):
             yield from self._files_in_no_class(top)
             for index, label_name in enumerate(self.label_names):
                 label = tuple(float(position == index) for position in range(len(self.label_names)))
-                for path in sorted((top / label_name).rglob("*")):
-                    if not path.is_dir():
-                        yield self._example(path, label, split, pattern)
+                below = f"{split_folder}/{label_name}" if split_folder else label_name
+                for path in all_files(top / label_name):
+                    yield self._example(f"{below}/{path}", label, split, pattern)
         if self.split_folders:
             yield from self._files_in_no_class(self.raw_dir)
 
     def _example(
-        self, path: pathlib.Path, label: tuple[float, ...], split: str, pattern: re.Pattern | None
+        self, key: str, label: tuple[float, ...], split: str, pattern: re.Pattern | None
     ) -> RawExample | Reject:
-        key = path.relative_to(self.raw_dir).as_posix()
         match = pattern.search(key) if pattern else None
-        if not is_image_name(path):
+        if not is_image_name(key):
             return Reject(key, "not_an_image", f"expected a name that ends with {', '.join(IMAGE_SUFFIXES)}")
         if pattern and not match:
             return Reject(key, "unknown_patient", f"patient_pattern {self.patient_pattern!r} does not match")

@@ -3,7 +3,7 @@
   python -m tfrecords_builder --dataset=image_table --raw_dir=DIR --out_dir=OUT --set table=labels.csv \\
       --set image_column=file --set label_columns=Edema,Mass --set patient_column=patient
 
-Images (JPEG, PNG, TIFF or DICOM)
+Layout: a table, and below `raw_dir` the images it names (JPEG, PNG, TIFF or DICOM). Settings:
   table           the CSV file (.csv or .csv.gz, UTF-8, with a header), below `raw_dir` or an absolute path
   image_column    the image's path below `image_folder`; one that leads out of `raw_dir` is rejected
   image_folder    folder below `raw_dir`, by default `raw_dir` itself

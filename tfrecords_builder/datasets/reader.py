@@ -98,7 +98,7 @@ class Reader(abc.ABC):
         Raises:
           ImageError: a file that cannot be used; its `reason` is counted.
         """
-        return image_io.read_image(self.raw_dir / example.path, self.dicom_window)
+        return image_io.read_image(f"{self.raw_dir}/{example.path}", self.dicom_window)
 
     def content(self, example: RawExample) -> bytes:
         """The `Radiograph.content` of one example, without decoding its file; raises as `read_image` does."""

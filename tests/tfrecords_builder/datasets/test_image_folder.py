@@ -28,8 +28,8 @@ def test_folders_are_labels_and_files_patients(raw_dir):
     entries = list(reader.examples())
     assert reader.label_names == ("healthy", "sick")
     assert [(entry.key, entry.patient_id, entry.label) for entry in entries if not isinstance(entry, Reject)] == [
-        ("healthy/deep/p1_b.JPG", "healthy/deep/p1_b.JPG", (1.0, 0.0)),
         ("healthy/p1_a.png", "healthy/p1_a.png", (1.0, 0.0)),
+        ("healthy/deep/p1_b.JPG", "healthy/deep/p1_b.JPG", (1.0, 0.0)),
         ("sick/p2_a.jpeg", "sick/p2_a.jpeg", (0.0, 1.0)),
     ]
     assert [(entry.key, entry.reason) for entry in entries if isinstance(entry, Reject)] == [

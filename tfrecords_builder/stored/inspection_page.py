@@ -7,8 +7,8 @@ import pathlib
 import numpy as np
 
 from tfcxr.data.atomic import write_atomically
-from tfrecords_builder.contact_sheet import draw_contact_sheet
-from tfrecords_builder.inspection import AGE_STEPS, Inspection, facts, tables
+from tfrecords_builder.stored.contact_sheet import draw_contact_sheet
+from tfrecords_builder.stored.inspection import AGE_STEPS, Inspection, facts, tables
 
 PAGE_FILE = "inspection.html"
 SHEET_FILE = "contact_sheet.png"

@@ -12,8 +12,8 @@ import pytest
 
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
-from tfrecords_builder.inspection import NO_LABEL, age_quantile, describe, facts, inspect_data_dir, tables
-from tfrecords_builder.inspection_page import PAGE_FILE, REAL_IMAGES, SHEET_FILE, write_inspection
+from tfrecords_builder.stored.inspection import NO_LABEL, age_quantile, describe, facts, inspect_data_dir, tables
+from tfrecords_builder.stored.inspection_page import PAGE_FILE, REAL_IMAGES, SHEET_FILE, write_inspection
 
 EVIL = "<script>alert('x')</script>&\""
 LABELS = ("Mass", EVIL)

@@ -16,7 +16,7 @@ from tfcxr.data.pipeline import evaluation_batches
 from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfrecords_builder.commands import convert
-from tfrecords_builder.convert_tfds import convert_to_tfds
+from tfrecords_builder.stored.convert_tfds import convert_to_tfds
 
 pytest.importorskip("tensorflow_datasets", reason="conversion to TFDS needs pip install tensorflow-datasets")
 

@@ -34,8 +34,8 @@ from tqdm import tqdm
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
 from tfcxr.data.records import file_sha256, open_shard, write_dataset_info
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, ShardInfo, SplitInfo, default_encoding, hashed_key, rewrite_record
-from tfrecords_builder.merge_inputs import LabelPlan, MergeInput, MergeOptions, find_data_folders, read_inputs
-from tfrecords_builder.merge_plan import MergePlan, make_plan
+from tfrecords_builder.stored.merge_inputs import LabelPlan, MergeInput, MergeOptions, inputs_by_size, read_inputs
+from tfrecords_builder.stored.merge_plan import MergePlan, make_plan
 
 __all__ = ["MergeOptions", "merge_folders"]
 
@@ -79,7 +79,7 @@ def merge_folders(
       OSError: the disk is full, or a file may not be read or written.
     """
     out_dir = pathlib.Path(out_dir)
-    groups = {name: read_inputs(paths, options) for name, paths in find_data_folders(folders).items()}
+    groups = {name: read_inputs(paths, options) for name, paths in inputs_by_size(folders).items()}
     _check_free(out_dir, list(groups))
     # All that can be refused is refused before the first byte is written.
     works = [_Work(name, *group, make_plan(*group, options)) for name, group in groups.items()]

@@ -15,12 +15,12 @@ import tensorflow as tf
 from tfcxr.data.atomic import TEMPORARY_MARK
 from tfcxr.data.records import file_sha256
 from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, parse_batch
-from tfrecords_builder.stored_keys import key_hash, places_of, repeated
-from tfrecords_builder.stored_records import BATCH_BYTES, LABEL_VALUES, PIXELS, StoredRecord, check_record, read_shard
+from tfrecords_builder.stored.keys import key_hash, places_of, repeated
+from tfrecords_builder.stored.records import BATCH_BYTES, LABEL_VALUES, PIXELS, StoredRecord, check_record, read_shard
 
 EXAMPLES_SHOWN = 3
 
-# Kinds of problem, beside the flaws of single records in `stored_records`.
+# Kinds of problem, beside the flaws of single records in `records`.
 NO_SHARD = "shard is missing"
 SHARD_BYTES = "shard has not the recorded size"
 ALTERED_SHARD = "shard was altered, its SHA-256 is not the recorded one"
@@ -134,10 +134,8 @@ class _FolderCheck:
         self.contents = FolderContents(folder, info, {})
         self._to_decode, self._tally, self._on_images = to_decode, tally, on_images
         self._position = 0  # of a shard's first record among those of all splits, by the info
-        self._parse = tf.function(
-            lambda serialized: parse_batch(serialized, info)["image"],
-            input_signature=[tf.TensorSpec([None], tf.string)],
-        )
+        parse = tf.function(lambda serialized: parse_batch(serialized, info)["image"])
+        self._parse = parse.get_concrete_function(tf.TensorSpec([None], tf.string))  # traced once a folder
         self._waiting: list[tuple[str, bytes]] = []  # records to decode, with the place of each
         self._waiting_bytes = 0
 

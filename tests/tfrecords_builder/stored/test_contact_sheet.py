@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tfrecords_builder.contact_sheet import PICTURES_ACROSS, TILE, draw_contact_sheet
+from tfrecords_builder.stored.contact_sheet import PICTURES_ACROSS, TILE, draw_contact_sheet
 
 
 def decode(png):

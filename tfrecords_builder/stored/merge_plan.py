@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tfcxr.data.pipeline import READ_BUFFER_BYTES
 from tfcxr.data.records import shard_name, shard_paths
 from tfcxr.data.schema import DatasetInfo, parse_batch
-from tfrecords_builder.merge_inputs import LabelPlan, MergeInput, MergeOptions
+from tfrecords_builder.stored.merge_inputs import LabelPlan, MergeInput, MergeOptions
 
 BATCH_BYTES = 32 * 2**20  # records parsed at once
 _HEAD_BYTES, _TAIL_BYTES = 12, 4  # what a TFRecord file has before a record (length, checksum) and after it

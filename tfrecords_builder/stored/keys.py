@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfcxr.data.schema import DatasetInfo
-from tfrecords_builder.stored_records import check_record, read_shard, text_of
+from tfrecords_builder.stored.records import check_record, read_shard, text_of
 
 
 def key_hash(key: bytes) -> bytes:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from tfcxr.command_line import nearest_name
 from tfcxr.data.records import shard_paths
 from tfcxr.data.schema import MAX_AGE_YEARS, DatasetInfo, SplitInfo, parse_batch
-from tfrecords_builder.stored_records import StoredRecord, check_record, find_data_folders, read_shard, read_usable_info
+from tfrecords_builder.stored.records import StoredRecord, check_record, find_data_folders, read_shard, read_usable_info
 
 NO_LABEL = "none of the labels"
 SPLIT_ORDER = ("train", "validation", "held_out", "test")  # in tables; others follow

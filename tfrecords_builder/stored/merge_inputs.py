@@ -76,7 +76,7 @@ class LabelPlan:
     absent: float
 
 
-def find_data_folders(folders: Sequence[str | pathlib.Path]) -> dict[str, list[pathlib.Path]]:
+def inputs_by_size(folders: Sequence[str | pathlib.Path]) -> dict[str, list[pathlib.Path]]:
     """Folder of the result below OUT ("" for OUT itself, or a size such as "64") -> the data folders that go into it.
 
     Raises:

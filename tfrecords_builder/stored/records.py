@@ -16,19 +16,15 @@ from google.protobuf.message import DecodeError
 
 from tfcxr.data.pipeline import READ_BUFFER_BYTES
 from tfcxr.data.records import read_dataset_info
-from tfcxr.data.schema import INFO_FILE, MAX_AGE_YEARS, DatasetInfo, ShardInfo
+from tfcxr.data.schema import (
+    FEATURES,
+    INFO_FILE,
+    MAX_AGE_YEARS,
+    OPTIONAL_FEATURES,
+    DatasetInfo,
+    ShardInfo,
+)
 
-# feature -> where a `tf.train.Feature` keeps its values; a test holds this against what `encode_record` writes
-REQUIRED_FEATURES = {
-    "image/bytes": "bytes_list",
-    "image/height": "int64_list",
-    "image/width": "int64_list",
-    "image/key": "bytes_list",
-    "label": "float_list",
-    "patient/key": "bytes_list",
-}
-OPTIONAL_FEATURES = {"view": "bytes_list", "patient/sex": "bytes_list", "patient/age": "float_list"}
-FEATURES = REQUIRED_FEATURES | OPTIONAL_FEATURES
 VIEWS = (b"", b"PA", b"AP", b"LATERAL")
 SEXES = (b"", b"F", b"M")
 LABEL_VALUES = ("positive", "negative", "unknown")

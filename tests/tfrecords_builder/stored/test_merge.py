@@ -18,8 +18,8 @@ import tensorflow as tf
 from tfcxr.data.pipeline import evaluation_batches
 from tfcxr.data.records import read_dataset_info, shard_name, shard_paths, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
-from tfrecords_builder import merge
-from tfrecords_builder.merge import UNFINISHED_FOLDER, MergeOptions, merge_folders
+from tfrecords_builder.stored import merge
+from tfrecords_builder.stored.merge import UNFINISHED_FOLDER, MergeOptions, merge_folders
 
 UNKNOWN = math.nan
 
@@ -434,7 +434,7 @@ def test_killed_merge_is_finished_to_the_same_bytes(tmp_path):
     one, two = many(tmp_path / "one", "one", "a", images=80), many(tmp_path / "two", "two", "b", images=80)
     options = MergeOptions(shard_images=2)
     script = f"""
-        from tfrecords_builder.merge import MergeOptions, merge_folders
+        from tfrecords_builder.stored.merge import MergeOptions, merge_folders
         merge_folders([{str(one)!r}, {str(two)!r}], {str(tmp_path / "out")!r}, {options!r})
     """
     process = subprocess.Popen(

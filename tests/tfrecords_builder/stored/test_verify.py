@@ -14,10 +14,11 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
-from tfcxr.data.schema import INFO_FILE, DatasetInfo, Record, SplitInfo, encode_record
-from tfrecords_builder import folder_check, stored_records, verify
-from tfrecords_builder.folder_check import EXAMPLES_SHOWN
-from tfrecords_builder.verify import verify_data_dir
+from tfcxr.data.schema import FEATURES, INFO_FILE, REQUIRED_FEATURES, DatasetInfo, Record, SplitInfo, encode_record
+from tfrecords_builder.stored import folder_check, verify
+from tfrecords_builder.stored import records as stored_records
+from tfrecords_builder.stored.folder_check import EXAMPLES_SHOWN
+from tfrecords_builder.stored.verify import verify_data_dir
 
 SIZE = 8
 LABELS = ("b", "a")  # not in the order of the alphabet, in which JSON sorts the counts
@@ -131,6 +132,7 @@ FILE_DAMAGE = {
     lambda folder: (folder / "extra.tfrecord").touch(): [(folder_check.STRAY_FILE, "extra.tfrecord")],
     lambda folder: (folder / ".partial-1-x").touch(): [(folder_check.STRAY_FILE, ".partial-1-x")],
     lambda folder: (folder / "unfinished_build").mkdir(): [(verify.UNFINISHED, "unfinished_build")],
+    lambda folder: (folder / "unfinished_merge").mkdir(): [(verify.UNFINISHED, "unfinished_merge")],
 }
 
 
@@ -468,9 +470,9 @@ def test_wrong_arguments(clean, tmp_path):
 
 def test_features_are_those_that_the_schema_writes():
     features = tf.train.Example.FromString(encode_record(make_record(1), "raw")).features.feature
-    assert {name: feature.WhichOneof("kind") for name, feature in features.items()} == stored_records.FEATURES
+    assert {name: feature.WhichOneof("kind") for name, feature in features.items()} == FEATURES
     features = tf.train.Example.FromString(encode_record(make_record(0), "raw")).features.feature
-    assert set(features) == set(stored_records.REQUIRED_FEATURES)
+    assert set(features) == set(REQUIRED_FEATURES)
 
 
 def test_ten_thousand_damaged_records_are_taken_apart_without_a_crash(clean):

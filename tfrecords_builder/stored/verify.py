@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from tfcxr.command_line import nearest_name
 from tfcxr.data.schema import DatasetInfo
-from tfrecords_builder.folder_check import (
+from tfrecords_builder.stored.folder_check import (
     COUNTS,
     EXAMPLES_SHOWN,
     FolderContents,
@@ -20,14 +20,13 @@ from tfrecords_builder.folder_check import (
     ProblemTally,
     check_folder,
 )
-from tfrecords_builder.shard_writer import UNFINISHED_FOLDER
-from tfrecords_builder.stored_keys import key_hashes, places_of
-from tfrecords_builder.stored_records import find_data_folders, read_usable_info
+from tfrecords_builder.stored.keys import key_hashes, places_of
+from tfrecords_builder.stored.records import find_data_folders, read_usable_info
 
 DECODE_CHOICES = ("sample", "all", "none")
 
 BAD_INFO = "dataset_info.json cannot be used"
-UNFINISHED = "build is not finished, run its command again"
+UNFINISHED = "work here is not finished, run its command again"
 SIZES_DIFFER = "image sizes do not hold the same"
 SHARED_KEY = "image key is in another folder too"
 SHARED_PATIENT = "patient is in another folder too"
@@ -85,8 +84,8 @@ def verify(
     infos = [_usable_info(tally) for tally in tallies]
     others = [_other_folder(data_dir, other) for other in against]
     whole = ProblemTally(data_dir)
-    if (data_dir / UNFINISHED_FOLDER).is_dir():
-        whole.add(UNFINISHED, UNFINISHED_FOLDER)
+    for folder in filter(pathlib.Path.is_dir, sorted(data_dir.glob("unfinished_*"))):  # of build, cohort or merge
+        whole.add(UNFINISHED, folder.name)
     known = [info for info in (*infos, *(info for _, info in others)) if info is not None]
     images = sum(split.images for info in known for split in info.splits.values())
     contents = []
