@@ -1,6 +1,7 @@
-"""Measures training, reading and generation on this machine, as a table and as JSON.
+"""Measures training, reading, generation and the building of records on this machine, as a table and as JSON.
 
     python -m tfcxr.benchmark --what=train,pipeline,generate --model=acgan --image_size=64 --batch_size=16
+    python -m tfcxr.benchmark --what=builder,pipeline --image_size=256 --batch_size=64
 
 Medians on a machine that does other work at the same time say little: its load is printed beside them. MFU is the
 share of this machine's peak, measured in the same run and precision, that the convolutions and matrix products of a
@@ -30,16 +31,19 @@ from tfcxr.serving.saved_model import export_model
 from tfcxr.serving.throughput import measure_generation
 from tfcxr.training import throughput
 from tfcxr.training.run_folder import make_model, model_class
+from tfrecords_builder.throughput import measure_builder
 
-MEASUREMENTS = ("train", "pipeline", "generate")
+MEASUREMENTS = ("train", "pipeline", "generate", "builder")
+DEFAULT = MEASUREMENTS[:3]  # the builder, whose workers each start a Python of their own, takes minutes
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("what", list(MEASUREMENTS), f"What to measure: {', '.join(MEASUREMENTS)}.")
+flags.DEFINE_list("what", list(DEFAULT), f"What to measure: {', '.join(MEASUREMENTS)}.")
 flags.DEFINE_string("model", "acgan", "Name of the GAN.")
 flags.DEFINE_integer("image_size", 64, "Pixels.")
 flags.DEFINE_integer("batch_size", 16, "Images a training step, and a batch of the pipeline.", lower_bound=1)
 flags.DEFINE_integer("draw_batch_size", 64, "Images drawn at once.", lower_bound=1)
 flags.DEFINE_integer("repeats", 15, "How many steps and draws are timed.", lower_bound=10)
+flags.DEFINE_integer("builder_repeats", 3, "How often the builder is timed.", lower_bound=1)
 flags.DEFINE_float("pipeline_seconds", 3.0, "How long the pipeline is read.", lower_bound=0.1)
 flags.DEFINE_multi_string("set", [], "Setting of the model, name=value; may be repeated.")
 flags.DEFINE_string("data_dir", None, "Data folder to read; without it raw records of noise are made.")
@@ -72,6 +76,8 @@ def main(argv: list[str]) -> None:
                 make_model(run), run, pathlib.Path(folder) / run.model, {"step": 0}
             )
             report["generate"] = measure_generation(LoadedModel(path), FLAGS.draw_batch_size, FLAGS.repeats)
+    if "builder" in FLAGS.what:
+        report["builder"] = measure_builder(repeats=FLAGS.builder_repeats)
     report["machine"]["load_at_end"] = os.getloadavg()[0]
     report["machine"]["peak_memory_mib"] = peak_memory_mib()
     if FLAGS.json:
@@ -107,7 +113,7 @@ def table(report: dict[str, Any]) -> str:
         if name not in report:
             continue
         figures = report[name]
-        details = f"batch {figures['batch_size']}"
+        details = f"batch {figures['batch_size']}" if "batch_size" in figures else ""
         if name == "train":
             details += (
                 f", {figures['precision']}, {figures['milliseconds_per_step']:.1f} ms a step, "
@@ -118,6 +124,13 @@ def table(report: dict[str, Any]) -> str:
                 details += f" (not counted: {', '.join(figures['operations_of_unknown_shape'])})"
         if name == "generate":
             details += f", a single image {figures['milliseconds_per_single_image']:.1f} ms"
+        if name == "builder":
+            details = (
+                f"{figures['workers']} workers, {figures['ratio_to_one_worker']:.2f} of one worker "
+                f"({figures['one_worker']:.1f}; as PNG {figures['one_worker_png']:.1f}); one worker is "
+                f"{figures['ratio_to_bare']:.2f} (as PNG {figures['ratio_to_bare_png']:.2f}) of bare OpenCV calls "
+                f"({figures['bare']:.1f}); a worker held {figures['worker_memory_mib']:.0f} MiB"
+            )
         lines.append(f"{name:<12}{figures['images_per_second']:>10.1f}  {details}")
     lines.append(
         f"peak memory {machine['peak_memory_mib']:.0f} MiB; {machine['cpus']} CPUs, "

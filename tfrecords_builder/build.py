@@ -10,15 +10,12 @@ Beside them stand, in OUT:
                       goes on from there after a kill; the folder is removed when the build is complete.
 """
 
-import contextlib
 import csv
-import fcntl
 import io
-import json
 import pathlib
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -26,9 +23,10 @@ import numpy as np
 import PIL
 from absl import logging
 
-from tfcxr.data.atomic import remove_temporary_files, write_atomically
+from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import write_dataset_info
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, SplitInfo
+from tfcxr.data.unfinished import only_process, start_or_go_on
 from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMAGES, duplicate_notices
 from tfrecords_builder.options import BuildOptions
@@ -42,7 +40,7 @@ __all__ = ["BuildOptions", "build_dataset"]
 PLAN_FILE = "build.json"
 REJECTS_FILE = "rejects.csv"
 NOTICES_FILE = "notices.csv"
-_DIVISION = "division of the images"
+_DIVISION = "division of the images"  # follows from the other arguments, former splits and duplicates
 
 
 def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOptions) -> dict[int, DatasetInfo]:
@@ -60,8 +58,10 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
     out_dir = pathlib.Path(out_dir)
     is_new = _check_free(out_dir, options.image_sizes)
     plan = make_plan(reader, options)
-    with _only_build(out_dir):
-        _start_or_go_on(out_dir, _arguments(reader, options, plan))
+    with only_process(out_dir, UNFINISHED_FOLDER, "builds in"):
+        data_dirs = [out_dir / str(size) for size in options.image_sizes]
+        arguments_path = out_dir / UNFINISHED_FOLDER / PLAN_FILE
+        start_or_go_on(out_dir, arguments_path, _arguments(reader, options, plan), "build", data_dirs, _DIVISION)
         results = _all_results(reader, options, out_dir, plan.jobs)
         rejects = [*plan.rejects, *(reject for result in results for reject in result.rejects)]
         if not any(shard.images for result in results for shard in result.shards.values()):
@@ -96,38 +96,6 @@ def _check_free(out_dir: pathlib.Path, image_sizes: Sequence[int]) -> bool:
                 "remove them or choose another --out_dir"
             )
     return not out_dir.exists()
-
-
-@contextlib.contextmanager
-def _only_build(out_dir: pathlib.Path) -> Iterator[None]:
-    """Keeps a second process from building in the same folder at the same time; a killed one keeps nothing locked."""
-    folder = out_dir / UNFINISHED_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FileExistsError(f"another process builds in {out_dir} now; wait for it or stop it") from error
-        yield
-
-
-def _start_or_go_on(out_dir: pathlib.Path, arguments: dict[str, Any]) -> None:
-    path = out_dir / UNFINISHED_FOLDER / PLAN_FILE
-    if not path.is_file():
-        write_atomically(path, json.dumps(arguments, indent=2, sort_keys=True) + "\n")
-        return
-    started = json.loads(path.read_text(encoding="utf-8"))
-    arguments = json.loads(json.dumps(arguments))
-    differing = sorted(name for name in {*started, *arguments} if started.get(name) != arguments.get(name))
-    if len(differing) > 1 and _DIVISION in differing:
-        differing.remove(_DIVISION)  # it follows from the others
-    if differing:
-        raise ValueError(
-            f"{out_dir} holds an unfinished build of another {', '.join(differing)}; run its command again to finish "
-            "it, remove the folder, or choose another --out_dir"
-        )
-    for folder in (out_dir, path.parent, *(out_dir / str(size) for size in arguments["image_sizes"])):
-        remove_temporary_files(folder)
 
 
 def _arguments(reader: Reader, options: BuildOptions, plan: Plan) -> dict[str, Any]:

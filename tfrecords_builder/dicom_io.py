@@ -74,7 +74,7 @@ def decode_dicom(data: bytes, window: str = "file") -> Radiograph:
         import pydicom.pixels
     except ImportError as error:
         raise ImportError("reading DICOM files needs pydicom and its decoders: pip install 'tfcxr[dicom]'") from error
-    with decoder_errors("pydicom"), _silent_logs():
+    with decoder_errors("pydicom"), silent_logs():
         syntax = _transfer_syntax(data)
         _check_decoder(syntax)
         dataset = pydicom.dcmread(io.BytesIO(data), specific_tags=_TAGS, force=True)
@@ -106,7 +106,7 @@ def decode_dicom(data: bytes, window: str = "file") -> Radiograph:
 
 
 @contextlib.contextmanager
-def _silent_logs() -> Iterator[None]:
+def silent_logs() -> Iterator[None]:
     """Keeps pydicom's log messages, which quote values of the file, from every handler."""
     loggers = {logging.getLogger(name): logging.getLogger(name).level for name in _LOGGERS}
     try:

@@ -1,34 +1,10 @@
 """The command: its flags, what it prints, and one sentence for each mistake."""
 
-import json
-import os
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-
-# All command lines in one process, because importing TensorFlow takes longer than they do.
-DRIVER = """
-import contextlib, io, json, sys
-from absl import flags
-from absl.testing import flagsaver
-from tfrecords_builder.__main__ import start
-
-results = []
-for arguments in json.load(sys.stdin):
-    sys.argv, output, errors, status = ["tfrecords_builder", *arguments], io.StringIO(), io.StringIO(), 0
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-        try:
-            start(sys.argv)
-        except SystemExit as exit:
-            status = exit.code or 0
-    results.append([status, output.getvalue(), errors.getvalue()])
-json.dump(results, sys.stdout)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +57,9 @@ ERRORS = {
 
 
 @pytest.fixture(scope="module")
-def results(root):
+def results(root, run_commands):
     commands = [[argument.format(root=root) for argument in arguments] for arguments in CASES.values()]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.run(
-        [sys.executable, "-c", DRIVER], input=json.dumps(commands), capture_output=True, text=True, env=environment
-    )
-    assert process.returncode == 0, process.stderr
-    return dict(zip(CASES, json.loads(process.stdout), strict=True))
+    return dict(zip(CASES, run_commands(commands), strict=True))
 
 
 def test_flags_reach_the_build(results, root):

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 from tqdm import tqdm
 
 import tfcxr
-from tfcxr.data.atomic import remove_temporary_files, write_atomically
-from tfcxr.data.records import file_sha256, open_shard, shard_name, write_dataset_info
+from tfcxr.data.atomic import write_atomically
+from tfcxr.data.records import open_shard, shard_name, write_dataset_info
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
+from tfcxr.data.unfinished import finished_shard, only_process, start_or_go_on
 from tfcxr.sampling.label_plan import LabelPlan
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import PATIENTS_FILE
@@ -82,27 +82,37 @@ def generate_cohort(
     """
     options, out_dir = options or CohortOptions(), pathlib.Path(out_dir)
     data_dir = out_dir / str(model.description.image_size)
-    _start_or_go_on(out_dir, data_dir, _arguments(model, plan, options))
+    _check_free(out_dir, data_dir)
+    with only_process(out_dir, UNFINISHED_FOLDER, "draws into"):
+        arguments_path = out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE
+        start_or_go_on(out_dir, arguments_path, _arguments(model, plan, options), "cohort", [data_dir])
+        info = _describe(model, plan, options, _draw_shards(model, plan, options, out_dir, data_dir))
+        if (patients := model.training_patients()) is not None:
+            write_atomically(data_dir / PATIENTS_FILE, patients)
+        write_dataset_info(data_dir, info)
+        shutil.rmtree(out_dir / UNFINISHED_FOLDER)
+    return info
+
+
+def _draw_shards(
+    model: LoadedModel, plan: LabelPlan, options: CohortOptions, out_dir: pathlib.Path, data_dir: pathlib.Path
+) -> tuple[ShardInfo, ...]:
+    """Draws the shards that are not there yet."""
     count = math.ceil(len(plan) / options.shard_images)
-    starts = range(0, len(plan), options.shard_images)
     shards = []
     with tqdm(total=len(plan), unit="img", desc=f"drawing from {model.description.name}", mininterval=1) as progress:
-        for index, start in enumerate(starts):
+        for index, start in enumerate(range(0, len(plan), options.shard_images)):
             path = data_dir / shard_name(SPLIT, index, count)
+            note = out_dir / UNFINISHED_FOLDER / f"{path.name}.json"
             stop = min(start + options.shard_images, len(plan))
-            shard = _finished_shard(out_dir, path)
+            shard = finished_shard(path, note)
             if shard is None:
                 shard = _draw_shard(model, plan, options, path, range(start, stop), progress)
-                write_atomically(_note_path(out_dir, path.name), json.dumps(dataclasses.asdict(shard)))
+                write_atomically(note, json.dumps(dataclasses.asdict(shard)))
             else:
                 progress.update(shard.images)
             shards.append(shard)
-    info = _describe(model, plan, options, tuple(shards))
-    if (patients := model.training_patients()) is not None:
-        write_atomically(data_dir / PATIENTS_FILE, patients)
-    write_dataset_info(data_dir, info)
-    shutil.rmtree(out_dir / UNFINISHED_FOLDER)
-    return info
+    return tuple(shards)
 
 
 def _draw_shard(
@@ -134,28 +144,17 @@ def _draw(model: LoadedModel, seeds: np.ndarray, labels: np.ndarray, truncation:
     return np.rint(images.astype(np.float32) @ np.array(LUMA, np.float32)).clip(0, 255).astype(np.uint8)
 
 
-def _start_or_go_on(out_dir: pathlib.Path, data_dir: pathlib.Path, arguments: dict[str, Any]) -> None:
+def _check_free(out_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
     if out_dir.exists() and not out_dir.is_dir():
         raise FileExistsError(f"{out_dir} is a file, expected a folder to write to")
-    path = out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE
-    if not path.is_file():
-        if built := sorted(info.parent.name for info in out_dir.glob(f"*/{INFO_FILE}")):
-            raise FileExistsError(
-                f"{out_dir} already holds a data set at {', '.join(built)} px; remove it or choose another --out_dir"
-            )
-        if any(data_dir.glob("*.tfrecord")):
-            raise FileExistsError(f"{data_dir} holds shards of something else; remove them or choose another --out_dir")
-        write_atomically(path, json.dumps(arguments, indent=2, sort_keys=True) + "\n")
+    if (out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE).is_file():
         return
-    started = json.loads(path.read_text(encoding="utf-8"))
-    if differing := sorted(name for name in {*started, *arguments} if started.get(name) != arguments.get(name)):
-        raise ValueError(
-            f"{out_dir} holds an unfinished cohort of another {', '.join(differing)}; run its command again to finish "
-            "it, remove the folder, or choose another --out_dir"
+    if built := sorted(info.parent.name for info in out_dir.glob(f"*/{INFO_FILE}")):
+        raise FileExistsError(
+            f"{out_dir} already holds a data set at {', '.join(built)} px; remove it or choose another --out_dir"
         )
-    logging.info("going on with the unfinished cohort in %s", out_dir)
-    for folder in (out_dir, path.parent, data_dir):
-        remove_temporary_files(folder)
+    if any(data_dir.glob("*.tfrecord")):
+        raise FileExistsError(f"{data_dir} holds shards of something else; remove them or choose another --out_dir")
 
 
 def _arguments(model: LoadedModel, plan: LabelPlan, options: CohortOptions) -> dict[str, Any]:
@@ -168,19 +167,6 @@ def _arguments(model: LoadedModel, plan: LabelPlan, options: CohortOptions) -> d
         "truncation": options.truncation,
         "shard_images": options.shard_images,
     }
-
-
-def _finished_shard(out_dir: pathlib.Path, path: pathlib.Path) -> ShardInfo | None:
-    """A shard that an earlier, killed process finished; None when it must be drawn."""
-    note = _note_path(out_dir, path.name)
-    if not note.is_file() or not path.is_file():
-        return None
-    shard = ShardInfo(**json.loads(note.read_text(encoding="utf-8")))
-    return shard if file_sha256(path) == shard.sha256 else None
-
-
-def _note_path(out_dir: pathlib.Path, file: str) -> pathlib.Path:
-    return out_dir / UNFINISHED_FOLDER / f"{file}.json"
 
 
 def _describe(

@@ -5,11 +5,12 @@ A command is a module with `define_flags()` and `main(arguments)`, `arguments` b
 
 from types import ModuleType
 
-from tfrecords_builder.commands import build, convert, inspect, merge, verify
+from tfrecords_builder.commands import build, convert, describe, inspect, merge, verify
 
 COMMANDS: dict[str, ModuleType] = {
     "build": build,
     "convert": convert,
+    "describe": describe,
     "inspect": inspect,
     "merge": merge,
     "verify": verify,

@@ -34,7 +34,7 @@ from tfrecords_builder.datasets.image_files import image_files, index_by_name
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
 from tfrecords_builder.datasets.table import read_table
-from tfrecords_builder.dicom_io import WINDOWS
+from tfrecords_builder.dicom_io import WINDOWS, silent_logs
 from tfrecords_builder.radiograph import ImageError, decoder_errors
 
 OPACITY = "Lung Opacity"
@@ -157,7 +157,7 @@ def dicom_facts(path: pathlib.Path) -> dict[str, float | str]:
     elements = ["PatientAge", "PatientSex", "ViewPosition"]
     age = sex = view = ""
     if path.is_file():  # a pipe would be waited for
-        with path.open("rb") as file, contextlib.suppress(ImageError), decoder_errors("pydicom"):
+        with path.open("rb") as file, contextlib.suppress(ImageError), decoder_errors("pydicom"), silent_logs():
             start = io.BytesIO(file.read(_HEADER_BYTES))
             header = pydicom.dcmread(start, stop_before_pixels=True, specific_tags=elements)
             age, sex, view = (str(header.get(element) or "") for element in elements)

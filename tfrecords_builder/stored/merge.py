@@ -17,9 +17,7 @@ In OUT stands, while the merge runs, `unfinished_merge/` with the arguments and 
 same command goes on from there after a kill; the folder is removed when all is written.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import pathlib
@@ -31,9 +29,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from tfcxr.data.atomic import remove_temporary_files, write_atomically
-from tfcxr.data.records import file_sha256, open_shard, write_dataset_info
+from tfcxr.data.atomic import write_atomically
+from tfcxr.data.records import open_shard, write_dataset_info
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, ShardInfo, SplitInfo, default_encoding, hashed_key, rewrite_record
+from tfcxr.data.unfinished import finished_shard, only_process, start_or_go_on
 from tfrecords_builder.stored.merge_inputs import LabelPlan, MergeInput, MergeOptions, inputs_by_size, read_inputs
 from tfrecords_builder.stored.merge_plan import MergePlan, make_plan
 
@@ -83,8 +82,10 @@ def merge_folders(
     _check_free(out_dir, list(groups))
     # All that can be refused is refused before the first byte is written.
     works = [_Work(name, *group, make_plan(*group, options)) for name, group in groups.items()]
-    with _only_merge(out_dir):
-        _start_or_go_on(out_dir, works, options)
+    with only_process(out_dir, UNFINISHED_FOLDER, "merges into"):
+        data_dirs = [out_dir / work.folder for work in works]
+        arguments_path = out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE
+        start_or_go_on(out_dir, arguments_path, _arguments(works, options), "merge", data_dirs)
         infos = {out_dir / work.folder: _write(out_dir, work, options) for work in works}
         for data_dir, info in infos.items():
             write_dataset_info(data_dir, info)
@@ -106,36 +107,11 @@ def _check_free(out_dir: pathlib.Path, folders: Sequence[str]) -> None:
             )
 
 
-@contextlib.contextmanager
-def _only_merge(out_dir: pathlib.Path) -> Iterator[None]:
-    """Keeps a second process from merging into the same folder at the same time; a killed one keeps nothing locked."""
-    folder = out_dir / UNFINISHED_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FileExistsError(f"another process merges into {out_dir} now; wait for it or stop it") from error
-        yield
-
-
-def _start_or_go_on(out_dir: pathlib.Path, works: Sequence[_Work], options: MergeOptions) -> None:
-    """Notes everything that the written bytes depend on, or finds it as an earlier run noted it."""
-    arguments = options.as_json() | {
+def _arguments(works: Sequence[_Work], options: MergeOptions) -> dict[str, Any]:
+    """Everything that the written bytes depend on."""
+    return options.as_json() | {
         "inputs": {work.folder: [[entry.name, _digest(entry.info)] for entry in work.inputs] for work in works}
     }
-    path = out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE
-    if not path.is_file():
-        write_atomically(path, json.dumps(arguments, indent=2, sort_keys=True) + "\n")
-        return
-    started = json.loads(path.read_text(encoding="utf-8"))
-    if differing := sorted(name for name in {*started, *arguments} if started.get(name) != arguments.get(name)):
-        raise ValueError(
-            f"{out_dir} holds an unfinished merge of another {', '.join(differing)}; run its command again to finish "
-            "it, remove the folder, or choose another --out_dir"
-        )
-    for folder in (out_dir, path.parent, *(out_dir / work.folder for work in works)):
-        remove_temporary_files(folder)
 
 
 def _digest(info: DatasetInfo) -> str:
@@ -154,7 +130,7 @@ def _write(out_dir: pathlib.Path, work: _Work, options: MergeOptions) -> Dataset
             for index, rows in enumerate(split.shards):
                 path = out_dir / work.folder / split.file(index)
                 note = out_dir / UNFINISHED_FOLDER / work.folder / f"{path.name}.json"
-                shard = _finished_shard(path, note)
+                shard = finished_shard(path, note)
                 if shard is None:
                     shard = _write_shard(path, rows, work, bar)
                     write_atomically(note, json.dumps(dataclasses.asdict(shard)))
@@ -163,14 +139,6 @@ def _write(out_dir: pathlib.Path, work: _Work, options: MergeOptions) -> Dataset
                 shards.append(shard)
             splits[split.name] = SplitInfo(split.images, split.patients, split.labels, tuple(shards))
     return _describe(work, options, splits)
-
-
-def _finished_shard(path: pathlib.Path, note: pathlib.Path) -> ShardInfo | None:
-    """A shard that an earlier, killed run finished; None when it must be written."""
-    if not note.is_file() or not path.is_file():
-        return None
-    shard = ShardInfo(**json.loads(note.read_text(encoding="utf-8")))
-    return shard if file_sha256(path) == shard.sha256 else None
 
 
 def _write_shard(path: pathlib.Path, rows: np.ndarray, work: _Work, bar: tqdm) -> ShardInfo:

@@ -1,7 +1,6 @@
 """Merging data folders: whose labels end up where, what is refused, and what a killed merge leaves."""
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -18,6 +17,7 @@ import tensorflow as tf
 from tfcxr.data.pipeline import evaluation_batches
 from tfcxr.data.records import read_dataset_info, shard_name, shard_paths, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
+from tfcxr.data.unfinished import only_process
 from tfrecords_builder.stored import merge
 from tfrecords_builder.stored.merge import UNFINISHED_FOLDER, MergeOptions, merge_folders
 
@@ -466,33 +466,13 @@ def test_killed_merge_is_finished_to_the_same_bytes(tmp_path):
 
 def test_two_merges_at_once_are_refused(one, two, tmp_path):
     with (
-        merge._only_merge(tmp_path / "out"),
+        only_process(tmp_path / "out", merge.UNFINISHED_FOLDER, "merges into"),
         pytest.raises(FileExistsError, match="another process merges into .*/out"),
     ):
         merge_folders([one, two], tmp_path / "out", MergeOptions())
 
 
-# All command lines in one process, because importing TensorFlow takes longer than they do.
-DRIVER = """
-import contextlib, io, json, sys
-from absl import flags
-from absl.testing import flagsaver
-from tfrecords_builder.__main__ import start
-
-results = []
-for arguments in json.load(sys.stdin):
-    sys.argv, output, errors, status = ["tfrecords_builder", *arguments], io.StringIO(), io.StringIO(), 0
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-        try:
-            start(sys.argv)
-        except SystemExit as exit:
-            status = exit.code or 0
-    results.append([status, output.getvalue(), errors.getvalue()])
-json.dump(results, sys.stdout)
-"""
-
-
-def test_the_command(one, two, tmp_path):
+def test_the_command(one, two, tmp_path, run_commands):
     out = tmp_path / "out"
     merge_command = ["merge", str(one), str(two)]
     commands = [
@@ -502,12 +482,7 @@ def test_the_command(one, two, tmp_path):
         ["merge", str(one), f"--out_dir={tmp_path / 'x'}"],
         [*merge_command, f"--out_dir={tmp_path / 'x'}", "--single_label"],
     ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.run(
-        [sys.executable, "-c", DRIVER], input=json.dumps(commands), capture_output=True, text=True, env=environment
-    )
-    assert process.returncode == 0, process.stderr
-    (status, output, _), *mistakes = json.loads(process.stdout)
+    (status, output, _), *mistakes = run_commands(commands)
     assert status == 0
     assert "merged: set_one, set_two; any of Oedema, Nodule" in output
     assert "  train: 5 images of 4 patients\n    Oedema: 1 positive, 1 negative, 3 unknown\n" in output

@@ -3,10 +3,7 @@
 import dataclasses
 import json
 import math
-import os
 import pathlib
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -504,24 +501,6 @@ def test_damaged_infos_never_end_in_a_crash(clean):
             assert str(problem)
 
 
-# All command lines in one process, because importing TensorFlow takes longer than they do; `flagsaver` removes the
-# flags that a command has defined, so that the next one may define its own.
-DRIVER = """
-import contextlib, io, json, sys
-from absl.testing import flagsaver
-from tfrecords_builder.__main__ import start
-
-results = []
-for arguments in json.load(sys.stdin):
-    sys.argv, output, errors, status = ["tfrecords_builder", *arguments], io.StringIO(), io.StringIO(), 0
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-        try:
-            start(sys.argv)
-        except SystemExit as exit:
-            status = exit.code or 0
-    results.append([status, output.getvalue(), errors.getvalue()])
-json.dump(results, sys.stdout)
-"""
 CASES = {
     "clean": ["verify", "{root}/clean", "--decode=all", "--against={root}/named"],
     "damaged": ["verify", "{root}/damaged"],
@@ -536,18 +515,13 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def commands(tmp_path_factory):
+def commands(tmp_path_factory, run_commands):
     root = tmp_path_factory.mktemp("commands")
     write_folder(root / "clean", make_records())
     write_folder(root / "named", {"train": [make_record(i, "other") for i in range(4)]}, name="another")
     flip_byte(write_folder(root / "damaged", make_records()))
     lines = [[argument.format(root=root) for argument in arguments] for arguments in CASES.values()]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.run(
-        [sys.executable, "-c", DRIVER], input=json.dumps(lines), capture_output=True, text=True, env=environment
-    )
-    assert process.returncode == 0, process.stderr
-    return root, dict(zip(CASES, json.loads(process.stdout), strict=True))
+    return root, dict(zip(CASES, run_commands(lines), strict=True))
 
 
 def test_verify_prints_one_line_when_all_is_well(commands):
