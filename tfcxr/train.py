@@ -36,7 +36,7 @@ REAL_SAMPLES = 64  # images a label that diversity and distance are measured on
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "acgan", "Name of the GAN.")
 flags.DEFINE_string("data_dir", None, "Data folder of tfrecords_builder; without it phantom radiographs are used.")
-flags.DEFINE_string("split", "train", "Split to train on.")
+flags.DEFINE_string("split", "train", "Split to train on; several with commas between, such as fold_1,fold_2.")
 flags.DEFINE_string("run_dir", None, "Run folder; runs/MODEL by default.")
 flags.DEFINE_string("export_dir", None, "Where the SavedModel goes; saved_models/NAME OF THE RUN by default.")
 flags.DEFINE_bool("export", True, "Export the generator at the end.")

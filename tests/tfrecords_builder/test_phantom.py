@@ -80,15 +80,15 @@ def test_examples_are_lazy_and_more_images_only_append():
 def test_image_does_not_depend_on_order_process_or_pickling():
     phantom = Phantom(images=6, seed=3, image_size=64)
     examples = list(phantom.examples())
-    forwards = [digest(phantom.read_image(example)) for example in examples]
+    forwards = [digest(phantom.read_image(example).pixels) for example in examples]
     np.random.seed(1)
     copy = pickle.loads(pickle.dumps(phantom))
-    assert [digest(copy.read_image(example)) for example in reversed(examples)] == forwards[::-1]
+    assert [digest(copy.read_image(example).pixels) for example in reversed(examples)] == forwards[::-1]
     assert len(set(forwards)) == 6
     program = (
         "import hashlib; from tfrecords_builder.datasets.phantom import Phantom\n"
         "phantom = Phantom(images=6, seed=3, image_size=64); example = list(phantom.examples())[4]\n"
-        "print(hashlib.sha256(phantom.read_image(example).tobytes()).hexdigest())"
+        "print(hashlib.sha256(phantom.read_image(example).pixels.tobytes()).hexdigest())"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == forwards[4]
@@ -97,7 +97,7 @@ def test_image_does_not_depend_on_order_process_or_pickling():
 def test_another_seed_draws_other_patients():
     (one, examples), (two, others) = first_images(3, seed=0), first_images(3, seed=1)
     assert [example.age for example in examples] != [example.age for example in others]
-    assert digest(one.read_image(examples[0])) != digest(two.read_image(others[0]))
+    assert digest(one.read_image(examples[0]).pixels) != digest(two.read_image(others[0]).pixels)
 
 
 def test_anatomy_stays_and_pose_changes_within_a_patient():
@@ -123,7 +123,7 @@ def test_sizes_show_the_same_picture(size):
     large, examples = first_images(3, image_size=128)
     small, _ = first_images(3, image_size=size)
     for example in examples:
-        image, reference = small.read_image(example), large.read_image(example)
+        image, reference = small.read_image(example).pixels, large.read_image(example).pixels
         assert image.shape == (size, size) and image.dtype == np.uint8
         coarse = [cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA) for picture in (image, reference)]
         assert np.corrcoef(coarse[0].ravel(), coarse[1].ravel())[0, 1] > 0.995
@@ -178,7 +178,8 @@ def test_severity_grows_from_nothing_to_visible(finding):
     for severity in (0.0, 0.4, 1.0):
         phantom, examples = first_images(6, image_size=64, severity=severity)
         pairs = [
-            (phantom.read_image(with_findings(e, finding)), phantom.read_image(with_findings(e))) for e in examples
+            (phantom.read_image(with_findings(e, finding)).pixels, phantom.read_image(with_findings(e)).pixels)
+            for e in examples
         ]
         change[severity] = np.mean([np.abs(one.astype(float) - other).mean() for one, other in pairs])
     assert change[0.0] < 1e-6 < change[0.4] < change[1.0]
@@ -188,7 +189,7 @@ def test_effusion_whitens_the_lower_outer_lung_only():
     phantom, examples = first_images(8)
     for example in examples:
         sick = with_findings(example, "Effusion")
-        image, healthy = phantom.read_image(sick), phantom.read_image(with_findings(example))
+        image, healthy = phantom.read_image(sick).pixels, phantom.read_image(with_findings(example)).pixels
         sides = [lesion.side for lesion in phantom.scene(sick).lesions]
         for side in sides:
             low = [grey_at(picture, phantom, example, side, 0.9, 0.9) for picture in (image, healthy)]
@@ -202,7 +203,7 @@ def test_pneumothorax_darkens_the_upper_outer_lung_of_its_side():
     changes = {True: [], False: []}
     for example in examples:
         sick = with_findings(example, "Pneumothorax")
-        image, healthy = phantom.read_image(sick), phantom.read_image(with_findings(example))
+        image, healthy = phantom.read_image(sick).pixels, phantom.read_image(with_findings(example)).pixels
         affected = phantom.scene(sick).lesions[0].side
         for side in (-1, 1):
             grey = [grey_at(picture, phantom, example, side, 0.85, 0.25) for picture in (image, healthy)]
@@ -216,7 +217,7 @@ def test_opacity_brightens_its_place_and_not_the_other_lung(finding):
     phantom, examples = first_images(10)
     for example in examples:
         sick = with_findings(example, finding)
-        image, healthy = phantom.read_image(sick), phantom.read_image(with_findings(example))
+        image, healthy = phantom.read_image(sick).pixels, phantom.read_image(with_findings(example)).pixels
         lesions = phantom.scene(sick).lesions
         for lesion in lesions:
             grey = [grey_at(picture, phantom, example, lesion.side, lesion.u, lesion.v) for picture in (image, healthy)]
@@ -229,7 +230,7 @@ def test_opacity_brightens_its_place_and_not_the_other_lung(finding):
 def test_cardiomegaly_whitens_the_lung_beside_the_heart():
     phantom, examples = first_images(8)
     for example in examples:
-        image, healthy = (phantom.read_image(with_findings(example, *f)) for f in (("Cardiomegaly",), ()))
+        image, healthy = (phantom.read_image(with_findings(example, *f)).pixels for f in (("Cardiomegaly",), ()))
         difference = image.astype(float) - healthy
         rows, columns = np.nonzero(difference > 30)
         assert len(rows) > 150 and 45 < rows.mean() < 90, "a large area at the height of the heart"
@@ -238,7 +239,7 @@ def test_cardiomegaly_whitens_the_lung_beside_the_heart():
 
 def test_findings_may_occur_together():
     phantom, examples = first_images(2)
-    everything = phantom.read_image(with_findings(examples[0], *FINDINGS))
+    everything = phantom.read_image(with_findings(examples[0], *FINDINGS)).pixels
     assert np.isfinite(everything).all() and 40 < everything.mean() < 220
 
 

@@ -97,16 +97,30 @@ def read_dataset_info(data_dir: str | os.PathLike) -> DatasetInfo:
 
 
 def split_info(info: DatasetInfo, split: str) -> SplitInfo:
-    """One split of a data set.
+    """One split of a data set, or several with commas between as one, such as "fold_1,fold_2,fold_3".
 
     Raises:
-      ValueError: no such split, or one without images.
+      ValueError: no such split, one without images, or one that is named twice.
     """
-    if split not in info.splits:
-        raise ValueError(f"data set {info.name} has no split {split!r}; it has {', '.join(info.splits)}")
-    if not info.splits[split].images:
-        raise ValueError(f"split {split!r} of data set {info.name} holds no image")
-    return info.splits[split]
+    names = [name.strip() for name in split.split(",")]
+    if len(set(names)) < len(names):
+        raise ValueError(f"split {split!r} names a split twice")
+    for name in names:
+        if name not in info.splits:
+            raise ValueError(f"data set {info.name} has no split {name!r}; it has {', '.join(info.splits)}")
+        if not info.splits[name].images:
+            raise ValueError(f"split {name!r} of data set {info.name} holds no image")
+    parts = [info.splits[name] for name in names]
+    labels = {
+        label: {count: sum(part.labels[label][count] for part in parts) for count in counts}
+        for label, counts in parts[0].labels.items()
+    }
+    return SplitInfo(
+        images=sum(part.images for part in parts),
+        patients=sum(part.patients for part in parts),  # no patient is in two splits
+        labels=labels,
+        shards=tuple(shard for part in parts for shard in part.shards),
+    )
 
 
 def shard_paths(

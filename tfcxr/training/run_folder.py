@@ -9,6 +9,7 @@ from typing import Any
 
 from tfcxr.config import make_config, nearest_name, to_plain
 from tfcxr.data.atomic import write_atomically
+from tfcxr.data.records import split_info
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.models import MODELS
 from tfcxr.models.base import GAN
@@ -115,7 +116,7 @@ def load_model(run_dir: str | os.PathLike, checkpoint: str = "last") -> tuple[GA
 
 def describe_data(info: DatasetInfo, split: str) -> dict[str, str]:
     """Name, split, notice and fingerprint (SHA-256 over the shards' own) of the data a run trains on."""
-    digests = "".join(shard.sha256 for shard in info.splits[split].shards)
+    digests = "".join(shard.sha256 for shard in split_info(info, split).shards)
     return {
         "name": info.name,
         "split": split,

@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 
+from tfcxr.data.pipeline import training_batches
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
 
 
@@ -58,3 +59,16 @@ def test_missing_shard(copied_records):
     (copied_records / "train-00001-of-00003.tfrecord").unlink()
     with pytest.raises(FileNotFoundError, match=r"train-00001-of-00003.tfrecord is missing"):
         shard_paths(copied_records, read_dataset_info(copied_records), "train")
+
+
+def test_several_splits_are_read_as_one(disc_records):
+    info = read_dataset_info(disc_records)
+    both = split_info(info, "train, test")
+    assert (both.images, both.patients) == (64, 32) and both.labels["NORMAL"]["positive"] == 32
+    assert len(shard_paths(disc_records, info, "train,test")) == 6
+    batches = training_batches(disc_records, "test,validation", batch_size=32, seed=0)  # more than either holds
+    assert next(iter(batches))["image"].shape[0] == 32
+    with pytest.raises(ValueError, match="'test,test' names a split twice"):
+        split_info(info, "test,test")
+    with pytest.raises(ValueError, match="has no split 'fold_9'; it has"):
+        split_info(info, "test,fold_9")
