@@ -19,7 +19,7 @@ from tfrecords_builder.preprocess import PreprocessOptions
 
 RAW_SIZE, STORED_SIZE = 256, 128  # pixels
 DRAWN = 32  # pictures that are drawn; the others are further names of their files
-FEW, MANY = 2000, 8000  # the start of a build costs seconds whatever its size, so a rate is taken between two sizes
+FEW, MANY = 2000, 20000  # the start of a build costs seconds whatever its size, so a rate is taken between two sizes
 PER_SHARD = 1000
 
 
