@@ -86,7 +86,7 @@ def read_dataset_info(data_dir: str | os.PathLike) -> DatasetInfo:
         raise FileNotFoundError(f"data folder {data_dir} does not exist; python -m tfrecords_builder makes one")
     path = data_dir / INFO_FILE
     if not path.is_file():
-        sizes = sorted((entry.parent.name for entry in data_dir.glob(f"*/{INFO_FILE}")), key=len)
+        sizes = sorted((entry.parent.name for entry in data_dir.glob(f"[0-9]*/{INFO_FILE}")), key=len)
         hint = (
             f"it holds builds at {', '.join(sizes)} px: name one of those folders"
             if sizes
