@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from tfrecords_builder.datasets.reader import Notice, RawExample
 
@@ -90,7 +91,8 @@ def near_pairs(hashes: Sequence[bytes], is_left_out: Iterable[int] = ()) -> Iter
         return
     packed = np.frombuffer(b"".join(hashes[position] for position in positions), np.uint8).reshape(-1, HASH_BYTES)
     signs = lambda rows: np.unpackbits(rows, axis=1).astype(np.float32) * 2 - 1  # noqa: E731
-    for start in range(0, len(packed), _BLOCK):
+    starts = range(0, len(packed), _BLOCK)
+    for start in tqdm(starts, desc="comparing pictures", unit=" blocks", disable=None if len(starts) > 1 else True):
         rows = signs(packed[start : start + _BLOCK])
         nearest, bits = np.zeros(len(rows), np.int64), np.full(len(rows), 8 * HASH_BYTES)
         for earlier in range(0, start + 1, _BLOCK):
