@@ -61,7 +61,7 @@ def duplicate_notices(
 
 def perceptual_hash(pixels: np.ndarray) -> bytes:
     """256 bits of a picture, uint8 or uint16 [height, width], that small changes leave nearly as they are."""
-    if min(pixels.shape) >= 4 * _REDUCED:  # halving is the fastest reduction there is
+    if min(pixels.shape) >= 8 * _REDUCED:  # halving is the fastest reduction there is
         pixels = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA)
     reduced = cv2.resize(pixels, (_REDUCED, _REDUCED), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = _COSINES @ reduced @ _COSINES.T  # the low frequencies alone, five times faster than a whole transform
