@@ -30,7 +30,7 @@ REQUIRED_FEATURES = {
 }
 OPTIONAL_FEATURES = {"view": "bytes_list", "patient/sex": "bytes_list", "patient/age": "float_list"}
 FEATURES = REQUIRED_FEATURES | OPTIONAL_FEATURES
-MAX_AGE_YEARS = 90.0  # older ages are stored as this one, so that nobody is recognised by age
+MAX_AGE_YEARS = 90.0  # ages above 89 are stored as this one, so that nobody is recognised by age
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +194,7 @@ def encode_record(record: Record, encoding: str) -> bytes:
     if record.sex:
         features["patient/sex"].bytes_list.value.append(record.sex.encode())
     if not math.isnan(record.age):
-        features["patient/age"].float_list.value.append(min(record.age, MAX_AGE_YEARS))
+        features["patient/age"].float_list.value.append(MAX_AGE_YEARS if record.age > 89.0 else record.age)
     return example.SerializeToString(deterministic=True)
 
 

@@ -33,6 +33,9 @@ def test_record_survives_encoding(encoding, dtype, bits):
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (4, 4), endpoint=True).astype(dtype)
     record = schema.Record(image, "k", (1.0, math.nan), "p", view="PA", age=93.0, sex="F")
     bare = schema.Record(image, "k2", (0.0, 1.0), "p2")
+    for age, stored in ((89.0, 89.0), (89.5, 90.0)):
+        example = tf.train.Example.FromString(schema.encode_record(dataclasses.replace(record, age=age), "raw"))
+        assert example.features.feature["patient/age"].float_list.value[0] == stored
     serialized = tf.constant([schema.encode_record(record, encoding), schema.encode_record(bare, encoding)])
     parsed = schema.parse_batch(serialized, make_info(bits=bits, encoding=encoding))
     np.testing.assert_array_equal(parsed["image"][0, ..., 0], image)
