@@ -155,6 +155,7 @@ def _describe(
             "splits": dict(plan.assignment.fractions),
             "split_by": options.split_by,
             "kept_patients": plan.assignment.kept_patients,
+            "moved_patients": plan.assignment.moved_patients,
             "seed": options.seed,
             "duplicates": options.duplicates,
             "libraries": {"opencv": cv2.__version__, "pillow": PIL.__version__},

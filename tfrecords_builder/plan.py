@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from absl import logging
+
 from tfcxr.data.records import shard_name
 from tfrecords_builder.assignment import Assignment, assign_splits
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
@@ -78,6 +80,12 @@ def make_plan(reader: Reader, options: BuildOptions) -> Plan:
     if options.keep_splits:
         kept_splits = read_kept_splits(options.keep_splits, reader.name, options.salt_fingerprint)
     assignment = assign_splits(list(listing.examples), options, reader.name, kept_splits)
+    if assignment.moved_patients:
+        logging.warning(
+            "%d patients change splits: a published list now says otherwise than the former build in %s",
+            assignment.moved_patients,
+            options.keep_splits,
+        )
     jobs = []
     for split, members in assignment.splits.items():
         members.sort(key=lambda example: shuffle_key(options.seed, example.key))

@@ -11,6 +11,7 @@ The pipeline carries shard names only: each job waits as a file in `unfinished_b
 is left there, so a killed pipeline is finished by the same command, with Beam or without.
 """
 
+import copy
 import dataclasses
 import json
 import os
@@ -51,8 +52,8 @@ def run_jobs_in_beam(
         write_atomically(folder / f"{job.file}.json", json.dumps(dataclasses.asdict(job)))
     arguments = list(options.beam_arguments) or _arguments_of_this_machine(options.workers, len(jobs))
     logging.info("Beam writes %d shards with %s", len(jobs), " ".join(arguments))
-    # A worker on another machine has another working folder.
-    reader.raw_dir = reader.raw_dir.resolve()
+    reader = copy.copy(reader)
+    reader.raw_dir = reader.raw_dir.resolve()  # a worker on another machine has another working folder
     try:
         with beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
             names = pipeline | beam.Create([job.file for job in jobs]) | beam.Reshuffle()

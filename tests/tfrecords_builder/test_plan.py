@@ -4,6 +4,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tfcxr.data.schema import hashed_key
+from tfrecords_builder import plan as plan_module
 from tfrecords_builder.assignment import OTHER_SPLIT
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
 from tfrecords_builder.options import BuildOptions
@@ -229,3 +231,17 @@ def test_an_image_that_one_row_keeps_and_another_leaves_out_is_a_conflict():
     )
     assert reasons(plan) == {"excluded_other_finding": 1, "conflicting_labels": 1}
     assert "7" not in split_keys(plan)["train"]
+
+
+def test_a_patient_whom_a_published_list_moves_is_told(tmp_path, monkeypatch, caplog):
+    former = make_plan(ListReader(many(60)), BuildOptions(splits={"train": 0.5, "held_out": 0.5}))
+    kept = {hashed_key(f"listed/{member.patient_id}", b""): job.split for job in former.jobs for member in job.examples}
+    monkeypatch.setattr(plan_module, "read_kept_splits", lambda *_: kept)  # a build on disk: see test_build
+    entries = many(6, "test") + many(54, first=6)
+    options = BuildOptions(splits={"train": 0.5, "held_out": 0.5}, keep_splits="former")
+    with caplog.at_level("WARNING"):
+        plan = make_plan(ListReader(entries), options)
+    assert (plan.assignment.kept_patients, plan.assignment.moved_patients) == (18, 2)
+    assert (
+        "2 patients change splits: a published list now says otherwise than the former build in former" in caplog.text
+    )
