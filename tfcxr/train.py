@@ -21,7 +21,7 @@ from tfcxr.data.pipeline import find_data_dir, read_patient_keys, read_samples, 
 from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import INFO_FILE, DatasetInfo
 from tfcxr.experiment import read_variant
-from tfcxr.models.base import GAN
+from tfcxr.models.base import GAN, AdversarialModel
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training import callbacks
 from tfcxr.training.checkpoints import Checkpoints, restore
@@ -37,6 +37,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "acgan", "Name of the GAN.")
 flags.DEFINE_string("data_dir", None, "Data folder of tfrecords_builder; without it phantom radiographs are used.")
 flags.DEFINE_string("split", "train", "Split to train on; several with commas between, such as fold_1,fold_2.")
+flags.DEFINE_string("validation_split", "validation", "Split that super-resolution is judged on while it trains.")
 flags.DEFINE_string("run_dir", None, "Run folder; runs/MODEL by default.")
 flags.DEFINE_string("export_dir", None, "Where the SavedModel goes; saved_models/NAME OF THE RUN by default.")
 flags.DEFINE_bool("export", True, "Export the generator at the end.")
@@ -44,7 +45,9 @@ flags.DEFINE_string("experiment", None, "Experiment file to take settings from."
 flags.DEFINE_string("variant", "corrected", "Variant of the experiment.")
 flags.DEFINE_multi_string("set", [], "Setting of the model, name=value; may be repeated.")
 flags.DEFINE_integer("steps", 1000, "Training steps in all.", lower_bound=1)
-flags.DEFINE_integer("batch_size", 32, "Images a step over all replicas.", lower_bound=1)
+flags.DEFINE_integer(
+    "batch_size", 32, "Images a step over all replicas; with several critic steps, of each of them.", lower_bound=1
+)
 flags.DEFINE_integer("seed", 0, "Of weights, noise and data order.")
 flags.DEFINE_list("devices", [], "Devices to train on, such as GPU:0,GPU:1; all GPUs by default.")
 flags.DEFINE_integer("log_every", 50, "Steps between lines of metrics.jsonl.", lower_bound=1)
@@ -65,13 +68,14 @@ def main(argv: list[str]) -> None:
         tf.config.experimental.enable_op_determinism()
     data_dir = _data_dir(settings.get("image_size"))
     info = read_dataset_info(data_dir)
-    settings = _fit_to_data(settings, info)
+    settings = _fit_to_data(settings, info, gan_class)
     config = make_config(gan_class.config_class, settings)
     shard_paths(data_dir, info, FLAGS.split, FLAGS.verify_checksums)
+    sample_split = _sample_split(info, gan_class)
     run = RunConfig(
         model=FLAGS.model,
         settings=to_plain(config),
-        label_names=info.label_names,
+        label_names=info.label_names if config.label_count else (),
         seed=FLAGS.seed,
         batch_size=FLAGS.batch_size,
         steps=FLAGS.steps,
@@ -84,7 +88,8 @@ def main(argv: list[str]) -> None:
             f"batch_size {FLAGS.batch_size} cannot be shared equally by {strategy.num_replicas_in_sync} replicas"
         )
     checkpoints = Checkpoints(run_dir, FLAGS.keep_checkpoints)
-    batches = training_batches(data_dir, FLAGS.split, FLAGS.batch_size, FLAGS.seed, checkpoints.last_step())
+    images_a_step = FLAGS.batch_size * config.batches_per_step
+    batches = training_batches(data_dir, FLAGS.split, images_a_step, FLAGS.seed, checkpoints.last_step())
     patients = read_patient_keys(data_dir, FLAGS.split)
     start_run(run_dir, run, FLAGS.resume)  # from here on there is a run; what can be wrong was checked before
     checkpoints.remove_leftovers()
@@ -96,7 +101,8 @@ def main(argv: list[str]) -> None:
     state = {"step": 0, "metrics_size": 0} if last is None else restore(last, model.checkpoint_variables())
     if state["step"]:
         logging.info("resuming at step %d of %d", state["step"], run.steps)
-    real_images = read_samples(data_dir, FLAGS.split, REAL_SAMPLES)
+    is_labelled = bool(run.label_names) and issubclass(gan_class, GAN)
+    real_images = read_samples(data_dir, sample_split, REAL_SAMPLES, is_labelled=is_labelled)
     watchers = _make_callbacks(model, run, run_dir, real_images, checkpoints, state)
     train(model, batches, state["step"], run.steps, watchers, strategy)
     if model.stop_training:
@@ -117,15 +123,16 @@ def _data_dir(image_size: int | None) -> pathlib.Path:
     return find_data_dir(FLAGS.data_dir, image_size)
 
 
-def _fit_to_data(settings: dict, info: DatasetInfo) -> dict:
-    """Adds what the data decide: size and labels.
+def _fit_to_data(settings: dict, info: DatasetInfo, gan_class: type[AdversarialModel]) -> dict:
+    """Adds what the data decide: size and labels; a model that reads no labels has none.
 
     Raises:
       ValueError: a setting that contradicts them.
     """
+    reads_labels = settings.get("conditional", getattr(gan_class.config_class, "conditional", False))
     facts = {
         "image_size": info.image_size,
-        "label_count": len(info.label_names),
+        "label_count": len(info.label_names) if reads_labels else 0,
         "is_single_label": info.is_single_label,
     }
     for name, value in facts.items():
@@ -134,29 +141,42 @@ def _fit_to_data(settings: dict, info: DatasetInfo) -> dict:
     return settings | facts
 
 
+def _sample_split(info: DatasetInfo, gan_class: type[AdversarialModel]) -> str:
+    """Where the real images come from that samples are compared with: super-resolution is judged on images held out.
+
+    Raises:
+      ValueError: such a model and no split to hold out.
+    """
+    if issubclass(gan_class, GAN):
+        return FLAGS.split
+    if FLAGS.validation_split in info.splits:
+        return FLAGS.validation_split
+    raise ValueError(
+        f"{FLAGS.model} is judged on images that it is not trained on, but {info.name} has no split "
+        f"{FLAGS.validation_split!r}; choose one of {', '.join(info.splits)} as --validation_split"
+    )
+
+
 def _make_callbacks(
-    model: GAN,
+    model: AdversarialModel,
     run: RunConfig,
     run_dir: pathlib.Path,
     real_images: dict[str, np.ndarray],
     checkpoints: Checkpoints,
     state: dict,
 ) -> list:
-    metrics_log = callbacks.MetricsLog(run_dir, FLAGS.log_every, run.batch_size, state["metrics_size"])
-    samples = callbacks.Samples(
-        model,
-        run_dir,
-        run.label_names,
-        real_images,
-        FLAGS.sample_every,
-        metrics_log,
-        state.get("best_distance", float("inf")),
-    )
+    images_a_step = run.batch_size * model.config.batches_per_step
+    metrics_log = callbacks.MetricsLog(run_dir, FLAGS.log_every, images_a_step, state["metrics_size"])
+    best_distance = state.get("best_distance", float("inf"))
+    if isinstance(model, GAN):
+        samples = callbacks.Samples(
+            model, run_dir, run.label_names, real_images, FLAGS.sample_every, metrics_log, best_distance
+        )
     command = [word for word in sys.argv[1:] if word not in ("--resume", "--resume=true", "--resume=True")]
     resume_command = shlex.join(["python", "-m", "tfcxr.train", *command, "--resume"])
     return [
         callbacks.StopOnNonFinite(),
-        callbacks.ProgressBar(state["step"], run.steps, run.batch_size),
+        callbacks.ProgressBar(state["step"], run.steps, images_a_step),
         metrics_log,
         samples,
         callbacks.SaveCheckpoints(checkpoints, FLAGS.checkpoint_every, run.steps, metrics_log, samples, resume_command),

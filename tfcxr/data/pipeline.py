@@ -21,6 +21,7 @@ from tfcxr.data.schema import DatasetInfo, parse_batch, parse_patient_keys
 SHUFFLE_MEMORY_BYTES = 256 * 2**20
 READ_BUFFER_BYTES = 8 * 2**20
 PARALLEL_SHARDS = 8
+UNLABELLED = "images"  # stands for a label name where there is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,18 +181,23 @@ def read_patient_keys(data_dir: str | os.PathLike, split: str) -> list[str]:
     return sorted(key.decode() for key in keys)
 
 
-def read_samples(data_dir: str | os.PathLike, split: str, per_label: int, look_at_most: int = 5000) -> dict:
+def read_samples(
+    data_dir: str | os.PathLike, split: str, per_label: int, look_at_most: int = 5000, is_labelled: bool = True
+) -> dict[str, np.ndarray]:
     """Up to `per_label` images of each label name, uint8 [images, size, size, 1], from a split's first records.
 
+    Without `is_labelled` all images are of one label named `UNLABELLED`.
     Shards are random mixes, so the first records are a random sample; a label that is rare among the first
     `look_at_most` images has fewer, or is left out below two.
     """
     info = read_dataset_info(data_dir)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in info.label_names}
+    names = info.label_names if is_labelled and info.label_names else (UNLABELLED,)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     looked_at = 0
     for batch in evaluation_batches(data_dir, split, batch_size=64).as_numpy_iterator():
         for index, images in enumerate(found.values()):
-            images.extend(batch["image"][batch["label"][:, index] == 1][: per_label - len(images)])
+            is_wanted = np.full(len(batch["key"]), True) if UNLABELLED in found else batch["label"][:, index] == 1
+            images.extend(batch["image"][is_wanted][: per_label - len(images)])
         looked_at += len(batch["key"])
         if looked_at >= look_at_most or all(len(images) == per_label for images in found.values()):
             break

@@ -71,8 +71,8 @@ class ACGANConfig(GANConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.label_count < 1:
-            raise ValueError("an ACGAN needs at least one label; for images without labels choose another model")
+        if not self.conditional:
+            raise ValueError("an ACGAN is conditional; for images without labels choose another model")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if unknown := set(self.augmentations) - set(AUGMENTATIONS):
@@ -82,7 +82,7 @@ class ACGANConfig(GANConfig):
 
 
 class Generator(keras.Model):
-    """float32 z [batch, latent], label [batch, labels] -> float32 images [batch, size, size, channels] in [-1, 1]."""
+    """float32 z [batch, latent], condition [batch, labels] -> float32 images [batch, size, size, channels], [-1, 1]."""
 
     def __init__(self, config: ACGANConfig, seed: int) -> None:
         super().__init__()
@@ -164,6 +164,22 @@ class ACGAN(GAN):
     def make_discriminator(self) -> keras.Model:
         return Discriminator(self.config, self.seed + 1)
 
+    def discriminator_inputs(self) -> tf.Tensor:
+        return tf.zeros([1, self.config.image_size, self.config.image_size, self.config.channels])
+
+    @property
+    def critic_needs_label(self) -> bool:
+        return False
+
+    @property
+    def names_labels(self) -> bool:
+        return True
+
+    def judge(
+        self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.discriminator(image)
+
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step on {"image" [batch, size, size, 1 or channels] in [-1, 1], "label", "label_mask" [batch, labels]}.
 
@@ -181,7 +197,11 @@ class ACGAN(GAN):
         fake_noise = self.uniform([batch, UNIFORMS_PER_IMAGE], stream=2)
 
         with tf.GradientTape(persistent=True) as tape:
-            fake = augment(self.generator((z, fake_label), training=True), config.augmentations, fake_noise)
+            fake = augment(
+                self.generator((z, self.condition(fake_label, fake_mask)), training=True),
+                config.augmentations,
+                fake_noise,
+            )
             fake_logits, fake_classes = self.discriminator(fake, self._dropout_noise(batch, stream=3))
             real_logits, real_classes = self.discriminator(real, self._dropout_noise(batch, stream=4))
             real_class_loss = class_loss(config.is_single_label, real_classes, label, label_mask)
@@ -224,7 +244,7 @@ class ACGAN(GAN):
             count = self.config.label_count
             drawn = tf.cast(self.uniform([label.shape[0], 1], stream=5)[:, 0] * count, tf.int32)
             return tf.one_hot(drawn, count), tf.ones_like(label)
-        return label, label_mask  # rows keep their joint labels; unknown ones are drawn as absent and not scored
+        return label, label_mask  # rows keep their joint labels; unknown ones are drawn as unknown and not scored
 
     def _dropout_noise(self, batch: int, stream: int) -> tf.Tensor | None:
         filters = self.discriminator.convolutions[-1].filters

@@ -1,7 +1,8 @@
-"""What all GANs share: networks with their optimizers, an averaged generator, seeded noise, one training step.
+"""What all models share: two networks with their optimizers, an averaged generator, seeded noise, one training step.
 
-A GAN is a `keras.Model` that holds `generator`, `discriminator` and, with `ema_decay` > 0, `ema_generator`. A family
-subclasses `GAN`, makes its networks in `make_generator` and `make_discriminator`, and writes its own `train_step`.
+`AdversarialModel` is a `keras.Model` that holds `generator`, `discriminator` and, with `ema_decay` > 0,
+`ema_generator`. `GAN` is one that draws images from z and a label. A family subclasses either, makes its networks in
+`make_generator` and `make_discriminator`, and writes its own `train_step`.
 """
 
 import abc
@@ -13,18 +14,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcxr.layers.label_condition import label_condition
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 
 
 @dataclasses.dataclass(frozen=True)
-class GANConfig:
-    """Settings that every GAN has.
+class AdversarialConfig:
+    """Settings that every model has.
 
     Attributes:
-      image_size: pixels, a power of two. channels: 1 grey, 3 where a published model needs them.
-      label_count: labels of the data set, 0 for an unconditional model. is_single_label: they exclude each other.
-      latent_size: length of z.
+      image_size: pixels of the records, a power of two. channels: 1 grey, 3 where a published model needs them.
+      label_count: labels of the data set, 0 for none. is_single_label: they exclude each other.
       ema_decay: of the averaged generator a step; 0 keeps none. Shortened at the start to (1 + step) / (10 + step).
       precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32.
     """
@@ -33,7 +34,6 @@ class GANConfig:
     channels: int = 1
     label_count: int = 2
     is_single_label: bool = True
-    latent_size: int = 100
     generator_learning_rate: float = 2e-4
     discriminator_learning_rate: float = 2e-4
     beta_1: float = 0.5
@@ -46,33 +46,64 @@ class GANConfig:
             raise ValueError(f"image_size must be a power of two from 32, got {self.image_size}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3, got {self.channels}")
-        if self.latent_size < 1 or self.label_count < 0:
-            raise ValueError(
-                f"expected latent_size >= 1 and label_count >= 0, got {self.latent_size}, {self.label_count}"
-            )
+        if self.label_count < 0:
+            raise ValueError(f"label_count must not be negative, got {self.label_count}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
 
+    @property
+    def batches_per_step(self) -> int:
+        """How many batches one training step takes: those of the critic's steps before the generator's one."""
+        return 1
 
-class GAN(keras.Model, abc.ABC):
-    """Base of the GANs; see the module's first lines.
+
+@dataclasses.dataclass(frozen=True)
+class GANConfig(AdversarialConfig):
+    """Settings of the models that draw images.
+
+    Attributes:
+      latent_size: length of z.
+      conditional: images are drawn of a label; without, the labels of the data are left out.
+    """
+
+    latent_size: int = 100
+    conditional: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.latent_size < 1:
+            raise ValueError(f"latent_size must be at least 1, got {self.latent_size}")
+        if self.conditional and not self.label_count:
+            raise ValueError(
+                "a conditional model needs at least one label, and these data have none; choose an unconditional "
+                "model such as vanilla_gan, or set conditional=False where the model allows it"
+            )
+        if not self.conditional and self.label_count:
+            raise ValueError(f"an unconditional model has no labels, got label_count={self.label_count}")
+
+
+class AdversarialModel(keras.Model, abc.ABC):
+    """Base of all models; see the module's first lines.
 
     Networks, optimizers and metrics are built at construction, so construct it inside the strategy's scope.
     All noise is drawn statelessly from (seed, step, stream) for the whole batch, and each replica takes its rows:
     one and two replicas see the same noise, and a resumed run continues with it.
+
+    Attributes:
+      step: generator steps so far. state: what `make_state` made.
     """
 
-    config_class: ClassVar[type[GANConfig]] = GANConfig
+    config_class: ClassVar[type[AdversarialConfig]] = AdversarialConfig
     metric_names: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, config: GANConfig, seed: int = 0) -> None:
+    def __init__(self, config: AdversarialConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
         self.seed = seed
         with precision_scope(config.precision):
             self.generator = self._built_generator("generator")
             self.discriminator = self.make_discriminator()
-            self.discriminator(tf.zeros([1, config.image_size, config.image_size, config.channels]))
+            self.discriminator(self.discriminator_inputs())
             self.ema_generator = self._built_generator("ema_generator") if config.ema_decay else None
         if self.ema_generator is not None:
             self.ema_generator.trainable = False
@@ -81,6 +112,7 @@ class GAN(keras.Model, abc.ABC):
         self.generator_optimizer = self._built_optimizer(config.generator_learning_rate, self.generator)
         self.discriminator_optimizer = self._built_optimizer(config.discriminator_learning_rate, self.discriminator)
         self.step = self.generator_optimizer.iterations
+        self.state = self.make_state()
         self._means = {name: keras.metrics.Mean(name=name) for name in self.metric_names}
         for mean in self._means.values():
             mean.update_state(0.0)
@@ -90,36 +122,41 @@ class GAN(keras.Model, abc.ABC):
 
     @abc.abstractmethod
     def make_generator(self) -> keras.Model:
-        """The network float32 z [batch, latent_size], label [batch, label_count] -> images in [-1, 1]."""
+        """The network that makes images in [-1, 1]."""
 
     @abc.abstractmethod
     def make_discriminator(self) -> keras.Model:
-        """The network float32 images in [-1, 1] -> (realism logits [batch, 1], label logits [batch, label_count])."""
+        """The network that judges images in [-1, 1]."""
+
+    @abc.abstractmethod
+    def generator_inputs(self) -> Any:
+        """Zeros of batch 1 that the generator is built with."""
+
+    @abc.abstractmethod
+    def discriminator_inputs(self) -> Any:
+        """Zeros of batch 1 that the discriminator is built with."""
+
+    def make_state(self) -> dict[str, keras.Variable]:
+        """Further variables that training changes, by name; made once at construction."""
+        return {}
+
+    def ema_rate(self) -> tf.Tensor:
+        """How far the averaged generator moves towards the trained one in this step, a float32 scalar in (0, 1]."""
+        step = tf.cast(self.step.value, tf.float32)
+        return 1.0 - tf.minimum(self.config.ema_decay, (1.0 + step) / (10.0 + step))
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return list(self._means.values())
 
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Images of (z, label) by the generator that is exported."""
+    def call(self, inputs: Any) -> tf.Tensor:
+        """Images by the generator that is exported."""
         return self.sampling_generator(inputs, training=False)
 
     @property
     def sampling_generator(self) -> keras.Model:
         """The averaged generator, or the trained one where no average is kept."""
         return self.generator if self.ema_generator is None else self.ema_generator
-
-    def generate(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
-        """Draws images; a seed and label give the same picture in any batch.
-
-        Args:
-          seed: int64 [batch]. label: float32 [batch, label_count]. truncation: scales z; below 1 is less varied.
-
-        Returns:
-          float32 [batch, image_size, image_size, channels] in [-1, 1].
-        """
-        z = latents_from_seeds(seed, self.config.latent_size) * truncation
-        return tf.cast(self.sampling_generator((z, label), training=False), tf.float32)
 
     def checkpoint_variables(self) -> dict[str, Any]:
         """Everything that training changes, by a name that does not depend on the process."""
@@ -136,6 +173,7 @@ class GAN(keras.Model, abc.ABC):
             if owner is not None
             for index, variable in enumerate(owner.variables)
         }
+        named |= {f"state/{name}": variable for name, variable in self.state.items()}
         for name, mean in self._means.items():
             named |= {f"metrics/{name}/{index}": variable for index, variable in enumerate(mean.variables)}
         return named
@@ -159,8 +197,7 @@ class GAN(keras.Model, abc.ABC):
         """Moves the averaged generator towards the trained one; other variables (moving statistics) are copied."""
         if self.ema_generator is None:
             return
-        step = tf.cast(self.step.value, tf.float32)
-        rate = 1.0 - tf.minimum(self.config.ema_decay, (1.0 + step) / (10.0 + step))
+        rate = self.ema_rate()
         is_trained = {id(variable) for variable in self.generator.trainable_variables}
         pairs = [
             (average.value, weight.value, rate if id(weight) in is_trained else 1.0)
@@ -187,13 +224,63 @@ class GAN(keras.Model, abc.ABC):
     def _built_generator(self, name: str) -> keras.Model:
         network = self.make_generator()
         network.name = name
-        network((tf.zeros([1, self.config.latent_size]), tf.zeros([1, self.config.label_count])))
+        network(self.generator_inputs())
         return network
 
     def _built_optimizer(self, learning_rate: float, network: keras.Model) -> keras.optimizers.Optimizer:
         optimizer = FusedAdam(learning_rate, self.config.beta_1, self.config.beta_2, epsilon=1e-7)
         optimizer.build(network.trainable_variables)
         return optimizer
+
+
+class GAN(AdversarialModel):
+    """Base of the models that draw images from z and a label: `generator((z, condition))`."""
+
+    config_class: ClassVar[type[GANConfig]] = GANConfig
+
+    def generator_inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.zeros([1, self.config.latent_size]), tf.zeros([1, self.config.label_count])
+
+    @property
+    def critic_needs_label(self) -> bool:
+        """Whether the discriminator judges an image together with its label."""
+        return self.config.conditional
+
+    @property
+    def names_labels(self) -> bool:
+        """Whether the discriminator names the labels of an image."""
+        return False
+
+    @abc.abstractmethod
+    def judge(
+        self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """What the discriminator thinks of images, as it is exported.
+
+        Args:
+          image: float32 [batch, image_size, image_size, channels] in [-1, 1].
+          label: float32 [batch, labels], read where `critic_needs_label`. label_mask: 1 where known, all where None.
+
+        Returns:
+          realism logits float32 [batch, 1], and label logits float32 [batch, labels] where `names_labels`, else None.
+        """
+
+    def condition(self, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tf.Tensor:
+        """What the networks are told of labels float32 [batch, labels]; all are known where there is no mask."""
+        return label_condition(label, label_mask, self.config.is_single_label)
+
+    def decode(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
+        """Images float32 [batch, image_size, image_size, channels] in [-1, 1] by the generator that is exported.
+
+        Args:
+          z: float32 [batch, latent_size]. label: float32 [batch, labels]. truncation: scales z; below 1 is less varied.
+        """
+        image = self.sampling_generator((z * truncation, self.condition(label)), training=False)
+        return tf.clip_by_value(tf.cast(image, tf.float32), -1.0, 1.0)
+
+    def generate(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
+        """Draws images, as `decode` does; a seed, int64 [batch], and a label give the same picture in any batch."""
+        return self.decode(latents_from_seeds(seed, self.config.latent_size), label, truncation)
 
 
 def latents_from_seeds(seed: tf.Tensor, latent_size: int) -> tf.Tensor:

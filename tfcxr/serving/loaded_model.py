@@ -30,11 +30,39 @@ class LoadedModel:
             raise ValueError(f"{self.path} is a damaged SavedModel ({error}); export it again") from error
 
     def draw(self, seed: np.ndarray, label: np.ndarray, truncation: float = 1.0) -> np.ndarray:
-        """Images of seeds int64 [batch] and labels float32 [batch, labels]: uint8 [batch, size, size, channels]."""
+        """Images of seeds int64 [batch] and labels float32 [batch, labels]: uint8 [batch, size, size, channels].
+
+        Raises:
+          ValueError: a model that draws nothing, such as super-resolution.
+        """
+        if self.description.kind == "super_resolution":
+            raise ValueError(f"{self.path} enlarges images and draws none; give the export of a generator")
         labels = [tf.constant(label, tf.float32)] if self.description.label_names else []
         return self._functions.draw(tf.constant(seed, tf.int64), *labels, tf.constant(truncation, tf.float32))[
             "image"
         ].numpy()
+
+    def enhance(self, image: np.ndarray) -> np.ndarray:
+        """Super-resolved images of uint8 [batch, height, width, channels]: `description.scale` times as high and wide.
+
+        Raises:
+          ValueError: not a super-resolution model.
+        """
+        if self.description.kind != "super_resolution":
+            raise ValueError(f"{self.path} is a {self.description.kind}, expected an exported super-resolution model")
+        return self._functions.enhance(tf.constant(image, tf.uint8))["image"].numpy()
+
+    def score(self, image: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """Realism in [0, 1], float32 [batch], of uint8 [batch, size, size, channels] with labels [batch, labels]."""
+        images = tf.constant(image, tf.uint8)
+        if self.critic_needs_label:
+            return self._functions.score(images, tf.constant(label, tf.float32))["realism"].numpy()
+        return self._functions.score(images)["realism"].numpy()
+
+    @property
+    def critic_needs_label(self) -> bool:
+        """Whether `score` reads a label beside the image."""
+        return "label" in self._functions.signatures["score"].structured_input_signature[1]
 
     def training_patients(self) -> str | None:
         """The text of `training_patients.txt`, None where the model has none."""

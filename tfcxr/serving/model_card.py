@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 DESCRIPTION_FILE = "model.json"
 PATIENTS_FILE = "training_patients.txt"
@@ -22,6 +22,7 @@ class ModelDescription:
       data: name, split, notice, licence and fingerprint of the training data.
       weights_sha256: of the exported weights; cohorts are traced to their model by it.
       chunk_rows: images that the exported functions compute at once.
+      kind: "generator" draws from seeds, "super_resolution" enlarges images by `scale`, "cascade" does both.
     """
 
     model: str
@@ -41,6 +42,8 @@ class ModelDescription:
     chunk_rows: int
     tfcxr_version: str
     tensorflow_version: str
+    kind: Literal["generator", "super_resolution", "cascade"] = "generator"
+    scale: int = 1
 
     def to_json(self) -> str:
         """The text of `model.json`."""

@@ -6,10 +6,12 @@
 |                   | `truncation` float32 [], optional        |                                      |
 | `png`             | the same                                 | `png_bytes` string [B]               |
 | `latent`          | `z` float32 [B,Z], `label` float32 [B,L] | `image` float32 [B,H,W,C] in [-1, 1] |
-| `score`           | `image` uint8 [B,H,W,C]                  | `realism` float32 [B],               |
-|                   |                                          | `label_probability` float32 [B,L]    |
+| `score`           | `image` uint8 [B,H,W,C],                 | `realism` float32 [B],               |
+|                   | `label` where the critic is told it      | `label_probability` float32 [B,L]    |
 
-A model without labels has neither `label` nor `label_probability`.
+A model without labels has neither `label` nor `label_probability`; the latter is there only for a discriminator that
+names labels (ACGAN). `realism` is the sigmoid of what the discriminator says: for a loss that trains probabilities
+("log") the probability of being real, for others (hinge, Wasserstein) a rank only.
 
 `truncation` is 1 where it is left out: servers read that from the signature's `defaults`, and in Python
 `loaded.draw(seed, label)` knows it too. Only `loaded.signatures["serving_default"]` in Python asks for all three
@@ -44,7 +46,7 @@ import tensorflow as tf
 import tfcxr
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.data.pipeline import to_pixels, to_unit_range
-from tfcxr.models.base import GAN, latents_from_seeds
+from tfcxr.models.base import GAN, AdversarialModel, latents_from_seeds
 from tfcxr.serving.model_card import DESCRIPTION_FILE, PATIENTS_FILE, ModelDescription, card_text
 from tfcxr.training.run_folder import RunConfig
 
@@ -77,13 +79,11 @@ class ServedModel(tf.Module):
         self._config = config
         self._label_names = list(label_names)
         self._weights = [variable.value for variable in _served_variables(model)]
-        self._generator = _Untracked(model.sampling_generator)
-        self._discriminator = _Untracked(model.discriminator)
+        self._model = _Untracked(model)
         self.draw = self._drawing_function("image", lambda images: images)
         self.draw_png = self._drawing_function("png_bytes", _encode_pngs)
         self.draw_latent = self._latent_function()
-        image_shape = [config.image_size, config.image_size, config.channels]
-        self.score = _signature(self._score, [tf.TensorSpec([None, *image_shape], tf.uint8, "image")])
+        self.score = self._score_function()
 
     def signatures(self) -> dict[str, Callable]:
         """Signature name -> function."""
@@ -100,8 +100,9 @@ class ServedModel(tf.Module):
         truncation_spec = tf.TensorSpec([], tf.float32, "truncation")
 
         def images(seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor) -> dict[str, tf.Tensor]:
-            z = latents_from_seeds(seed, self._config.latent_size) * truncation
-            return {output: finish(self._generate(z, self._checked(label, seed, "seed"), to_pixels, tf.uint8))}
+            z = latents_from_seeds(seed, self._config.latent_size)
+            label = self._checked(label, seed, "seed")
+            return {output: finish(self._generate(z, label, truncation, to_pixels, tf.uint8))}
 
         def labelled(seed, label, truncation=one):
             return images(seed, label, truncation)
@@ -117,7 +118,7 @@ class ServedModel(tf.Module):
         z_spec = tf.TensorSpec([None, self._config.latent_size], tf.float32, "z")
 
         def images(z: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"image": self._generate(z, self._checked(label, z, "z"), lambda image: image, tf.float32)}
+            return {"image": self._generate(z, self._checked(label, z, "z"), 1.0, lambda image: image, tf.float32)}
 
         def labelled(z, label):
             return images(z, label)
@@ -129,8 +130,27 @@ class ServedModel(tf.Module):
             return _signature(labelled, [z_spec, self._label_spec()])
         return _signature(unlabelled, [z_spec])
 
+    def _score_function(self) -> Callable:
+        config = self._config
+        image_spec = tf.TensorSpec([None, config.image_size, config.image_size, config.channels], tf.uint8, "image")
+
+        def told(image, label):
+            return self._score(image, self._checked(label, image, "image"))
+
+        def untold(image):
+            return self._score(image, tf.zeros([tf.shape(image)[0], config.label_count]))
+
+        if self._model.network.critic_needs_label and self._label_names:
+            return _signature(told, [image_spec, self._label_spec()])
+        return _signature(untold, [image_spec])
+
     def _generate(
-        self, z: tf.Tensor, label: tf.Tensor, finish: Callable[[tf.Tensor], tf.Tensor], dtype: tf.DType
+        self,
+        z: tf.Tensor,
+        label: tf.Tensor,
+        truncation: tf.Tensor | float,
+        finish: Callable[[tf.Tensor], tf.Tensor],
+        dtype: tf.DType,
     ) -> tf.Tensor:
         """Images of z [B,Z] and label [B,L] as `dtype` [B,H,W,C], computed in chunks of `chunk_rows` rows."""
         config, chunk = self._config, self.chunk_rows
@@ -142,30 +162,34 @@ class ServedModel(tf.Module):
         )
         image_shape = [config.image_size, config.image_size, config.channels]
         images = tf.map_fn(
-            lambda inputs: finish(tf.cast(self._generator.network(inputs, training=False), tf.float32)),
+            lambda inputs: finish(self._model.network.decode(*inputs, truncation)),
             chunks,
             fn_output_signature=tf.TensorSpec([chunk, *image_shape], dtype),
             parallel_iterations=1,
         )
         return tf.reshape(images, [-1, *image_shape])[:rows]
 
-    def _score(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _score(self, image: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores in chunks filled up with the request's own images."""
         rows, image_shape = tf.shape(image)[0], image.shape[1:]
         chunks = (rows + SCORE_ROWS - 1) // SCORE_ROWS
-        filled = tf.reshape(tf.gather(image, tf.range(chunks * SCORE_ROWS) % rows), [chunks, SCORE_ROWS, *image_shape])
-        label_count = self._config.label_count
-        realism, label = tf.map_fn(
-            lambda chunk: tuple(tf.cast(logits, tf.float32) for logits in self._discriminator.network(chunk)),
-            to_unit_range(filled),
-            fn_output_signature=(tf.TensorSpec([SCORE_ROWS, 1]), tf.TensorSpec([SCORE_ROWS, label_count])),
-            parallel_iterations=1,
-        )
-        scores = {"realism": tf.sigmoid(tf.reshape(realism, [-1])[:rows])}
-        if self._label_names:
-            probability = tf.nn.softmax if self._config.is_single_label else tf.sigmoid
-            scores["label_probability"] = probability(tf.reshape(label, [-1, label_count])[:rows])
-        return scores
+        filling = tf.range(chunks * SCORE_ROWS) % rows
+        filled = tf.reshape(tf.gather(image, filling), [chunks, SCORE_ROWS, *image_shape])
+        labels = tf.reshape(tf.gather(label, filling), [chunks, SCORE_ROWS, self._config.label_count])
+
+        def judge(inputs: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+            realism, named = self._model.network.judge(to_unit_range(inputs[0]), inputs[1])
+            scores = {"realism": tf.sigmoid(tf.cast(realism, tf.float32)[:, 0])}
+            if named is not None:
+                probability = tf.nn.softmax if self._config.is_single_label else tf.sigmoid
+                scores["label_probability"] = probability(tf.cast(named, tf.float32))
+            return scores
+
+        outputs = {"realism": tf.TensorSpec([SCORE_ROWS])}
+        if self._model.network.names_labels:
+            outputs["label_probability"] = tf.TensorSpec([SCORE_ROWS, self._config.label_count])
+        scores = tf.map_fn(judge, (filled, labels), fn_output_signature=outputs, parallel_iterations=1)
+        return {name: tf.reshape(score, [-1, *score.shape[2:]])[:rows] for name, score in scores.items()}
 
     def _label_spec(self) -> tf.TensorSpec:
         return tf.TensorSpec([None, self._config.label_count], tf.float32, "label")
@@ -255,7 +279,7 @@ def default_chunk_rows(image_size: int) -> int:
     return max(1, min(MAX_CHUNK_ROWS, CHUNK_PIXELS // image_size**2))
 
 
-def weights_sha256(model: GAN) -> str:
+def weights_sha256(model: AdversarialModel) -> str:
     """SHA-256 over shape and little-endian float32 values of every exported weight, in order."""
     digest = hashlib.sha256()
     for variable in _served_variables(model):
@@ -272,7 +296,7 @@ class _Untracked:
         self.network = network
 
 
-def _served_variables(model: GAN) -> list[Any]:
+def _served_variables(model: AdversarialModel) -> list[Any]:
     return [*model.sampling_generator.variables, *model.discriminator.variables]
 
 

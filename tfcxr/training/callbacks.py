@@ -16,7 +16,7 @@ from absl import logging
 from tqdm import tqdm
 
 from tfcxr.data.atomic import atomic_path
-from tfcxr.data.pipeline import to_pixels
+from tfcxr.data.pipeline import UNLABELLED, to_pixels
 from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
 from tfcxr.metrics.sliced_wasserstein import sliced_wasserstein_distance
 from tfcxr.models.base import GAN
@@ -136,10 +136,15 @@ class Samples(keras.callbacks.Callback):
         metrics_log: MetricsLog,
         best_distance: float = math.inf,
     ) -> None:
-        """`real_images`: uint8 [images, size, size, 1] of each label, at least two; labels without are not scored."""
+        """Keeps what the pictures are compared with.
+
+        `real_images`: uint8 [images, size, size, 1] of each label, at least two; labels without are not scored. A model
+        without labels has all its images under the name `UNLABELLED`.
+        """
         super().__init__()
         self._folder = pathlib.Path(run_dir) / "samples"
-        self._label_names = label_names
+        self._label_names = label_names or (UNLABELLED,)
+        self._label_count = len(label_names)
         self._real_images = real_images
         self._sample_every = sample_every
         self._metrics_log = metrics_log
@@ -167,7 +172,7 @@ class Samples(keras.callbacks.Callback):
 
     def _draw_label(self, index: int) -> np.ndarray:
         count = max([2, *(len(images) for images in self._real_images.values())])
-        label = tf.one_hot(tf.fill([count], index), len(self._label_names))
+        label = tf.one_hot(tf.fill([count], index), len(self._label_names))[:, : self._label_count]
         seed = tf.range(count, dtype=tf.int64) + index * 1_000_000
         drawn = self._draw(seed, label).numpy()
         return np.round(drawn.mean(axis=-1, keepdims=True)).astype(np.uint8)  # three equal channels are one

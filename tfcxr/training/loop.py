@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfcxr.models.base import GAN
+from tfcxr.models.base import AdversarialConfig, AdversarialModel
 
 
 def train(
-    model: GAN,
+    model: AdversarialModel,
     batches: tf.data.Dataset,
     start_step: int,
     steps: int,
@@ -21,7 +21,11 @@ def train(
     Differs from `model.fit` in that running means go on across a resume, are summed over all replicas, and several
     machines work (FACTS of Keras 3: `fit` fails under MultiWorkerMirroredStrategy). `on_train_batch_end(step, logs)`
     gets the number of finished steps and the running means as floats.
+
+    Raises:
+      ValueError: images of another size than the model's, or neither grey nor of its channels.
     """
+    _check_images(batches.element_spec["image"].shape, model.config)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
@@ -42,3 +46,17 @@ def train(
                 break
     finally:
         callback_list.on_train_end()
+
+
+def _check_images(shape: tf.TensorShape, config: AdversarialConfig) -> None:
+    size = config.image_size
+    if shape[1:3] != (size, size) or shape[3] not in (1, config.channels):
+        raise ValueError(
+            f"the model takes images of {size}x{size} pixels with {config.channels} channels (or grey), but the data "
+            f"hold {shape[1]}x{shape[2]} pixels with {shape[3]}; build records of that size, or set image_size"
+        )
+    if shape[0] is None or shape[0] % config.batches_per_step:
+        raise ValueError(
+            f"a training step takes {config.batches_per_step} batches of one size at once, but the data come by "
+            f"{shape[0]} images"
+        )

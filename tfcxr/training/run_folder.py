@@ -12,7 +12,7 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import split_info
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.models import MODELS
-from tfcxr.models.base import GAN
+from tfcxr.models.base import AdversarialModel
 from tfcxr.training.checkpoints import Checkpoints, restore
 
 CONFIG_FILE = "config.json"
@@ -38,7 +38,7 @@ class RunConfig:
     data: dict[str, str]
 
 
-def model_class(name: str) -> type[GAN]:
+def model_class(name: str) -> type[AdversarialModel]:
     """The GAN of a name.
 
     Raises:
@@ -49,7 +49,7 @@ def model_class(name: str) -> type[GAN]:
     return MODELS[name]
 
 
-def make_model(run: RunConfig) -> GAN:
+def make_model(run: RunConfig) -> AdversarialModel:
     """The run's GAN with fresh weights; call it inside the strategy's scope."""
     gan_class = model_class(run.model)
     return gan_class(make_config(gan_class.config_class, run.settings), seed=run.seed)
@@ -96,7 +96,9 @@ def read_run(run_dir: str | os.PathLike) -> RunConfig:
         raise ValueError(f"{path} is not the configuration of a run: {error}") from error
 
 
-def load_model(run_dir: str | os.PathLike, checkpoint: str = "last") -> tuple[GAN, RunConfig, dict[str, Any]]:
+def load_model(
+    run_dir: str | os.PathLike, checkpoint: str = "last"
+) -> tuple[AdversarialModel, RunConfig, dict[str, Any]]:
     """The trained GAN of a run folder, in float32, its configuration and the checkpoint's state.
 
     Args:

@@ -1,6 +1,7 @@
 """Images a second in training, reading and generation."""
 
 import itertools
+import math
 import os
 import pathlib
 import statistics
@@ -21,6 +22,8 @@ from tfcxr.training.loop import train
 from tfcxr.training.run_folder import RunConfig, make_model
 from tfcxr.training.strategy import make_strategy
 
+LAZY_INTERVALS = ("r1_interval", "path_length_interval")
+MINIMUM_PIECES = 5  # timed pieces, however long one is
 WARM_UP = 3  # steps, batches or draws that are not timed
 NOISE_IMAGES = 4096
 NOISE_SHARDS = 4
@@ -36,7 +39,8 @@ def benchmark_run(model: str, config: GANConfig, batch_size: int) -> RunConfig:
 def measure_training(run: RunConfig, repeats: int = 15, devices: list[str] | None = None) -> dict[str, Any]:
     """Times the training loop itself on one random batch in memory.
 
-    A lazy penalty makes steps differ, so a timed piece is as many steps as its interval.
+    Lazy penalties make steps differ, so a timed piece is as many steps as their intervals' least common multiple.
+    Images a second count the real images that the critic sees.
 
     Returns:
       images_per_second and milliseconds_per_step (medians), flops_per_step, peak_flops_per_second and mfu.
@@ -44,21 +48,23 @@ def measure_training(run: RunConfig, repeats: int = 15, devices: list[str] | Non
     strategy = make_strategy(devices)
     with strategy.scope():
         model = make_model(run)
-    interval = run.settings.get("r1_interval", 1)
-    batch = random_batch(model.config, run.batch_size)
+    interval = math.lcm(*(run.settings.get(name, 1) for name in LAZY_INTERVALS))
+    images = run.batch_size * model.config.batches_per_step
+    batch = random_batch(model.config, images)
     flops, unknown = count_flops(tf.function(model.train_step).get_concrete_function(batch), 1 / interval)
     dtype = "bfloat16" if model.config.precision == "mixed_bfloat16" else "float32"
     peak = peak_flops_per_second(dtype)
     clock = _StepClock()
     warm_up = WARM_UP + -WARM_UP % interval
-    train(model, tf.data.Dataset.from_tensors(batch).repeat(), 0, warm_up + repeats * interval, [clock], strategy)
+    pieces = max(MINIMUM_PIECES, math.ceil(repeats / interval))
+    train(model, tf.data.Dataset.from_tensors(batch).repeat(), 0, warm_up + pieces * interval, [clock], strategy)
     times = clock.times[warm_up - 1 :: interval]
     seconds = statistics.median(after - before for before, after in itertools.pairwise(times)) / interval
     peak = max(peak, peak_flops_per_second(dtype))
     return {
-        "images_per_second": run.batch_size / seconds,
+        "images_per_second": images / seconds,
         "milliseconds_per_step": 1000 * seconds,
-        "timed_steps": repeats * interval,
+        "timed_steps": pieces * interval,
         "batch_size": run.batch_size,
         "precision": model.config.precision,
         "flops_per_step": flops,

@@ -1,0 +1,266 @@
+"""WGAN-GP: a critic held to slope 1 by a gradient penalty, and a generator that follows it (Gulrajani et al. 2017).
+
+Two architectures: "convolutional" in the size of DCGAN (Radford, Metz, Chintala 2016), and the "perceptron" of
+Chetty 2023, which is the vanilla GAN's.
+"""
+
+import dataclasses
+import math
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from tfcxr.losses.adversarial import discriminator_loss, generator_loss
+from tfcxr.losses.penalties import drift_penalty, gradient_penalty
+from tfcxr.models.base import GAN, initializer_seeds
+from tfcxr.models.vanilla_gan import (
+    LEAKY_SLOPE,
+    PerceptronDiscriminator,
+    PerceptronGenerator,
+    VanillaGANConfig,
+    batch_normalization,
+    kernel_initializer,
+)
+
+BASE_SIZE = 4  # pixels of the generator's first and the critic's last feature map
+LARGEST_SIZE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class WGANGPConfig(VanillaGANConfig):
+    """Settings of WGAN-GP; those of the vanilla GAN's networks hold here too, its units for the perceptron only.
+
+    Attributes:
+      architecture: "convolutional" or "perceptron".
+      filters: channels beside the image; doubled at each halving of the size, at most 8 times.
+      kernel_size: pixels of the convolutions; 4, a multiple of the stride, against checkerboards (Odena, Dumoulin,
+        Olah 2016). Differs from Radford et al., who have 5.
+      critic_steps: of the critic before each step of the generator (n_critic).
+      penalty_weight: of the gradient penalty (lambda). drift_weight: of the critic's squared values on real images
+        (Karras et al. 2018, appendix A.1); Gulrajani et al. have none.
+    """
+
+    generator_learning_rate: float = 1e-4
+    discriminator_learning_rate: float = 1e-4
+    beta_1: float = 0.5
+    beta_2: float = 0.9
+    initializer: Literal["uniform", "glorot", "he", "normal"] = "he"
+    adversarial_loss: Literal["wasserstein"] = "wasserstein"
+    architecture: Literal["convolutional", "perceptron"] = "convolutional"
+    filters: int = 64
+    kernel_size: int = 4
+    critic_steps: int = 5
+    penalty_weight: float = 10.0
+    drift_weight: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.image_size > LARGEST_SIZE:
+            raise ValueError(f"wgan_gp makes images of 32 to {LARGEST_SIZE} px, got image_size={self.image_size}")
+        if self.critic_steps < 1:
+            raise ValueError(f"critic_steps must be at least 1, got {self.critic_steps}")
+        if self.penalty_weight < 0 or self.drift_weight < 0:
+            raise ValueError(
+                f"penalty_weight and drift_weight must not be negative, got {self.penalty_weight}, {self.drift_weight}"
+            )
+        if self.filters < 1 or self.kernel_size < 2:
+            raise ValueError(
+                f"expected filters >= 1 and kernel_size >= 2, the stride, got {self.filters}, {self.kernel_size}"
+            )
+
+    @property
+    def batches_per_step(self) -> int:
+        return self.critic_steps
+
+
+class ConvolutionalGenerator(keras.Model):
+    """float32 z [batch, latent], condition [batch, labels] -> float32 images [batch, size, size, channels] in [-1, 1].
+
+    DCGAN's: a dense layer to 4 x 4, transposed convolutions of stride 2 with batch normalization and ReLU.
+    """
+
+    def __init__(self, config: WGANGPConfig, seed: int) -> None:
+        super().__init__()
+        seeds = initializer_seeds(seed)
+        is_normalized = config.normalization == "batch"
+        *filters, first_filters = _critic_filters(config)
+        self.first_shape = (BASE_SIZE, BASE_SIZE, first_filters)
+        self.project = keras.layers.Dense(
+            math.prod(self.first_shape), kernel_initializer=kernel_initializer(config.initializer, next(seeds))
+        )
+        self.stages = []
+        for stage_filters in reversed(filters):
+            convolution = _transposed_convolution(config, stage_filters, not is_normalized, next(seeds))
+            self.stages.append(convolution)
+        self.normalizations = [batch_normalization(config) for _ in range(len(filters) + 1)] if is_normalized else []
+        self.to_image = _transposed_convolution(config, config.channels, True, next(seeds))
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
+        features = tf.reshape(self.project(tf.concat(inputs, axis=-1)), [-1, *self.first_shape])
+        features = self._activate(features, 0, training)
+        for index, stage in enumerate(self.stages):
+            features = self._activate(stage(features), index + 1, training)  # [batch, 2 x, 2 x, filters]
+        return tf.tanh(tf.cast(self.to_image(features), tf.float32))
+
+    def _activate(self, features: tf.Tensor, index: int, training: bool) -> tf.Tensor:
+        if self.normalizations:
+            features = self.normalizations[index](features, training=training)
+        return tf.nn.relu(features)
+
+
+class ConvolutionalCritic(keras.Model):
+    """float32 images in [-1, 1], condition [batch, labels] -> critic values float32 [batch, 1], of any size.
+
+    DCGAN's convolutions of stride 2 without normalization: batch normalization would mix the images of a batch, which
+    the penalty forbids (Gulrajani et al. 2017, section 4), and layer normalization there costs time and was not needed.
+    A condition is compared with the mean features (projection, Miyato, Koyama 2018); an unknown label adds nothing.
+    """
+
+    def __init__(self, config: WGANGPConfig, seed: int) -> None:
+        super().__init__()
+        seeds = initializer_seeds(seed)
+        self.convolutions = [
+            keras.layers.Conv2D(
+                filters,
+                config.kernel_size,
+                strides=2,
+                padding="same",
+                kernel_initializer=kernel_initializer(config.initializer, next(seeds)),
+            )
+            for filters in _critic_filters(config)
+        ]
+        self.realism = keras.layers.Dense(
+            1, kernel_initializer=kernel_initializer(config.initializer, next(seeds)), dtype="float32"
+        )
+        self.projection = None
+        if config.conditional:
+            kernel = kernel_initializer(config.initializer, next(seeds))
+            self.projection = keras.layers.Dense(
+                self.convolutions[-1].filters, use_bias=False, kernel_initializer=kernel, dtype="float32"
+            )
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        features, condition = inputs
+        for convolution in self.convolutions:
+            features = tf.nn.leaky_relu(convolution(features), LEAKY_SLOPE)  # [batch, size / 2, size / 2, filters]
+        value = self.realism(tf.reshape(features, [-1, math.prod(features.shape[1:])]))
+        if self.projection is None:
+            return value
+        mean_features = tf.reduce_mean(tf.cast(features, tf.float32), axis=[1, 2])
+        return value + tf.reduce_sum(self.projection(condition) * mean_features, axis=1, keepdims=True)
+
+
+class WGANGP(GAN):
+    """Wasserstein GAN with gradient penalty; one training step moves the critic n times and then the generator once."""
+
+    config_class = WGANGPConfig
+    metric_names = (
+        "discriminator_adversarial",
+        "generator_adversarial",
+        "gradient_penalty",
+        "drift",
+        "real_score",
+        "fake_score",
+    )
+
+    def make_generator(self) -> keras.Model:
+        is_perceptron = self.config.architecture == "perceptron"
+        return (PerceptronGenerator if is_perceptron else ConvolutionalGenerator)(self.config, self.seed)
+
+    def make_discriminator(self) -> keras.Model:
+        is_perceptron = self.config.architecture == "perceptron"
+        return (PerceptronDiscriminator if is_perceptron else ConvolutionalCritic)(self.config, self.seed + 1)
+
+    def discriminator_inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
+        config = self.config
+        image = tf.zeros([1, config.image_size, config.image_size, config.channels])
+        return image, tf.zeros([1, config.label_count])
+
+    def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
+        """Critic values float32 [batch, 1], which have no zero of their own: compare them only with each other."""
+        condition = self.condition(label, label_mask)[:, : self.config.label_count]
+        return self.discriminator((image, condition)), None
+
+    def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step of the generator after `critic_steps` of the critic (Gulrajani et al. 2017, algorithm 1).
+
+        Every critic step draws its own images with the generator in training mode, as usual. So batch normalization
+        sees one batch at a time, and its moving statistics move critic_steps + 1 times.
+
+        Args:
+          data: {"image" [batch * critic_steps, size, size, 1 or channels] in [-1, 1], "label", "label_mask" [.., labels]};
+            critic step k takes the rows k, k + critic_steps, ..., the same on any number of replicas.
+
+        Returns:
+          Running means; those of the critic are over its steps, `real_score` and `fake_score` are critic values.
+
+        Raises:
+          ValueError: the rows are not critic_steps batches of equal size.
+        """
+        config = self.config
+        steps = config.critic_steps
+        images = data["image"]
+        if images.shape[0] % steps:
+            raise ValueError(
+                f"a training step takes critic_steps={steps} batches of equal size, got {images.shape[0]} images; "
+                f"give a multiple of {steps}"
+            )
+        if images.shape[-1] != config.channels:
+            images = tf.repeat(images, config.channels, axis=-1)  # grey to the three channels of a published model
+        conditions = self.condition(data["label"], data["label_mask"])[:, : config.label_count]
+        row_count = images.shape[0]
+        z = self.normal([row_count // steps * (steps + 1), config.latent_size], stream=0)
+        uniform = self.uniform([row_count, 1], stream=1)
+
+        critic_values = [
+            self._critic_step(images[step::steps], conditions[step::steps], z[step :: steps + 1], uniform[step::steps])
+            for step in range(steps)
+        ]
+        generator_adversarial = self._generator_step(conditions[steps - 1 :: steps], z[steps :: steps + 1])
+        self.update_average()
+        means = {name: tf.add_n([values[name] for values in critic_values]) / steps for name in critic_values[0]}
+        return self.record_means(means | {"generator_adversarial": generator_adversarial})
+
+    def _critic_step(
+        self, real: tf.Tensor, condition: tf.Tensor, z: tf.Tensor, uniform: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        config = self.config
+        fake = self.generator((z, condition), training=True)
+        with tf.GradientTape() as tape:
+            real_values = self.discriminator((real, condition))
+            fake_values = self.discriminator((fake, condition))
+            adversarial = discriminator_loss("wasserstein", real_values, fake_values)
+            penalty = gradient_penalty(lambda image: self.discriminator((image, condition)), real, fake, uniform)
+            drift = drift_penalty(real_values)
+            total = adversarial + config.penalty_weight * penalty + config.drift_weight * drift
+        variables = self.discriminator.trainable_variables
+        self.apply_gradients(self.discriminator_optimizer, tape.gradient(total, variables), self.discriminator)
+        return {
+            "discriminator_adversarial": adversarial,
+            "gradient_penalty": penalty,
+            "drift": drift,
+            "real_score": tf.reduce_mean(real_values),
+            "fake_score": tf.reduce_mean(fake_values),
+        }
+
+    def _generator_step(self, condition: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            fake = self.generator((z, condition), training=True)
+            adversarial = generator_loss("wasserstein", self.discriminator((fake, condition)))
+        variables = self.generator.trainable_variables
+        self.apply_gradients(self.generator_optimizer, tape.gradient(adversarial, variables), self.generator)
+        return adversarial
+
+
+def _critic_filters(config: WGANGPConfig) -> list[int]:
+    """Channels after each convolution of the critic, from the image down to 4 x 4."""
+    stage_count = int(math.log2(config.image_size // BASE_SIZE))
+    return [config.filters << min(stage, 3) for stage in range(stage_count)]
+
+
+def _transposed_convolution(config: WGANGPConfig, filters: int, use_bias: bool, seed: int) -> keras.layers.Layer:
+    kernel = kernel_initializer(config.initializer, seed)
+    return keras.layers.Conv2DTranspose(
+        filters, config.kernel_size, 2, padding="same", use_bias=use_bias, kernel_initializer=kernel
+    )
