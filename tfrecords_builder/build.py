@@ -152,6 +152,7 @@ def _describe(
         preprocessing={
             **options.preprocess.description(options.bits),
             "reader_settings": arguments_of(reader),
+            "only_labels": list(options.only_labels),
             "splits": dict(plan.assignment.fractions),
             "split_by": options.split_by,
             "kept_patients": plan.assignment.kept_patients,

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from tfcxr.command_line import nearest_name
 from tfrecords_builder.assignment import preference
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
 from tfrecords_builder.duplicates import content_pairs
 from tfrecords_builder.radiograph import ImageError
 
 CHOSEN = "excluded"  # reasons that begin so are the user's choice, such as "excluded_view", and no fault
+OTHER_LABEL = "excluded_label"
 SAME_CONTENT = "duplicate"
 CONFLICTING_LABELS = "conflicting_labels"
 
@@ -74,6 +76,23 @@ def _line(entry: RawExample | Reject) -> bytes:
         return f"{entry.key}\0{entry.reason}\0{entry.detail}\n".encode()
     facts = (entry.key, entry.patient_id, entry.path, entry.view, entry.sex, entry.official_split)
     return f"{facts}{entry.label}{entry.age}\n".encode()
+
+
+def keep_labelled(reader: Reader, listing: Listing, only_labels: Sequence[str]) -> Listing:
+    """Leaves out the images that have none of `only_labels`; the data set keeps all its label names.
+
+    Raises:
+      ValueError: a label that the data set does not have.
+    """
+    for name in only_labels:
+        if name not in reader.label_names:
+            raise ValueError(f"{reader.name} has no label {name!r}; {nearest_name(name, reader.label_names)}")
+    columns = [reader.label_names.index(name) for name in only_labels]
+    wanted = [example for example in listing.examples if any(example.label[column] == 1 for column in columns)]
+    kept = {example.key for example in wanted}
+    detail = f"has none of {', '.join(only_labels)}"
+    left_out = [Reject(example.key, OTHER_LABEL, detail) for example in listing.examples if example.key not in kept]
+    return Listing(tuple(wanted), (*listing.rejects, *left_out), listing.fingerprint)
 
 
 def drop_duplicates(reader: Reader, listing: Listing, workers: int, is_error: bool) -> Listing:

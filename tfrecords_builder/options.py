@@ -31,6 +31,7 @@ class BuildOptions:
       folds: instead of `splits`, so many equal ones named fold_0, fold_1, ...; 0 for none.
       split_by: "labels" balances the label shares (iterative stratification), "hash" goes by the patient's name alone,
         so that a patient never changes split when images are added.
+      only_labels: images with none of these labels are left out and counted as "excluded_label"; all where empty.
       keep_splits: a data folder of a former build whose patients stay in their splits; new ones are divided.
       seed: of the division by patient and of the order of images in the shards.
       preprocess: CLAHE and the way to a square.
@@ -48,6 +49,7 @@ class BuildOptions:
     splits: Mapping[str, float] | None = None
     folds: int = 0
     split_by: str = "labels"
+    only_labels: tuple[str, ...] = ()
     keep_splits: str = ""
     seed: int = 0
     preprocess: PreprocessOptions = PreprocessOptions()
@@ -103,6 +105,7 @@ class BuildOptions:
             "image_sizes": list(self.image_sizes),
             "splits": dict(self.splits) if self.splits is not None else None,
             "split_by": self.split_by,
+            "only_labels": list(self.only_labels),
             "seed": self.seed,
             "duplicates": self.duplicates,
             "preprocess": dataclasses.asdict(self.preprocess),

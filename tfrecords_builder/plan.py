@@ -12,7 +12,7 @@ from tfcxr.data.records import shard_name
 from tfrecords_builder.assignment import Assignment, assign_splits
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
 from tfrecords_builder.kept_splits import read_kept_splits
-from tfrecords_builder.listing import CHOSEN, drop_duplicates, list_examples
+from tfrecords_builder.listing import CHOSEN, drop_duplicates, keep_labelled, list_examples
 from tfrecords_builder.options import BuildOptions
 
 _MANY_SHARDS, _WORTH_A_SHARD = 8, 100
@@ -65,13 +65,15 @@ def make_plan(reader: Reader, options: BuildOptions) -> Plan:
 
     Raises:
       ValueError: no image at all, none that can be used, fractions for a split that is published, too few patients
-        for the splits, a label of another length than the reader's names, duplicates that are an error; with `on_error`
-        "stop" any reject that the user did not ask for.
+        for the splits, a label of another length than the reader's names, an unknown one to keep, duplicates that are
+        an error; with `on_error` "stop" any reject that the user did not ask for.
     """
     listing = list_examples(reader)
     faults = [reject for reject in listing.rejects if not reject.reason.startswith(CHOSEN)]
     if options.on_error == "stop" and faults:
         raise ValueError(stop_message(faults[0]))
+    if options.only_labels:
+        listing = keep_labelled(reader, listing, options.only_labels)
     if listing.examples and options.duplicates != "report":
         listing = drop_duplicates(reader, listing, options.workers, options.duplicates == "error")
     if not listing.examples:

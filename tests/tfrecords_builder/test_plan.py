@@ -245,3 +245,13 @@ def test_a_patient_whom_a_published_list_moves_is_told(tmp_path, monkeypatch, ca
     assert (
         "2 patients change splits: a published list now says otherwise than the former build in former" in caplog.text
     )
+
+
+def test_only_images_of_chosen_labels_are_kept_and_the_others_counted():
+    plan = make_plan(ListReader(many(60)), BuildOptions(only_labels=("PNEUMONIA",), on_error="stop"))
+    kept = [key for keys in split_keys(plan).values() for key in keys]
+    assert sorted(map(int, kept)) == list(range(0, 60, 2))
+    assert reasons(plan) == {"excluded_label": 30}
+    assert plan.images_read == 60
+    with pytest.raises(ValueError, match="listed has no label 'PNEUMONI'; did you mean 'PNEUMONIA'"):
+        make_plan(ListReader(many(6)), BuildOptions(only_labels=("PNEUMONI",)))

@@ -43,6 +43,7 @@ def define_flags() -> None:
         "labels balances them among the splits, but a patient's split may change when images are added; hash goes "
         "by the patient's name alone and never changes it.",
     )
+    flags.DEFINE_list("only_labels", [], "Leave out images that have none of these labels, such as NORMAL.")
     flags.DEFINE_string("keep_splits", "", "A former build of this data set: its patients stay in their splits.")
     flags.DEFINE_integer("seed", 0, "Seed of the division by patient and of the order of images.")
     flags.DEFINE_bool("clahe", False, "Equalise local contrast before resizing.")
@@ -78,6 +79,7 @@ def main(arguments: list[str]) -> None:
         seed=FLAGS.seed,
         folds=FLAGS.folds,
         split_by=FLAGS.split_by,
+        only_labels=tuple(FLAGS.only_labels),
         keep_splits=FLAGS.keep_splits,
         preprocess=PreprocessOptions(
             clahe=FLAGS.clahe,
