@@ -23,7 +23,7 @@ import pathlib
 from absl import flags
 
 from tfcxr import command_line
-from tfcxr.experiment import Stage, read_variant, run_stages
+from tfcxr.experiment import Stage, claim_folder, read_variant, run_stages
 
 PUBLISHED = {
     "accuracy": 0.85,
@@ -133,7 +133,9 @@ def stages(variant: str, raw_dir: str, work_dir: pathlib.Path) -> list[Stage]:
 
 def main(argv: list[str]) -> None:
     """Runs the chosen variant."""
-    run_stages(stages(FLAGS.variant, FLAGS.raw_dir, pathlib.Path(FLAGS.work_dir)))
+    work_dir = pathlib.Path(FLAGS.work_dir)
+    claim_folder(work_dir / FLAGS.variant, read_variant(__file__, FLAGS.variant) | {"splits": SPLITS})
+    run_stages(stages(FLAGS.variant, FLAGS.raw_dir, work_dir))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ ALLOWED = {
     "protocols": {"protocols", "metrics", "data", "config", "command_line", "optimizers", "precision"},
     "porting": {"porting", "models", "layers", "data", "config", "command_line"},
     "config": {"command_line"},
-    "experiment": {"command_line"},
+    "experiment": {"command_line", "data"},
     "command_line": set(),
     "optimizers": set(),
     "precision": set(),

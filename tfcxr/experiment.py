@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import json
 import os
 import pathlib
 import shlex
@@ -13,12 +14,16 @@ from typing import Any
 from absl import logging
 
 from tfcxr.command_line import nearest_name
+from tfcxr.data.atomic import write_atomically
 
 VARIANTS_NAME = "VARIANTS"
+SETTINGS_FILE = "experiment.json"
 
 
 def read_variant(path: str | os.PathLike, variant: str) -> dict[str, Any]:
     """The settings of one variant, from the literal dictionary `VARIANTS = {name: {...}}` in an experiment file.
+
+    A variant of several models holds a dictionary for each; `variant` is then such as "as_published/srgan".
 
     Raises:
       FileNotFoundError: no such file.
@@ -33,9 +38,12 @@ def read_variant(path: str | os.PathLike, variant: str) -> dict[str, Any]:
         variants = next(ast.literal_eval(node.value) for node in tree.body if _assigns(node, VARIANTS_NAME))
     except (SyntaxError, ValueError, StopIteration) as error:
         raise ValueError(f"{path} has no literal dictionary {VARIANTS_NAME} = {{name: settings}}") from error
-    if variant not in variants:
-        raise ValueError(f"{path} has no variant {variant!r}; {nearest_name(variant, variants)}")
-    return variants[variant]
+    settings = variants
+    for name in variant.split("/"):
+        if not isinstance(settings, dict) or name not in settings:
+            raise ValueError(f"{path} has no variant {variant!r}; {nearest_name(name, settings)}")
+        settings = settings[name]
+    return settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +52,31 @@ class Stage:
 
     command: tuple[str, ...]
     result: pathlib.Path
+
+
+def claim_folder(work_dir: str | os.PathLike, settings: dict[str, Any]) -> None:
+    """Writes what an experiment is into its folder, or checks that the folder is of the same one.
+
+    Stages that are done are skipped, so results of other settings must not be taken for these.
+
+    Raises:
+      ValueError: the folder holds results of other settings; the first difference is named.
+    """
+    path, text = pathlib.Path(work_dir) / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n"
+    if not path.is_file():
+        write_atomically(path, text)
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}); choose another --work_dir") from error
+    now = json.loads(text)
+    if differences := sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
+        name = differences[0]
+        raise ValueError(
+            f"{work_dir} holds results of other settings: {name} was {before.get(name)!r}, now {now.get(name)!r}; "
+            "choose another --work_dir"
+        )
 
 
 def run_stages(stages: Sequence[Stage]) -> None:

@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from tfcxr.config import make_config
-from tfcxr.experiment import Stage, read_variant, run_stages
+from tfcxr.experiment import Stage, claim_folder, read_variant, run_stages
 from tfcxr.models import MODELS
 
 EXPERIMENTS = sorted((pathlib.Path(__file__).parents[2] / "experiments").glob("*.py"))
@@ -38,12 +38,41 @@ def test_file_without_literal_variants_is_refused(tmp_path, text):
         read_variant(path, "corrected")
 
 
+def models_of(settings):
+    """The dictionaries of a variant that describe a model."""
+    if "model_name" in settings:
+        yield settings
+        return
+    for value in settings.values():
+        if isinstance(value, dict):
+            yield from models_of(value)
+
+
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
 @pytest.mark.parametrize("variant", ["as_published", "corrected"])
 def test_settings_of_every_experiment_fit_their_model(path, variant):
-    settings = read_variant(path, variant)
-    assert settings["model_name"] in MODELS
-    make_config(MODELS[settings["model_name"]].config_class, settings["model"])
+    models = list(models_of(read_variant(path, variant)))
+    assert models
+    for settings in models:
+        make_config(MODELS[settings["model_name"]].config_class, settings["model"])
+
+
+def test_one_of_several_models_is_read_by_its_path(tmp_path):
+    path = tmp_path / "paper.py"
+    path.write_text('VARIANTS = {"as_published": {"cgan": {"model": {"latent_size": 7}}}}\n')
+    assert read_variant(path, "as_published/cgan") == {"model": {"latent_size": 7}}
+    with pytest.raises(ValueError, match="no variant 'as_published/cgn'; did you mean 'cgan'"):
+        read_variant(path, "as_published/cgn")
+
+
+def test_a_folder_of_other_settings_is_refused_and_kept(tmp_path):
+    claim_folder(tmp_path, {"variant": "corrected", "steps": 5})
+    claim_folder(tmp_path, {"variant": "corrected", "steps": 5})
+    with pytest.raises(ValueError, match="holds results of other settings: steps was 5, now 6; choose another"):
+        claim_folder(tmp_path, {"variant": "corrected", "steps": 6})
+    (tmp_path / "experiment.json").write_text("{")
+    with pytest.raises(ValueError, match="experiment.json is damaged"):
+        claim_folder(tmp_path, {"variant": "corrected", "steps": 5})
 
 
 def test_stages_run_in_order_once_and_end_at_a_failure(tmp_path):
