@@ -16,6 +16,12 @@ SIZE = 32
 LABEL_NAMES = ("NORMAL", "PNEUMONIA")
 
 
+@pytest.fixture(scope="session")
+def two_replicas() -> tf.distribute.MirroredStrategy:
+    """One strategy for all tests of a process: collectives of a second one would mix with the first one's."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Two logical CPUs stand in for two GPUs; one thread each keeps the runs' bits the same."""
     cpu = tf.config.list_physical_devices("CPU")[0]

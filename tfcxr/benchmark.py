@@ -1,8 +1,10 @@
 """Measures training, reading, generation and the building of records on this machine, as a table and as JSON.
 
     python -m tfcxr.benchmark --what=train,pipeline,generate --model=acgan --image_size=64 --batch_size=16
+    python -m tfcxr.benchmark --what=train --model=all --image_size=64 --batch_size=16
     python -m tfcxr.benchmark --what=builder,pipeline --image_size=256 --batch_size=64
 
+With --model=all each model is measured in a process of its own, so that its memory is its own too; --set must fit all.
 Medians on a machine that does other work at the same time say little: its load is printed beside them. MFU is the
 share of this machine's peak, measured in the same run and precision, that the convolutions and matrix products of a
 training step reach.
@@ -13,6 +15,7 @@ import os
 import pathlib
 import platform
 import resource
+import subprocess
 import sys
 import tempfile
 from typing import Any
@@ -20,25 +23,28 @@ from typing import Any
 import keras
 import tensorflow as tf
 from absl import flags
+from tqdm import tqdm
 
 import tfcxr
 from tfcxr import command_line
 from tfcxr.config import make_config, parse_settings, to_plain
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import find_data_dir
+from tfcxr.models import MODELS
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.saved_model import export_model
-from tfcxr.serving.throughput import measure_generation
+from tfcxr.serving.throughput import measure_enhancing, measure_generation
 from tfcxr.training import throughput
 from tfcxr.training.run_folder import make_model, model_class
 from tfrecords_builder.throughput import measure_builder
 
 MEASUREMENTS = ("train", "pipeline", "generate", "builder")
+ALL_MODELS = "all"
 DEFAULT = MEASUREMENTS[:3]  # the builder, whose workers each start a Python of their own, takes minutes
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("what", list(DEFAULT), f"What to measure: {', '.join(MEASUREMENTS)}.")
-flags.DEFINE_string("model", "acgan", "Name of the GAN.")
+flags.DEFINE_string("model", "acgan", f"Name of the model, or {ALL_MODELS}.")
 flags.DEFINE_integer("image_size", 64, "Pixels.")
 flags.DEFINE_integer("batch_size", 16, "Images a training step, and a batch of the pipeline.", lower_bound=1)
 flags.DEFINE_integer("draw_batch_size", 64, "Images drawn at once.", lower_bound=1)
@@ -57,6 +63,9 @@ def main(argv: list[str]) -> None:
     """Measures what --what names and prints a table."""
     if unknown := [name for name in FLAGS.what if name not in MEASUREMENTS]:
         raise ValueError(f"cannot measure {unknown[0]!r}; {command_line.nearest_name(unknown[0], MEASUREMENTS)}")
+    if FLAGS.model == ALL_MODELS:
+        _measure_all_models()
+        return
     settings = {"image_size": FLAGS.image_size} | parse_settings(FLAGS.set)
     config = make_config(model_class(FLAGS.model).config_class, settings)
     run = throughput.benchmark_run(FLAGS.model, config, FLAGS.batch_size)
@@ -75,7 +84,9 @@ def main(argv: list[str]) -> None:
             path = FLAGS.saved_model or export_model(
                 make_model(run), run, pathlib.Path(folder) / run.model, {"step": 0}
             )
-            report["generate"] = measure_generation(LoadedModel(path), FLAGS.draw_batch_size, FLAGS.repeats)
+            model = LoadedModel(path)
+            measure = measure_enhancing if model.description.kind == "super_resolution" else measure_generation
+            report["generate"] = measure(model, FLAGS.draw_batch_size, FLAGS.repeats)
     if "builder" in FLAGS.what:
         report["builder"] = measure_builder(repeats=FLAGS.builder_repeats)
     report["machine"]["load_at_end"] = os.getloadavg()[0]
@@ -83,6 +94,28 @@ def main(argv: list[str]) -> None:
     if FLAGS.json:
         write_atomically(FLAGS.json, json.dumps(report, indent=2) + "\n")
     print(table(report))
+
+
+def _measure_all_models() -> None:
+    """Runs this command once a model, prints one line for each and writes all figures to --json.
+
+    Raises:
+      SystemExit: a model could not be measured; what it said stands on the terminal.
+    """
+    reports = {}
+    flags_of_all = [flag for flag in sys.argv[1:] if not flag.lstrip("-").startswith(("model=", "json="))]
+    for name in tqdm(MODELS, unit="model", desc="measuring"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "report.json"
+            command = [sys.executable, "-m", "tfcxr.benchmark", *flags_of_all, f"--model={name}", f"--json={path}"]
+            done = subprocess.run(command, stdout=subprocess.DEVNULL)
+            if done.returncode:
+                raise SystemExit(f"error: {name} could not be measured, see above")
+            reports[name] = json.loads(path.read_text(encoding="utf-8"))
+    if FLAGS.json:
+        write_atomically(FLAGS.json, json.dumps(reports, indent=2) + "\n")
+    for name, report in reports.items():
+        print(f"{name}\n{table(report)}\n")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -124,6 +157,8 @@ def table(report: dict[str, Any]) -> str:
                 details += f" (not counted: {', '.join(figures['operations_of_unknown_shape'])})"
         if name == "generate":
             details += f", a single image {figures['milliseconds_per_single_image']:.1f} ms"
+            if "from_pixels" in figures:
+                details += f", {figures['from_pixels']} to {figures['to_pixels']} px"
         if name == "builder":
             details = (
                 f"{figures['workers']} workers, {figures['ratio_to_one_worker']:.2f} of one worker "

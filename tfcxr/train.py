@@ -29,9 +29,11 @@ from tfcxr.training.embedded_data import phantom_records
 from tfcxr.training.loop import train
 from tfcxr.training.run_folder import RunConfig, describe_data, make_model, model_class, start_run
 from tfcxr.training.strategy import make_strategy
+from tfcxr.training.super_resolution_samples import SuperResolutionSamples
 
 PATIENTS_FILE = "training_patients.txt"
 REAL_SAMPLES = 64  # images a label that diversity and distance are measured on
+ENLARGED_SAMPLES = 32  # images that super-resolution is measured on
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "acgan", "Name of the GAN.")
@@ -172,6 +174,10 @@ def _make_callbacks(
         samples = callbacks.Samples(
             model, run_dir, run.label_names, real_images, FLAGS.sample_every, metrics_log, best_distance
         )
+    else:
+        (images,) = real_images.values()
+        images = images[:ENLARGED_SAMPLES]
+        samples = SuperResolutionSamples(model, run_dir, images, FLAGS.sample_every, metrics_log, best_distance)
     command = [word for word in sys.argv[1:] if word not in ("--resume", "--resume=true", "--resume=True")]
     resume_command = shlex.join(["python", "-m", "tfcxr.train", *command, "--resume"])
     return [

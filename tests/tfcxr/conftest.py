@@ -1,13 +1,16 @@
 """A tiny ACGAN of 32 px and its export, for what reads SavedModels."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfcxr.config import to_plain
 from tfcxr.models.acgan import ACGAN, ACGANConfig
+from tfcxr.serving.model_card import read_description
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.run_folder import RunConfig
 
@@ -52,3 +55,25 @@ def tiny_export(make_tiny_gan: Callable, tmp_path_factory: pytest.TempPathFactor
 def one_hot() -> Callable[[np.ndarray], np.ndarray]:
     """float32 rows of two exclusive labels."""
     return lambda index: np.eye(2, dtype=np.float32)[np.asarray(index)]
+
+
+@pytest.fixture(scope="session")
+def tiny_enlarger(tiny_export: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """`.../enlarger/1`, a super-resolution model that repeats each pixel, and its patients. Do not change it."""
+
+    class Enlarger(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1], tf.uint8, "image")], autograph=False)
+        def enhance(self, image):
+            return {"image": tf.repeat(tf.repeat(image, 2, axis=1), 2, axis=2)}
+
+    path = tmp_path_factory.mktemp("enlargers") / "enlarger" / "1"
+    tf.saved_model.save(Enlarger(), str(path))
+    small = read_description(tiny_export)
+    data = small.data | {"name": "large discs", "notice": "Large discs."}
+    description = dataclasses.replace(
+        small, model="srgan", name="enlarger", kind="super_resolution", scale=2, label_names=(), image_size=64,
+        weights_sha256="e" * 64, steps=9, settings={"scale": 2}, data=data,
+    )  # fmt: skip
+    (path / "model.json").write_text(description.to_json())
+    (path / "training_patients.txt").write_text("patient-b\npatient-c\n")
+    return path

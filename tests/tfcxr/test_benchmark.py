@@ -75,11 +75,13 @@ def test_a_conditional_counts_by_its_share():
 
     @tf.function
     def sometimes(step):
-        return tf.cond(step % 4 == 0, lambda: matrix @ matrix @ matrix, lambda: matrix @ matrix)
+        first = tf.cond(step % 4 == 0, lambda: matrix @ matrix @ matrix, lambda: matrix @ matrix, name="r1")
+        return first, tf.cond(step % 8 == 0, lambda: matrix @ matrix, lambda: matrix, name="path_length")
 
     function = sometimes.get_concrete_function(tf.TensorSpec([], tf.int32))
     product = 2 * 8**3
-    assert count_flops(function, then_share=0.25)[0] == 0.25 * 2 * product + 0.75 * product
+    shares = {"r1": 0.25, "path_length": 0.125}
+    assert count_flops(function, shares)[0] == (0.25 * 2 + 0.75 + 0.125) * product
 
 
 def test_unknown_shapes_are_named():

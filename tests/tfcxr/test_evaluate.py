@@ -26,9 +26,8 @@ def cohort(disc_records: pathlib.Path, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-def test_the_command_writes_a_report(disc_records, cohort, tmp_path):
-    finished = evaluate(
-        "--protocols=synthetic_train_real_test",
+def test_the_command_writes_a_report_of_each_protocol(disc_records, cohort, tmp_path):
+    flags = [
         f"--synthetic_dir={cohort}",
         f"--real_dir={disc_records}",
         "--test_splits=test",
@@ -36,19 +35,32 @@ def test_the_command_writes_a_report(disc_records, cohort, tmp_path):
         "--classifier=small_cnn",
         "--classifier_seeds=0",
         "--arms=synthetic,real",
-        "--images=40",
+        "--images=16",
         "--bootstrap_resamples=20",
         "--diversity_pairs=20",
         "--set=max_epochs=1",
         "--set=dense_units=(8,)",
         f"--out_dir={tmp_path / 'eval'}",
-    )
+    ]
+    finished = evaluate("--protocols=synthetic_train_real_test", *flags)
     assert finished.returncode == 0, finished.stderr
     assert "On real patients of test, small_cnn trained on synthetic images reaches AUC" in finished.stdout
     assert f"Report: {tmp_path / 'eval' / 'report.html'}" in finished.stdout
     report = json.loads((tmp_path / "eval" / "report.json").read_text())
-    assert report["images_a_side"] == 40 and report["passport"]["classifier"]["dense_units"] == [8]
+    assert report["images_a_side"] == 16 and report["passport"]["classifier"]["dense_units"] == [8]
     assert list(report["tests"]["test"]["arms"]) == ["synthetic", "real"]
+
+    both = "--protocols=synthetic_train_real_test,distribution_distance"
+    finished = evaluate(both, f"--extractor_dir={tmp_path / 'shared'}", *flags)
+    assert finished.returncode == 0, finished.stderr
+    assert "report.json is there and kept; set --overwrite to replace it" in finished.stderr
+    assert "16 synthetic images are at Frechet distance" in finished.stdout
+    assert f"Report: {tmp_path / 'eval' / 'distances.html'}" in finished.stdout
+    assert "report.html" not in finished.stdout
+    assert len(list((tmp_path / "shared").glob("small_cnn-*.npz"))) == 1
+    distances = json.loads((tmp_path / "eval" / "distances.json").read_text())
+    assert distances["extractor"]["classifier"]["dense_units"] == [8]
+    assert [item["score"]["images"] for item in distances["comparisons"]] == [16, 16]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
 """The command python -m tfcxr.generate."""
 
+import json
 import os
+import pathlib
 import subprocess
 import sys
 
 from tfcxr.data.pipeline import load_images
+from tfcxr.data.records import read_dataset_info
+
+FORKED = pathlib.Path(__file__).with_name("forked_commands.py")
 
 
 def generate(*arguments):
@@ -26,3 +31,27 @@ def test_draws_a_cohort_like_a_real_split(tiny_export, disc_records, tmp_path):
     assert (tmp_path / "cohort" / "32" / "preview.png").is_file()
     drawn, real = load_images(tmp_path / "cohort" / "32", "train"), load_images(disc_records, "validation")
     assert (drawn.labels == real.labels).all()
+
+
+def test_a_gate_and_an_enlargement(tiny_export, tiny_enlarger, tmp_path):
+    """The gate's flags, in one process for all calls."""
+    drawn = [f"--saved_model={tiny_export}", "--counts=NORMAL=3,PNEUMONIA=2"]
+    calls = [
+        [*drawn, f"--out_dir={tmp_path / 'all'}", "--min_realism=0", f"--super_resolution={tiny_enlarger}"],
+        [*drawn, f"--out_dir={tmp_path / 'none'}", "--min_realism=1", "--max_tries=2"],
+        [*drawn, f"--out_dir={tmp_path / 'wrong'}", "--max_tries=2"],
+    ]
+    command = [sys.executable, str(FORKED), "tfcxr.generate"]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, input=json.dumps(calls), capture_output=True, text=True, env=environment, check=True)
+    drawn, nothing, refused = json.loads(done.stdout)
+    assert drawn["status"] == 0, drawn["errors"]
+    assert f"wrote 5 images (NORMAL 3, PNEUMONIA 2) to {tmp_path / 'all' / '64'}" in drawn["errors"]
+    assert "realism of 0 and more: 100.0% of candidates (NORMAL 3, PNEUMONIA 2 tries)" in drawn["errors"]
+    info = read_dataset_info(tmp_path / "all" / "64")
+    assert info.provenance["realism_gate"]["max_tries"] == 100 and info.provenance["super_resolution"]["scale"] == 2
+    assert nothing["status"] == 1 and "reached realism 1 in 2 tries, the best had" in nothing["errors"]
+    assert not list((tmp_path / "none").glob("32/*"))
+    assert refused["status"] == 1
+    assert "error: --max_tries goes with --min_realism; without it every image is kept" in refused["errors"]
+    assert not (tmp_path / "wrong").exists()

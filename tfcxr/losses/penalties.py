@@ -1,6 +1,7 @@
-"""Gradient penalties on the discriminator."""
+"""Penalties on the discriminator's gradients and values, and how to apply a penalty in some steps only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -15,8 +16,112 @@ def r1_penalty(realism: Callable[[tf.Tensor], tf.Tensor], real_images: tf.Tensor
     Returns:
       float32 scalar, to be multiplied by gamma.
     """
-    with tf.GradientTape() as tape:
-        tape.watch(real_images)
-        total = tf.reduce_sum(realism(real_images))
-    gradient = tf.cast(tape.gradient(total, real_images), tf.float32)
+    gradient = _image_gradient(realism, real_images)
     return 0.5 * tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3]))
+
+
+def gradient_penalty(
+    critic: Callable[[tf.Tensor], tf.Tensor], real: tf.Tensor, fake: tf.Tensor, uniform: tf.Tensor
+) -> tf.Tensor:
+    """WGAN-GP's two-sided penalty: how far the critic's slope between real and fake images is from 1.
+
+    Gulrajani et al. 2017, equation 3 and algorithm 1. No gradient flows into the images, so none reaches the generator
+    that drew `fake`. The norm is taken in float32 also where the critic computes in bfloat16.
+
+    Args:
+      critic: maps float32 [batch, height, width, channels] in [-1, 1] to realism logits [batch, 1], each row from its
+        own image alone (so without batch normalization; section 4 there).
+      real, fake: such images.
+      uniform: float32 [batch, 1] in [0, 1), the share of the real image in each interpolate.
+
+    Returns:
+      float32 scalar, the mean of (norm - 1)^2 over the rows, to be multiplied by lambda (10 there).
+    """
+    share = tf.reshape(uniform, [-1, 1, 1, 1])
+    interpolates = tf.stop_gradient(share * real + (1.0 - share) * fake)
+    gradient = _image_gradient(critic, interpolates)
+    # The square root's slope at 0 is infinite and would turn a dead critic's weights into NaN.
+    norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3]) + 1e-12)
+    return tf.reduce_mean(tf.square(norm - 1.0))
+
+
+def drift_penalty(real_logits: tf.Tensor) -> tf.Tensor:
+    """Mean square of the real images' logits, which keeps them near 0 (Karras et al. 2018, appendix A.1).
+
+    Args:
+      real_logits: float32 [batch, 1].
+
+    Returns:
+      float32 scalar, to be multiplied by epsilon (.001 there).
+    """
+    return tf.reduce_mean(tf.square(tf.cast(real_logits, tf.float32)))
+
+
+def lazy_gradients(
+    applies: tf.Tensor | bool,
+    penalty: Callable[[], Any],
+    variables: Sequence[Any],
+    scale: float | tf.Tensor = 1.0,
+    idle_value: Any = 0.0,
+    name: str = "lazy",
+) -> tuple[Any, list[tf.Tensor]]:
+    """A penalty's value and gradients in the steps in which it is due, `idle_value` and zeros in the others.
+
+    Lazy regularization (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix B). Add
+    the gradients to those of the main loss: with `scale = weight * interval` the penalty pulls as hard on average as
+    with `weight` in each step. Differs from the paper: Adam's settings are left as they are.
+
+        r1, r1_gradients = lazy_gradients(
+            is_due(self.step.value, config.r1_interval),
+            lambda: r1_penalty(self.discriminator, real),
+            self.discriminator.trainable_variables,
+            scale=config.r1_gamma * config.r1_interval,
+            name="r1",
+        )
+
+    Only gradients are computed within the condition, no weight moves there (optimizer steps under tf.distribute may
+    not run inside of `tf.cond`).
+
+    Args:
+      applies: bool scalar, see `is_due`. A Python bool decides while tracing, and leaves no condition in the graph.
+      penalty: computes a float32 scalar from the variables. It may return a tuple (penalty, ...), where the other
+        tensors are handed on, such as a running mean that must survive the condition. It must change no variable.
+      variables: Keras or TensorFlow variables, float32.
+      scale: multiplies the gradients, not the value.
+      name: of the operation; the benchmark counts its work once in the setting `<name>_interval`.
+      idle_value: the value where the penalty is not due, of the same structure, dtypes and shapes as `penalty`
+        returns; (0.0, old_mean) hands the old mean on.
+
+    Returns:
+      (what `penalty` returned, unscaled, or `idle_value`; float32 gradients, one for each variable, zeros for
+      variables that the penalty does not depend on).
+    """
+
+    def due() -> tuple[Any, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            value = penalty()
+            target = value[0] if isinstance(value, tuple) else value
+        gradients = tape.gradient(target, variables)
+        pairs = zip(gradients, variables, strict=True)
+        return value, [tf.zeros(v.shape) if g is None else scale * g for g, v in pairs]
+
+    def idle() -> tuple[Any, list[tf.Tensor]]:
+        value = tf.nest.map_structure(tf.convert_to_tensor, idle_value)
+        return value, [tf.zeros(variable.shape) for variable in variables]
+
+    if isinstance(applies, bool):
+        return due() if applies else idle()
+    return tf.cond(applies, due, idle, name=name)
+
+
+def is_due(step: tf.Tensor, interval: int) -> tf.Tensor | bool:
+    """Whether a penalty of this interval is applied in a step; True itself where it always is."""
+    return True if interval == 1 else step % interval == 0
+
+
+def _image_gradient(realism: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+    """Each image's own gradient of its realism logit, float32 [batch, height, width, channels]."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(realism(images))
+    return tf.cast(tape.gradient(total, images), tf.float32)

@@ -13,10 +13,11 @@ import keras
 import tensorflow as tf
 
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
+from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.minibatch_deviation import minibatch_deviation
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.classification import class_loss
-from tfcxr.losses.penalties import r1_penalty
+from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
 from tfcxr.models.base import GAN, GANConfig, initializer_seeds
 
 BASE_SIZE = 8  # pixels of the generator's first feature map
@@ -134,7 +135,7 @@ class Discriminator(keras.Model):
         """`dropout_noise`: float32 [batch, 4, 4, filters] in [0, 1) in training; None drops nothing."""
         features = image if self.config.output == "tanh" else (image + 1.0) / 2.0
         for convolution in self.convolutions:
-            features = tf.nn.leaky_relu(convolution(features), 0.2)  # [batch, size / 2, size / 2, filters]
+            features = leaky_relu(convolution(features))  # [batch, size / 2, size / 2, filters]
         if dropout_noise is not None and self.config.dropout:
             kept = tf.cast(dropout_noise >= self.config.dropout, features.dtype)
             features = features * kept / (1.0 - self.config.dropout)
@@ -257,25 +258,14 @@ class ACGAN(GAN):
         return self.config.l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
 
     def _lazy_r1(self, real: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The penalty and its gradients, scaled up by the steps between two applications; zeros in between."""
-        variables = self.discriminator.trainable_variables
-        scale = self.config.r1_gamma * self.config.r1_interval
-
-        def penalty() -> tuple[tf.Tensor, list[tf.Tensor]]:
-            with tf.GradientTape() as tape:
-                value = r1_penalty(lambda image: self.discriminator(image)[0], real)
-            gradients = tape.gradient(value, variables, unconnected_gradients=tf.UnconnectedGradients.NONE)
-            pairs = zip(gradients, variables, strict=True)
-            return value, [tf.zeros(v.shape) if g is None else scale * g for g, v in pairs]
-
-        def nothing() -> tuple[tf.Tensor, list[tf.Tensor]]:
-            return tf.constant(0.0), [tf.zeros(variable.shape) for variable in variables]
-
-        if not scale:
-            return nothing()
-        if self.config.r1_interval == 1:
-            return penalty()
-        return tf.cond(self.step.value % self.config.r1_interval == 0, penalty, nothing)
+        gamma, interval = self.config.r1_gamma, self.config.r1_interval
+        return lazy_gradients(
+            is_due(self.step.value, interval) if gamma else False,
+            lambda: r1_penalty(lambda image: self.discriminator(image)[0], real),
+            self.discriminator.trainable_variables,
+            scale=gamma * interval,
+            name="r1",
+        )
 
 
 class _LayerMaker:

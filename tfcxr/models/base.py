@@ -26,6 +26,7 @@ class AdversarialConfig:
     Attributes:
       image_size: pixels of the records, a power of two. channels: 1 grey, 3 where a published model needs them.
       label_count: labels of the data set, 0 for none. is_single_label: they exclude each other.
+      generator_learning_rate, discriminator_learning_rate, beta_1, beta_2, epsilon: of Adam.
       ema_decay: of the averaged generator a step; 0 keeps none. Shortened at the start to (1 + step) / (10 + step).
       precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32.
     """
@@ -38,6 +39,7 @@ class AdversarialConfig:
     discriminator_learning_rate: float = 2e-4
     beta_1: float = 0.5
     beta_2: float = 0.999
+    epsilon: float = 1e-7
     ema_decay: float = 0.999
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
@@ -50,6 +52,10 @@ class AdversarialConfig:
             raise ValueError(f"label_count must not be negative, got {self.label_count}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+
+    def for_inference(self) -> "AdversarialConfig":
+        """The same networks in float32, without what only training needs."""
+        return dataclasses.replace(self, precision="float32")
 
     @property
     def batches_per_step(self) -> int:
@@ -228,7 +234,7 @@ class AdversarialModel(keras.Model, abc.ABC):
         return network
 
     def _built_optimizer(self, learning_rate: float, network: keras.Model) -> keras.optimizers.Optimizer:
-        optimizer = FusedAdam(learning_rate, self.config.beta_1, self.config.beta_2, epsilon=1e-7)
+        optimizer = FusedAdam(learning_rate, self.config.beta_1, self.config.beta_2, epsilon=self.config.epsilon)
         optimizer.build(network.trainable_variables)
         return optimizer
 
@@ -266,7 +272,12 @@ class GAN(AdversarialModel):
         """
 
     def condition(self, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tf.Tensor:
-        """What the networks are told of labels float32 [batch, labels]; all are known where there is no mask."""
+        """What the networks are told of labels float32 [batch, labels]; all are known where there is no mask.
+
+        An unconditional model is told nothing, float32 [batch, 0], also where the data have labels.
+        """
+        if not self.config.conditional:
+            return label[:, :0]
         return label_condition(label, label_mask, self.config.is_single_label)
 
     def decode(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
@@ -18,7 +19,8 @@ from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.penalties import lazy_gradients, r1_penalty
 from tfcxr.models.base import GAN, GANConfig, initializer_seeds
 
-BASE_SIZE = 4  # pixels of the generator's first feature map and of the discriminator's last
+FIRST_SIZE = 8  # pixels of the generator's first feature map
+LAST_SIZE = 4  # pixels of the discriminator's last feature map
 MAX_IMAGE_SIZE = 256
 LEAKY_SLOPE = 0.2
 
@@ -28,7 +30,7 @@ class CGANConfig(GANConfig):
     """Settings of the CGAN.
 
     Attributes:
-      generator_filters: channels at 4 px, halved at each doubling of the size, at least 32 (or `generator_filters`).
+      generator_filters: channels at 8 px, halved at each doubling of the size, at least 32 (or `generator_filters`).
       normalization: of the generator, "batch" with weights N(0, .02) (Radford, Metz, Chintala 2016), or "none" with
         those of He et al. 2015.
       discriminator_filters: channels after the first convolution, doubled at each halving, at most 8 times.
@@ -46,7 +48,7 @@ class CGANConfig(GANConfig):
         Joint labels are always those of the batch, so that they occur together as in the data.
     """
 
-    generator_filters: int = 512
+    generator_filters: int = 256
     normalization: Literal["batch", "none"] = "batch"
     discriminator_filters: int = 64
     conditioning: Literal["concatenate", "projection"] = "concatenate"
@@ -65,9 +67,9 @@ class CGANConfig(GANConfig):
         if self.image_size > MAX_IMAGE_SIZE:
             raise ValueError(
                 f"a CGAN draws up to {MAX_IMAGE_SIZE} px, got image_size {self.image_size}; "
-                "draw smaller images and enlarge them with srgan, or choose stylegan2"
+                "enlarge smaller ones with srgan, or choose stylegan2"
             )
-        if self.generator_filters < 1 or self.discriminator_filters < 1:
+        if min(self.generator_filters, self.discriminator_filters) < 1:
             raise ValueError(
                 f"filters must be at least 1, got generator_filters={self.generator_filters}, "
                 f"discriminator_filters={self.discriminator_filters}"
@@ -85,7 +87,8 @@ class CGANConfig(GANConfig):
 class Generator(keras.Model):
     """float32 z [batch, latent], condition [batch, labels] -> float32 images [batch, size, size, channels] in [-1, 1].
 
-    The condition is embedded to as many numbers as z has, so that it is heard beside them.
+    The condition stands beside z as it is: embedded to as many numbers as z has, it drowned z within 20 steps, and
+    the pictures of a class became one.
     """
 
     def __init__(self, config: CGANConfig, seed: int) -> None:
@@ -93,23 +96,18 @@ class Generator(keras.Model):
         seeds = initializer_seeds(seed)
         filters = [
             max(config.generator_filters >> stage, min(32, config.generator_filters))
-            for stage in range(_stage_count(config) + 1)
+            for stage in range(_doublings(config, FIRST_SIZE) + 1)
         ]
-        embedding = keras.initializers.RandomNormal(0.0, 1.0, seed=next(seeds))
-        self.embed_label = keras.layers.Dense(config.latent_size, use_bias=False, kernel_initializer=embedding)
-        self.first_shape = (-1, BASE_SIZE, BASE_SIZE, filters[0])
-        self.project = keras.layers.Dense(
-            BASE_SIZE * BASE_SIZE * filters[0], kernel_initializer=_initializer(config, seeds)
-        )
+        self.first_shape = (-1, FIRST_SIZE, FIRST_SIZE, filters[0])
+        project_units = FIRST_SIZE * FIRST_SIZE * filters[0]
+        self.project = keras.layers.Dense(project_units, kernel_initializer=_initializer(config, seeds))
         self.convolutions = [UpsampledConvolution(count, _initializer(config, seeds)) for count in filters[1:]]
         self.normalizations = [_normalization(config) for _ in filters]
-        self.to_image = keras.layers.Conv2D(
-            config.channels, 3, padding="same", kernel_initializer=_initializer(config, seeds)
-        )
+        initializer = _initializer(config, seeds)
+        self.to_image = keras.layers.Conv2D(config.channels, 3, padding="same", kernel_initializer=initializer)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
-        z, condition = inputs
-        features = tf.concat([z, self.embed_label(condition)], axis=-1)  # [batch, 2 * latent]
+        features = tf.concat(inputs, axis=-1)  # [batch, latent + labels]
         features = tf.reshape(self.project(features), self.first_shape)
         features = tf.nn.leaky_relu(self.normalizations[0](features, training=training), LEAKY_SLOPE)
         for convolution, normalization in zip(self.convolutions, self.normalizations[1:], strict=True):
@@ -155,20 +153,24 @@ class Discriminator(keras.Model):
         self.config = config
         seeds = initializer_seeds(seed)
         self.convolutions = []
-        for stage in range(_stage_count(config)):
-            filters, initializer = config.discriminator_filters << min(stage, 3), _small(seeds)
+        for stage in range(_doublings(config, LAST_SIZE)):
+            filters = config.discriminator_filters << min(stage, 3)
+            initializer = _small(seeds)
             if config.spectral_normalization:
                 layer = SpectralConv2D(filters, 4, 2, kernel_initializer=initializer, seed=next(seeds))
             else:
                 layer = keras.layers.Conv2D(filters, 4, 2, padding="same", kernel_initializer=initializer)
             self.convolutions.append(layer)
-        self.feature_count = BASE_SIZE * BASE_SIZE * self.convolutions[-1].filters
+        self.feature_count = LAST_SIZE * LAST_SIZE * self.convolutions[-1].filters
         self.realism = self._head(1, seeds)
         if config.conditioning == "projection":
             self.embed_label = self._head(self.feature_count, seeds, use_bias=False)
-        else:  # an input rather than a kernel that sees the image: as loud as the image, and not spectrally normalized
-            plane = keras.initializers.RandomNormal(0.0, 0.5, seed=next(seeds))
-            self.embed_label = keras.layers.Dense(config.image_size**2, kernel_initializer=plane)
+        else:  # sees no image, so is not spectrally normalized; a label's plane starts flat, at a level of its own
+            levels = np.linspace(-1.0, 1.0, config.label_count)
+            if not config.is_single_label:  # their sums should differ too
+                levels = np.random.default_rng(next(seeds)).normal(0.0, config.label_count**-0.5, config.label_count)
+            level = keras.initializers.Constant(levels[:, None].astype(np.float32))
+            self.embed_label = keras.layers.Dense(config.image_size**2, kernel_initializer=level)
 
     def call(
         self, inputs: tuple[tf.Tensor, tf.Tensor], dropout_noise: tf.Tensor | None = None, update: bool = False
@@ -280,8 +282,8 @@ class CGAN(GAN):
         return self.uniform([batch, self.discriminator.feature_count], stream) if self.config.dropout else None
 
 
-def _stage_count(config: CGANConfig) -> int:
-    return int(math.log2(config.image_size // BASE_SIZE))
+def _doublings(config: CGANConfig, size: int) -> int:
+    return int(math.log2(config.image_size // size))
 
 
 def _normalization(config: CGANConfig) -> keras.layers.Layer:

@@ -10,10 +10,9 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
+from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.models.base import GAN, GANConfig, initializer_seeds
-
-LEAKY_SLOPE = 0.2  # of the negative side, chetty2023
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +96,7 @@ class PerceptronDiscriminator(keras.Model):
         image, condition = inputs
         features = tf.concat([tf.reshape(image, [-1, self.pixel_count]), condition], axis=-1)
         for dense in self.hidden:
-            features = tf.nn.leaky_relu(dense(features), LEAKY_SLOPE)
+            features = leaky_relu(dense(features))
         return self.realism(features)
 
 
@@ -120,7 +119,7 @@ class VanillaGAN(GAN):
 
     def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Realism logits float32 [batch, 1] of images, and no label logits."""
-        condition = self.condition(label, label_mask)[:, : self.config.label_count]
+        condition = self.condition(label, label_mask)
         return self.discriminator((image, condition)), None
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -133,7 +132,7 @@ class VanillaGAN(GAN):
         real = data["image"]
         if real.shape[-1] != config.channels:
             real = tf.repeat(real, config.channels, axis=-1)  # grey to the three channels of a published model
-        condition = self.condition(data["label"], data["label_mask"])[:, : config.label_count]
+        condition = self.condition(data["label"], data["label_mask"])
         z = self.normal([real.shape[0], config.latent_size], stream=0)
 
         with tf.GradientTape(persistent=True) as tape:

@@ -11,11 +11,11 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
+from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.penalties import drift_penalty, gradient_penalty
 from tfcxr.models.base import GAN, initializer_seeds
 from tfcxr.models.vanilla_gan import (
-    LEAKY_SLOPE,
     PerceptronDiscriminator,
     PerceptronGenerator,
     VanillaGANConfig,
@@ -143,7 +143,7 @@ class ConvolutionalCritic(keras.Model):
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         features, condition = inputs
         for convolution in self.convolutions:
-            features = tf.nn.leaky_relu(convolution(features), LEAKY_SLOPE)  # [batch, size / 2, size / 2, filters]
+            features = leaky_relu(convolution(features))  # [batch, size / 2, size / 2, filters]
         value = self.realism(tf.reshape(features, [-1, math.prod(features.shape[1:])]))
         if self.projection is None:
             return value
@@ -179,7 +179,7 @@ class WGANGP(GAN):
 
     def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Critic values float32 [batch, 1], which have no zero of their own: compare them only with each other."""
-        condition = self.condition(label, label_mask)[:, : self.config.label_count]
+        condition = self.condition(label, label_mask)
         return self.discriminator((image, condition)), None
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -189,8 +189,9 @@ class WGANGP(GAN):
         sees one batch at a time, and its moving statistics move critic_steps + 1 times.
 
         Args:
-          data: {"image" [batch * critic_steps, size, size, 1 or channels] in [-1, 1], "label", "label_mask" [.., labels]};
-            critic step k takes the rows k, k + critic_steps, ..., the same on any number of replicas.
+          data: {"image" [rows, size, size, 1 or channels] in [-1, 1], "label", "label_mask" [rows, labels]} of
+            rows = batch * critic_steps; critic step k takes the rows k, k + critic_steps, ..., the same on any number
+            of replicas.
 
         Returns:
           Running means; those of the critic are over its steps, `real_score` and `fake_score` are critic values.
@@ -208,7 +209,7 @@ class WGANGP(GAN):
             )
         if images.shape[-1] != config.channels:
             images = tf.repeat(images, config.channels, axis=-1)  # grey to the three channels of a published model
-        conditions = self.condition(data["label"], data["label_mask"])[:, : config.label_count]
+        conditions = self.condition(data["label"], data["label_mask"])
         row_count = images.shape[0]
         z = self.normal([row_count // steps * (steps + 1), config.latent_size], stream=0)
         uniform = self.uniform([row_count, 1], stream=1)

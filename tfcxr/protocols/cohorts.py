@@ -72,21 +72,23 @@ def load_comparison(settings: EvaluationSettings) -> Comparison:
     test_dir = settings.test_dir or settings.real_dir
     real_info, test_info = read_dataset_info(settings.real_dir), read_dataset_info(test_dir)
     synthetic_info = read_dataset_info(settings.synthetic_dir)
-    _check_kinds(settings, real_info, synthetic_info, test_info)
+    check_kinds(settings, real_info, synthetic_info, test_info)
     for directory, info in ((settings.synthetic_dir, synthetic_info), (test_dir, test_info)):
-        _check_alike(settings.real_dir, real_info, directory, info)
+        check_alike(settings.real_dir, real_info, directory, info)
     synthetic_splits = settings.synthetic_splits or tuple(synthetic_info.splits)
     images = _images_a_side(settings, real_info, synthetic_info, synthetic_splits)
     names = real_info.label_names
-    real = _load(settings.real_dir, real_info, settings.train_splits, names, images)
-    synthetic = _load(settings.synthetic_dir, synthetic_info, synthetic_splits, names, images)
+    real = load_cohort(settings.real_dir, real_info, settings.train_splits, names, images)
+    synthetic = load_cohort(settings.synthetic_dir, synthetic_info, synthetic_splits, names, images)
     validation = (
-        _load(settings.real_dir, real_info, settings.validation_splits, names) if settings.validation_splits else None
+        load_cohort(settings.real_dir, real_info, settings.validation_splits, names)
+        if settings.validation_splits
+        else None
     )
-    tests = {split: _load(test_dir, test_info, [split], names) for split in settings.test_splits}
-    shared = _training_leaks(real, validation, tests, real_info, test_info)
+    tests = {split: load_cohort(test_dir, test_info, [split], names) for split in settings.test_splits}
+    shared = training_leaks(real, validation, tests, real_info, test_info)
     if settings.arms != ("real",):
-        shared += _generator_leaks(settings.synthetic_dir, synthetic_info, tests, test_info)
+        shared += generator_leaks(settings.synthetic_dir, synthetic_info, tests, test_info)
     if shared and not settings.allow_shared_patients:
         raise ValueError(f"{shared[0]}; choose other splits, or set --allow_shared_patients, which marks the report")
     return Comparison(
@@ -101,7 +103,7 @@ def load_comparison(settings: EvaluationSettings) -> Comparison:
             *dict.fromkeys(
                 f"{info.name}: {info.notice}" for info in (real_info, synthetic_info, test_info) if info.notice
             ),
-            *_prevalence_notices(names, synthetic, real),
+            *prevalence_notices(names, synthetic, real),
         ),
     )
 
@@ -121,9 +123,14 @@ def split_off_validation(groups: np.ndarray, fraction: float, seed: int) -> np.n
     return np.isin(group_of_image, order[: min(max(count, 1), len(names) - 1)])
 
 
-def _check_kinds(
+def check_kinds(
     settings: EvaluationSettings, real_info: DatasetInfo, synthetic_info: DatasetInfo, test_info: DatasetInfo
 ) -> None:
+    """Refuses real and synthetic data that are swapped.
+
+    Raises:
+      ValueError: the real or the test folder is synthetic, or the synthetic one real.
+    """
     if real_info.is_synthetic:
         raise ValueError(f"--real_dir={settings.real_dir} holds synthetic images ({real_info.name}), not real patients")
     if test_info.is_synthetic:
@@ -137,7 +144,8 @@ def _check_kinds(
         )
 
 
-def _check_alike(real_dir: pathlib.Path, real: DatasetInfo, other_dir: pathlib.Path, other: DatasetInfo) -> None:
+def check_alike(real_dir: pathlib.Path, real: DatasetInfo, other_dir: pathlib.Path, other: DatasetInfo) -> None:
+    """Refuses sets of another image size or other labels (ValueError)."""
     if other.image_size != real.image_size:
         raise ValueError(
             f"{real_dir} holds images of {real.image_size} px, {other_dir} of {other.image_size} px; give one size"
@@ -164,13 +172,19 @@ def _images_a_side(
     return settings.images or min(available.values())
 
 
-def _load(
+def load_cohort(
     directory: pathlib.Path,
     info: DatasetInfo,
     splits: Sequence[str],
     label_names: Sequence[str],
     images: int | None = None,
 ) -> Cohort:
+    """One side in memory: all images of some splits, or a random `images` of them, with the labels of `label_names`.
+
+    Raises:
+      FileNotFoundError: a shard is missing.
+      ValueError: a damaged or altered shard, no such split, too few images, or real images without a patient.
+    """
     for split in splits:
         shard_paths(directory, info, split, verify_checksums=True)
     loaded: ImageSet = load_images(directory, splits, images, SUBSET_SEED)
@@ -202,9 +216,10 @@ def _load(
     )
 
 
-def _training_leaks(
+def training_leaks(
     real: Cohort, validation: Cohort | None, tests: dict[str, Cohort], real_info: DatasetInfo, test_info: DatasetInfo
 ) -> list[str]:
+    """A sentence for each pair of real sets that share patients, or that cannot be compared; [] where all is well."""
     if test_info.salt_fingerprint != real_info.salt_fingerprint:
         return [
             f"the test set ({test_info.name}) and the training set ({real_info.name}) were built with different salts, "
@@ -217,9 +232,10 @@ def _training_leaks(
     return [leak for leak in leaks if leak]
 
 
-def _generator_leaks(
+def generator_leaks(
     synthetic_dir: pathlib.Path, synthetic_info: DatasetInfo, tests: dict[str, Cohort], test_info: DatasetInfo
 ) -> list[str]:
+    """A sentence for each test set whose patients the cohort's generator has seen, or where nobody can tell."""
     training_data = synthetic_info.provenance.get("training_data", {})
     file_name = training_data.get("patient_keys_file", "")
     path = pathlib.Path(synthetic_dir) / pathlib.Path(file_name).name
@@ -247,7 +263,8 @@ def _shared(seen_name: str, seen: np.ndarray, split: str, cohort: Cohort) -> str
     return f"{count} of the {len(patients)} patients of split {split!r} are also in the {seen_name} data"
 
 
-def _prevalence_notices(label_names: Sequence[str], synthetic: Cohort, real: Cohort) -> list[str]:
+def prevalence_notices(label_names: Sequence[str], synthetic: Cohort, real: Cohort) -> list[str]:
+    """A sentence for each label whose share differs between the sides."""
     notices = []
     for index, name in enumerate(label_names):
         shares = [float(np.nanmean(side.labels[:, index])) for side in (synthetic, real) if len(side.labels)]

@@ -22,6 +22,7 @@ class EvaluationSettings:
       bootstrap_resamples: of the test patients. diversity_pairs: image pairs a class for MS-SSIM.
       allow_shared_patients: goes on where test patients were trained on, and marks the report.
       out_dir: gets report.json, report.html and arms/. overwrite: replaces a report that is there.
+      extractor_dir: keeps trained feature extractors, for several evaluations to share; None is `out_dir/extractor`.
     """
 
     synthetic_dir: pathlib.Path
@@ -40,6 +41,7 @@ class EvaluationSettings:
     diversity_pairs: int = 1000
     allow_shared_patients: bool = False
     overwrite: bool = False
+    extractor_dir: pathlib.Path | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("arms", self.arms), ("classifier_seeds", self.classifier_seeds)):

@@ -1,13 +1,14 @@
 """A SavedModel and a label plan -> a synthetic data folder that reads like a real one.
 
-    generate_cohort(LoadedModel("saved_models/acgan"), plan, "cohorts/acgan", seed=0)
+    generate_cohort(LoadedModel("saved_models/acgan"), plan, "cohorts/acgan", CohortOptions(seed=0))
 
 writes `cohorts/acgan/<size>/train-00000-of-....tfrecord`, `dataset_info.json` with `is_synthetic` true and the whole
-provenance, and `training_patients.txt` where the model has one. Only one batch of images is in memory at a time.
+provenance, and `training_patients.txt` where the model has one. Only some batches of images are in memory at a time.
 
 Image i of cohort `seed` is drawn from seed * 2**32 + i, so that cohorts of different seeds share no image, and each
-image is a patient of its own. While it is drawn, `cohorts/acgan/unfinished_cohort/` holds a note for each finished
-shard; the same call goes on from there after a kill.
+image is a patient of its own. With a gate, that is the seed of its first candidate (see `RealismGate`). While the
+cohort is drawn, `cohorts/acgan/unfinished_cohort/` holds a note for each finished shard; the same call goes on from
+there after a kill.
 """
 
 import dataclasses
@@ -28,7 +29,10 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import open_shard, shard_name, write_dataset_info
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
 from tfcxr.data.unfinished import finished_shard, only_process, start_or_go_on
+from tfcxr.sampling.cascade import ImageSource
 from tfcxr.sampling.label_plan import LabelPlan
+from tfcxr.sampling.realism_gate import GateLog
+from tfcxr.serving.cascade_parts import RealismGate
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import PATIENTS_FILE
 
@@ -36,7 +40,6 @@ SPLIT = "train"
 UNFINISHED_FOLDER = "unfinished_cohort"
 ARGUMENTS_FILE = "cohort.json"
 SEEDS_PER_COHORT = 2**32
-LUMA = (0.2989, 0.5870, 0.1140)  # red, green, blue, as real colour files become grey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,26 +71,38 @@ class CohortOptions:
 
 
 def generate_cohort(
-    model: LoadedModel, plan: LabelPlan, out_dir: str | os.PathLike, options: CohortOptions | None = None
+    model: LoadedModel,
+    plan: LabelPlan,
+    out_dir: str | os.PathLike,
+    options: CohortOptions | None = None,
+    gate: RealismGate | None = None,
+    super_resolution: LoadedModel | None = None,
 ) -> DatasetInfo:
     """Draws a cohort; one that was killed is finished, its whole shards kept.
+
+    Args:
+      model: a generator, or a cascade, which has its gate and its super-resolution model inside.
+      gate: which candidates are kept; all where None. super_resolution: what enlarges them.
 
     Returns:
       the description that was written beside the shards.
 
     Raises:
       FileExistsError: the folder holds a cohort, or shards of something else.
-      ValueError: it holds an unfinished cohort of other arguments, or the model left its numeric range.
+      ValueError: it holds an unfinished cohort of other arguments, the model left its numeric range, models that do
+        not fit (see `ImageSource`), or an image none of whose candidates passes the gate.
       OSError: the disk is full, or a file may not be written.
     """
+    source = ImageSource(model, gate, super_resolution)
+    source.check_plan(plan)
     options, out_dir = options or CohortOptions(), pathlib.Path(out_dir)
-    data_dir = out_dir / str(model.description.image_size)
+    data_dir = out_dir / str(source.description.image_size)
     _check_free(out_dir, data_dir)
     with only_process(out_dir, UNFINISHED_FOLDER, "draws into"):
         arguments_path = out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE
-        start_or_go_on(out_dir, arguments_path, _arguments(model, plan, options), "cohort", [data_dir])
-        info = _describe(model, plan, options, _draw_shards(model, plan, options, out_dir, data_dir))
-        if (patients := model.training_patients()) is not None:
+        start_or_go_on(out_dir, arguments_path, _arguments(source, plan, options), "cohort", [data_dir])
+        info = _describe(source, plan, options, *_draw_shards(source, plan, options, out_dir, data_dir))
+        if (patients := source.training_patients()) is not None:
             write_atomically(data_dir / PATIENTS_FILE, patients)
         write_dataset_info(data_dir, info)
         shutil.rmtree(out_dir / UNFINISHED_FOLDER)
@@ -95,53 +110,47 @@ def generate_cohort(
 
 
 def _draw_shards(
-    model: LoadedModel, plan: LabelPlan, options: CohortOptions, out_dir: pathlib.Path, data_dir: pathlib.Path
-) -> tuple[ShardInfo, ...]:
+    source: ImageSource, plan: LabelPlan, options: CohortOptions, out_dir: pathlib.Path, data_dir: pathlib.Path
+) -> tuple[tuple[ShardInfo, ...], GateLog]:
     """Draws the shards that are not there yet."""
     count = math.ceil(len(plan) / options.shard_images)
-    shards = []
-    with tqdm(total=len(plan), unit="img", desc=f"drawing from {model.description.name}", mininterval=1) as progress:
+    shards, log = [], GateLog()
+    with tqdm(total=len(plan), unit="img", desc=f"drawing from {source.description.name}", mininterval=1) as progress:
         for index, start in enumerate(range(0, len(plan), options.shard_images)):
             path = data_dir / shard_name(SPLIT, index, count)
             note = out_dir / UNFINISHED_FOLDER / f"{path.name}.json"
+            log_path = note.with_suffix(".gate.json")
             stop = min(start + options.shard_images, len(plan))
             shard = finished_shard(path, note)
             if shard is None:
-                shard = _draw_shard(model, plan, options, path, range(start, stop), progress)
+                shard, shard_log = _draw_shard(source, plan, options, path, range(start, stop), progress)
+                if source.gate is not None:
+                    write_atomically(log_path, shard_log.to_json())
                 write_atomically(note, json.dumps(dataclasses.asdict(shard)))
             else:
+                shard_log = GateLog() if source.gate is None else GateLog.from_json(log_path.read_text("utf-8"))
                 progress.update(shard.images)
             shards.append(shard)
-    return tuple(shards)
+            log.extend(shard_log)
+    return tuple(shards), log
 
 
 def _draw_shard(
-    model: LoadedModel, plan: LabelPlan, options: CohortOptions, path: pathlib.Path, images: range, progress: tqdm
-) -> ShardInfo:
-    prefix = f"synthetic-{model.description.weights_sha256[:8]}"
-    encoding = default_encoding(model.description.image_size)
+    source: ImageSource, plan: LabelPlan, options: CohortOptions, path: pathlib.Path, images: range, progress: tqdm
+) -> tuple[ShardInfo, GateLog]:
+    prefix = f"synthetic-{source.description.weights_sha256[:8]}"
+    encoding = default_encoding(source.description.image_size)
+    log = GateLog()
+    drawn = source.images(plan, images, options.first_seed, options.truncation, options.batch_size)
     with open_shard(path) as shard:
-        for start in range(images.start, images.stop, options.batch_size):
-            stop = min(start + options.batch_size, images.stop)
-            labels = plan.labels(start, stop)
-            seeds = options.first_seed + np.arange(start, stop, dtype=np.int64)
-            for pixels, label, seed in zip(_draw(model, seeds, labels, options.truncation), labels, seeds, strict=True):
-                key = f"{prefix}-{seed}"
-                record = Record(pixels, key, tuple(map(float, label)), patient_key=key)
-                shard.write(encode_record(record, encoding))
-            progress.update(stop - start)
-    return shard.info
-
-
-def _draw(model: LoadedModel, seeds: np.ndarray, labels: np.ndarray, truncation: float) -> np.ndarray:
-    """Grey images uint8 [batch, height, width]."""
-    try:
-        images = model.draw(seeds, labels, truncation)
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"{model.path} refused a label of the plan: {error.message}") from error
-    if images.shape[-1] == 1:
-        return images[..., 0]
-    return np.rint(images.astype(np.float32) @ np.array(LUMA, np.float32)).clip(0, 255).astype(np.uint8)
+        for number, image in zip(images, drawn, strict=True):
+            key = f"{prefix}-{image.seed}"
+            label = tuple(map(float, plan.rows[plan.order[number]]))
+            shard.write(encode_record(Record(image.pixels, key, label, patient_key=key), encoding))
+            if source.gate is not None:
+                log.add(image)
+            progress.update()
+    return shard.info, log
 
 
 def _check_free(out_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
@@ -157,11 +166,10 @@ def _check_free(out_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
         raise FileExistsError(f"{data_dir} holds shards of something else; remove them or choose another --out_dir")
 
 
-def _arguments(model: LoadedModel, plan: LabelPlan, options: CohortOptions) -> dict[str, Any]:
+def _arguments(source: ImageSource, plan: LabelPlan, options: CohortOptions) -> dict[str, Any]:
     """Everything that the written bytes depend on."""
     labels = hashlib.sha256(plan.rows.astype("<f4").tobytes() + plan.order.astype("<i4").tobytes()).hexdigest()
-    return {
-        "model": model.description.weights_sha256,
+    return source.arguments() | {
         "labels": labels,
         "seed": options.seed,
         "truncation": options.truncation,
@@ -170,9 +178,9 @@ def _arguments(model: LoadedModel, plan: LabelPlan, options: CohortOptions) -> d
 
 
 def _describe(
-    model: LoadedModel, plan: LabelPlan, options: CohortOptions, shards: tuple[ShardInfo, ...]
+    source: ImageSource, plan: LabelPlan, options: CohortOptions, shards: tuple[ShardInfo, ...], log: GateLog
 ) -> DatasetInfo:
-    description, images = model.description, len(plan)
+    description, images = source.description, len(plan)
     of_row = np.bincount(plan.order, minlength=len(plan.rows))
     positives = of_row @ plan.rows
     labels = {
@@ -180,7 +188,11 @@ def _describe(
         for name, positive in zip(description.label_names, positives, strict=True)
     }
     data = description.data
-    notice = f"Synthetic radiographs drawn by {description.name} version {description.version}, not patients."
+    patients = {} if source.training_patients() is None else {"patient_keys_file": PATIENTS_FILE}
+    notice = f"Synthetic radiographs drawn by {source.saved_model.replace('/', ' version ')}, not patients."
+    gate = {} if source.gate is None else log.summary(source.gate, plan, description.label_names)
+    settings = dict(description.settings)
+    models = {part: settings.pop(part) for part in ("generator", "super_resolution") if description.kind == "cascade"}
     return DatasetInfo(
         name=description.name,
         label_names=description.label_names,
@@ -192,22 +204,24 @@ def _describe(
         images_read=images,
         images_written=images,
         rejected={},
-        preprocessing={"grey": "as generated" if description.channels == 1 else f"luma {LUMA} of red, green, blue"},
+        preprocessing={"grey": source.grey},
         source={"homepage": "", "citation": "", "licence": data.get("licence", "")},
         is_synthetic=True,
         provenance={
-            "saved_model": f"{description.name}/{description.version}",
+            "saved_model": source.saved_model,
             "model": description.model,
             "weights_sha256": description.weights_sha256,
             "steps": description.steps,
-            "settings": description.settings,
+            "settings": settings,
+            **models,
             "seed": options.seed,
             "first_seed": options.first_seed,
             "last_seed": options.first_seed + images - 1,
             "label_plan": plan.description,
             "truncation": options.truncation,
-            "acceptance_rate": 1.0,
-            "training_data": data | ({"patient_keys_file": PATIENTS_FILE} if model.training_patients() else {}),
+            "acceptance_rate": gate.get("acceptance_rate", 1.0),
+            **({"realism_gate": gate} if gate else {}),
+            "training_data": data | patients,
             "tfcxr_version": tfcxr.__version__,
             "tensorflow_version": tf.__version__,
         },

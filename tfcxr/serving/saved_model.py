@@ -31,12 +31,8 @@ trained from a run folder, `training_patients.txt` (a salted patient key a line)
 test on patients the model has seen. Warm-up requests are not written: their protocol buffers are not in TensorFlow.
 """
 
-import dataclasses
-import hashlib
-import json
 import os
 import pathlib
-import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,15 +40,16 @@ import numpy as np
 import tensorflow as tf
 
 import tfcxr
-from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.data.pipeline import to_pixels, to_unit_range
 from tfcxr.models.base import GAN, AdversarialModel, latents_from_seeds
-from tfcxr.serving.model_card import DESCRIPTION_FILE, PATIENTS_FILE, ModelDescription, card_text
+from tfcxr.serving.model_card import PATIENTS_FILE, ModelDescription, card_text
+from tfcxr.serving.super_resolution import ServedSuperResolution, super_resolution_card
+from tfcxr.serving.version_folder import Untracked, encode_pngs, free_version, signature, weights_sha256, write_version
 from tfcxr.training.run_folder import RunConfig
 
 CHUNK_PIXELS = 8 * 64 * 64  # rows of a chunk x image pixels: larger chunks make a single picture slower
 MAX_CHUNK_ROWS = 8
-SCORE_ROWS = 8  # images scored at once, as many as minibatch deviation compares with each other
+DEVIATION_ROWS = 8  # images scored at once where the discriminator compares them (minibatch deviation)
 
 
 class ServedModel(tf.Module):
@@ -78,10 +75,10 @@ class ServedModel(tf.Module):
         self.chunk_rows = chunk_rows or default_chunk_rows(config.image_size)
         self._config = config
         self._label_names = list(label_names)
-        self._weights = [variable.value for variable in _served_variables(model)]
-        self._model = _Untracked(model)
+        self._weights = [variable.value for variable in served_variables(model)]
+        self._model = Untracked(model)
         self.draw = self._drawing_function("image", lambda images: images)
-        self.draw_png = self._drawing_function("png_bytes", _encode_pngs)
+        self.draw_png = self._drawing_function("png_bytes", encode_pngs)
         self.draw_latent = self._latent_function()
         self.score = self._score_function()
 
@@ -111,8 +108,8 @@ class ServedModel(tf.Module):
             return images(seed, tf.zeros([tf.shape(seed)[0], 0]), truncation)
 
         if self._label_names:
-            return _signature(labelled, [seed_spec, self._label_spec(), truncation_spec])
-        return _signature(unlabelled, [seed_spec, truncation_spec])
+            return signature(labelled, [seed_spec, self._label_spec(), truncation_spec])
+        return signature(unlabelled, [seed_spec, truncation_spec])
 
     def _latent_function(self) -> Callable:
         z_spec = tf.TensorSpec([None, self._config.latent_size], tf.float32, "z")
@@ -127,8 +124,8 @@ class ServedModel(tf.Module):
             return images(z, tf.zeros([tf.shape(z)[0], 0]))
 
         if self._label_names:
-            return _signature(labelled, [z_spec, self._label_spec()])
-        return _signature(unlabelled, [z_spec])
+            return signature(labelled, [z_spec, self._label_spec()])
+        return signature(unlabelled, [z_spec])
 
     def _score_function(self) -> Callable:
         config = self._config
@@ -140,9 +137,9 @@ class ServedModel(tf.Module):
         def untold(image):
             return self._score(image, tf.zeros([tf.shape(image)[0], config.label_count]))
 
-        if self._model.network.critic_needs_label and self._label_names:
-            return _signature(told, [image_spec, self._label_spec()])
-        return _signature(untold, [image_spec])
+        if self._model.model.critic_needs_label and self._label_names:
+            return signature(told, [image_spec, self._label_spec()])
+        return signature(untold, [image_spec])
 
     def _generate(
         self,
@@ -162,7 +159,7 @@ class ServedModel(tf.Module):
         )
         image_shape = [config.image_size, config.image_size, config.channels]
         images = tf.map_fn(
-            lambda inputs: finish(self._model.network.decode(*inputs, truncation)),
+            lambda inputs: finish(self._model.model.decode(*inputs, truncation)),
             chunks,
             fn_output_signature=tf.TensorSpec([chunk, *image_shape], dtype),
             parallel_iterations=1,
@@ -171,23 +168,24 @@ class ServedModel(tf.Module):
 
     def _score(self, image: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores in chunks filled up with the request's own images."""
+        score_rows = DEVIATION_ROWS if getattr(self._config, "minibatch_deviation", False) else self.chunk_rows
         rows, image_shape = tf.shape(image)[0], image.shape[1:]
-        chunks = (rows + SCORE_ROWS - 1) // SCORE_ROWS
-        filling = tf.range(chunks * SCORE_ROWS) % rows
-        filled = tf.reshape(tf.gather(image, filling), [chunks, SCORE_ROWS, *image_shape])
-        labels = tf.reshape(tf.gather(label, filling), [chunks, SCORE_ROWS, self._config.label_count])
+        chunks = (rows + score_rows - 1) // score_rows
+        filling = tf.range(chunks * score_rows) % rows
+        filled = tf.reshape(tf.gather(image, filling), [chunks, score_rows, *image_shape])
+        labels = tf.reshape(tf.gather(label, filling), [chunks, score_rows, self._config.label_count])
 
         def judge(inputs: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-            realism, named = self._model.network.judge(to_unit_range(inputs[0]), inputs[1])
+            realism, named = self._model.model.judge(to_unit_range(inputs[0]), inputs[1])
             scores = {"realism": tf.sigmoid(tf.cast(realism, tf.float32)[:, 0])}
             if named is not None:
                 probability = tf.nn.softmax if self._config.is_single_label else tf.sigmoid
                 scores["label_probability"] = probability(tf.cast(named, tf.float32))
             return scores
 
-        outputs = {"realism": tf.TensorSpec([SCORE_ROWS])}
-        if self._model.network.names_labels:
-            outputs["label_probability"] = tf.TensorSpec([SCORE_ROWS, self._config.label_count])
+        outputs = {"realism": tf.TensorSpec([score_rows])}
+        if self._model.model.names_labels:
+            outputs["label_probability"] = tf.TensorSpec([score_rows, self._config.label_count])
         scores = tf.map_fn(judge, (filled, labels), fn_output_signature=outputs, parallel_iterations=1)
         return {name: tf.reshape(score, [-1, *score.shape[2:]])[:rows] for name, score in scores.items()}
 
@@ -208,7 +206,7 @@ class ServedModel(tf.Module):
 
 
 def export_model(
-    model: GAN,
+    model: AdversarialModel,
     run: RunConfig,
     out_dir: str | os.PathLike,
     state: dict[str, Any],
@@ -219,14 +217,15 @@ def export_model(
     """Writes a SavedModel with its model card; the version's folder appears only when it is whole.
 
     Args:
-      model: the trained GAN, of any precision and strategy; call this outside the strategy's scope.
+      model: the trained model, of any precision and strategy; call this outside the strategy's scope. One that
+        enlarges images is exported as `serving.super_resolution` says.
       run: what it was trained with.
       out_dir: `saved_models/<name>`.
       state: with "step", the steps that it was trained.
       version: a number from 1; the next free one where None.
       run_dir: the run folder, whose `training_patients.txt` is copied where there is one.
       chunk_rows: images computed at once; by image size where None (8 up to 64 px, 1 from 256 px). More is faster
-        on a GPU and slower for single pictures.
+        on a GPU and slower for single pictures. Enlarging has one row at a time.
 
     Returns:
       `out_dir/<version>`.
@@ -236,15 +235,13 @@ def export_model(
       OSError: no space or permission.
     """
     out_dir = pathlib.Path(out_dir)
-    present = [path for path in out_dir.iterdir() if path.name.isdigit()] if out_dir.is_dir() else []
-    if version is None:
-        version = 1 + max((int(path.name) for path in present), default=0)
-    if version < 1:
-        raise ValueError(f"a version is a number from 1, got {version}")
-    if (out_dir / str(version)).exists():
-        raise ValueError(f"{out_dir} holds version {version} already; choose another, or none for the next free one")
+    version = free_version(out_dir, version)
     model = _float32_copy(model)
-    served = ServedModel(model, run.label_names, chunk_rows)
+    if isinstance(model, GAN):
+        served, card, facts = ServedModel(model, run.label_names, chunk_rows), card_text, {}
+    else:
+        served, card = ServedSuperResolution(model), super_resolution_card
+        facts = {"kind": "super_resolution", "scale": model.config.scale}
     description = ModelDescription(
         model=run.model,
         name=out_dir.resolve().name,
@@ -253,25 +250,21 @@ def export_model(
         is_single_label=model.config.is_single_label,
         image_size=model.config.image_size,
         channels=model.config.channels,
-        latent_size=model.config.latent_size,
+        latent_size=model.config.latent_size if isinstance(model, GAN) else 0,
         steps=int(state["step"]),
         batch_size=run.batch_size,
         seed=run.seed,
         settings=run.settings,
         data=run.data,
-        weights_sha256=weights_sha256(model),
+        weights_sha256=weights_sha256(served_variables(model)),
         chunk_rows=served.chunk_rows,
         tfcxr_version=tfcxr.__version__,
         tensorflow_version=tf.__version__,
+        **facts,
     )
-    remove_temporary_files(out_dir)
-    with atomic_path(out_dir / str(version)) as folder:
-        _save(served, folder)
-        (folder / DESCRIPTION_FILE).write_text(description.to_json(), encoding="utf-8")
-        (folder / "README.md").write_text(card_text(description), encoding="utf-8")
-        if run_dir is not None and (patients := pathlib.Path(run_dir) / PATIENTS_FILE).is_file():
-            shutil.copyfile(patients, folder / PATIENTS_FILE)
-    return out_dir / str(version)
+    patients = pathlib.Path(run_dir) / PATIENTS_FILE if run_dir is not None else None
+    keys = patients.read_text(encoding="utf-8") if patients is not None and patients.is_file() else None
+    return write_version(out_dir, served, description, card(description), keys)
 
 
 def default_chunk_rows(image_size: int) -> int:
@@ -279,51 +272,14 @@ def default_chunk_rows(image_size: int) -> int:
     return max(1, min(MAX_CHUNK_ROWS, CHUNK_PIXELS // image_size**2))
 
 
-def weights_sha256(model: AdversarialModel) -> str:
-    """SHA-256 over shape and little-endian float32 values of every exported weight, in order."""
-    digest = hashlib.sha256()
-    for variable in _served_variables(model):
-        values = np.ascontiguousarray(variable, dtype="<f4")
-        digest.update(json.dumps(values.shape).encode())
-        digest.update(values)
-    return digest.hexdigest()
-
-
-class _Untracked:
-    """Keeps a network out of the SavedModel's objects: its weights and the traced functions are all that is saved."""
-
-    def __init__(self, network: Any) -> None:
-        self.network = network
-
-
-def _served_variables(model: AdversarialModel) -> list[Any]:
+def served_variables(model: AdversarialModel) -> list[Any]:
+    """The weights that are exported and hashed, in order."""
     return [*model.sampling_generator.variables, *model.discriminator.variables]
 
 
-def _float32_copy(model: GAN) -> GAN:
-    """The same weights in a GAN that computes in float32, in plain variables of one device."""
-    copy = type(model)(dataclasses.replace(model.config, precision="float32"), seed=model.seed)
-    for target, source in zip(_served_variables(copy), _served_variables(model), strict=True):
+def _float32_copy(model: AdversarialModel) -> AdversarialModel:
+    """The same weights in a model that computes in float32, in plain variables of one device."""
+    copy = type(model)(model.config.for_inference(), seed=model.seed)
+    for target, source in zip(served_variables(copy), served_variables(model), strict=True):
         target.assign(np.asarray(source))
     return copy
-
-
-def _save(served: ServedModel, folder: pathlib.Path) -> None:
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")  # it would tell of the temporary folder
-    try:
-        tf.saved_model.save(served, str(folder), signatures=served.signatures())
-    except tf.errors.OpError as error:
-        raise OSError(f"could not write the SavedModel: {error.message}") from error
-    finally:
-        logger.setLevel(level)
-
-
-def _signature(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
-    return tf.function(function, input_signature=specs, autograph=False)
-
-
-def _encode_pngs(images: tf.Tensor) -> tf.Tensor:
-    """uint8 [B,H,W,C] -> string [B]."""
-    return tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.TensorSpec([], tf.string))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
@@ -14,19 +14,22 @@ CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CONDITIONALS = ("If", "StatelessIf")
 
 
-def count_flops(function: ConcreteFunction, then_share: float = 1.0) -> tuple[int, list[str]]:
+def count_flops(
+    function: ConcreteFunction, then_shares: Mapping[str, float] | None = None
+) -> tuple[int, list[str]]:
     """Multiplications and additions of convolutions and matrix products; the rest of a GAN's step is below 1 %.
 
     Padding counts as if it were computed, as is usual.
 
     Args:
       function: traced with shapes that are known.
-      then_share: in what share of the calls the first branch of a conditional runs (a lazy penalty).
+      then_shares: conditional -> in what share of the calls its first branch runs, by the beginning of its name
+        (a lazy penalty); 1 where none is given.
 
     Returns:
       the operations of one call, and the types of operations left out because a shape is unknown.
     """
-    total, unknown = _count(function.graph, then_share)
+    total, unknown = _count(function.graph, then_shares or {})
     return round(total), sorted(unknown)
 
 
@@ -50,14 +53,16 @@ def _best_rate(function: Callable[[], tf.Tensor], flops: int) -> float:
     return flops / min(seconds)
 
 
-def _count(graph: tf.Graph, then_share: float) -> tuple[float, set[str]]:
+def _count(graph: tf.Graph, then_shares: Mapping[str, float]) -> tuple[float, set[str]]:
     total, unknown = 0.0, set()
     for operation in _operations_that_run(graph):
         if operation.type in CALLS:
             parts = [(1.0, operation.get_attr("f"))]
         elif operation.type in CONDITIONALS:
             branches = operation.get_attr("then_branch"), operation.get_attr("else_branch")
-            parts = list(zip((then_share, 1.0 - then_share), branches, strict=True))
+            own_name = operation.name.split("/")[-1]
+            share = next((share for name, share in then_shares.items() if own_name.startswith(name)), 1.0)
+            parts = list(zip((share, 1.0 - share), branches, strict=True))
         else:
             flops = _flops_of(operation)
             if flops is None:
@@ -65,7 +70,7 @@ def _count(graph: tf.Graph, then_share: float) -> tuple[float, set[str]]:
             total += flops or 0
             continue
         for share, called in parts:
-            flops, unknown_inside = _count(_function_graph(graph, called.name), then_share)
+            flops, unknown_inside = _count(_function_graph(graph, called.name), then_shares)
             total += share * flops
             unknown |= unknown_inside
     return total, unknown

@@ -30,7 +30,7 @@ def train(
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
 
-    @tf.function
+    @tf.function(autograph=False)  # steps hold no Python that needs rewriting, and tracing is faster
     def step_function(iterator: tf.data.Iterator) -> dict[str, tf.Tensor]:
         strategy.run(model.train_step, args=(next(iterator),))
         return {mean.name: mean.result() for mean in model.metrics}

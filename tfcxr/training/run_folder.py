@@ -112,7 +112,8 @@ def load_model(
     path = Checkpoints(run_dir).find(checkpoint)
     if path is None:
         raise FileNotFoundError(f"{run_dir} has no {checkpoint} checkpoint yet; train it first")
-    model = make_model(dataclasses.replace(run, settings=run.settings | {"precision": "float32"}))
+    gan_class = model_class(run.model)
+    model = gan_class(make_config(gan_class.config_class, run.settings).for_inference(), seed=run.seed)
     return model, run, restore(path, model.checkpoint_variables())
 
 

@@ -22,7 +22,7 @@ from tfcxr.training.loop import train
 from tfcxr.training.run_folder import RunConfig, make_model
 from tfcxr.training.strategy import make_strategy
 
-LAZY_INTERVALS = ("r1_interval", "path_length_interval")
+LAZY_PENALTIES = ("r1", "path_length")  # each with a setting `<name>_interval`
 MINIMUM_PIECES = 5  # timed pieces, however long one is
 WARM_UP = 3  # steps, batches or draws that are not timed
 NOISE_IMAGES = 4096
@@ -48,10 +48,12 @@ def measure_training(run: RunConfig, repeats: int = 15, devices: list[str] | Non
     strategy = make_strategy(devices)
     with strategy.scope():
         model = make_model(run)
-    interval = math.lcm(*(run.settings.get(name, 1) for name in LAZY_INTERVALS))
+    intervals = {name: run.settings.get(f"{name}_interval", 1) for name in LAZY_PENALTIES}
+    interval = math.lcm(*intervals.values())
     images = run.batch_size * model.config.batches_per_step
     batch = random_batch(model.config, images)
-    flops, unknown = count_flops(tf.function(model.train_step).get_concrete_function(batch), 1 / interval)
+    step = tf.function(model.train_step, autograph=False).get_concrete_function(batch)
+    flops, unknown = count_flops(step, {name: 1 / steps for name, steps in intervals.items()})
     dtype = "bfloat16" if model.config.precision == "mixed_bfloat16" else "float32"
     peak = peak_flops_per_second(dtype)
     clock = _StepClock()

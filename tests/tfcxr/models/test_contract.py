@@ -17,11 +17,34 @@ from tfcxr.training.loop import train
 from tfcxr.training.run_folder import RunConfig
 
 # settings of a small network of 32 px, for every model; REPLICAS leave out batch statistics, which are a replica's own
+PERCEPTRON = {"generator_units": (16, 32), "discriminator_units": (32, 16)}
 TINY = {
     "acgan": {"latent_size": 8, "generator_filters": 32, "discriminator_filters": 8},
+    "cgan": {"latent_size": 8, "generator_filters": 32, "discriminator_filters": 8},
+    "srgan": {
+        "crop_size": 16,
+        "residual_blocks": 1,
+        "filters": 8,
+        "kernel_size": 3,
+        "discriminator_filters": 4,
+        "warmup_steps": 0,
+    },
+    "stylegan2": {"latent_size": 8, "style_size": 8, "channel_base": 256, "channel_max": 16},
+    "vanilla_gan": {"latent_size": 8} | PERCEPTRON,
+    "wgan_gp": {"latent_size": 8, "filters": 4, "critic_steps": 2},
 }
 REPLICAS = {
     "acgan": [{"normalization": "layer", "r1_gamma": 1.0}, {"normalization": "layer", "dropout": 0.3}],
+    "cgan": [{"normalization": "none", "r1_gamma": 1.0}],
+    "srgan": [{}],
+    "stylegan2": [
+        {"deviation_group_size": 1, "r1_gamma": 1.0, "adaptive_augmentation": True, "augmentation_interval": 1}
+    ],
+    "vanilla_gan": [{"normalization": "none", "conditional": True, "label_count": 2}],
+    "wgan_gp": [
+        {"normalization": "none"},
+        {"normalization": "none", "architecture": "perceptron", "conditional": True, "label_count": 2} | PERCEPTRON,
+    ],
 }
 DRAWING = [name for name, model in MODELS.items() if issubclass(model, GAN)]
 STRATEGY = tf.distribute.get_strategy
@@ -99,7 +122,7 @@ def test_two_and_two_steps_are_four(name, disc_records):
 
 
 @pytest.mark.parametrize(("name", "options"), [(name, case) for name in MODELS for case in REPLICAS[name]], ids=str)
-def test_one_and_two_replicas_take_the_same_step(name, options, disc_records):
+def test_one_and_two_replicas_take_the_same_step(name, options, disc_records, two_replicas):
     """Sums over 2 + 2 and over 4 rows round differently: gradients agree to about 1e-6 of their size.
 
     Adam's first step divides each gradient by its own size, so a gradient that is rounding noise around zero may
@@ -107,7 +130,7 @@ def test_one_and_two_replicas_take_the_same_step(name, options, disc_records):
     1e-5 of the learning rate's step. Batch statistics are a replica's own, so batch normalization is left out.
     """
     states = []
-    for strategy in (STRATEGY(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    for strategy in (STRATEGY(), two_replicas):
         with strategy.scope():
             model = make_gan(name, ema_decay=0.5, **options)
         for optimizer in (model.generator_optimizer, model.discriminator_optimizer):

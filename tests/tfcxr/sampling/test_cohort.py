@@ -10,9 +10,10 @@ import pytest
 
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info, shard_paths
-from tfcxr.sampling.cohort import LUMA, CohortOptions, generate_cohort
+from tfcxr.sampling.cohort import CohortOptions, generate_cohort
 from tfcxr.sampling.label_plan import plan_counts
 from tfcxr.sampling.preview import write_preview
+from tfcxr.serving.cascade_parts import LUMA
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import read_description
 

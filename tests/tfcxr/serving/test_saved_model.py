@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfcxr.models.base import GAN, GANConfig
-from tfcxr.serving.saved_model import ServedModel, default_chunk_rows, export_model, weights_sha256
+from tfcxr.serving.saved_model import ServedModel, default_chunk_rows, export_model, served_variables
+from tfcxr.serving.version_folder import weights_sha256
 
 NAMES = ("NORMAL", "PNEUMONIA")
 ONE = tf.constant(1.0)
@@ -202,11 +203,13 @@ def test_bfloat16_training_is_exported_in_float32(make_tiny_gan, one_hot, tmp_pa
     loaded = tf.saved_model.load(str(export_model(half, run, tmp_path / "gan", {"step": 1})))
     labels = one_hot([0, 1, 0])
     np.testing.assert_array_equal(draw(loaded, [1, 2, 3], labels), draw(ServedModel(full, NAMES), [1, 2, 3], labels))
-    assert json.loads((tmp_path / "gan/1/model.json").read_text())["weights_sha256"] == weights_sha256(full)
+    assert json.loads((tmp_path / "gan/1/model.json").read_text())["weights_sha256"] == weights_sha256(
+        served_variables(full)
+    )
 
 
 def test_the_hash_tells_weights_apart(make_tiny_gan):
     model, _ = make_tiny_gan()
-    before = weights_sha256(model)
+    before = weights_sha256(served_variables(model))
     model.discriminator.variables[-1].assign_add([1e-6, 0.0])
-    assert weights_sha256(model) != before
+    assert weights_sha256(served_variables(model)) != before

@@ -1,0 +1,77 @@
+"""Enlarging an image window by window, without seams, so that memory is bounded by the window and not by the image.
+
+A convolutional network sees only so far: what lies at least its reach inside a window comes out as in the whole image.
+Windows overlap by twice the reach, each gives the part that only it sees in full, and at the image's border a window
+ends where the image ends, so that the network's own padding there is the same as in one pass over the whole image.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+def enlarge_by_tiles(
+    enlarge: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor, scale: int, reach: int, tile_size: int
+) -> tf.Tensor:
+    """What `enlarge` makes of a whole image, computed in windows; equal but for the rounding of floats.
+
+    Args:
+      enlarge: float [1, height, width, channels] -> float [1, height * scale, width * scale, channels], of any size.
+      image: float [height, width, channels]; its size may be unknown while tracing.
+      scale: enlargement. reach: pixels of `image` to each side that a pixel of the output depends on, at most.
+      tile_size: height and width of the largest window, in pixels of `image`.
+
+    Returns:
+      float [height * scale, width * scale, channels].
+
+    Raises:
+      ValueError: windows too small for the reach.
+    """
+    if tile_size <= 2 * reach:
+        raise ValueError(f"tile_size must be above {2 * reach}, twice the network's reach, got {tile_size}")
+    rows, columns = (_Windows(tf.shape(image)[axis], reach, tile_size) for axis in (0, 1))
+
+    def tile(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+        top, left = rows.start(row), columns.start(column)
+        window = image[top : top + rows.size, left : left + columns.size]
+        output = enlarge(window[None])[0]
+        kept_rows = slice((rows.first(row) - top) * scale, (rows.first(row + 1) - top) * scale)
+        kept_columns = slice((columns.first(column) - left) * scale, (columns.first(column + 1) - left) * scale)
+        return output[kept_rows, kept_columns]
+
+    def strip(row: tf.Tensor) -> tf.Tensor:
+        turned = _concatenate(columns.count, lambda column: tf.transpose(tile(row, column), [1, 0, 2]), image)
+        return tf.transpose(turned, [1, 0, 2])
+
+    return _concatenate(rows.count, strip, image)
+
+
+class _Windows:
+    """Equal windows along one axis: how many, their size, where one starts, and the first pixel that is its own."""
+
+    def __init__(self, length: tf.Tensor, reach: int, tile_size: int) -> None:
+        own = tile_size - 2 * reach
+        self.count = tf.maximum(-(-(length - 2 * reach) // own), 1)
+        self._stride = -(-(length - 2 * reach) // self.count)  # windows as small as their number allows
+        self.size = self._stride + 2 * reach
+        self._length = length
+        self._reach = reach
+
+    def start(self, index: tf.Tensor) -> tf.Tensor:
+        return tf.minimum(index * self._stride, self._length - self.size)
+
+    def first(self, index: tf.Tensor) -> tf.Tensor:
+        inner = tf.where(index == 0, 0, self.start(index) + self._reach)
+        return tf.where(index == self.count, self._length, inner)
+
+
+def _concatenate(count: tf.Tensor, make: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor) -> tf.Tensor:
+    """The outputs of make(0) to make(count - 1), one after the other along the first axis; one at a time."""
+    pieces = tf.TensorArray(image.dtype, size=count, infer_shape=False, element_shape=[None, None, image.shape[-1]])
+    _, pieces = tf.while_loop(
+        lambda index, _: index < count,
+        lambda index, written: (index + 1, written.write(index, make(index))),
+        (tf.constant(0), pieces),
+        parallel_iterations=1,
+    )
+    return pieces.concat()

@@ -1,0 +1,364 @@
+"""StyleGAN2: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN".
+
+Adaptive augmentation for small data sets is an option: Karras et al. 2020, "Training Generative Adversarial Networks
+with Limited Data".
+
+The defaults are the `auto` configuration of the authors' PyTorch program. Differs from it: both networks' gradients
+are taken on one and the same fake batch before either moves, while there the generator moves first and the
+discriminator then judges fresh fakes; a lazy penalty's gradient, times its interval, joins the main loss's in one Adam
+step, while there it takes a step of its own with adjusted settings; and the data are not mirrored.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfcxr.layers.adaptive_augmentation import (
+    AUGMENTATION_NAMES,
+    NORMALS_PER_IMAGE,
+    RADIOGRAPH_SAFE,
+    UNIFORMS_PER_IMAGE,
+    adaptive_augment,
+    next_probability,
+)
+from tfcxr.losses.adversarial import discriminator_loss, generator_loss
+from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
+from tfcxr.models.base import GAN, GANConfig
+from tfcxr.models.stylegan2_networks import BASE_SIZE, Discriminator, Generator
+
+EMA_RAMP = 0.05  # the averaged generator's half life is at most this part of the images seen so far
+AVERAGE_STYLE_RATE = 0.005  # how far the average w moves in a step
+DEVIATION_RATE = 0.01  # how far the typical minibatch deviation moves in a step
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleGAN2Config(GANConfig):
+    """Settings of StyleGAN2. Where 0 or None means auto, the value follows the authors' rule.
+
+    Attributes:
+      generator_learning_rate, discriminator_learning_rate: 0 is auto: .0025, and .002 at 1024 px and above.
+      ema_decay: 0 keeps no averaged generator; other values are not read, see `ema_kimg`.
+      style_size: length of w. mapping_layers: dense layers from z to w, and from the label to the discriminator's
+        projection (there always 8 in the latter).
+      channel_base: channels of the features are this over the size in pixels, at most `channel_max`; 0 is auto:
+        16384 up to 256 px, 32768 above.
+      deviation_group_size: images whose minibatch deviation is measured together; 1 compares none.
+      r1_gamma: weight of R1; None is auto: .0002 * pixels / batch; 0 is none. r1_interval: steps between two lazy
+        applications.
+      path_length_weight: of path length regularization, 0 is none. path_length_interval: steps between two lazy
+        applications. path_length_decay: how far the mean length moves in one. path_length_shrink: it is measured on
+        one in so many rows of a batch.
+      style_mixing: probability that an image takes the w of a second z from some layer on.
+      ema_kimg: half life of the averaged generator in thousand images; 0 is auto: batch * 10 / 32. At the start it is
+        at most a twentieth of the images seen.
+      adaptive_augmentation: augments what the discriminator sees, more while it overfits. augmentation_names: of
+        `AUGMENTATION_NAMES`; the default keeps the anatomy. augmentation_target: mean sign of the logits of real
+        images that is aimed at. augmentation_kimg: thousand images in which the probability can rise from 0 to 1.
+        augmentation_interval: steps between two changes.
+    """
+
+    latent_size: int = 512
+    generator_learning_rate: float = 0.0
+    discriminator_learning_rate: float = 0.0
+    beta_1: float = 0.0
+    beta_2: float = 0.99
+    epsilon: float = 1e-8
+    style_size: int = 512
+    mapping_layers: int = 2
+    channel_base: int = 0
+    channel_max: int = 512
+    deviation_group_size: int = 4
+    r1_gamma: float | None = None
+    r1_interval: int = 16
+    path_length_weight: float = 2.0
+    path_length_interval: int = 4
+    path_length_decay: float = 0.01
+    path_length_shrink: int = 2
+    style_mixing: float = 0.9
+    ema_kimg: float = 0.0
+    adaptive_augmentation: bool = False
+    augmentation_names: tuple[str, ...] = RADIOGRAPH_SAFE
+    augmentation_target: float = 0.6
+    augmentation_kimg: float = 500.0
+    augmentation_interval: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.image_size > 1024:
+            raise ValueError(f"StyleGAN2 makes images of 32 to 1024 pixels, got image_size={self.image_size}")
+        for name in (
+            "style_size",
+            "mapping_layers",
+            "channel_max",
+            "deviation_group_size",
+            "r1_interval",
+            "path_length_interval",
+            "path_length_shrink",
+            "augmentation_interval",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.channel_base and self.channel_base < self.image_size:
+            raise ValueError(
+                f"channel_base must be at least image_size={self.image_size}, so that one channel is left there, or "
+                f"0 for auto, got {self.channel_base}"
+            )
+        if not 0 <= self.style_mixing <= 1:
+            raise ValueError(f"style_mixing must be in [0, 1], got {self.style_mixing}")
+        if self.augmentation_kimg <= 0:
+            raise ValueError(f"augmentation_kimg must be above 0, got {self.augmentation_kimg}")
+        if unknown := set(self.augmentation_names) - set(AUGMENTATION_NAMES):
+            raise ValueError(
+                f"unknown augmentation_names {sorted(unknown)}; valid names: {', '.join(AUGMENTATION_NAMES)}"
+            )
+        for name in ("generator_learning_rate", "discriminator_learning_rate"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, 0.002 if self.image_size >= 1024 else 0.0025)
+
+    @property
+    def filters(self) -> dict[int, int]:
+        """Channels of the features at each size, {4: .., 8: .., .., image_size: ..}."""
+        base = self.channel_base or (16384 if self.image_size <= 256 else 32768)
+        sizes = [1 << power for power in range(BASE_SIZE.bit_length() - 1, self.image_size.bit_length())]
+        return {size: min(base // size, self.channel_max) for size in sizes}
+
+
+class StyleGAN2(GAN):
+    """StyleGAN2; one training step moves the discriminator and the generator once each.
+
+    Logged `r1` and `path_length_penalty` are 0 in the steps in which they are not due, so their means over many steps
+    are one r1_interval-th and one path_length_interval-th of the penalties.
+    """
+
+    config_class = StyleGAN2Config
+    metric_names = (
+        "discriminator_adversarial",
+        "generator_adversarial",
+        "r1",
+        "path_length_penalty",
+        "path_length",
+        "real_score",
+        "fake_score",
+        "real_sign",
+        "augmentation_probability",
+    )
+
+    def make_generator(self) -> keras.Model:
+        config = self.config
+        return Generator(
+            config.latent_size,
+            config.label_count,
+            config.style_size,
+            config.mapping_layers,
+            config.filters,
+            config.channels,
+            self.seed,
+        )
+
+    def make_discriminator(self) -> keras.Model:
+        config = self.config
+        return Discriminator(
+            config.label_count,
+            config.filters,
+            config.channels,
+            config.mapping_layers,
+            config.deviation_group_size,
+            self.seed + 1,
+        )
+
+    def discriminator_inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
+        size = self.config.image_size
+        return tf.zeros([1, size, size, self.config.channels]), tf.zeros([1, self.config.label_count])
+
+    def make_state(self) -> dict[str, keras.Variable]:
+        """Mean path length; augmentation probability, and the signs summed up since it last changed."""
+        names = ["path_length"]
+        if self.config.adaptive_augmentation:
+            names += ["augmentation_probability", "real_sign_sum"]
+        return {name: keras.Variable(0.0, trainable=False, aggregation="mean", name=name) for name in names}
+
+    def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
+        """Realism logits; each image is judged for itself, whatever batch it is in."""
+        logits, _ = self.discriminator((image, self.condition(label, label_mask)), is_alone=True)
+        return logits, None
+
+    def decode(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
+        """Images of z and label by the averaged generator, float32 in [-1, 1].
+
+        `truncation` moves w towards its average: w_avg + truncation * (w - w_avg); 0 is the average image.
+        """
+        network = self.sampling_generator
+        average = tf.convert_to_tensor(network.mapping.average)
+        w = average + truncation * (network.mapping(z, self.condition(label)) - average)
+        return tf.clip_by_value(network.synthesis(network.styles(w)), -1.0, 1.0)
+
+    def ema_rate(self) -> tf.Tensor:
+        """From the half life in images, which grows with the images seen until it is `ema_kimg`."""
+        images = float(self._images_per_step)
+        half_life = 1000.0 * (self.config.ema_kimg or images * 10.0 / 32.0)
+        seen = images * tf.cast(self.step.value - 1, tf.float32)  # before this step, in which the generator moved
+        half_life = tf.clip_by_value(EMA_RAMP * seen, 1e-8, half_life)
+        return 1.0 - tf.pow(0.5, images / half_life)
+
+    @tf.autograph.experimental.do_not_convert  # nothing in it needs rewriting, and tracing takes two thirds of the time
+    def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step on {"image" [batch, size, size, 1 or channels] in [-1, 1], "label", "label_mask" [batch, labels]}.
+
+        Fakes are drawn of the labels of the real rows.
+        """
+        config = self.config
+        real, batch = data["image"], data["image"].shape[0]
+        if real.shape[-1] != config.channels:
+            real = tf.repeat(real, config.channels, axis=-1)
+        condition = self.condition(data["label"], data["label_mask"])
+        self._images_per_step = batch * tf.distribute.get_strategy().num_replicas_in_sync
+        probability = self._next_augmentation_probability()
+        real = self._augment(real, probability, stream=0)
+
+        with tf.GradientTape(persistent=True) as tape:
+            w, styles = self._draw_styles(condition, stream=2)
+            fake = self.generator.synthesis(styles, self._draw_noise(batch, stream=5))
+            fake = self._augment(fake, probability, stream=6)
+            fake_logits, _ = self.discriminator((fake, condition), training=True)
+            real_logits, deviation = self.discriminator((real, condition), training=True)
+            discriminator_adversarial = discriminator_loss("log", real_logits, fake_logits)
+            generator_adversarial = generator_loss("log", fake_logits)
+        generator_gradients = tape.gradient(generator_adversarial, self.generator.trainable_variables)
+        discriminator_gradients = tape.gradient(discriminator_adversarial, self.discriminator.trainable_variables)
+        r1, r1_gradients = self._lazy_r1(real, condition)
+        (path_length_penalty, path_length), path_gradients = self._lazy_path_length(condition)
+
+        real_sign = tf.reduce_mean(tf.sign(real_logits))
+        self._follow(w, deviation, path_length, real_sign)
+        discriminator_gradients = _added(discriminator_gradients, r1_gradients)
+        self.apply_gradients(self.discriminator_optimizer, discriminator_gradients, self.discriminator)
+        self.apply_gradients(self.generator_optimizer, _added(generator_gradients, path_gradients), self.generator)
+        self.update_average()
+        return self.record_means(
+            {
+                "discriminator_adversarial": discriminator_adversarial,
+                "generator_adversarial": generator_adversarial,
+                "r1": r1,
+                "path_length_penalty": path_length_penalty,
+                "path_length": path_length,
+                "real_score": tf.reduce_mean(tf.sigmoid(real_logits)),
+                "fake_score": tf.reduce_mean(tf.sigmoid(fake_logits)),
+                "real_sign": real_sign,
+                "augmentation_probability": probability,
+            }
+        )
+
+    def _draw_styles(self, condition: tf.Tensor, stream: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """w float32 [batch, style_size] of fresh z; styles [batch, style_count, style_size], a second w mixed in.
+
+        Uses three streams. Differs from the paper's program: each image has its own layer at which styles change.
+        """
+        config, generator = self.config, self.generator
+        batch, count = condition.shape[0], generator.synthesis.style_count
+        z = [self.normal([batch, config.latent_size], stream + index) for index in (0, 1)]
+        if not config.style_mixing:
+            w = generator.mapping(z[0], condition)
+            return w, generator.styles(w)
+        both = generator.mapping(tf.concat(z, axis=0), tf.concat([condition, condition], axis=0))
+        w, second = tf.split(both, 2)
+        uniform = self.uniform([batch, 2], stream + 2)
+        change = 1.0 + tf.floor(uniform[:, 1:] * (count - 1))  # the first layer of the second w, 1 to count - 1
+        change = tf.where(uniform[:, :1] < config.style_mixing, change, float(count))
+        is_first = tf.range(count, dtype=tf.float32) < change  # [batch, count]
+        return w, tf.where(is_first[..., None], w[:, None, :], second[:, None, :])
+
+    def _draw_noise(self, batch: int, stream: int) -> list[tf.Tensor]:
+        """One draw, cut into N(0, 1) [batch, size, size, 1] for each convolution."""
+        sizes = self.generator.synthesis.noise_sizes
+        parts = tf.split(self.normal([batch, sum(size**2 for size in sizes)], stream), [size**2 for size in sizes], 1)
+        return [tf.reshape(part, [batch, size, size, 1]) for part, size in zip(parts, sizes, strict=True)]
+
+    def _lazy_r1(self, real: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """R1 at the images that the discriminator is shown (the authors' program: before augmentation)."""
+        config = self.config
+        gamma = config.r1_gamma
+        if gamma is None:
+            gamma = 0.0002 * config.image_size**2 / self._images_per_step
+        return lazy_gradients(
+            is_due(self.step.value, config.r1_interval) if gamma else False,
+            lambda: r1_penalty(lambda image: self.discriminator((image, condition), training=True)[0], real),
+            self.discriminator.trainable_variables,
+            scale=gamma * config.r1_interval,
+            name="r1",
+        )
+
+    def _lazy_path_length(self, condition: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], list[tf.Tensor]]:
+        """(penalty, new mean length) and gradients, of fresh images for one in `path_length_shrink` rows.
+
+        Section 3.2, equation 4. Differs from the authors' program: lengths are compared with the mean before this
+        step, so that replicas need not wait for each other.
+        """
+        config = self.config
+        mean_length = self.state["path_length"].value
+        condition = condition[:: config.path_length_shrink]
+        batch, size = condition.shape[0], config.image_size
+
+        def penalty() -> tuple[tf.Tensor, tf.Tensor]:
+            _, styles = self._draw_styles(condition, stream=8)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(styles)
+                images = self.generator.synthesis(styles, self._draw_noise(batch, stream=11))
+                direction = self.normal([batch, size, size, config.channels], stream=12) / size
+                projection = tf.reduce_sum(images * direction)
+            gradient = tape.gradient(projection, styles)  # float32 [batch, style_count, style_size]
+            squares = tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=2), axis=1)
+            length = tf.sqrt(squares + 1e-12)
+            new_mean = mean_length + config.path_length_decay * (tf.reduce_mean(length) - mean_length)
+            return tf.reduce_mean(tf.square(length - mean_length)), tf.stop_gradient(new_mean)
+
+        return lazy_gradients(
+            is_due(self.step.value, config.path_length_interval) if config.path_length_weight else False,
+            penalty,
+            self.generator.trainable_variables,
+            scale=config.path_length_weight * config.path_length_interval,
+            idle_value=(0.0, mean_length),
+            name="path_length",
+        )
+
+    def _augment(self, images: tf.Tensor, probability: tf.Tensor, stream: int) -> tf.Tensor:
+        """Uses two streams."""
+        if not self.config.adaptive_augmentation:
+            return images
+        batch = images.shape[0]
+        normal = self.normal([batch, NORMALS_PER_IMAGE], stream)
+        uniform = self.uniform([batch, UNIFORMS_PER_IMAGE], stream + 1)
+        return adaptive_augment(images, probability, normal, uniform, self.config.augmentation_names)
+
+    def _next_augmentation_probability(self) -> tf.Tensor:
+        """The probability in this step; changed first where one is due, by signs that are summed over all replicas."""
+        config = self.config
+        if not config.adaptive_augmentation:
+            return tf.constant(0.0)
+        probability, sign_sum = self.state["augmentation_probability"], self.state["real_sign_sum"]
+        interval = config.augmentation_interval
+        is_due = tf.logical_and(self.step.value > 0, self.step.value % interval == 0)
+        changed = next_probability(
+            probability.value,
+            sign_sum.value / interval,
+            self._images_per_step * interval,
+            config.augmentation_target,
+            config.augmentation_kimg,
+        )
+        probability.assign(tf.where(is_due, changed, probability.value))
+        sign_sum.assign(tf.where(is_due, 0.0, sign_sum.value))
+        return tf.identity(probability.value)
+
+    def _follow(self, w: tf.Tensor, deviation: tf.Tensor, path_length: tf.Tensor, real_sign: tf.Tensor) -> None:
+        """Moves the running means, each the mean over replicas."""
+        average, typical = self.generator.mapping.average, self.discriminator.typical_deviation
+        average.assign(average.value + AVERAGE_STYLE_RATE * (tf.reduce_mean(w, axis=0) - average.value))
+        rate = tf.maximum(DEVIATION_RATE, 1.0 / tf.cast(self.step.value + 1, tf.float32))
+        typical.assign(typical.value + rate * (deviation - typical.value))
+        self.state["path_length"].assign(path_length)
+        if self.config.adaptive_augmentation:
+            self.state["real_sign_sum"].assign(self.state["real_sign_sum"].value + real_sign)
+
+
+def _added(gradients: list[tf.Tensor], penalty_gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    return [sum(pair) for pair in zip(gradients, penalty_gradients, strict=True)]

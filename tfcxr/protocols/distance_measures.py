@@ -1,0 +1,158 @@
+"""Distances between sets of features, with interval and floor: the pure part of `distribution_distance`.
+
+draws = [extractor.features(images) for images in independent_cohorts]
+distances_of_draws(draws, extractor.features(real_images))["frechet"]   # one value a draw, for a t-test
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfcxr.metrics.frechet_distance import frechet_distance, frechet_interval
+from tfcxr.metrics.kernel_distance import KernelDistance, kernel_distance
+from tfcxr.protocols.cohorts import split_off_validation
+
+SEED = 0  # of subsets, halves and draws
+KERNEL_SUBSETS = 100
+KERNEL_SUBSET_SIZE = 1000  # at most; half of the images where that is less
+FLOOR_DRAWS = 10  # random halvings of the real patients
+MIN_IMAGES = 8
+MIN_PATIENTS = 4  # below it, halves and intervals by patient say nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSet:
+    """Features of one set of images.
+
+    Attributes:
+      rows: float32 [images, features]. labels: float [images, labels], NaN where unknown.
+      patients: [images], one value a patient; None where each image is a patient of its own.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray | None = None
+
+    def where(self, chosen: np.ndarray) -> "FeatureSet":
+        """The images of a mask or of positions."""
+        return FeatureSet(
+            self.rows[chosen], self.labels[chosen], None if self.patients is None else self.patients[chosen]
+        )
+
+    def some(self, count: int, generator: np.random.Generator) -> "FeatureSet":
+        """`count` images at random."""
+        return self.where(np.sort(generator.permutation(len(self.rows))[:count]))
+
+
+def distances_of_draws(draws: Sequence[np.ndarray], real: np.ndarray, seed: int = SEED) -> dict[str, np.ndarray]:
+    """One distance a draw, of several independent cohorts from the same real images: what a t-test compares.
+
+    Args:
+      draws: features float [images, features] of one extractor, as many images in each.
+      real: features float [images, features] of at least as many real images; so many of them are taken, the same for
+        every draw.
+      seed: of that choice and of the kernel distance's subsets; keep it across the cohorts that are compared.
+
+    Returns:
+      {"frechet": float64 [draws], "kernel": float64 [draws]}.
+
+    Raises:
+      ValueError: no draw, draws of different sizes, fewer real images, or features that the metrics refuse.
+    """
+    sizes = sorted({len(draw) for draw in draws})
+    if len(sizes) != 1:
+        raise ValueError(
+            f"expected draws of one number of images, got {sizes or 'no draw'}; the Frechet distance depends on it"
+        )
+    if len(real) < sizes[0]:
+        raise ValueError(f"expected at least as many real images as a draw has, {sizes[0]}, got {len(real)}")
+    real = real[np.sort(np.random.default_rng(seed).permutation(len(real))[: sizes[0]])]
+    return {
+        "frechet": np.array([frechet_distance(draw, real) for draw in draws]),
+        "kernel": np.array([_kernel(draw, real, seed=seed).mean for draw in draws]),
+    }
+
+
+def compare(
+    synthetic: FeatureSet, real: FeatureSet, training: FeatureSet | None = None, images: int = 0
+) -> dict[str, Any]:
+    """The score of synthetic images against real ones, and what it is to be held against.
+
+    Args:
+      real: with its patients, `MIN_IMAGES` images of `MIN_PATIENTS` patients or more.
+      training: real training images to hold against `real` as well, or None.
+      images: N, on each side; 0 is as many as the smaller side has.
+
+    Returns:
+      "score" at N images a side; "floor", halves of the real patients at n images, N or fewer; "at_floor_size", the
+      score at n; "real_training_images" against `real` at N, or None. Each holds "images" and, for "frechet" and
+      "kernel", {"mean", "interval"}.
+    """
+    count = images or min(len(synthetic.rows), len(real.rows))
+    generator = np.random.default_rng(SEED)
+    score = _measured(synthetic.some(count, generator), real.some(count, generator))
+    halves = []
+    for draw in range(FLOOR_DRAWS):
+        is_first = split_off_validation(real.patients, 0.5, draw)
+        halves.append((real.where(is_first), real.where(~is_first)))
+    floor_count = min(count, *(len(half.rows) for pair in halves for half in pair))
+    floors, scores = [], []
+    for pair in halves:
+        first, second = (half.some(floor_count, generator) for half in pair)
+        floors.append(_distances(first.rows, second.rows))
+        scores.append(_distances(synthetic.some(floor_count, generator).rows, first.rows))
+    floor: dict[str, Any] = {"images": floor_count}
+    at_floor_size: dict[str, Any] = {"images": floor_count}
+    of_this_size = _measured(synthetic.some(floor_count, generator), real.some(floor_count, generator))
+    for index, name in enumerate(("frechet", "kernel")):
+        halves_apart = np.array(floors)[:, index]
+        floor[name] = _summary(name, float(halves_apart.mean()), float(halves_apart.std(ddof=1)))
+        deviation = (of_this_size[name]["interval"][1] - of_this_size[name]["mean"]) / 1.96
+        at_floor_size[name] = _summary(name, float(np.mean(scores, axis=0)[index]), deviation)
+    of_training = None
+    if training is not None and len(training.rows) >= count:
+        of_training = _measured(training.some(count, generator), real.some(count, generator))
+    return {
+        "score": score,
+        "floor": floor,
+        "at_floor_size": at_floor_size if floor_count < count else score,
+        "real_training_images": of_training,
+    }
+
+
+def _measured(first: FeatureSet, second: FeatureSet) -> dict[str, Any]:
+    """Both distances with their intervals, by patient on sides that have enough of them."""
+    groups = [
+        None if side.patients is None or len(np.unique(side.patients)) < MIN_PATIENTS else side.patients
+        for side in (first, second)
+    ]
+    kernel = _kernel(first.rows, second.rows, *groups)
+    interval = frechet_interval(first.rows, second.rows, *groups, seed=SEED)
+    return {
+        "images": len(first.rows),
+        "frechet": {"mean": frechet_distance(first.rows, second.rows), "interval": list(interval)},
+        "kernel": {"mean": kernel.mean, "interval": [kernel.low, kernel.high]},
+        "interval_by": ["image" if group is None else "patient" for group in groups],
+    }
+
+
+def _distances(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    return frechet_distance(first, second), _kernel(first, second).mean
+
+
+def _kernel(
+    first: np.ndarray,
+    second: np.ndarray,
+    first_groups: np.ndarray | None = None,
+    second_groups: np.ndarray | None = None,
+    seed: int = SEED,
+) -> KernelDistance:
+    subset_size = min(KERNEL_SUBSET_SIZE, min(len(first), len(second)) // 2)
+    return kernel_distance(first, second, KERNEL_SUBSETS, subset_size, seed, first_groups, second_groups)
+
+
+def _summary(name: str, mean: float, deviation: float) -> dict[str, Any]:
+    low = mean - 1.96 * deviation
+    return {"mean": mean, "interval": [max(low, 0.0) if name == "frechet" else low, mean + 1.96 * deviation]}
