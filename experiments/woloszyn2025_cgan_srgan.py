@@ -8,11 +8,11 @@ Data there: ChestX-ray8, 5,000 images each of No Finding, Mass and Pneumonia, CL
 (`--dataset=chestxray8 --sizes=128,512 --only_labels="No Finding,Mass,Pneumonia"`, the defaults).
 
 One command builds the records of both sizes, trains both models apart from each other, exports them and the cascade of
-both, draws a gated and enlarged cohort with its picture (generated over real images), and compares the CGAN's plain images with
-real patients. Stopped at any moment it goes on where it was. What ran here, for how long and with what result stands in
-README.md here.
+both, draws a gated and enlarged cohort with its picture, and compares the CGAN's plain images with real patients.
+Stopped at any moment it goes on where it was. What ran here, how long and with what result stands in README.md here.
 
-The paper publishes no learning rates, batch size, slopes, CLAHE values or content loss: those of both variants are ours.
+The paper publishes no learning rates, batch size, slopes, CLAHE values or content loss: those of both variants are
+ours.
 `as_published` has what is published: label input to both networks, up-sampling convolutions, LeakyReLU, dropout in
 the discriminator, the conditional log loss, no penalty, a gate at .9. Its steps are 500 epochs of 15,000 images.
 `corrected` adds R1 = .1, without which the discriminator wins on few images, and an averaged generator, and has the

@@ -29,7 +29,14 @@ TINY = {
         "discriminator_filters": 4,
         "warmup_steps": 0,
     },
-    "stylegan2": {"latent_size": 8, "style_size": 8, "channel_base": 256, "channel_max": 16},
+    # path lengths need gradients of gradients, which take long to trace; REPLICAS have them
+    "stylegan2": {
+        "latent_size": 8,
+        "style_size": 8,
+        "channel_base": 128,
+        "channel_max": 8,
+        "path_length_weight": 0.0,
+    },
     "vanilla_gan": {"latent_size": 8} | PERCEPTRON,
     "wgan_gp": {"latent_size": 8, "filters": 4, "critic_steps": 2},
 }
@@ -38,7 +45,13 @@ REPLICAS = {
     "cgan": [{"normalization": "none", "r1_gamma": 1.0}],
     "srgan": [{}],
     "stylegan2": [
-        {"deviation_group_size": 1, "r1_gamma": 1.0, "adaptive_augmentation": True, "augmentation_interval": 1}
+        {
+            "deviation_group_size": 1,
+            "r1_gamma": 1.0,
+            "path_length_weight": 2.0,
+            "adaptive_augmentation": True,
+            "augmentation_interval": 1,
+        }
     ],
     "vanilla_gan": [{"normalization": "none", "conditional": True, "label_count": 2}],
     "wgan_gp": [

@@ -5,9 +5,11 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
-from tfcxr.data.records import read_dataset_info, write_dataset_info
+from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info, write_shard
+from tfcxr.data.schema import Record, SplitInfo, encode_record
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +41,30 @@ def copy_as_synthetic(copy_records) -> Callable[..., pathlib.Path]:
 def synthetic_records(copy_as_synthetic, tmp_path_factory) -> pathlib.Path:
     """A cohort of 80 32-px discs. Do not change it."""
     return copy_as_synthetic(tmp_path_factory.mktemp("cohort") / "32")
+
+
+@pytest.fixture(scope="session")
+def noise_cohort(tmp_path_factory: pytest.TempPathFactory, disc_records: pathlib.Path) -> pathlib.Path:
+    """70 unlabelled images of noise, as of a generator that learned nothing."""
+    folder = tmp_path_factory.mktemp("noise") / "32"
+    generator = np.random.default_rng(0)
+    records = [
+        Record(generator.integers(0, 256, (32, 32)).astype(np.uint8), f"noise-{index}", (), f"noise-{index}")
+        for index in range(70)
+    ]
+    folder.mkdir()
+    shard = write_shard(folder / shard_name("train", 0, 1), [encode_record(record, "raw") for record in records])
+    provenance = {"model": "vanilla_gan", "training_data": {"patient_keys_file": "training_patients.txt"}}
+    (folder / "training_patients.txt").write_text("patient-train-0")
+    info = dataclasses.replace(
+        read_dataset_info(disc_records),
+        label_names=(),
+        is_single_label=False,
+        splits={"train": SplitInfo(70, 70, {}, (shard,))},
+        images_read=70,
+        images_written=70,
+        is_synthetic=True,
+        provenance=provenance,
+    )
+    write_dataset_info(folder, info)
+    return folder

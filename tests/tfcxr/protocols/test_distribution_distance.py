@@ -6,40 +6,13 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info, write_shard
-from tfcxr.data.schema import Record, SplitInfo, encode_record
+from tfcxr.data.schema import Record, encode_record
 from tfcxr.protocols import PROTOCOLS, REPORT_FILES, distribution_distance, feature_extractor
 from tfcxr.protocols.classifier import TrainedClassifier, build_classifier, make_classifier_config
 from tfcxr.protocols.cohorts import load_comparison
 from tfcxr.protocols.distance_measures import FeatureSet, compare, distances_of_draws
 from tfcxr.protocols.feature_extractor import ready_extractor
 from tfcxr.protocols.settings import EvaluationSettings
-
-
-@pytest.fixture(scope="module")
-def noise_cohort(tmp_path_factory, disc_records):
-    """70 unlabelled images of noise, as of a generator that learned nothing."""
-    folder = tmp_path_factory.mktemp("noise") / "32"
-    generator = np.random.default_rng(0)
-    records = [
-        Record(generator.integers(0, 256, (32, 32)).astype(np.uint8), f"noise-{index}", (), f"noise-{index}")
-        for index in range(70)
-    ]
-    folder.mkdir()
-    shard = write_shard(folder / shard_name("train", 0, 1), [encode_record(record, "raw") for record in records])
-    provenance = {"model": "vanilla_gan", "training_data": {"patient_keys_file": "training_patients.txt"}}
-    (folder / "training_patients.txt").write_text("patient-train-0")
-    info = dataclasses.replace(
-        read_dataset_info(disc_records),
-        label_names=(),
-        is_single_label=False,
-        splits={"train": SplitInfo(70, 70, {}, (shard,))},
-        images_read=70,
-        images_written=70,
-        is_synthetic=True,
-        provenance=provenance,
-    )
-    write_dataset_info(folder, info)
-    return folder
 
 
 @pytest.fixture(scope="module")
