@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
+from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.penalties import lazy_gradients, r1_penalty
@@ -22,7 +23,6 @@ from tfcxr.models.base import GAN, GANConfig, initializer_seeds
 FIRST_SIZE = 8  # pixels of the generator's first feature map
 LAST_SIZE = 4  # pixels of the discriminator's last feature map
 MAX_IMAGE_SIZE = 256
-LEAKY_SLOPE = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +109,10 @@ class Generator(keras.Model):
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
         features = tf.concat(inputs, axis=-1)  # [batch, latent + labels]
         features = tf.reshape(self.project(features), self.first_shape)
-        features = tf.nn.leaky_relu(self.normalizations[0](features, training=training), LEAKY_SLOPE)
+        features = leaky_relu(self.normalizations[0](features, training=training))
         for convolution, normalization in zip(self.convolutions, self.normalizations[1:], strict=True):
             features = normalization(convolution(features), training=training)  # [batch, 2 x, 2 x, filters]
-            features = tf.nn.leaky_relu(features, LEAKY_SLOPE)
+            features = leaky_relu(features)
         return tf.tanh(tf.cast(self.to_image(features), tf.float32))
 
 
@@ -184,7 +184,7 @@ class Discriminator(keras.Model):
             features = tf.concat([tf.cast(features, plane.dtype), plane], axis=-1)
         for convolution in self.convolutions:
             features = self._apply(convolution, features, update)  # [batch, size / 2, size / 2, filters]
-            features = tf.nn.leaky_relu(features, LEAKY_SLOPE)
+            features = leaky_relu(features)
         features = tf.cast(tf.reshape(features, [-1, self.feature_count]), tf.float32)
         if dropout_noise is not None:
             kept = tf.cast(dropout_noise >= self.config.dropout, tf.float32)

@@ -14,9 +14,7 @@ CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CONDITIONALS = ("If", "StatelessIf")
 
 
-def count_flops(
-    function: ConcreteFunction, then_shares: Mapping[str, float] | None = None
-) -> tuple[int, list[str]]:
+def count_flops(function: ConcreteFunction, then_shares: Mapping[str, float] | None = None) -> tuple[int, list[str]]:
     """Multiplications and additions of convolutions and matrix products; the rest of a GAN's step is below 1 %.
 
     Padding counts as if it were computed, as is usual.

@@ -42,7 +42,10 @@ TINY = {
 }
 REPLICAS = {
     "acgan": [{"normalization": "layer", "r1_gamma": 1.0}, {"normalization": "layer", "dropout": 0.3}],
-    "cgan": [{"normalization": "none", "r1_gamma": 1.0}],
+    "cgan": [
+        {"normalization": "none", "dropout": 0.3, "r1_gamma": 1.0},
+        {"normalization": "none", "conditioning": "projection", "spectral_normalization": True, "r1_gamma": 0.0},
+    ],
     "srgan": [{}],
     "stylegan2": [
         {
