@@ -17,7 +17,7 @@ from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER
 from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
-from tfcxr.losses.penalties import lazy_gradients, r1_penalty
+from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
 from tfcxr.models.base import GAN, GANConfig, initializer_seeds
 
 FIRST_SIZE = 8  # pixels of the generator's first feature map
@@ -251,10 +251,11 @@ class CGAN(GAN):
         discriminator_gradients = tape.gradient(discriminator_total, self.discriminator.trainable_variables)
         if config.r1_gamma:
             r1, r1_gradients = lazy_gradients(
-                config.r1_interval == 1 or self.step.value % config.r1_interval == 0,
+                is_due(self.step.value, config.r1_interval),
                 lambda: r1_penalty(lambda image: self.discriminator((image, condition)), real),
                 self.discriminator.trainable_variables,
                 scale=config.r1_gamma * config.r1_interval,
+                name="r1",
             )
             discriminator_gradients = [sum(pair) for pair in zip(discriminator_gradients, r1_gradients, strict=True)]
 
