@@ -81,13 +81,13 @@ VARIANTS = {
             "model_name": "vanilla_gan",
             "model": {"precision": "mixed_bfloat16"},
             "batch_size": 64,
-            "steps": 1500,
+            "steps": 1000,
         },
         "wgan_gp": {
             "model_name": "wgan_gp",
             "model": {"architecture": "perceptron", "initializer": "uniform", "precision": "mixed_bfloat16"},
             "batch_size": 64,
-            "steps": 500,
+            "steps": 400,
         },
         "stylegan2": {
             "model_name": "stylegan2",
@@ -104,7 +104,7 @@ VARIANTS = {
                 "precision": "mixed_bfloat16",
             },
             "batch_size": 16,
-            "steps": 1500,
+            "steps": 1000,
         },
     },
 }

@@ -99,3 +99,28 @@ def test_full_disk_keeps_what_was_there(disc_records, tmp_path):
     assert "Traceback" not in result.stderr
     checkpoints = run_dir / "checkpoints"
     assert not checkpoints.exists() or not list(checkpoints.iterdir())
+
+
+def test_models_without_z_and_without_labels_train_and_export_by_the_same_command(disc_records, tmp_path):
+    small = {
+        "srgan": ["residual_blocks=1", "filters=8", "discriminator_filters=4", "warmup_steps=0"],
+        "vanilla_gan": ["generator_units=(16,32)", "discriminator_units=(32,16)"],
+    }
+    steps = ["--steps=2", "--batch_size=4", "--sample_every=2"]
+    calls = [
+        [f"--model={name}", f"--data_dir={disc_records}", *steps, *(f"--set={setting}" for setting in settings)]
+        for name, settings in small.items()
+    ]
+    no_split = [*calls[0], "--run_dir=runs/other", "--validation_split=held_out"]
+    *trained, refused = call(*calls, no_split, cwd=tmp_path)
+    assert [status for status, _ in trained] == [0, 0], trained
+    for name, kind, labels, logged in (
+        ("srgan", "super_resolution", [], "psnr_bicubic"),
+        ("vanilla_gan", "generator", [], "ms_ssim/images"),
+    ):
+        description = json.loads((tmp_path / "saved_models" / name / "1" / "model.json").read_text())
+        assert (description["kind"], description["label_names"]) == (kind, labels)
+        assert (tmp_path / "runs" / name / "samples" / "step-00000002.png").stat().st_size > 0
+        assert logged in (tmp_path / "runs" / name / "metrics.jsonl").read_text()
+    assert refused[0] == 1 and "has no split 'held_out'; choose one of test, train, validation" in refused[1]
+    assert not (tmp_path / "runs" / "other").exists()

@@ -29,12 +29,13 @@ TINY = {
         "discriminator_filters": 4,
         "warmup_steps": 0,
     },
-    # path lengths need gradients of gradients, which take long to trace; REPLICAS have them
+    # its penalties need gradients of gradients, which take long to trace; REPLICAS have them
     "stylegan2": {
         "latent_size": 8,
         "style_size": 8,
         "channel_base": 128,
         "channel_max": 8,
+        "r1_gamma": 0.0,
         "path_length_weight": 0.0,
     },
     "vanilla_gan": {"latent_size": 8} | PERCEPTRON,
