@@ -1,4 +1,6 @@
+import importlib.util
 import pathlib
+import re
 
 import pytest
 
@@ -89,3 +91,29 @@ def test_stages_run_in_order_once_and_end_at_a_failure(tmp_path):
     assert failure.value.code == 3
     assert first.read_text() == "x"
     assert not second.exists()
+
+
+STAGES = {
+    "singh2023_acgan_vgg16.py": lambda module, folder: module.stages("corrected", "raw", folder),
+    "woloszyn2025_cgan_srgan.py": lambda module, folder: module.stages(
+        "corrected", "chestxray8", "raw", ["Mass"], ["128", "512"], folder
+    ),
+    "chetty2023_small_data.py": lambda module, folder: module.stages("corrected", "raw", 64, folder),
+}
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
+def test_every_stage_gives_its_command_flags_that_it_knows(path, tmp_path):
+    """By the names that the command's source defines, since a stage takes minutes or hours."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    root = path.parents[1]
+    for stage in STAGES[path.name](module, tmp_path):
+        assert stage.command[0] == "-m"
+        name = stage.command[1]
+        source = root / ("tfrecords_builder/commands/build.py" if name == "tfrecords_builder" else f"{name}.py")
+        source = source if source.is_file() else root.joinpath(*name.split(".")).with_suffix(".py")
+        known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source.read_text(encoding="utf-8")))
+        given = {argument.split("=")[0].removeprefix("--") for argument in stage.command[2:]}
+        assert given <= known, f"{name} has no flags {sorted(given - known)}"
