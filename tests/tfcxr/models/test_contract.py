@@ -49,13 +49,8 @@ REPLICAS = {
     ],
     "srgan": [{}],
     "stylegan2": [
-        {
-            "deviation_group_size": 1,
-            "r1_gamma": 1.0,
-            "path_length_weight": 2.0,
-            "adaptive_augmentation": True,
-            "augmentation_interval": 1,
-        }
+        {"deviation_group_size": 1, "r1_gamma": 1.0, "adaptive_augmentation": True, "augmentation_interval": 1},
+        {"deviation_group_size": 1, "path_length_weight": 2.0},
     ],
     "vanilla_gan": [{"normalization": "none", "conditional": True, "label_count": 2}],
     "wgan_gp": [
@@ -77,14 +72,10 @@ def values(network):
     return [variable.numpy() for variable in network.trainable_variables]
 
 
-def is_moved(before, after):
-    return any(not np.array_equal(old, new) for old, new in zip(before, after, strict=True))
-
-
-def run_steps(model, data_dir, start, stop, batch_size=4, strategy=None):
+def run_steps(model, data_dir, start, stop, batch_size=4, strategy=None, callbacks=()):
     batch_size *= model.config.batches_per_step
     batches = training_batches(data_dir, "train", batch_size, seed=5, start_step=start)
-    train(model, batches, start, stop, [], strategy or STRATEGY())
+    train(model, batches, start, stop, list(callbacks), strategy or STRATEGY())
 
 
 @pytest.fixture(params=MODELS)
@@ -101,44 +92,69 @@ def test_tiny_settings_exist_for_every_model():
     assert TINY.keys() == REPLICAS.keys() == MODELS.keys()
 
 
-def test_one_step_moves_each_network_and_counts_once(name, disc_records):
-    model = make_gan(name)
-    before = [values(network) for network in (model.generator, model.discriminator, model.ema_generator)]
-    generator, discriminator = values(model.generator), values(model.discriminator)
-    averages = [variable.numpy() for variable in model.ema_generator.variables]
-    run_steps(model, disc_records, 0, 1)
-    assert is_moved(generator, values(model.generator))
-    assert is_moved(discriminator, values(model.discriminator))
-    assert is_moved(averages, [variable.numpy() for variable in model.ema_generator.variables])
-    assert int(model.step) == 1
-    assert int(model.discriminator_optimizer.iterations) == model.config.batches_per_step
-    assert before[2] == [], "the averaged generator is moved by averaging alone"
+class Snapshots(keras.callbacks.Callback):
+    """Everything that training changes, and the logged means, before the first step and after each."""
+
+    def __init__(self, model):
+        super().__init__()
+        self._model = model
+        self.states, self.logs = [self._state()], [{}]
+
+    def on_train_batch_end(self, step, logs):
+        self.states.append(self._state())
+        self.logs.append(dict(logs))
+
+    def _state(self):
+        owners = {"generator": self._model.generator, "discriminator": self._model.discriminator}
+        state = {key: variable.numpy() for key, variable in self._model.checkpoint_variables().items()}
+        trained = {f"{owner}: {v.path}": v.numpy() for owner, net in owners.items() for v in net.trainable_variables}
+        return state | {"trained": trained}
 
 
-def test_every_weight_gets_a_gradient(name, disc_records):
-    model = make_gan(name)
-    before = {variable.path: variable.numpy() for variable in model.generator.trainable_variables}
-    before |= {variable.path: variable.numpy() for variable in model.discriminator.trainable_variables}
-    run_steps(model, disc_records, 0, 2)
-    variables = [*model.generator.trainable_variables, *model.discriminator.trainable_variables]
-    still = [v.path for v in variables if np.array_equal(before[v.path], v.numpy())]
+@pytest.fixture(scope="module", params=MODELS)
+def four_steps(request, disc_records):
+    """A model that was trained four steps in one go, and what it was like after each."""
+    model = make_gan(request.param)
+    snapshots = Snapshots(model)
+    run_steps(model, disc_records, 0, 4, callbacks=[snapshots])
+    return request.param, model, snapshots
+
+
+def test_one_step_moves_each_network_and_counts_once(four_steps):
+    _, model, snapshots = four_steps
+    before, after = snapshots.states[:2]
+    moved = {key.split("/")[0] for key in before if key != "trained" and not np.array_equal(before[key], after[key])}
+    assert {"generator", "discriminator", "ema_generator"} <= moved
+    assert model.ema_generator.trainable_variables == [], "the averaged generator is moved by averaging alone"
+    assert int(model.step) == 4
+    assert int(model.discriminator_optimizer.iterations) == 4 * model.config.batches_per_step
+
+
+def test_every_weight_gets_a_gradient(four_steps):
+    before, after = (four_steps[2].states[step]["trained"] for step in (0, 2))
+    still = [path for path, value in before.items() if np.array_equal(value, after[path])]
     # a bias before batch normalization is taken out again by it
     assert all(path.endswith("bias") for path in still)
 
 
-def test_two_and_two_steps_are_four(name, disc_records):
-    whole, halves = make_gan(name), make_gan(name)
-    run_steps(whole, disc_records, 0, 4)
-    run_steps(halves, disc_records, 0, 2)
+def test_two_and_two_steps_are_four(four_steps, disc_records):
+    name, whole, snapshots = four_steps
     resumed = make_gan(name)
     for key, variable in resumed.checkpoint_variables().items():
-        variable.assign(halves.checkpoint_variables()[key].numpy())
+        variable.assign(snapshots.states[2][key])
     run_steps(resumed, disc_records, 2, 4)
     for key, variable in whole.checkpoint_variables().items():
         np.testing.assert_array_equal(variable.numpy(), resumed.checkpoint_variables()[key].numpy(), err_msg=key)
 
 
-@pytest.mark.parametrize(("name", "options"), [(name, case) for name in MODELS for case in REPLICAS[name]], ids=str)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param(name, case, marks=pytest.mark.slow if "path_length_weight" in case else (), id=f"{name}-{case}")
+        for name in MODELS
+        for case in REPLICAS[name]
+    ],
+)
 def test_one_and_two_replicas_take_the_same_step(name, options, disc_records, two_replicas):
     """Sums over 2 + 2 and over 4 rows round differently: gradients agree to about 1e-6 of their size.
 
@@ -160,16 +176,15 @@ def test_one_and_two_replicas_take_the_same_step(name, options, disc_records, tw
         np.testing.assert_allclose(states[1][key], single, rtol=1e-4, atol=1e-6, err_msg=key)
 
 
-def test_bfloat16_step_is_finite_and_close(name, disc_records):
-    losses = {}
-    for precision in ("float32", "mixed_bfloat16"):
-        model = make_gan(name, precision=precision)
-        assert all(variable.dtype == "float32" for variable in model.generator.trainable_variables)
-        run_steps(model, disc_records, 0, 1)
-        losses[precision] = {mean.name: float(mean.result()) for mean in model.metrics}
+def test_bfloat16_step_is_finite_and_close(four_steps, disc_records):
+    name, _, snapshots = four_steps
+    model = make_gan(name, precision="mixed_bfloat16")
     assert keras.config.dtype_policy().name == "float32", "the process keeps its own policy"
-    for term, value in losses["float32"].items():
-        assert losses["mixed_bfloat16"][term] == pytest.approx(value, rel=0.05, abs=0.02), term
+    assert all(variable.dtype == "float32" for variable in model.generator.trainable_variables)
+    run_steps(model, disc_records, 0, 1)
+    losses = {mean.name: float(mean.result()) for mean in model.metrics}
+    for term, value in snapshots.logs[1].items():
+        assert losses[term] == pytest.approx(value, rel=0.05, abs=0.02), term
 
 
 def test_same_seed_gives_the_same_picture_in_any_batch(drawing):
@@ -202,16 +217,16 @@ def test_sizes_it_cannot_make_are_refused(name, size, message):
         MODELS[name].config_class(image_size=size)
 
 
-def test_checkpoint_names_every_variable_that_training_changes(name, disc_records):
-    model = make_gan(name)
-    before = {key: variable.numpy() for key, variable in model.checkpoint_variables().items()}
-    run_steps(model, disc_records, 0, 1)
+def test_checkpoint_names_every_variable_that_training_changes(four_steps):
+    _, model, _ = four_steps
     known = {id(variable) for variable in model.checkpoint_variables().values()}
     owned = itertools.chain(
-        model.variables, model.generator_optimizer.variables, model.discriminator_optimizer.variables
+        model.variables,
+        model.state.values(),
+        model.generator_optimizer.variables,
+        model.discriminator_optimizer.variables,
     )
     assert {variable.path for variable in owned if id(variable) not in known} == set()
-    assert any(not np.array_equal(before[key], v.numpy()) for key, v in model.checkpoint_variables().items())
 
 
 def test_export_reloads_and_draws_the_same(drawing, tmp_path):
