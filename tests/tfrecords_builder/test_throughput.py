@@ -8,6 +8,7 @@ from tfcxr.data.records import read_dataset_info
 from tfrecords_builder import throughput
 
 
+@pytest.mark.slow
 def test_both_sides_of_the_comparison_do_the_work(monkeypatch, tmp_path):
     monkeypatch.setattr(throughput, "DRAWN", 4)
     raw_dir = throughput._write_raw(tmp_path / "raw", 10)

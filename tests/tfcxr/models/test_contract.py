@@ -150,7 +150,7 @@ def test_two_and_two_steps_are_four(four_steps, disc_records):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        pytest.param(name, case, marks=pytest.mark.slow if "path_length_weight" in case else (), id=f"{name}-{case}")
+        pytest.param(name, case, marks=pytest.mark.slow if name == "stylegan2" else (), id=f"{name}-{case}")
         for name in MODELS
         for case in REPLICAS[name]
     ],
@@ -203,6 +203,9 @@ def test_same_seed_of_weights_gives_the_same_model(name):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "acgan" else pytest.mark.slow) for name in MODELS]
+)
 def test_keras_fit_trains_it_too(name, disc_records):
     model = make_gan(name)
     batches = training_batches(disc_records, "train", 4 * model.config.batches_per_step, seed=0)
