@@ -247,6 +247,11 @@ class GAN(AdversarialModel):
     def generator_inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.zeros([1, self.config.latent_size]), tf.zeros([1, self.config.label_count])
 
+    def discriminator_inputs(self) -> Any:
+        """Zeros of (image, condition); a discriminator that is told no label overrides it."""
+        size = self.config.image_size
+        return tf.zeros([1, size, size, self.config.channels]), tf.zeros([1, self.config.label_count])
+
     @property
     def critic_needs_label(self) -> bool:
         """Whether the discriminator judges an image together with its label."""

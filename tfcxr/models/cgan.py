@@ -217,10 +217,6 @@ class CGAN(GAN):
     def make_discriminator(self) -> keras.Model:
         return Discriminator(self.config, self.seed + 1)
 
-    def discriminator_inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
-        size = self.config.image_size
-        return tf.zeros([1, size, size, self.config.channels]), tf.zeros([1, self.config.label_count])
-
     def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         return self.discriminator((image, self.condition(label, label_mask))), None
 

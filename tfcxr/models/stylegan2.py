@@ -167,10 +167,6 @@ class StyleGAN2(GAN):
             self.seed + 1,
         )
 
-    def discriminator_inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
-        size = self.config.image_size
-        return tf.zeros([1, size, size, self.config.channels]), tf.zeros([1, self.config.label_count])
-
     def make_state(self) -> dict[str, keras.Variable]:
         """Mean path length; augmentation probability, and the signs summed up since it last changed."""
         names = ["path_length"]

@@ -112,11 +112,6 @@ class VanillaGAN(GAN):
     def make_discriminator(self) -> keras.Model:
         return PerceptronDiscriminator(self.config, self.seed + 1)
 
-    def discriminator_inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
-        config = self.config
-        image = tf.zeros([1, config.image_size, config.image_size, config.channels])
-        return image, tf.zeros([1, config.label_count])
-
     def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Realism logits float32 [batch, 1] of images, and no label logits."""
         condition = self.condition(label, label_mask)

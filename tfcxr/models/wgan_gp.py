@@ -172,11 +172,6 @@ class WGANGP(GAN):
         is_perceptron = self.config.architecture == "perceptron"
         return (PerceptronDiscriminator if is_perceptron else ConvolutionalCritic)(self.config, self.seed + 1)
 
-    def discriminator_inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
-        config = self.config
-        image = tf.zeros([1, config.image_size, config.image_size, config.channels])
-        return image, tf.zeros([1, config.label_count])
-
     def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Critic values float32 [batch, 1], which have no zero of their own: compare them only with each other."""
         condition = self.condition(label, label_mask)
