@@ -9,6 +9,7 @@ the same bits. --experiment=experiments/FILE.py --variant=NAME takes settings fr
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -18,15 +19,16 @@ from tfcxr import command_line
 from tfcxr.config import make_config, parse_settings, to_plain
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import find_data_dir, read_patient_keys, read_samples, training_batches
+from tfcxr.data.pyramid import smaller_records
 from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import INFO_FILE, DatasetInfo
 from tfcxr.experiment import read_variant
-from tfcxr.models.base import GAN, AdversarialModel
+from tfcxr.models.base import GAN, AdversarialModel, Stage
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training import callbacks
 from tfcxr.training.checkpoints import Checkpoints, restore
 from tfcxr.training.embedded_data import phantom_records
-from tfcxr.training.loop import train
+from tfcxr.training.loop import OpenBatches, train_stages
 from tfcxr.training.run_folder import RunConfig, describe_data, make_model, model_class, start_run
 from tfcxr.training.strategy import make_strategy
 from tfcxr.training.super_resolution_samples import SuperResolutionSamples
@@ -46,7 +48,9 @@ flags.DEFINE_bool("export", True, "Export the generator at the end.")
 flags.DEFINE_string("experiment", None, "Experiment file to take settings from.")
 flags.DEFINE_string("variant", "corrected", "Variant of the experiment.")
 flags.DEFINE_multi_string("set", [], "Setting of the model, name=value; may be repeated.")
-flags.DEFINE_integer("steps", 1000, "Training steps in all.", lower_bound=1)
+flags.DEFINE_integer(
+    "steps", None, "Training steps in all; 1000 by default, for a growing model all of its schedule.", lower_bound=1
+)
 flags.DEFINE_integer(
     "batch_size", 32, "Images a step over all replicas; with several critic steps, of each of them.", lower_bound=1
 )
@@ -74,24 +78,25 @@ def main(argv: list[str]) -> None:
     config = make_config(gan_class.config_class, settings)
     shard_paths(data_dir, info, FLAGS.split, FLAGS.verify_checksums)
     sample_split = _sample_split(info, gan_class)
+    stages = config.stages(FLAGS.batch_size, FLAGS.steps)
     run = RunConfig(
         model=FLAGS.model,
         settings=to_plain(config),
         label_names=info.label_names if config.label_count else (),
         seed=FLAGS.seed,
         batch_size=FLAGS.batch_size,
-        steps=FLAGS.steps,
+        steps=stages[-1].end_step,
         data=describe_data(info, FLAGS.split),
     )
     run_dir = pathlib.Path(FLAGS.run_dir or pathlib.Path("runs") / FLAGS.model)
     strategy = make_strategy(FLAGS.devices)
-    if FLAGS.batch_size % strategy.num_replicas_in_sync:
-        raise ValueError(
-            f"batch_size {FLAGS.batch_size} cannot be shared equally by {strategy.num_replicas_in_sync} replicas"
-        )
+    for batch_size in sorted({stage.batch_size for stage in stages}):
+        if batch_size % strategy.num_replicas_in_sync:
+            raise ValueError(
+                f"batch_size {batch_size} cannot be shared equally by {strategy.num_replicas_in_sync} replicas"
+            )
     checkpoints = Checkpoints(run_dir, FLAGS.keep_checkpoints)
-    images_a_step = FLAGS.batch_size * config.batches_per_step
-    batches = training_batches(data_dir, FLAGS.split, images_a_step, FLAGS.seed, checkpoints.last_step())
+    open_batches = _batch_opener(data_dir, stages, config.batches_per_step)
     patients = read_patient_keys(data_dir, FLAGS.split)
     start_run(run_dir, run, FLAGS.resume)  # from here on there is a run; what can be wrong was checked before
     checkpoints.remove_leftovers()
@@ -105,8 +110,8 @@ def main(argv: list[str]) -> None:
         logging.info("resuming at step %d of %d", state["step"], run.steps)
     is_labelled = bool(run.label_names) and issubclass(gan_class, GAN)
     real_images = read_samples(data_dir, sample_split, REAL_SAMPLES, is_labelled=is_labelled)
-    watchers = _make_callbacks(model, run, run_dir, real_images, checkpoints, state)
-    train(model, batches, state["step"], run.steps, watchers, strategy)
+    watchers = _make_callbacks(model, run, stages, run_dir, real_images, checkpoints, state)
+    train_stages(model, stages, open_batches, state["step"], watchers, strategy)
     if model.stop_training:
         return
     if FLAGS.export:
@@ -159,16 +164,40 @@ def _sample_split(info: DatasetInfo, gan_class: type[AdversarialModel]) -> str:
     )
 
 
+def _batch_opener(data_dir: pathlib.Path, stages: Sequence[Stage], batches_per_step: int) -> OpenBatches:
+    """Opens the records of each stage's size, all of them once here, so that none is found missing later."""
+    sources = {size: smaller_records(data_dir, size) for size in sorted({stage.image_size for stage in stages})}
+
+    def open_batches(stage: Stage, skipped_steps: int) -> tf.data.Dataset:
+        folder, shrink = sources[stage.image_size]
+        rows = stage.batch_size * batches_per_step
+        seed = FLAGS.seed + stage.first_step  # a stage of its own order
+        return training_batches(folder, FLAGS.split, rows, seed, skipped_steps, shrink=shrink)
+
+    for stage in stages:
+        open_batches(stage, 0)
+    for size, (folder, shrink) in sources.items():
+        if shrink > 1:
+            logging.warning(
+                "there are no records of %d px: those in %s are shrunk while they are read, which is slower; build "
+                "them with --image_sizes=%d",
+                size,
+                folder,
+                size,
+            )
+    return open_batches
+
+
 def _make_callbacks(
     model: AdversarialModel,
     run: RunConfig,
+    stages: Sequence[Stage],
     run_dir: pathlib.Path,
     real_images: dict[str, np.ndarray],
     checkpoints: Checkpoints,
     state: dict,
 ) -> list:
-    images_a_step = run.batch_size * model.config.batches_per_step
-    metrics_log = callbacks.MetricsLog(run_dir, FLAGS.log_every, images_a_step, state["metrics_size"])
+    metrics_log = callbacks.MetricsLog(run_dir, FLAGS.log_every, state["metrics_size"])
     best_distance = state.get("best_distance", float("inf"))
     if isinstance(model, GAN):
         samples = callbacks.Samples(
@@ -182,7 +211,7 @@ def _make_callbacks(
     resume_command = shlex.join(["python", "-m", "tfcxr.train", *command, "--resume"])
     return [
         callbacks.StopOnNonFinite(),
-        callbacks.ProgressBar(state["step"], run.steps, images_a_step),
+        callbacks.ProgressBar(stages, state["step"], model.config.batches_per_step),
         metrics_log,
         samples,
         callbacks.SaveCheckpoints(checkpoints, FLAGS.checkpoint_every, run.steps, metrics_log, samples, resume_command),

@@ -77,10 +77,12 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     verify_checksums: bool = False,
+    shrink: int = 1,
 ) -> tf.data.Dataset:
     """Endless shuffled batches of equal size.
 
-    Images that do not fill an epoch's last batch are left out of that epoch; the next one draws anew.
+    Images that do not fill an epoch's last batch are left out of that epoch; the next one draws anew. With `shrink`
+    they become so many times smaller, by the mean of shrink x shrink pixels.
 
     Returns:
       a data set of {"image": float32 [batch, size, size, 1] in [-1, 1], "label": float32 [batch, labels], 0 where
@@ -111,7 +113,7 @@ def training_batches(
 
     epochs = tf.data.Dataset.range(start_step // steps_per_epoch, np.iinfo(np.int64).max)
     batches = epochs.flat_map(epoch_batches)
-    parse = lambda serialized: _training_batch(parse_batch(serialized, info), batch_size)  # noqa: E731
+    parse = lambda serialized: _training_batch(parse_batch(serialized, info), batch_size, shrink)  # noqa: E731
     return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
@@ -219,10 +221,11 @@ def _read_shard(path: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(path, buffer_size=READ_BUFFER_BYTES)
 
 
-def _training_batch(parsed: dict[str, tf.Tensor], batch_size: int) -> dict[str, tf.Tensor]:
+def _training_batch(parsed: dict[str, tf.Tensor], batch_size: int, shrink: int) -> dict[str, tf.Tensor]:
     known = tf.logical_not(tf.math.is_nan(parsed["label"]))
+    image = to_unit_range(parsed["image"])
     batch = {
-        "image": to_unit_range(parsed["image"]),
+        "image": image if shrink == 1 else tf.nn.avg_pool2d(image, shrink, shrink, "VALID"),
         "label": tf.where(known, parsed["label"], 0.0),
         "label_mask": tf.cast(known, tf.float32),
     }

@@ -20,3 +20,20 @@ def minibatch_deviation(features: tf.Tensor, group_size: int = 8) -> tf.Tensor:
     mean_deviation = tf.reduce_mean(deviation, axis=[1, 2, 3], keepdims=True)
     channel = tf.tile(mean_deviation, [group, height, width, 1])
     return tf.concat([features, tf.cast(channel, features.dtype)], axis=-1)
+
+
+def consecutive_deviation(features: tf.Tensor, group_size: int = 4) -> tf.Tensor:
+    """Appends the deviation as the GAN zoo's PGGAN computes it; float [batch, height, width, channels + 1].
+
+    Differs from `minibatch_deviation`: images that follow each other form a group, all of the batch where it is no
+    multiple of `group_size`; the variance is the unbiased one; an image alone has 0.
+    """
+    batch, height, width, channels = features.shape
+    if batch == 1:
+        return tf.concat([features, tf.zeros_like(features[..., :1])], axis=-1)
+    group = batch if batch % min(group_size, batch) else min(group_size, batch)
+    grouped = tf.reshape(tf.cast(features, tf.float32), [batch // group, group, height, width, channels])
+    variance = tf.math.reduce_variance(grouped, axis=1) * (group / (group - 1))
+    mean_deviation = tf.reduce_mean(tf.sqrt(variance + 1e-8), axis=[1, 2, 3])
+    channel = tf.tile(tf.repeat(mean_deviation, group)[:, None, None, None], [1, height, width, 1])
+    return tf.concat([features, tf.cast(channel, features.dtype)], axis=-1)

@@ -1,11 +1,13 @@
-"""Smooth resampling by the filter [1, 3, 3, 1] (Karras et al. 2020, "Analyzing and Improving the Image Quality of
-StyleGAN", appendix B): doubling and halving a size without aliasing.
+"""Doubling and halving a size: smoothly by the filter [1, 3, 3, 1] (Karras et al. 2020, "Analyzing and Improving the
+Image Quality of StyleGAN", appendix B), or by repeated and averaged pixels (Karras et al. 2018, PGGAN).
 
 All functions can be differentiated twice, as R1 and path length ask. Forms were chosen by time on a CPU: a depthwise
 convolution where the size stays; three average pools where it halves (the filter is the product of three [1, 1]),
 because a strided depthwise convolution's gradient takes six times as long in bfloat16; and a convolution whose kernel
 holds the filter already does four times the work.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -45,6 +47,23 @@ def upsample(images: tf.Tensor) -> tf.Tensor:
     kernel = 4.0 * np.outer(_TAPS, _TAPS)[:, :, None, None] * np.eye(channels)
     output_shape = [tf.shape(images)[0], 2 * height, 2 * width, channels]
     return tf.nn.conv2d_transpose(images, tf.constant(kernel, images.dtype), output_shape, 2, "SAME")
+
+
+def repeat_pixels(features: tf.Tensor) -> tf.Tensor:
+    """Doubles the size by repeating each pixel (nearest): float [batch, h, w, c] -> [batch, 2 h, 2 w, c]."""
+
+    @tf.custom_gradient
+    def repeat(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        _, height, width, channels = features.shape
+        rows = tf.tile(features[:, :, None, :, None, :], [1, 1, 2, 1, 2, 1])
+        return tf.reshape(rows, [-1, 2 * height, 2 * width, channels]), lambda upstream: 4.0 * average_pixels(upstream)
+
+    return repeat(features)
+
+
+def average_pixels(features: tf.Tensor) -> tf.Tensor:
+    """Halves the size by the mean of 2 x 2 pixels: float [batch, h, w, c] -> [batch, h / 2, w / 2, c]."""
+    return tf.nn.avg_pool2d(features, 2, 2, "VALID")
 
 
 def _pad(features: tf.Tensor, padding: int) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from tfcxr.models.acgan import ACGAN
 from tfcxr.models.base import AdversarialModel
 from tfcxr.models.cgan import CGAN
+from tfcxr.models.pggan import PGGAN
 from tfcxr.models.srgan import SRGAN
 from tfcxr.models.stylegan2 import StyleGAN2
 from tfcxr.models.vanilla_gan import VanillaGAN
@@ -11,6 +12,7 @@ from tfcxr.models.wgan_gp import WGANGP
 MODELS: dict[str, type[AdversarialModel]] = {
     "acgan": ACGAN,
     "cgan": CGAN,
+    "pggan": PGGAN,
     "srgan": SRGAN,
     "stylegan2": StyleGAN2,
     "vanilla_gan": VanillaGAN,

@@ -18,6 +18,26 @@ from tfcxr.layers.label_condition import label_condition
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 
+DEFAULT_STEPS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stretch of training with images of one size.
+
+    Attributes:
+      image_size: pixels. batch_size: images a step over all replicas (times `batches_per_step`).
+      first_step, end_step: steps of the whole training that it begins after and ends with.
+      is_fading: new layers take over gradually. learning_rate: of both networks, None leaves the configuration's.
+    """
+
+    image_size: int
+    batch_size: int
+    first_step: int
+    end_step: int
+    is_fading: bool = False
+    learning_rate: float | None = None
+
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialConfig:
@@ -43,9 +63,11 @@ class AdversarialConfig:
     ema_decay: float = 0.999
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
+    smallest_size: ClassVar[int] = 32
+
     def __post_init__(self) -> None:
-        if self.image_size < 32 or self.image_size & (self.image_size - 1):
-            raise ValueError(f"image_size must be a power of two from 32, got {self.image_size}")
+        if self.image_size < self.smallest_size or self.image_size & (self.image_size - 1):
+            raise ValueError(f"image_size must be a power of two from {self.smallest_size}, got {self.image_size}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3, got {self.channels}")
         if self.label_count < 0:
@@ -61,6 +83,14 @@ class AdversarialConfig:
     def batches_per_step(self) -> int:
         """How many batches one training step takes: those of the critic's steps before the generator's one."""
         return 1
+
+    def stages(self, batch_size: int, steps: int | None = None) -> tuple[Stage, ...]:
+        """What training is made of, one after the other: a single stage, but for models that grow.
+
+        `batch_size` is over all replicas; `steps` is where training ends, by default where the model's own schedule
+        does, or `DEFAULT_STEPS`.
+        """
+        return (Stage(self.image_size, batch_size, 0, steps or DEFAULT_STEPS),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +126,7 @@ class AdversarialModel(keras.Model, abc.ABC):
     one and two replicas see the same noise, and a resumed run continues with it.
 
     Attributes:
-      step: generator steps so far. state: what `make_state` made.
+      step: generator steps so far. state: what `make_state` made. stage: what `begin_stage` was told last.
     """
 
     config_class: ClassVar[type[AdversarialConfig]] = AdversarialConfig
@@ -109,7 +139,8 @@ class AdversarialModel(keras.Model, abc.ABC):
         with precision_scope(config.precision):
             self.generator = self._built_generator("generator")
             self.discriminator = self.make_discriminator()
-            self.discriminator(self.discriminator_inputs())
+            if not self.discriminator.built:
+                self.discriminator(self.discriminator_inputs())
             self.ema_generator = self._built_generator("ema_generator") if config.ema_decay else None
         if self.ema_generator is not None:
             self.ema_generator.trainable = False
@@ -119,6 +150,7 @@ class AdversarialModel(keras.Model, abc.ABC):
         self.discriminator_optimizer = self._built_optimizer(config.discriminator_learning_rate, self.discriminator)
         self.step = self.generator_optimizer.iterations
         self.state = self.make_state()
+        self.stage = Stage(config.image_size, 0, 0, 0)
         self._means = {name: keras.metrics.Mean(name=name) for name in self.metric_names}
         for mean in self._means.values():
             mean.update_state(0.0)
@@ -150,6 +182,23 @@ class AdversarialModel(keras.Model, abc.ABC):
         """How far the averaged generator moves towards the trained one in this step, a float32 scalar in (0, 1]."""
         step = tf.cast(self.step.value, tf.float32)
         return 1.0 - tf.minimum(self.config.ema_decay, (1.0 + step) / (10.0 + step))
+
+    def begin_stage(self, stage: Stage, is_new: bool = True) -> None:
+        """Prepares for steps of a stage; `is_new` is False where a resumed run is in the middle of it."""
+        self.stage = stage
+
+    def progress_text(self) -> str:
+        """What the progress bar says before its numbers."""
+        return "training"
+
+    @property
+    def current_size(self) -> int:
+        """Pixels of the images that the generator makes now; less than `image_size` while a model grows."""
+        return self.config.image_size
+
+    def sampling_state(self) -> list[Any]:
+        """Further variables that `decode` and `judge` read, which are exported with the weights."""
+        return []
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -192,22 +241,37 @@ class AdversarialModel(keras.Model, abc.ABC):
         """This replica's rows of float32 noise in [0, 1); `shape` begins with the replica's batch."""
         return self._replica_rows(tf.random.stateless_uniform, shape, stream)
 
-    def apply_gradients(self, optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor], network: keras.Model):
-        """One optimizer step with gradients of a mean over this replica's rows; replicas are averaged."""
+    def apply_gradients(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        gradients: list[tf.Tensor],
+        network: keras.Model,
+        variables: list[Any] | None = None,
+    ) -> None:
+        """One optimizer step with gradients of a mean over this replica's rows; replicas are averaged.
+
+        `variables`: those of the network that the gradients belong to, all trainable ones where None.
+        """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if replicas > 1:  # the optimizer sums over replicas
             gradients = [gradient / replicas for gradient in gradients]
-        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        variables = network.trainable_variables if variables is None else variables
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
-    def update_average(self) -> None:
-        """Moves the averaged generator towards the trained one; other variables (moving statistics) are copied."""
+    def update_average(self, moved: list[Any] | None = None) -> None:
+        """Moves the averaged generator towards the trained one; other variables (moving statistics) are copied.
+
+        `moved`: the trainable variables that take part, all where None.
+        """
         if self.ema_generator is None:
             return
         rate = self.ema_rate()
-        is_trained = {id(variable) for variable in self.generator.trainable_variables}
+        trained = {id(variable) for variable in self.generator.trainable_variables}
+        still = trained - {id(variable) for variable in moved} if moved is not None else set()
         pairs = [
-            (average.value, weight.value, rate if id(weight) in is_trained else 1.0)
+            (average.value, weight.value, rate if id(weight) in trained else 1.0)
             for average, weight in zip(self.ema_generator.variables, self.generator.variables, strict=True)
+            if id(weight) not in still
         ]
         tf.__internal__.distribute.interim.maybe_merge_call(_move_averages, tf.distribute.get_strategy(), pairs)
 
@@ -230,7 +294,8 @@ class AdversarialModel(keras.Model, abc.ABC):
     def _built_generator(self, name: str) -> keras.Model:
         network = self.make_generator()
         network.name = name
-        network(self.generator_inputs())
+        if not network.built:
+            network(self.generator_inputs())
         return network
 
     def _built_optimizer(self, learning_rate: float, network: keras.Model) -> keras.optimizers.Optimizer:

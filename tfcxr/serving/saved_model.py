@@ -274,7 +274,7 @@ def default_chunk_rows(image_size: int) -> int:
 
 def served_variables(model: AdversarialModel) -> list[Any]:
     """The weights that are exported and hashed, in order."""
-    return [*model.sampling_generator.variables, *model.discriminator.variables]
+    return [*model.sampling_generator.variables, *model.discriminator.variables, *model.sampling_state()]
 
 
 def _float32_copy(model: AdversarialModel) -> AdversarialModel:
@@ -282,4 +282,6 @@ def _float32_copy(model: AdversarialModel) -> AdversarialModel:
     copy = type(model)(model.config.for_inference(), seed=model.seed)
     for target, source in zip(served_variables(copy), served_variables(model), strict=True):
         target.assign(np.asarray(source))
+    for name, variable in model.state.items():
+        copy.state[name].assign(np.asarray(variable))
     return copy

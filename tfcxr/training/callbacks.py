@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -19,7 +20,7 @@ from tfcxr.data.atomic import atomic_path
 from tfcxr.data.pipeline import UNLABELLED, to_pixels
 from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
 from tfcxr.metrics.sliced_wasserstein import sliced_wasserstein_distance
-from tfcxr.models.base import GAN
+from tfcxr.models.base import GAN, Stage
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.sample_grid import draw_grid
 
@@ -46,17 +47,17 @@ class StopOnNonFinite(keras.callbacks.Callback):
 class ProgressBar(keras.callbacks.Callback):
     """Losses, images a second and the time left, on the terminal."""
 
-    def __init__(self, start_step: int, steps: int, batch_size: int) -> None:
+    def __init__(self, stages: Sequence[Stage], start_step: int, batches_per_step: int) -> None:
         super().__init__()
-        self._batch_size = batch_size
-        self._bar = tqdm(
-            total=steps * batch_size, initial=start_step * batch_size, unit=" images", unit_scale=True, desc="training"
-        )
+        self._batches_per_step = batches_per_step
+        total, initial = (images_until(stages, step) * batches_per_step for step in (stages[-1].end_step, start_step))
+        self._bar = tqdm(total=total, initial=initial, unit=" images", unit_scale=True, desc="training")
 
     def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
         short = {_initials(name): f"{value:.3f}" for name, value in logs.items()}
+        self._bar.set_description(self.model.progress_text(), refresh=False)
         self._bar.set_postfix(short, refresh=False)
-        self._bar.update(self._batch_size)
+        self._bar.update(self.model.stage.batch_size * self._batches_per_step)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._bar.close()
@@ -68,13 +69,12 @@ class MetricsLog(keras.callbacks.Callback):
     Losses are means since the last line. `size` in bytes goes into each checkpoint; a resumed run cuts the file there.
     """
 
-    def __init__(self, run_dir: str | os.PathLike, log_every: int, batch_size: int, resumed_size: int = 0) -> None:
+    def __init__(self, run_dir: str | os.PathLike, log_every: int, resumed_size: int = 0) -> None:
         super().__init__()
         self._path = pathlib.Path(run_dir) / METRICS_FILE
         self._log_every = log_every
-        self._batch_size = batch_size
-        self._time = time.monotonic()
-        self._last_step: int | None = None
+        self._time: float | None = None
+        self._images = 0
         self._path.touch()
         os.truncate(self._path, resumed_size)
         self._tensorboard = tf.summary.create_file_writer(str(pathlib.Path(run_dir) / "tensorboard"))
@@ -98,16 +98,16 @@ class MetricsLog(keras.callbacks.Callback):
             tf.summary.image(name, image[None])
 
     def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
+        self._images += self.model.stage.batch_size * self.model.config.batches_per_step
         if step % self._log_every:
             return
         self.write(step, logs)
         for mean in self.model.metrics:
             mean.reset_state()
         now = time.monotonic()
-        if self._last_step is not None:
-            rate = (step - self._last_step) * self._batch_size / (now - self._time)
-            self._summarise(step, {"images_per_second": rate})
-        self._time, self._last_step = now, step
+        if self._time is not None:
+            self._summarise(step, {"images_per_second": self._images / (now - self._time)})
+        self._time, self._images = now, 0
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._tensorboard.flush()
@@ -145,14 +145,11 @@ class Samples(keras.callbacks.Callback):
         self._folder = pathlib.Path(run_dir) / "samples"
         self._label_names = label_names or (UNLABELLED,)
         self._label_count = len(label_names)
-        self._real_images = real_images
         self._sample_every = sample_every
         self._metrics_log = metrics_log
-        self._draw = tf.function(lambda seed, label: to_pixels(model.generate(seed, label)))
-        self._real_similarity = {
-            name: mean_pairwise_ms_ssim(images, pairs=len(images), resamples=1).mean
-            for name, images in real_images.items()
-        }
+        self._own_images = real_images
+        self._size = 0
+        self._look_at_size(model)
         self.best_distance = best_distance
         self.is_best = False
 
@@ -160,6 +157,7 @@ class Samples(keras.callbacks.Callback):
         self.is_best = False
         if step % self._sample_every:
             return
+        self._look_at_size(self.model)
         images = {name: self._draw_label(index) for index, name in enumerate(self._label_names)}
         grid = draw_grid([(f"{name}, step {step}", drawn[:12]) for name, drawn in images.items()])
         with atomic_path(self._folder / f"step-{step:08d}.png") as temporary:
@@ -169,6 +167,19 @@ class Samples(keras.callbacks.Callback):
         self._metrics_log.write(step, values)
         if values["sliced_wasserstein"] < self.best_distance:
             self.best_distance, self.is_best = values["sliced_wasserstein"], True
+
+    def _look_at_size(self, model: GAN) -> None:
+        """While a model grows, its images are of a lower resolution: so are the real ones they are compared with."""
+        if self._size == model.current_size and not model.stage.is_fading:
+            return
+        self._draw = tf.function(lambda seed, label: to_pixels(model.generate(seed, label)))
+        if self._size != model.current_size:
+            self._size = model.current_size
+            self._real_images = {name: _at_resolution(images, self._size) for name, images in self._own_images.items()}
+            self._real_similarity = {
+                name: mean_pairwise_ms_ssim(images, pairs=len(images), resamples=1).mean
+                for name, images in self._real_images.items()
+            }
 
     def _draw_label(self, index: int) -> np.ndarray:
         count = max([2, *(len(images) for images in self._real_images.values())])
@@ -246,6 +257,21 @@ class SaveCheckpoints(keras.callbacks.Callback):
             signal.signal(number, self._previous_handlers[number])
             os.kill(os.getpid(), number)
         self._stop_signal = number
+
+
+def _at_resolution(images: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [images, height, width, 1] shrunk to `size` px by means and enlarged again by repeated pixels."""
+    if images.shape[1] == size:
+        return images
+    count, factor = len(images), images.shape[1] // size
+    means = images.reshape(count, size, factor, size, factor, 1).mean(axis=(2, 4))
+    return np.round(means).astype(np.uint8).repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def images_until(stages: Sequence[Stage], step: int) -> int:
+    """Images of all batches until a step."""
+    steps = [(stage.batch_size, min(step, stage.end_step) - stage.first_step) for stage in stages]
+    return sum(batch_size * count for batch_size, count in steps if count > 0)
 
 
 def _initials(name: str) -> str:

@@ -1,11 +1,13 @@
-"""The training loop: one step a batch, callbacks after each, from any step on."""
+"""The training loop: one step a batch, callbacks after each, from any step on and through all stages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from tfcxr.models.base import AdversarialConfig, AdversarialModel
+from tfcxr.models.base import AdversarialConfig, AdversarialModel, Stage
+
+OpenBatches = Callable[[Stage, int], tf.data.Dataset]  # batches of a stage from one of its own steps on
 
 
 def train(
@@ -16,40 +18,64 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback],
     strategy: tf.distribute.Strategy,
 ) -> None:
-    """Trains from `start_step` to `steps`; a callback ends it early by `model.stop_training = True`.
+    """`train_stages` with a single stage: from `start_step` to `steps`, on batches that begin at `start_step`."""
+    batch_size = (batches.element_spec["image"].shape[0] or 0) // model.config.batches_per_step
+    stage = Stage(model.config.image_size, batch_size, 0, steps)
+    train_stages(model, [stage], lambda stage, skipped: batches, start_step, callbacks, strategy)
+
+
+def train_stages(
+    model: AdversarialModel,
+    stages: Sequence[Stage],
+    open_batches: OpenBatches,
+    start_step: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    strategy: tf.distribute.Strategy,
+) -> None:
+    """Trains from `start_step` to the last stage's end; a callback ends it early by `model.stop_training = True`.
 
     Differs from `model.fit` in that running means go on across a resume, are summed over all replicas, and several
     machines work (FACTS of Keras 3: `fit` fails under MultiWorkerMirroredStrategy). `on_train_batch_end(step, logs)`
-    gets the number of finished steps and the running means as floats.
+    gets the number of finished steps and the running means as floats. Each stage is traced anew, since what its step
+    computes may be another; `open_batches(stage, k)` gives its batches from its k-th step on.
 
     Raises:
-      ValueError: images of another size than the model's, or neither grey nor of its channels.
+      ValueError: images of another size than the stage's, or neither grey nor of the model's channels.
     """
-    _check_images(batches.element_spec["image"].shape, model.config)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
+    model.stop_training = False
+    callback_list = keras.callbacks.CallbackList(callbacks, model=model)
+    callback_list.on_train_begin()
+    try:
+        for stage in stages:
+            if stage.end_step <= start_step:
+                continue
+            batches = open_batches(stage, max(start_step - stage.first_step, 0))
+            _check_images(batches.element_spec["image"].shape, model.config, stage)
+            iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
+            model.begin_stage(stage, is_new=start_step <= stage.first_step)
+            step_function = _step_function(model, strategy)
+            for step in range(max(start_step, stage.first_step) + 1, stage.end_step + 1):
+                logs = {name: float(value) for name, value in step_function(iterator).items()}
+                callback_list.on_train_batch_end(step, logs)
+                if model.stop_training:
+                    return
+    finally:
+        callback_list.on_train_end()
 
+
+def _step_function(model: AdversarialModel, strategy: tf.distribute.Strategy) -> Callable:
     @tf.function(autograph=False)  # steps hold no Python that needs rewriting, and tracing is faster
     def step_function(iterator: tf.data.Iterator) -> dict[str, tf.Tensor]:
         strategy.run(model.train_step, args=(next(iterator),))
         return {mean.name: mean.result() for mean in model.metrics}
 
-    model.stop_training = False
-    callback_list = keras.callbacks.CallbackList(callbacks, model=model)
-    callback_list.on_train_begin()
-    try:
-        for step in range(start_step + 1, steps + 1):
-            logs = {name: float(value) for name, value in step_function(iterator).items()}
-            callback_list.on_train_batch_end(step, logs)
-            if model.stop_training:
-                break
-    finally:
-        callback_list.on_train_end()
+    return step_function
 
 
-def _check_images(shape: tf.TensorShape, config: AdversarialConfig) -> None:
-    size = config.image_size
+def _check_images(shape: tf.TensorShape, config: AdversarialConfig, stage: Stage) -> None:
+    size = stage.image_size
     if shape[1:3] != (size, size) or shape[3] not in (1, config.channels):
         raise ValueError(
             f"the model takes images of {size}x{size} pixels with {config.channels} channels (or grey), but the data "

@@ -35,7 +35,7 @@ def test_non_finite_loss_stops_with_step_and_term(model, disc_records):
 
 def test_metrics_are_means_since_the_last_line(model, disc_records, tmp_path):
     batches = training_batches(disc_records, "train", 8, seed=0)
-    log = callbacks.MetricsLog(tmp_path, log_every=2, batch_size=8)
+    log = callbacks.MetricsLog(tmp_path, log_every=2)
     train(model, batches, 0, 5, [log], tf.distribute.get_strategy())
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
@@ -46,7 +46,7 @@ def test_metrics_are_means_since_the_last_line(model, disc_records, tmp_path):
 
 def test_resumed_log_is_cut_where_the_checkpoint_was(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 2}\n{"step": 4}\n{"st')
-    log = callbacks.MetricsLog(tmp_path, log_every=2, batch_size=8, resumed_size=12)
+    log = callbacks.MetricsLog(tmp_path, log_every=2, resumed_size=12)
     assert log.size == 12
     log.write(4, {})
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
@@ -56,7 +56,7 @@ def test_samples_are_drawn_and_collapse_is_said(model, disc_records, tmp_path, c
     absl_logging.get_absl_logger().propagate = True
     for variable in model.ema_generator.variables:
         variable.assign(tf.zeros_like(variable))
-    log = callbacks.MetricsLog(tmp_path, log_every=100, batch_size=8)
+    log = callbacks.MetricsLog(tmp_path, log_every=100)
     names = ("NORMAL", "PNEUMONIA")
     samples = callbacks.Samples(model, tmp_path, names, real_images(disc_records), 2, log)
     samples.set_model(model)

@@ -23,7 +23,7 @@ def real(disc_records):
 
 def make_samples(run_dir, real, **settings):
     model = SRGAN(SRGANConfig(**(TINY | {"warmup_steps": 2} | settings)), seed=1)
-    log = MetricsLog(run_dir, log_every=100, batch_size=4)
+    log = MetricsLog(run_dir, log_every=100)
     return model, SuperResolutionSamples(model, run_dir, real, 3, log)
 
 
