@@ -1,5 +1,6 @@
 """The training loop: one step a batch, callbacks after each, from any step on and through all stages."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -55,7 +56,9 @@ def train_stages(
             _check_images(batches.element_spec["image"].shape, model.config, stage)
             iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
             model.begin_stage(stage, is_new=start_step <= stage.first_step)
-            step_function = _step_function(model, strategy)
+            # no autograph: steps hold no Python that needs rewriting, and tracing is faster; a partial function, since
+            # TensorFlow warns of a function that is traced again, here once a stage
+            step_function = tf.function(functools.partial(_run_step, model, strategy), autograph=False)
             for step in range(max(start_step, stage.first_step) + 1, stage.end_step + 1):
                 logs = {name: float(value) for name, value in step_function(iterator).items()}
                 callback_list.on_train_batch_end(step, logs)
@@ -65,13 +68,11 @@ def train_stages(
         callback_list.on_train_end()
 
 
-def _step_function(model: AdversarialModel, strategy: tf.distribute.Strategy) -> Callable:
-    @tf.function(autograph=False)  # steps hold no Python that needs rewriting, and tracing is faster
-    def step_function(iterator: tf.data.Iterator) -> dict[str, tf.Tensor]:
-        strategy.run(model.train_step, args=(next(iterator),))
-        return {mean.name: mean.result() for mean in model.metrics}
-
-    return step_function
+def _run_step(
+    model: AdversarialModel, strategy: tf.distribute.Strategy, iterator: tf.data.Iterator
+) -> dict[str, tf.Tensor]:
+    strategy.run(model.train_step, args=(next(iterator),))
+    return {mean.name: mean.result() for mean in model.metrics}
 
 
 def _check_images(shape: tf.TensorShape, config: AdversarialConfig, stage: Stage) -> None:
