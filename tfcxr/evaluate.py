@@ -20,7 +20,7 @@ from absl import flags, logging
 from tfcxr import command_line
 from tfcxr.command_line import nearest_name
 from tfcxr.config import parse_settings
-from tfcxr.protocols import PROTOCOLS, REPORT_FILES
+from tfcxr.protocols import PROTOCOLS, REPORT_FILES, distribution_distance, synthetic_train_real_test
 from tfcxr.protocols.classifier import CLASSIFIERS, make_classifier_config
 from tfcxr.protocols.settings import ARMS, EvaluationSettings
 
@@ -40,7 +40,15 @@ flags.DEFINE_list(
 flags.DEFINE_list("test_splits", ["test"], "Splits of real test patients; each is reported by itself.")
 flags.DEFINE_string("classifier", "vgg16", f"Of: {', '.join(CLASSIFIERS)}.")
 flags.DEFINE_integer(
-    "images", 0, "Images on each side, to train on or to compare; 0 is as many as the smaller side has."
+    "images",
+    0,
+    "Images to train on, synthetic and real; 0 is as many as the smaller side has. Of synthetic_train_real_test only.",
+)
+flags.DEFINE_integer(
+    "distance_images",
+    0,
+    "Images to compare on each side, no more than the smallest split holds; 0 is, for each split, as many as the "
+    "smaller side has. Of distribution_distance only.",
 )
 flags.DEFINE_list(
     "classifier_seeds",
@@ -68,12 +76,17 @@ flags.DEFINE_bool(
 flags.DEFINE_bool("overwrite", False, "Replace reports in --out_dir; trainings that still fit are used again.")
 flags.DEFINE_multi_string("set", [], "A classifier setting, name=value.")
 
+IMAGES_OF_PROTOCOL = {"images": synthetic_train_real_test.PROTOCOL, "distance_images": distribution_distance.PROTOCOL}
+
 
 def main(argv: list[str]) -> None:
     values = flags.FLAGS
     for name in values.protocols:
         if name not in PROTOCOLS:
             raise ValueError(f"unknown protocol {name!r}; {nearest_name(name, PROTOCOLS)}")
+    for flag, name in IMAGES_OF_PROTOCOL.items():
+        if values[flag].value and name not in values.protocols:
+            raise ValueError(f"--{flag} is of {name}, which --protocols={','.join(values.protocols)} does not ask for")
     settings = _settings()
     names = list(dict.fromkeys(values.protocols))
     finished = [name for name in names if (settings.out_dir / REPORT_FILES[name][0]).exists()]
@@ -108,6 +121,7 @@ def _settings() -> EvaluationSettings:
         validation_splits=tuple(values.validation_split),
         test_splits=tuple(values.test_splits),
         images=values.images,
+        distance_images=values.distance_images,
         classifier_seeds=seeds,
         arms=tuple(values.arms),
         bootstrap_resamples=values.bootstrap_resamples,

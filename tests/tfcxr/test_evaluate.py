@@ -51,16 +51,16 @@ def test_the_command_writes_a_report_of_each_protocol(disc_records, cohort, tmp_
     assert list(report["tests"]["test"]["arms"]) == ["synthetic", "real"]
 
     both = "--protocols=synthetic_train_real_test,distribution_distance"
-    finished = evaluate(both, f"--extractor_dir={tmp_path / 'shared'}", *flags)
+    finished = evaluate(both, "--distance_images=8", f"--extractor_dir={tmp_path / 'shared'}", *flags)
     assert finished.returncode == 0, finished.stderr
     assert "report.json is there and kept; set --overwrite to replace it" in finished.stderr
-    assert "16 synthetic images are at Frechet distance" in finished.stdout
+    assert "8 synthetic images are at Frechet distance" in finished.stdout
     assert f"Report: {tmp_path / 'eval' / 'distances.html'}" in finished.stdout
     assert "report.html" not in finished.stdout
     assert len(list((tmp_path / "shared").glob("small_cnn-*.npz"))) == 1
     distances = json.loads((tmp_path / "eval" / "distances.json").read_text())
     assert distances["extractor"]["classifier"]["dense_units"] == [8]
-    assert [item["score"]["images"] for item in distances["comparisons"]] == [16, 16]
+    assert [item["score"]["images"] for item in distances["comparisons"]] == [8, 8], "not --images"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,10 @@ def test_the_command_writes_a_report_of_each_protocol(disc_records, cohort, tmp_
         (
             "--protocols=synthetic_train",
             "unknown protocol 'synthetic_train'; did you mean 'synthetic_train_real_test'?",
+        ),
+        (
+            "--distance_images=8",
+            "--distance_images is of distribution_distance, which --protocols=synthetic_train_real_test does not ask",
         ),
         ("--classifier_seeds=0,x", "--classifier_seeds expects whole numbers such as 0,1,2"),
     ],

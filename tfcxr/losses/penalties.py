@@ -57,6 +57,40 @@ def drift_penalty(real_logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.square(tf.cast(real_logits, tf.float32)))
 
 
+def path_length_penalty(
+    synthesis: Callable[[tf.Tensor], tf.Tensor],
+    styles: tf.Tensor,
+    normal: tf.Tensor,
+    mean_length: tf.Tensor,
+    decay: float,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Path length regularization: how far a step in style space is from changing all images by as much.
+
+    Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.2, equation 4. Differs from
+    the authors' program: lengths are compared with the mean before this step, so that replicas need not wait for each
+    other.
+
+    Args:
+      synthesis: maps styles to images float32 [batch, size, size, channels].
+      styles: float32 [batch, layers, style_size].
+      normal: float32 N(0, 1) [batch, size, size, channels], the direction in which an image's change is measured.
+      mean_length: float32 scalar, the running mean. decay: how far it moves.
+
+    Returns:
+      (the mean of (length - mean_length)^2 over the rows, the new running mean, into which no gradient flows), both
+      float32 scalars.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(styles)
+        images = synthesis(styles)
+        projection = tf.reduce_sum(images * (normal / normal.shape[1]))
+    gradient = tape.gradient(projection, styles)  # float32 [batch, layers, style_size]
+    squares = tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=2), axis=1)
+    length = tf.sqrt(squares + 1e-12)
+    new_mean = mean_length + decay * (tf.reduce_mean(length) - mean_length)
+    return tf.reduce_mean(tf.square(length - mean_length)), tf.stop_gradient(new_mean)
+
+
 def lazy_gradients(
     applies: tf.Tensor | bool,
     penalty: Callable[[], Any],

@@ -7,11 +7,10 @@ real-test scores do not see a generator that has collapsed to one picture a clas
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003
-FILTER_SIZE = 11  # pixels; the smallest scale must hold one window
-CHUNK_PAIRS = 256
+from tfcxr.metrics.structural_similarity import SCALE_WEIGHTS, WINDOW_SIZES, SimilarityMeasure
+
+FILTER_SIZE = WINDOW_SIZES["gaussian"]  # pixels; the smallest scale must hold one window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,24 +43,15 @@ def mean_pairwise_ms_ssim(
     """
     if len(images) < 2 or images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"expected at least two uint8 images [N, H, W, C], got {images.dtype} {images.shape}")
-    weights = _scale_weights(min(images.shape[1:3]))
-    first, second = _pairing(len(images), pairs, seed)
-    values = np.concatenate(
-        [
-            _ms_ssim(
-                tf.constant(images[first[start : start + CHUNK_PAIRS]]),
-                tf.constant(images[second[start : start + CHUNK_PAIRS]]),
-                weights,
-            ).numpy()
-            for start in range(0, pairs, CHUNK_PAIRS)
-        ]
-    )
+    measure = SimilarityMeasure(255.0, scales=_scales(min(images.shape[1:3])))
+    first, second = random_pairs(len(images), pairs, seed)
+    values = measure.of_rows(images, images, first, second)
     generator = np.random.default_rng(seed)
     counts = generator.multinomial(len(images), np.full(len(images), 1 / len(images)), size=resamples)
     pair_weights = counts[:, first] * counts[:, second]
     totals = np.maximum(pair_weights.sum(axis=1), 1)
     low, high = np.percentile(pair_weights @ values / totals, [2.5, 97.5])
-    return PairwiseSimilarity(float(values.mean()), float(low), float(high), pairs, len(weights))
+    return PairwiseSimilarity(float(values.mean()), float(low), float(high), pairs, measure.scales)
 
 
 def pixel_deviation(images: np.ndarray) -> float:
@@ -73,16 +63,11 @@ def pixel_deviation(images: np.ndarray) -> float:
     return float(np.std(images.astype(np.float32) / 255.0, axis=0).mean())
 
 
-def _scale_weights(size: int) -> tuple[float, ...]:
-    if size < FILTER_SIZE:
-        raise ValueError(f"multi-scale SSIM needs images of at least {FILTER_SIZE} pixels, got {size}")
-    scales = max(1, min(len(SCALE_WEIGHTS), int(np.log2(size / FILTER_SIZE)) + 1))
-    total = sum(SCALE_WEIGHTS[:scales])
-    return tuple(weight / total for weight in SCALE_WEIGHTS[:scales])
+def random_pairs(images: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of `pairs` random pairs of different images, int [pairs] each.
 
-
-def _pairing(images: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours in fresh random orders, so that each image occurs about equally often."""
+    Neighbours in fresh random orders, so that each image occurs about equally often.
+    """
     generator = np.random.default_rng(seed)
     orders = [generator.permutation(images) for _ in range(-(-pairs // images))]
     first = np.concatenate(orders)[:pairs]
@@ -90,6 +75,7 @@ def _pairing(images: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray
     return first, second
 
 
-@tf.function(reduce_retracing=True)
-def _ms_ssim(first: tf.Tensor, second: tf.Tensor, weights: tuple[float, ...]) -> tf.Tensor:
-    return tf.image.ssim_multiscale(first, second, 255, weights, FILTER_SIZE)
+def _scales(size: int) -> int:
+    if size < FILTER_SIZE:
+        raise ValueError(f"multi-scale SSIM needs images of at least {FILTER_SIZE} pixels, got {size}")
+    return min(len(SCALE_WEIGHTS), int(np.log2(size / FILTER_SIZE)) + 1)

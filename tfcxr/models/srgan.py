@@ -18,18 +18,17 @@ import keras
 import tensorflow as tf
 
 from tfcxr.data.pipeline import to_pixels, to_unit_range
-from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.tiling import enlarge_by_tiles
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
-from tfcxr.models.base import AdversarialConfig, AdversarialModel, initializer_seeds
+from tfcxr.models.base import AdversarialConfig, AdversarialModel
 from tfcxr.models.content_features import FeatureNetwork, saved_model_features, vgg19_features
+from tfcxr.models.srgan_networks import Discriminator, Generator
 
 SCALES = (2, 4, 8)
 LARGEST_CROP = 128  # pixels, where none is set
 SMALLEST_CROP = 16  # pixels; the discriminator halves it four times
 TILE_PIXELS = 512  # height and width of a window of `enhance`, in pixels of the enlarged image
 BICUBIC_REACH = 2  # pixels to each side that the bicubic enlargement depends on
-RESIDUAL_SCALE = 0.1  # of the last layer's output; Adam's first step, the same for all its weights, stays small so
 VGG_SCALE = 1.0 / 12.75  # of VGG's features, so that their error compares with that of pixels (Ledig, section 3.2)
 
 
@@ -130,94 +129,6 @@ def average_down(images: tf.Tensor, scale: int) -> tf.Tensor:
     return tf.nn.avg_pool2d(images, scale, scale, "VALID")
 
 
-def enlarge_bicubic(images: tf.Tensor, scale: int) -> tf.Tensor:
-    """Bicubic enlargement (Keys 1981), float32 [batch, height * scale, width * scale, channels]; may leave [-1, 1]."""
-    return tf.image.resize(images, scale * tf.shape(images)[1:3], "bicubic")
-
-
-class Generator(keras.Model):
-    """float32 images [batch, h, w, channels] in [-1, 1] -> float32 [batch, h * scale, w * scale, channels].
-
-    The output is linear: it may leave [-1, 1]. An untrained generator is the bicubic enlargement.
-    """
-
-    def __init__(self, config: SRGANConfig, seed: int) -> None:
-        super().__init__()
-        self.config = config
-        seeds = initializer_seeds(seed)
-
-        def convolution(filters: int, kernel: int = 3, variance: float = 2.0) -> keras.layers.Layer:
-            initializer = keras.initializers.VarianceScaling(variance, "fan_in", seed=next(seeds))
-            return keras.layers.Conv2D(filters, kernel, padding="same", kernel_initializer=initializer)
-
-        self.first = convolution(config.filters, config.kernel_size)
-        self.first_activation = _activation(config)
-        # the second convolution of a block starts small, so that deep sums keep their size (Wang et al. 2018)
-        self.blocks = [
-            keras.Sequential(
-                [
-                    convolution(config.filters),
-                    *_normalization(config),
-                    _activation(config),
-                    convolution(config.filters, variance=0.02),
-                    *_normalization(config),
-                ]
-            )
-            for _ in range(config.residual_blocks)
-        ]
-        self.after_blocks = keras.Sequential([convolution(config.filters), *_normalization(config)])
-        stages = range(int(math.log2(config.scale)))
-        self.upsampling = [convolution(4 * config.filters) for _ in stages]
-        self.upsampling_activations = [_activation(config) for _ in stages]
-        self.last = keras.layers.Conv2D(
-            config.channels, config.kernel_size, padding="same", kernel_initializer="zeros", name="last"
-        )
-
-    def call(self, image: tf.Tensor, training: bool = False) -> tf.Tensor:
-        features = first = self.first_activation(self.first(image))  # [batch, h, w, filters]
-        for block in self.blocks:
-            features += block(features, training=training)
-        features = first + self.after_blocks(features, training=training)
-        for convolution, activation in zip(self.upsampling, self.upsampling_activations, strict=True):
-            # sub-pixel convolution (Shi et al. 2016): [batch, h, w, 4 * filters] -> [batch, 2 h, 2 w, filters]
-            features = activation(tf.nn.depth_to_space(convolution(features), 2))
-        residual = RESIDUAL_SCALE * tf.cast(self.last(features), tf.float32)
-        return enlarge_bicubic(tf.cast(image, tf.float32), self.config.scale) + residual
-
-
-class Discriminator(keras.Model):
-    """float32 images in [-1, 1] -> realism logits float32 [batch, 1]; figure 4 of Ledig et al."""
-
-    def __init__(self, config: SRGANConfig, seed: int) -> None:
-        super().__init__()
-        seeds = initializer_seeds(seed)
-        self.convolutions = [
-            keras.layers.Conv2D(
-                config.discriminator_filters << (layer // 2),
-                3,
-                strides=1 + layer % 2,
-                padding="same",
-                kernel_initializer=keras.initializers.HeNormal(seed=next(seeds)),
-            )
-            for layer in range(8)
-        ]
-        self.dense = None
-        if config.discriminator_dense_units:
-            initializer = keras.initializers.HeNormal(seed=next(seeds))
-            self.dense = keras.layers.Dense(config.discriminator_dense_units, kernel_initializer=initializer)
-        initializer = keras.initializers.GlorotUniform(seed=next(seeds))
-        self.realism = keras.layers.Dense(1, kernel_initializer=initializer, dtype="float32")
-
-    def call(self, image: tf.Tensor) -> tf.Tensor:
-        features = image
-        for convolution in self.convolutions:  # every second one halves the size
-            features = leaky_relu(convolution(features))
-        if self.dense is None:
-            return self.realism(tf.reduce_mean(tf.cast(features, tf.float32), axis=[1, 2]))
-        flat = tf.reshape(features, [-1, math.prod(features.shape[1:])])
-        return self.realism(leaky_relu(self.dense(flat)))
-
-
 class SRGAN(AdversarialModel):
     """Super-resolution; one training step moves the generator and, after the warm-up, the discriminator once each."""
 
@@ -237,10 +148,21 @@ class SRGAN(AdversarialModel):
         self._features = _make_features(config, seed)
 
     def make_generator(self) -> keras.Model:
-        return Generator(self.config, self.seed)
+        config = self.config
+        return Generator(
+            config.channels,
+            config.scale,
+            config.residual_blocks,
+            config.filters,
+            config.kernel_size,
+            config.normalization,
+            config.activation,
+            self.seed,
+        )
 
     def make_discriminator(self) -> keras.Model:
-        return Discriminator(self.config, self.seed + 1)
+        config = self.config
+        return Discriminator(config.discriminator_filters, config.discriminator_dense_units, self.seed + 1)
 
     def generator_inputs(self) -> tf.Tensor:
         size = self.config.training_crop // self.config.scale
@@ -373,13 +295,3 @@ def _make_features(config: SRGANConfig, seed: int) -> FeatureNetwork | None:
     if config.content_loss == "saved_model":
         return saved_model_features(config.content_model, config.content_range, config.content_output)
     return None
-
-
-def _normalization(config: SRGANConfig) -> list[keras.layers.Layer]:
-    return [keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)] if config.normalization == "batch" else []
-
-
-def _activation(config: SRGANConfig) -> keras.layers.Layer:
-    if config.activation == "prelu":
-        return keras.layers.PReLU(shared_axes=[1, 2])
-    return keras.layers.LeakyReLU(negative_slope=0.2)

@@ -27,7 +27,7 @@ from tfcxr.protocols.classifier import ClassifierConfig
 from tfcxr.protocols.cohorts import Cohort, generator_leaks, load_cohort
 from tfcxr.protocols.distance_measures import distances_of_draws
 from tfcxr.protocols.feature_extractor import FeatureExtractor, ready_extractor
-from tfcxr.protocols.report import plain_json
+from tfcxr.protocols.report_data import plain_json
 
 REPORT_FILE = "ranking.json"
 DIVERSITY_PAIRS = 500

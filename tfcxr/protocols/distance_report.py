@@ -1,14 +1,12 @@
-"""The page of the distances: one small HTML file with its picture inside; it refers to nothing outside itself."""
+"""The page of the distances: a table for each set of real images, and a strip of pictures."""
 
-import base64
-import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tfcxr.protocols.plots import sample_grid
-from tfcxr.protocols.report import STYLE
+from tfcxr.protocols.report_page import cohort_table, page, picture, settings_table, software_text, table, text
 
 PICTURES_A_SET = 8
 METHOD_TEXT = """<strong>Distances.</strong> The Frechet distance depends on the number of images and grows when they
@@ -30,55 +28,30 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, np.ndarray]) -
       pictures: by set, uint8 images [images, size, size, 1]; the first few are shown.
     """
     extractor = report["extractor"]
-    verdict, *more = (f"<p>{_text(sentence)}</p>" for sentence in report["verdict"])
     aucs = ", ".join(f"{value:.3f} on {name}" for name, value in extractor["auc"].items() if value is not None)
-    parts = [
-        "<h1>Distribution distance</h1>",
-        f"<p class=small>Features: {extractor['features']} of {_text(extractor['classifier']['architecture'])}, "
-        f"trained on the real training images (AUC {_text(aucs)}), weights "
-        f"<code>{_text(extractor['weights_sha256'][:16])}</code>.</p>",
-        _alarm(report),
-        f"<div class=verdict><strong>{verdict}</strong>{''.join(more)}</div>",
-        _notes(report),
-        *(_section(comparison) for comparison in report["comparisons"]),
-        "<h2>Images</h2>",
-        _strip(pictures),
-        _method(report),
-    ]
-    return (
-        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>Distribution distance</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    introduction = (
+        f"Features: {extractor['features']} of {text(extractor['classifier']['architecture'])}, "
+        f"trained on the real training images (AUC {text(aucs)}), weights "
+        f"<code>{text(extractor['weights_sha256'][:16])}</code>."
     )
-
-
-def _alarm(report: Mapping[str, Any]) -> str:
-    if report["is_patient_disjoint"]:
-        return ""
-    lines = "".join(f"<p>{_text(sentence)}.</p>" for sentence in report["shared_patients"])
-    return (
-        "<div class=alarm><p><strong>NOT patient-disjoint: these distances are no estimate for new patients.</strong>"
-        f"</p>{lines}</div>"
-    )
-
-
-def _notes(report: Mapping[str, Any]) -> str:
-    lines = ["This report shows real radiographs. Share it only as the licence of the data allows", *report["notices"]]
-    return f"<div class=note>{''.join(f'<p>{_text(line)}.</p>' for line in lines)}</div>"
+    sections = [_section(comparison) for comparison in report["comparisons"]]
+    parts = [*sections, "<h2>Images</h2>", _strip(pictures), _method(report)]
+    return page("Distribution distance", introduction, report, "distances", parts)
 
 
 def _section(comparison: Mapping[str, Any]) -> str:
     title = "Training images" if comparison["role"] == "training" else "Test"
     parts = [
-        f"<h2>{title}: {_text(comparison['set'])}</h2>",
-        _table(["against these real images", "images a side", "Frechet", "kernel"], _rows(comparison)),
+        f"<h2>{title}: {text(comparison['set'])}</h2>",
+        table(["against these real images", "images a side", "Frechet", "kernel"], _rows(comparison)),
     ]
     if comparison["by_label"]:
         rows = [
-            [f"{_text(label)}: {name}", *cells]
+            [f"{text(label)}: {name}", *cells]
             for label, compared in comparison["by_label"].items()
             for name, *cells in _rows(compared)
         ]
-        parts.append(_table(["images of one label", "images a side", "Frechet", "kernel"], rows))
+        parts.append(table(["images of one label", "images a side", "Frechet", "kernel"], rows))
     return "".join(parts)
 
 
@@ -97,48 +70,21 @@ def _strip(pictures: Mapping[str, np.ndarray]) -> str:
     owner = np.repeat(np.arange(len(shown)), [len(images) for images in shown])
     is_of_set = owner[:, None] == np.arange(len(shown))
     png = sample_grid(np.concatenate(shown), is_of_set.astype(np.float32), list(pictures), PICTURES_A_SET)
-    names = _text(", ".join(pictures))
-    return f"<p><img alt='{names}' src='data:image/png;base64,{base64.b64encode(png).decode()}'></p>"
+    return picture(png, ", ".join(pictures))
 
 
 def _method(report: Mapping[str, Any]) -> str:
     passport = report["passport"]
     method = METHOD_TEXT.format(floor_draws=passport["floor_draws"], subsets=passport["kernel"]["subsets"])
-    rows = [
-        [
-            _text(role),
-            _text(cohort["name"]),
-            _text(", ".join(cohort["splits"])),
-            str(cohort["images"]),
-            str(cohort["patients"] or ""),
-            f"<code>{_text(cohort['sha256'])}</code>",
-        ]
-        for role, cohort in passport["cohorts"].items()
-        if cohort
-    ]
     settings = {**report["extractor"]["classifier"], "seed": report["extractor"]["seed"]}
-    software = ", ".join(f"{name} {version}" for name, version in passport["software"].items())
     return (
-        f"<h2>How it was done</h2><p>{method}</p><p><strong>Software.</strong> {_text(software)}. "
-        f"<strong>Weights.</strong> <code>{_text(report['extractor']['weights_sha256'])}</code></p>"
-        + _table(["role", "data set", "splits", "images", "patients", "SHA-256 over the shards' SHA-256s"], rows)
-        + _table(
-            ["extractor", "setting"],
-            [[_text(name), f"<code>{_text(value)}</code>"] for name, value in settings.items()],
-        )
+        f"<h2>How it was done</h2><p>{method}</p><p><strong>Software.</strong> {software_text(passport)}. "
+        f"<strong>Weights.</strong> <code>{text(report['extractor']['weights_sha256'])}</code></p>"
+        + cohort_table(passport["cohorts"])
+        + settings_table("extractor", settings)
     )
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{cell}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _scored(summary: Mapping[str, Any]) -> str:
     low, high = summary["interval"]
     return f"{summary['mean']:.3g} <span class=interval>[{low:.3g}, {high:.3g}]</span>"
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))

@@ -14,7 +14,6 @@ grey images in their own size, no resize between.
 """
 
 import dataclasses
-import importlib.metadata
 import json
 import pathlib
 import time
@@ -49,7 +48,7 @@ from tfcxr.protocols.distance_measures import (
 )
 from tfcxr.protocols.distance_report import render_html
 from tfcxr.protocols.feature_extractor import FeatureExtractor, ready_extractor
-from tfcxr.protocols.report import plain_json
+from tfcxr.protocols.report_data import plain_json, software_versions
 from tfcxr.protocols.scores import score_labels
 from tfcxr.protocols.settings import EvaluationSettings
 
@@ -152,11 +151,15 @@ def _load_sides(settings: EvaluationSettings) -> _Sides:
 
 
 def _check_images(settings: EvaluationSettings, synthetic: Cohort, real_sets: dict[str, Cohort]) -> None:
+    if 0 < settings.distance_images < MIN_IMAGES:
+        raise ValueError(f"--distance_images must be 0, or {MIN_IMAGES} or more, got {settings.distance_images}")
     for name, cohort in {"the cohort": synthetic, **real_sets}.items():
         count, patients = len(cohort.images), len(np.unique(cohort.patient_keys))
         where = f"{cohort.passport['folder']} ({', '.join(cohort.passport['splits'])})"
-        if count < settings.images:
-            raise ValueError(f"--images={settings.images} were asked for on each side, but {where} holds {count}")
+        if count < settings.distance_images:
+            raise ValueError(
+                f"--distance_images={settings.distance_images} were asked for on each side, but {where} holds {count}"
+            )
         if count < MIN_IMAGES or (name in real_sets and patients < MIN_PATIENTS):
             of_patients = f" of {MIN_PATIENTS} patients" if name in real_sets else ""
             got = f"{count} of {patients}" if name in real_sets else f"{count}"
@@ -179,7 +182,7 @@ def _report(settings: EvaluationSettings, sides: _Sides, extractor: FeatureExtra
             comparison = {
                 "role": "training" if training is None else "test",
                 "set": ", ".join(cohort.passport["splits"]),
-                **compare(synthetic, real, training, settings.images),
+                **compare(synthetic, real, training, settings.distance_images),
                 "by_label": {},
             }
             progress.update()
@@ -211,7 +214,7 @@ def _report(settings: EvaluationSettings, sides: _Sides, extractor: FeatureExtra
             "kernel": {"subsets": KERNEL_SUBSETS, "largest_subset": KERNEL_SUBSET_SIZE},
             "floor_draws": FLOOR_DRAWS,
             "seed": SEED,
-            "software": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+            "software": software_versions(),
         },
     }
 

@@ -9,7 +9,6 @@ its weights depend on: the same request finds it again, another request trains a
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
@@ -24,7 +23,7 @@ from tfcxr.config import to_plain
 from tfcxr.data.atomic import write_atomically
 from tfcxr.protocols.classifier import ClassifierConfig, TrainedClassifier, build_classifier, predict, train_classifier
 from tfcxr.protocols.cohorts import Cohort, split_off_validation
-from tfcxr.protocols.report import plain_json
+from tfcxr.protocols.report_data import plain_json, software_versions
 
 EXTRACTOR_VERSION = 1  # raise it when a change makes kept extractors wrong
 POOLING_LAYERS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
@@ -80,7 +79,7 @@ def ready_extractor(
             cohort and {name: cohort.passport[name] for name in ("sha256", "splits", "label_names", "images")}
             for cohort in (real, validation)
         ],
-        "software": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+        "software": software_versions(),
     }
     key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
     path = pathlib.Path(folder) / f"{config.architecture}-{key[:16]}.json"

@@ -17,7 +17,9 @@ class EvaluationSettings:
       synthetic_splits: () is all of them. train_splits, test_splits: of real patients.
       validation_splits: real patients on whom every classifier's end of training and threshold are chosen;
         () keeps back a share of each classifier's own training images instead.
-      images: on each side; 0 is as many as the smaller side has.
+      images: that a classifier trains on, synthetic and real; 0 is as many as the smaller side has.
+      distance_images: that a distance compares, on each side and with each split; 0 is, for each split, as many as
+        the smaller side has.
       classifier_seeds: one training of each arm for each. arms: some of `ARMS`.
       bootstrap_resamples: of the test patients. diversity_pairs: image pairs a class for MS-SSIM.
       allow_shared_patients: goes on where test patients were trained on, and marks the report.
@@ -35,6 +37,7 @@ class EvaluationSettings:
     validation_splits: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ("test",)
     images: int = 0
+    distance_images: int = 0
     classifier_seeds: tuple[int, ...] = (0, 1, 2)
     arms: tuple[str, ...] = ARMS
     bootstrap_resamples: int = 1000
@@ -52,7 +55,8 @@ class EvaluationSettings:
         for name in ("train_splits", "test_splits"):
             if not getattr(self, name):
                 raise ValueError(f"--{name} names no split")
-        if self.images < 0 or self.bootstrap_resamples < 1 or self.diversity_pairs < 1:
-            raise ValueError("--images must be 0 or more, --bootstrap_resamples and --diversity_pairs 1 or more")
+        for name, least in (("images", 0), ("distance_images", 0), ("bootstrap_resamples", 1), ("diversity_pairs", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} must be {least} or more, got {getattr(self, name)}")
         if min(self.classifier_seeds) < 0:
             raise ValueError(f"--classifier_seeds must be 0 or more, got {min(self.classifier_seeds)}")

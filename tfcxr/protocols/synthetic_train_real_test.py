@@ -12,7 +12,6 @@ Each finished training is kept in `out_dir/arms`, so a killed evaluation goes on
 """
 
 import hashlib
-import importlib.metadata
 import io
 import json
 import pathlib
@@ -28,7 +27,8 @@ from tfcxr.metrics.classification import patient_resamples
 from tfcxr.protocols.class_diversity import diversity_rows, feature_distances
 from tfcxr.protocols.classifier import predict, train_classifier
 from tfcxr.protocols.cohorts import Cohort, Comparison, load_comparison, split_off_validation
-from tfcxr.protocols.report import ReportPictures, plain_json, render_html
+from tfcxr.protocols.report import ReportPictures, render_html
+from tfcxr.protocols.report_data import plain_json, software_versions
 from tfcxr.protocols.scores import ArmScores, ratio_summary, score_arm, youden_thresholds
 from tfcxr.protocols.settings import EvaluationSettings
 
@@ -134,7 +134,7 @@ def _finished_training(
             name: passport and {key: passport[key] for key in ("sha256", "splits", "label_names", "images")}
             for name, passport in cohorts.items()
         },
-        "software": _software(),
+        "software": software_versions(),
     }
     key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
     facts_path = pathlib.Path(settings.out_dir) / "arms" / f"{arm}-seed{seed}.json"
@@ -253,7 +253,7 @@ def _report(
                 "validation": comparison.validation.passport if comparison.validation else None,
             },
             "bootstrap": {"unit": "patient", "resamples": settings.bootstrap_resamples, "seed": BOOTSTRAP_SEED},
-            "software": _software(),
+            "software": software_versions(),
         },
     }
 
@@ -291,7 +291,3 @@ def _verdict(settings: EvaluationSettings, tests: dict[str, Any], diversity: lis
 def _with_interval(summary: dict[str, Any]) -> str:
     low, high = summary["interval"]
     return f"{summary['mean']:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _software() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}

@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.losses.penalties import drift_penalty, gradient_penalty, lazy_gradients, r1_penalty
+from tfcxr.losses.penalties import (
+    drift_penalty,
+    gradient_penalty,
+    lazy_gradients,
+    path_length_penalty,
+    r1_penalty,
+)
 
 
 def image_like(stream, rows=3):
@@ -94,6 +100,27 @@ def test_drift_penalty_by_hand():
         tape.watch(logits)
         value = drift_penalty(logits)
     np.testing.assert_allclose(tape.gradient(value, logits), [[3.0], [-1.0]])
+
+
+def test_path_length_of_a_linear_synthesis_by_hand():
+    """Pixels that are a style value each, times a weight: the slope is the weighted direction over the size."""
+    weight = tf.Variable(3.0)
+    styles = tf.random.stateless_normal([2, 1, 4], [0, 0])
+    normal = tf.reshape(tf.constant([1.0, -1.0, 1.0, 1.0, 2.0, 2.0, -2.0, 2.0]), [2, 2, 2, 1])
+
+    def measured():
+        synthesis = lambda values: weight * tf.reshape(values, [2, 2, 2, 1])  # noqa: E731
+        return path_length_penalty(synthesis, styles, normal, tf.constant(4.0), decay=0.1)
+
+    with tf.GradientTape(persistent=True) as tape:
+        penalty, new_mean = measured()
+    lengths = 3.0 * np.array([2.0, 4.0]) / 2
+    assert float(penalty) == pytest.approx(np.mean((lengths - 4.0) ** 2))
+    assert float(new_mean) == pytest.approx(4.0 + 0.1 * (lengths.mean() - 4.0))
+    assert float(tape.gradient(penalty, weight)) == pytest.approx(
+        by_differences(lambda: measured()[0], weight), rel=1e-3
+    )
+    assert tape.gradient(new_mean, weight) is None
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.metrics.diversity import SCALE_WEIGHTS, mean_pairwise_ms_ssim, pixel_deviation
+from tfcxr.metrics.diversity import mean_pairwise_ms_ssim, pixel_deviation
+from tfcxr.metrics.structural_similarity import SCALE_WEIGHTS
 
 
 def noise_images(count, size, seed=0):

@@ -194,7 +194,8 @@ def test_data_that_cannot_be_compared_are_refused(
         ({"real_dir": synthetic_records}, "--real_dir=.* holds synthetic images"),
         ({"real_dir": unlabelled, "synthetic_dir": other_labels}, "has no labels to train a feature extractor on"),
         ({"test_splits": ("tset",)}, "has no split 'tset'"),
-        ({"images": 17}, r"--images=17 were asked for on each side, but .* \(validation\) holds 16"),
+        ({"distance_images": 7}, "--distance_images must be 0, or 8 or more, got 7"),
+        ({"distance_images": 17}, r"--distance_images=17 were asked for on each side, but .* \(validation\) holds 16"),
     ]
     for changes, message in refused:
         with pytest.raises(ValueError, match=message):

@@ -9,7 +9,8 @@ from PIL import Image
 
 from tfcxr.metrics.classification import patient_resamples
 from tfcxr.protocols.plots import curves_plot, roc_plot, sample_grid
-from tfcxr.protocols.report import ReportPictures, plain_json, render_html
+from tfcxr.protocols.report import ReportPictures, render_html
+from tfcxr.protocols.report_data import plain_json
 from tfcxr.protocols.scores import ratio_summary, score_arm
 
 VOID_TAGS = ("meta", "img")
