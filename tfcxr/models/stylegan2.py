@@ -23,7 +23,7 @@ from tfcxr.layers.adaptive_augmentation import (
     next_probability,
 )
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
-from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
+from tfcxr.losses.penalties import is_due, lazy_gradients, path_length_penalty, r1_penalty
 from tfcxr.models.base import GAN, GANConfig
 from tfcxr.models.stylegan2_networks import BASE_SIZE, Discriminator, Generator
 
@@ -285,11 +285,7 @@ class StyleGAN2(GAN):
         )
 
     def _lazy_path_length(self, condition: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], list[tf.Tensor]]:
-        """(penalty, new mean length) and gradients, of fresh images for one in `path_length_shrink` rows.
-
-        Section 3.2, equation 4. Differs from the authors' program: lengths are compared with the mean before this
-        step, so that replicas need not wait for each other.
-        """
+        """(penalty, new mean length) and gradients, of fresh images for one in `path_length_shrink` rows."""
         config = self.config
         mean_length = self.state["path_length"].value
         condition = condition[:: config.path_length_shrink]
@@ -297,16 +293,11 @@ class StyleGAN2(GAN):
 
         def penalty() -> tuple[tf.Tensor, tf.Tensor]:
             _, styles = self._draw_styles(condition, stream=8)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(styles)
-                images = self.generator.synthesis(styles, self._draw_noise(batch, stream=11))
-                direction = self.normal([batch, size, size, config.channels], stream=12) / size
-                projection = tf.reduce_sum(images * direction)
-            gradient = tape.gradient(projection, styles)  # float32 [batch, style_count, style_size]
-            squares = tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=2), axis=1)
-            length = tf.sqrt(squares + 1e-12)
-            new_mean = mean_length + config.path_length_decay * (tf.reduce_mean(length) - mean_length)
-            return tf.reduce_mean(tf.square(length - mean_length)), tf.stop_gradient(new_mean)
+            noise = self._draw_noise(batch, stream=11)
+            normal = self.normal([batch, size, size, config.channels], stream=12)
+            return path_length_penalty(
+                lambda w: self.generator.synthesis(w, noise), styles, normal, mean_length, config.path_length_decay
+            )
 
         return lazy_gradients(
             is_due(self.step.value, config.path_length_interval) if config.path_length_weight else False,
@@ -321,9 +312,8 @@ class StyleGAN2(GAN):
         """Uses two streams."""
         if not self.config.adaptive_augmentation:
             return images
-        batch = images.shape[0]
-        normal = self.normal([batch, NORMALS_PER_IMAGE], stream)
-        uniform = self.uniform([batch, UNIFORMS_PER_IMAGE], stream + 1)
+        normal = self.normal([images.shape[0], NORMALS_PER_IMAGE], stream)
+        uniform = self.uniform([images.shape[0], UNIFORMS_PER_IMAGE], stream + 1)
         return adaptive_augment(images, probability, normal, uniform, self.config.augmentation_names)
 
     def _next_augmentation_probability(self) -> tf.Tensor:

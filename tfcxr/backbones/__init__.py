@@ -1,0 +1,1 @@
+"""Networks whose published weights come from PyTorch files, as features of images; `tfcxr.porting` fills them."""
