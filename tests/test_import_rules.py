@@ -6,19 +6,20 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-COMMANDS = {"train", "export", "generate", "evaluate", "serve", "benchmark"}
+COMMANDS = {"train", "export", "generate", "evaluate", "serve", "benchmark", "port"}
 # package of tfcxr -> what of tfcxr it may import
 ALLOWED = {
     "data": {"data"},
     "layers": {"layers", "data"},
     "losses": {"losses", "data"},
+    "backbones": {"backbones", "layers", "data", "precision"},
     "metrics": {"metrics", "data"},
-    "models": {"models", "layers", "losses", "config", "optimizers", "precision", "data"},
+    "models": {"models", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
     "training": {"training", "models", "metrics", "data", "config", "command_line"},
     "serving": {"serving", "training", "models", "data", "config", "command_line"},
     "sampling": {"sampling", "serving", "metrics", "data", "config", "command_line", "training"},
     "protocols": {"protocols", "metrics", "data", "config", "command_line", "optimizers", "precision"},
-    "porting": {"porting", "models", "layers", "data", "config", "command_line"},
+    "porting": {"porting", "models", "backbones", "layers", "precision", "data", "config", "command_line"},
     "config": {"command_line"},
     "experiment": {"command_line", "data"},
     "command_line": set(),

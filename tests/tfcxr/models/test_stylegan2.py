@@ -1,6 +1,3 @@
-import importlib.util
-import json
-import pathlib
 import types
 
 import keras
@@ -13,7 +10,6 @@ from tfcxr.losses.penalties import r1_penalty
 from tfcxr.models.stylegan2 import StyleGAN2, StyleGAN2Config
 from tfcxr.models.stylegan2_networks import Discriminator, Generator
 
-REFERENCE = pathlib.Path(__file__).parents[4] / "shared" / "reference"
 TINY = {"image_size": 32, "latent_size": 8, "style_size": 8, "channel_base": 256, "channel_max": 16}
 NO_PENALTY = {"r1_gamma": 0.0, "path_length_weight": 0.0}
 
@@ -43,92 +39,7 @@ def tiny():
     return model
 
 
-# numbers of the authors' program
-
-
-class ReferenceWeights:
-    """Puts the tensors of one of the authors' checkpoints into our layers."""
-
-    def __init__(self, tensors):
-        self.tensors = tensors
-
-    def fill(self, layer, name):
-        kernel = self.tensors[f"{name}.weight"]
-        layer.kernel.assign(kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel.T)
-        if f"{name}.bias" in self.tensors:
-            layer.bias.assign(self.tensors[f"{name}.bias"])
-        if hasattr(layer, "affine"):
-            self.fill(layer.affine, f"{name}.affine")
-        if hasattr(layer, "noise_strength"):
-            layer.noise_strength.assign(self.tensors[f"{name}.noise_strength"])
-            layer.noise.assign(self.tensors[f"{name}.noise_const"])
-
-    def fill_generator(self, generator, name):
-        generator.mapping.average.assign(self.tensors[f"{name}.mapping.w_avg"])
-        for layer in generator.mapping.dense:
-            self.fill(layer, f"{name}.mapping.{layer.name}")
-        for block in generator.synthesis.blocks:
-            prefix = f"{name}.synthesis.{block.name}"
-            if block.conv0 is None:
-                block.const.assign(self.tensors[f"{prefix}.const"].transpose(1, 2, 0))
-            else:
-                self.fill(block.conv0, f"{prefix}.conv0")
-            self.fill(block.conv1, f"{prefix}.conv1")
-            self.fill(block.torgb, f"{prefix}.torgb")
-
-    def fill_discriminator(self, discriminator, name):
-        self.fill(discriminator.fromrgb, f"{name}.{discriminator.blocks[0].name}.fromrgb")
-        for block in discriminator.blocks:
-            for layer in (block.conv0, block.conv1, block.skip):
-                self.fill(layer, f"{name}.{block.name}.{layer.name}")
-        for layer in (discriminator.conv, discriminator.fc, discriminator.out):
-            self.fill(layer, f"{name}.b4.{layer.name}")
-        flat = self.tensors[f"{name}.b4.fc.weight"]  # reads channels first
-        image_shaped = flat.reshape(flat.shape[0], -1, 4, 4)
-        discriminator.fc.kernel.assign(image_shaped.transpose(2, 3, 1, 0).reshape(-1, flat.shape[0]))
-
-
-def test_the_reference_checkpoint_gives_the_reference_numbers():
-    """Tolerance as the fixture's README states it: 1e-3 at most, 1e-5 in the mean, of the largest magnitude."""
-    folder = REFERENCE / "stylegan2_ada_small"
-    if not folder.is_dir():
-        pytest.skip(f"the reference numbers are not beside the checkout ({folder})")
-    finder = importlib.util.spec_from_file_location("fill", REFERENCE / "fill.py")
-    fill = importlib.util.module_from_spec(finder)
-    finder.loader.exec_module(fill)
-    weights = ReferenceWeights(fill.state_dict(json.loads((folder / "spec.json").read_text())))
-    expected = np.load(folder / "expected.npz")
-    filters = {4: 32, 8: 32, 16: 32, 32: 16}
-    generator = Generator(32, 0, 32, mapping_layers=8, filters=filters, channels=3, seed=0)
-    discriminator = Discriminator(0, filters, channels=3, mapping_layers=2, group_size=4, seed=0)
-    z, none = tf.constant(expected["in/z"]), tf.zeros([4, 0])
-    image = tf.constant(expected["in/img_32"].transpose(0, 2, 3, 1))
-    weights.fill_generator(generator, "G_ema")
-    weights.fill_discriminator(discriminator, "D")
-
-    w = generator.mapping(z, none)
-    average = generator.mapping.average.numpy()
-    silence = [tf.zeros([1, size, size, 1]) for size in generator.synthesis.noise_sizes]
-    found = {"out/w": w, "out/w_psi_0.7": average + 0.7 * (w - average)}
-    for psi, styles in (("1", found["out/w"]), ("0.7", found["out/w_psi_0.7"])):
-        styles = generator.styles(styles)
-        found[f"out/image/noise_const/psi_{psi}"] = generator.synthesis(styles)
-        found[f"out/image/noise_none/psi_{psi}"] = generator.synthesis(styles, silence)
-    found["out/image/noise_const/unfused"] = generator((z, none))
-    for name, rows in (("score", 4), ("score_batch2", 2), ("score_batch1", 1)):
-        found[f"out/{name}"] = discriminator((image[:rows], none[:rows]))[0]
-    found["out/score_of_fake"] = discriminator((found["out/image/noise_const/psi_1"], none))[0]
-    with tf.GradientTape() as tape:
-        tape.watch(image)
-        total = tf.reduce_sum(discriminator((image, none))[0])
-    found["out/grad_norm"] = tf.norm(tf.reshape(tape.gradient(total, image), [4, -1]), axis=1)
-
-    assert found.keys() == {key for key in expected.files if key.startswith("out/")}
-    for key, value in found.items():
-        value = value.numpy() if value.ndim < 4 else value.numpy().transpose(0, 3, 1, 2)
-        size = np.abs(expected[key]).max()
-        difference = np.abs(value - expected[key]) / size
-        assert difference.max() <= 1e-3 and difference.mean() <= 1e-5, (key, difference.max(), difference.mean())
+# numbers; those of the authors' program are in tests/tfcxr/porting/test_stylegan2_ada.py
 
 
 def fill_by_rule(network):

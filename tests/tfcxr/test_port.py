@@ -1,0 +1,214 @@
+"""The command python -m tfcxr.port: what it writes, and one sentence for each mistake."""
+
+import hashlib
+import json
+import os
+import pathlib
+import pickle
+import re
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcxr.backbones.densenet import DenseNet
+from tfcxr.models.pggan_networks import Discriminator
+from tfcxr.porting import FORMATS
+from tfcxr.porting.densenet import densenet_targets
+from tfcxr.porting.parity import Parity
+from tfcxr.training.run_folder import load_model
+
+FORKED = pathlib.Path(__file__).with_name("forked_commands.py")
+WIDTHS, LATENT = (4, 3), 5  # at 4 and 8 px
+
+
+def write_checkpoint(path, value):
+    """As torch.save does, but for numpy arrays, which need no storages."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("file/data.pkl", pickle.dumps(value, protocol=2))
+    return path
+
+
+def pggan_state():
+    """The state dict of a CXR_PGGAN of 8 px."""
+    generator = np.random.default_rng(0)
+    first, second = WIDTHS
+    drawing = {
+        "latent_linear.0": [16 * first, LATENT],
+        "init_conv.0": [first, first, 3, 3],
+        "ScaleBlocks.0.convolv.0": [second, first, 3, 3],
+        "ScaleBlocks.0.convolv.3": [second, second, 3, 3],
+        "toRGB.0": [1, first, 1, 1],
+        "toRGB.1": [1, second, 1, 1],
+    }
+    judging = {
+        "fromRGB.0": [first, 1, 1, 1],
+        "fromRGB.1": [second, 1, 1, 1],
+        "ScaleBlocks.0.convolv.0": [first, second, 3, 3],
+        "ScaleBlocks.0.convolv.2": [first, first, 3, 3],
+        "DecisionBlock.0": [first, first + 1, 3, 3],
+        "DecisionBlock.2": [first, first, 4, 4],
+        "DecisionLinear": [1, first],
+    }
+    state = {"alpha": np.array(0), "g_current_iter": np.array(12)}
+    for network, shapes in (("generator", drawing), ("gen_shadow", drawing), ("discriminator", judging)):
+        for name, shape in shapes.items():
+            state[f"{network}.{name}.module.weight"] = generator.normal(size=shape).astype(np.float32)
+            state[f"{network}.{name}.module.bias"] = generator.normal(size=shape[0]).astype(np.float32)
+    return state
+
+
+def densenet_state():
+    """The state dict of a tiny TorchXRayVision network."""
+    generator = np.random.default_rng(1)
+    network = DenseNet(growth_rate=4, block_config=(1, 1), initial_filters=8, bottleneck_size=2, classes=3, channels=1)
+    shapes = {key: tuple(target.variable.shape) for key, target in densenet_targets(network).items()}
+    turned = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+    return {
+        key: generator.uniform(0.5, 1.5, [shape[axis] for axis in turned[len(shape)]]).astype(np.float32)
+        for key, shape in shapes.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def called(tmp_path_factory):
+    """The folder in which several calls ran, and [(exit status, what was printed)] by the call's name."""
+    folder = tmp_path_factory.mktemp("port")
+    state = pggan_state()
+    start = "discriminator."
+    judging = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
+    whole = {"state_dict": state, "settings": {"alpha": 0.25}}
+    write_checkpoint(folder / "full.pth", whole)
+    write_checkpoint(folder / "critic.pth", {"state_dict": judging, "settings": {"leakiness": 0.1}})
+    write_checkpoint(folder / "xrv.pt", densenet_state())
+    spoiled = state | {"generator.toRGB.1.module.bias": np.array([np.nan], np.float32), "more": np.zeros(1)}
+    write_checkpoint(folder / "spoiled.pth", {"state_dict": spoiled, "settings": {}})
+    with zipfile.ZipFile(folder / "attack.pth", "w") as archive:
+        archive.writestr("file/data.pkl", f"cos\nsystem\n(Vtouch {folder / 'attacked'}\ntR.")
+    (folder / "half.pth").write_bytes((folder / "full.pth").read_bytes()[:-100])
+    cxr = "--format=cxr_pggan"
+    calls = {
+        "full": [cxr, "--checkpoint=full.pth", "--out=models/full", "--set=upsampling=bilinear", "--run_dir=runs/full"],
+        "again": [cxr, "--checkpoint=full.pth", "--out=models/full"],
+        "critic": [cxr, "--checkpoint=critic.pth", "--out=models/critic"],
+        "backbone": ["--format=xrv_densenet121", "--checkpoint=xrv.pt", "--out=models/xrv", "--set=input_size=64"],
+        "format": ["--format=cxr_pgan", "--checkpoint=full.pth", "--out=models/wrong"],
+        "option": [cxr, "--checkpoint=full.pth", "--out=models/wrong", "--set=leakines=.1"],
+        "value": [cxr, "--checkpoint=full.pth", "--out=models/wrong", "--set=leakiness=steep"],
+        "missing": [cxr, "--checkpoint=none.pth", "--out=models/wrong"],
+        "half": [cxr, "--checkpoint=half.pth", "--out=models/wrong"],
+        "attack": [cxr, "--checkpoint=attack.pth", "--out=models/wrong"],
+        "other": ["--format=fb_pggan", "--checkpoint=full.pth", "--out=models/wrong"],
+        "spoiled": [cxr, "--checkpoint=spoiled.pth", "--out=models/wrong"],
+    }
+    done = subprocess.run(
+        [sys.executable, str(FORKED), "tfcxr.port"],
+        input=json.dumps(list(calls.values())),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, dict(zip(calls, json.loads(done.stdout), strict=True))
+
+
+def test_a_gan_becomes_a_run_folder_and_a_saved_model(called):
+    folder, results = called
+    printed = results["full"]["errors"]
+    assert results["full"]["status"] == 0, printed
+    digest = hashlib.sha256((folder / "full.pth").read_bytes()).hexdigest()
+    assert f"ported full.pth (SHA-256 {digest}) as cxr_pggan" in printed
+    assert "saved_model: models/full/1" in printed and "run_dir: runs/full" in printed
+    report = json.loads((folder / "models" / "full" / "1" / "port_report.json").read_text())
+    assert report == json.loads((folder / "runs" / "full" / "port_report.json").read_text())
+    assert report["source"] == {"file": "full.pth", "sha256": digest}
+    state = pggan_state()
+    counts = {
+        name: sum(state[key].size for key in state if key.startswith(f"{prefix}."))
+        for name, prefix in (("generator", "generator"), ("ema_generator", "gen_shadow"), ("discriminator",) * 2)
+    }
+    assert {name: report["networks"][name]["parameter_count"] for name in counts} == counts
+    assert report["parameter_count"] == sum(counts.values())
+    assert report["networks"]["training"]["ignored"].keys() == {"alpha", "g_current_iter"}
+    assert f"generator: {counts['generator']:,} parameters, 12 keys used, 0 ignored" in printed
+    assert re.search(r"written against in memory, images and scores of 2 seeds: largest difference [\d.e-]+, ", printed)
+    assert 0 <= report["parity"]["largest"] < 1e-4 and report["settings"]["upsampling"] == "bilinear"
+
+    model, run, checkpoint = load_model(folder / "runs" / "full")
+    assert (run.model, run.settings["filters"], checkpoint["step"]) == ("pggan", [4, 3], 12)
+    assert checkpoint["ported_from"]["sha256"] == digest and float(model.state["alpha"].value) == 0.25
+    np.testing.assert_array_equal(model.ema_generator.to_image[1].bias, state["gen_shadow.toRGB.1.module.bias"])
+    loaded = tf.saved_model.load(str(folder / "models" / "full" / "1"))
+    seed = tf.constant([5, 9], tf.int64)
+    z = tf.concat([tf.random.stateless_normal([1, LATENT], [row, 0]) for row in (5, 9)], axis=0)
+    image = loaded.draw_latent(z)["image"]
+    np.testing.assert_allclose(image, model.decode(z, tf.zeros([2, 0])), atol=1e-4)
+    assert np.ptp(image) > 0.1
+    np.testing.assert_allclose(loaded.draw(seed)["image"], np.round(127.5 * (image + 1.0)), atol=1)
+
+
+def test_a_discriminator_alone_becomes_weights(called):
+    folder, results = called
+    assert results["critic"]["status"] == 0, results["critic"]["errors"]
+    version = folder / "models" / "critic" / "1"
+    assert {path.name for path in version.iterdir()} == {"weights.weights.h5", "port_report.json"}
+    assert "holds a discriminator alone" in results["critic"]["errors"]
+    report = json.loads((version / "port_report.json").read_text())
+    assert report["kind"] == "discriminator" and report["settings"]["leaky_slope"] == 0.1
+    ported = FORMATS["cxr_pggan"]({"state_dict": pggan_state(), "settings": {}}, leakiness=0.1).model
+    network = Discriminator(ported.config.architecture, seed=7)
+    network.load_weights(version / "weights.weights.h5")
+    inputs = tf.ones([2, 8, 8, 1]), tf.zeros([2, 0])
+    np.testing.assert_allclose(network(inputs), ported.discriminator(inputs), rtol=1e-6)
+
+
+def test_a_backbone_becomes_a_saved_model_with_keras_weights(called):
+    folder, results = called
+    assert results["backbone"]["status"] == 0, results["backbone"]["errors"]
+    version = folder / "models" / "xrv" / "1"
+    report = json.loads((version / "port_report.json").read_text())
+    assert report["kind"] == "backbone" and report["parity"]["largest"] < 1e-4
+    ported = FORMATS["xrv_densenet121"](densenet_state(), input_size=64).model
+    image = tf.random.stateless_uniform([2, 64, 64, 1], [1, 2], -1.0, 1.0)
+    expected = ported.pooled(ported.from_signed(image))
+    loaded = tf.saved_model.load(str(version))
+    np.testing.assert_allclose(loaded.extract(image)["features"], expected, rtol=1e-4)
+    for variable in ported.variables:
+        variable.assign(np.zeros(variable.shape))
+    ported.load_weights(version / "weights.weights.h5")
+    np.testing.assert_allclose(ported.pooled(ported.from_signed(image)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("again", "error: runs/full exists already; choose another --run_dir"),
+        ("format", "error: unknown --format=cxr_pgan; did you mean 'cxr_pggan'[?] valid names: cxr_pggan, fb_pggan"),
+        ("option", "error: format cxr_pggan has no option 'leakines'; did you mean 'leakiness'[?]"),
+        ("value", "error: full.pth was not ported as cxr_pggan: PGGANConfig.leaky_slope expects float, got 'steep'"),
+        ("missing", "error: there is no checkpoint none.pth"),
+        ("half", "error: the checkpoint half.pth was not read: it begins like a zip and has no end; it is truncated"),
+        ("attack", "error: the checkpoint attack.pth was not read: it names 'os.system', .*nothing was run"),
+        ("other", "error: full.pth was not ported as fb_pggan: expected a dictionary with netG, netD"),
+        ("spoiled", "error: spoiled.pth was not ported as cxr_pggan: .* 1 with values that are not finite: generator."),
+    ],
+)
+def test_a_wrong_call_gives_one_sentence(called, name, message):
+    folder, results = called
+    assert results[name]["status"] == 1
+    assert re.search(message, results[name]["errors"]), results[name]["errors"]
+    assert "Traceback" not in results[name]["errors"]
+    assert not (folder / "models" / "wrong").exists() and not (folder / "runs" / "wrong").exists()
+    assert not (folder / "attacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("largest", "mean", "is_met"),
+    [(0.0, 0.0, True), (1e-4, 1e-6, True), (0.01, 1e-6, False), (1e-4, 1e-4, False), (float("nan"), 0.0, False)],
+)
+def test_parity_allows_rounding_only(largest, mean, is_met):
+    assert Parity("images", largest, mean).is_met is is_met
