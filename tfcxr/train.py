@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import tensorflow as tf
 from absl import flags, logging
@@ -24,11 +25,13 @@ from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import INFO_FILE, DatasetInfo
 from tfcxr.experiment import read_variant
 from tfcxr.models.base import GAN, AdversarialModel, Stage
+from tfcxr.models.transfer_pggan import TransferPGGAN
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training import callbacks
 from tfcxr.training.checkpoints import Checkpoints, restore
 from tfcxr.training.embedded_data import phantom_records
 from tfcxr.training.loop import OpenBatches, train_stages
+from tfcxr.training.pretrained import inherited_settings, load_pretrained
 from tfcxr.training.run_folder import RunConfig, describe_data, make_model, model_class, start_run
 from tfcxr.training.strategy import make_strategy
 from tfcxr.training.super_resolution_samples import SuperResolutionSamples
@@ -72,7 +75,9 @@ def main(argv: list[str]) -> None:
     settings = experiment | parse_settings(FLAGS.set)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
-    data_dir = _data_dir(settings.get("image_size"))
+    if issubclass(gan_class, TransferPGGAN):
+        settings = inherited_settings(settings)
+    data_dir = _data_dir(settings.get(gan_class.config_class.records_size))
     info = read_dataset_info(data_dir)
     settings = _fit_to_data(settings, info, gan_class)
     config = make_config(gan_class.config_class, settings)
@@ -106,10 +111,16 @@ def main(argv: list[str]) -> None:
         model = make_model(run)
     last = checkpoints.find()
     state = {"step": 0, "metrics_size": 0} if last is None else restore(last, model.checkpoint_variables())
+    if isinstance(model, TransferPGGAN) and not state["step"]:
+        load_pretrained(model)
     if state["step"]:
         logging.info("resuming at step %d of %d", state["step"], run.steps)
     is_labelled = bool(run.label_names) and issubclass(gan_class, GAN)
     real_images = read_samples(data_dir, sample_split, REAL_SAMPLES, is_labelled=is_labelled)
+    if info.image_size != config.image_size:  # fine-tuning on smaller records than the generator draws
+        size = (config.image_size, config.image_size)
+        enlarged = lambda image: cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)[..., None]  # noqa: E731
+        real_images = {name: np.stack([enlarged(image) for image in images]) for name, images in real_images.items()}
     watchers = _make_callbacks(model, run, stages, run_dir, real_images, checkpoints, state)
     train_stages(model, stages, open_batches, state["step"], watchers, strategy)
     if model.stop_training:
@@ -138,7 +149,7 @@ def _fit_to_data(settings: dict, info: DatasetInfo, gan_class: type[AdversarialM
     """
     reads_labels = settings.get("conditional", getattr(gan_class.config_class, "conditional", False))
     facts = {
-        "image_size": info.image_size,
+        gan_class.config_class.records_size: info.image_size,
         "label_count": len(info.label_names) if reads_labels else 0,
         "is_single_label": info.is_single_label,
     }

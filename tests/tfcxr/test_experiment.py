@@ -99,6 +99,11 @@ STAGES = {
         "corrected", "chestxray8", "raw", ["Mass"], ["128", "512"], folder
     ),
     "chetty2023_small_data.py": lambda module, folder: module.stages("corrected", "raw", 64, folder),
+    "segal2021_pggan.py": lambda module, folder: module.stages("cpu", "nih_chestxray14", "raw", folder),
+    "li2025_transfer_pggan.py": lambda module, folder: (
+        module.preparation("cpu", "nih_chestxray14", "raw", "other", folder)
+        + module.tuning("cpu", folder / "run", folder / "critic", folder)
+    ),
 }
 
 

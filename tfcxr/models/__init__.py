@@ -6,6 +6,7 @@ from tfcxr.models.cgan import CGAN
 from tfcxr.models.pggan import PGGAN
 from tfcxr.models.srgan import SRGAN
 from tfcxr.models.stylegan2 import StyleGAN2
+from tfcxr.models.transfer_pggan import TransferPGGAN
 from tfcxr.models.vanilla_gan import VanillaGAN
 from tfcxr.models.wgan_gp import WGANGP
 
@@ -15,6 +16,7 @@ MODELS: dict[str, type[AdversarialModel]] = {
     "pggan": PGGAN,
     "srgan": SRGAN,
     "stylegan2": StyleGAN2,
+    "transfer_pggan": TransferPGGAN,
     "vanilla_gan": VanillaGAN,
     "wgan_gp": WGANGP,
 }

@@ -64,6 +64,7 @@ class AdversarialConfig:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
     smallest_size: ClassVar[int] = 32
+    records_size: ClassVar[str] = "image_size"  # the setting that the size of the records decides
 
     def __post_init__(self) -> None:
         if self.image_size < self.smallest_size or self.image_size & (self.image_size - 1):
@@ -261,17 +262,17 @@ class AdversarialModel(keras.Model, abc.ABC):
     def update_average(self, moved: list[Any] | None = None) -> None:
         """Moves the averaged generator towards the trained one; other variables (moving statistics) are copied.
 
-        `moved`: the trainable variables that take part, all where None.
+        `moved`: the variables that take part, all where None.
         """
         if self.ema_generator is None:
             return
         rate = self.ema_rate()
         trained = {id(variable) for variable in self.generator.trainable_variables}
-        still = trained - {id(variable) for variable in moved} if moved is not None else set()
+        chosen = {id(variable) for variable in moved or ()}
         pairs = [
             (average.value, weight.value, rate if id(weight) in trained else 1.0)
             for average, weight in zip(self.ema_generator.variables, self.generator.variables, strict=True)
-            if id(weight) not in still
+            if moved is None or id(weight) in chosen
         ]
         tf.__internal__.distribute.interim.maybe_merge_call(_move_averages, tf.distribute.get_strategy(), pairs)
 

@@ -91,6 +91,15 @@ def restore(path: str | os.PathLike, variables: dict[str, Any]) -> dict[str, Any
     return state
 
 
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The values of a checkpoint by name.
+
+    Raises:
+      ValueError: a damaged file.
+    """
+    return _read(path)[0]
+
+
 def _read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -1,5 +1,6 @@
 """The training loop: one step a batch, callbacks after each, from any step on and through all stages."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -19,9 +20,10 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback],
     strategy: tf.distribute.Strategy,
 ) -> None:
-    """`train_stages` with a single stage: from `start_step` to `steps`, on batches that begin at `start_step`."""
+    """`train_stages` with the last stage alone: from `start_step` to `steps`, on batches that begin there."""
     batch_size = (batches.element_spec["image"].shape[0] or 0) // model.config.batches_per_step
-    stage = Stage(model.config.image_size, batch_size, 0, steps)
+    last = model.config.stages(max(batch_size, 1))[-1]
+    stage = dataclasses.replace(last, first_step=0, end_step=steps, is_fading=False)
     train_stages(model, [stage], lambda stage, skipped: batches, start_step, callbacks, strategy)
 
 

@@ -39,6 +39,8 @@ TINY = {
         "r1_gamma": 0.0,
         "path_length_weight": 0.0,
     },
+    "transfer_pggan": {"latent_size": 8, "channel_max": 8, "channel_base": 128}
+    | {"critic_growth_rate": 4, "critic_blocks": (1, 1), "critic_filters": 8, "critic_size": 32, "critic_head": 8},
     "vanilla_gan": {"latent_size": 8} | PERCEPTRON,
     "wgan_gp": {"latent_size": 8, "filters": 4, "critic_steps": 2},
 }
@@ -58,6 +60,7 @@ REPLICAS = {
         {"deviation_group_size": 1, "r1_gamma": 1.0, "adaptive_augmentation": True, "augmentation_interval": 1},
         {"deviation_group_size": 1, "path_length_weight": 2.0},
     ],
+    "transfer_pggan": [{}],
     "vanilla_gan": [{"normalization": "none", "conditional": True, "label_count": 2}],
     "wgan_gp": [
         {"normalization": "none"},

@@ -255,6 +255,7 @@ def test_truncation_cuts_z_off():
         ({"stage_images": ()}, "stage_images needs one positive number, or one for each size from 4 to 16 px"),
         ({"batch_sizes": (4, 4)}, r"batch_sizes needs one positive number, .* \(3\), got \(4, 4\)"),
         ({"learning_rates": (0.0,)}, "learning_rates needs one positive number"),
+        ({"leaky_slope": 1.5}, "leaky_slope must be between 0 and 1, got 1.5"),
         ({"fading_share": 1.0}, r"fading_share must be in \[0, 1\), got 1.0"),
         ({"critic_steps": 0}, "critic_steps and critic_outputs must be at least 1, got 0, 1"),
         ({"critic_steps": 2}, "update_order='joint' needs critic_steps=1, got 2; use 'alternating'"),

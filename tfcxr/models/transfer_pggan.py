@@ -1,0 +1,218 @@
+"""Transfer-PGGAN: Li, Guo, Zhang 2025. A pretrained PGGAN's last blocks learn another data set from a frozen critic.
+
+The critic is a frozen DenseNet, such as TorchXRayVision's, with a small head that learns. `training.pretrained` fills
+both in: a generator from a run folder (trained here or ported), a DenseNet from what `tfcxr.port` wrote.
+"""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import keras
+import tensorflow as tf
+
+from tfcxr.backbones.base import global_mean
+from tfcxr.backbones.bilinear_resize import resize_antialiased
+from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
+from tfcxr.layers.leaky_relu import leaky_relu
+from tfcxr.models.base import DEFAULT_STEPS, Stage, initializer_seeds
+from tfcxr.models.pggan import PGGAN, PGGANConfig
+from tfcxr.models.pggan_networks import Generator
+
+LUMA = (0.2989, 0.5870, 0.1140)  # of red, green and blue
+PUBLISHED_MEAN, PUBLISHED_DEVIATION = 0.502, 0.290  # of the authors' real images in [0, 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferPGGANConfig(PGGANConfig):
+    """Settings of Transfer-PGGAN; those of the generator's architecture are the pretrained one's.
+
+    Defaults are li2025's but for `value_handling`, `moves_batch_statistics`, `starts_from` and `ema_decay`, which are
+    ours; theirs are "as_published", True, "generator" and 0.
+
+    Attributes:
+      pretrained: run folder of a PGGAN that is grown. starts_from: which of its generators.
+      trained_blocks: scale blocks that learn, with their layer to the image; 0 is the block to 8 px, negatives count
+        from the last. trains_base: what makes 4 px learns too; with all blocks that is full fine-tuning.
+      data_size: pixels of the records, 0 for `image_size`; both are resized to `critic_size` for the critic.
+      critic_weights: folder of a DenseNet that `tfcxr.port` wrote, its own range of values is kept; empty for random
+        weights, which know nothing. critic_growth_rate, critic_blocks, critic_filters: of the DenseNet.
+        critic_head: units between its features, before their last ReLU, and the critic's value.
+      value_handling: "equal" shows generated and real images to the critic in the same way; "as_published" as in the
+        authors' notebook: generated ones by tanh, plain bilinear resize, luma, tanh again; real ones in [0, 1] by an
+        antialiased resize, minus .502, over .290; both without the DenseNet's own range.
+      moves_batch_statistics: the frozen DenseNet normalises by batch statistics, which move its running ones.
+    """
+
+    generator_learning_rate: float = 1e-4
+    discriminator_learning_rate: float = 2e-5
+    beta_1: float = 0.5
+    beta_2: float = 0.9
+    penalty_weight: float = 20.0
+    drift_weight: float = 0.0
+    critic_steps: int = 2
+    update_order: Literal["joint", "alternating"] = "alternating"
+    pretrained: str = ""
+    starts_from: Literal["ema_generator", "generator"] = "ema_generator"
+    trained_blocks: tuple[int, ...] = (-2, -1)
+    trains_base: bool = False
+    data_size: int = 0
+    critic_weights: str = ""
+    critic_growth_rate: int = 32
+    critic_blocks: tuple[int, ...] = DENSENET121_BLOCKS
+    critic_filters: int = 64
+    critic_size: int = 224
+    critic_head: int = 512
+    value_handling: Literal["equal", "as_published"] = "equal"
+    moves_batch_statistics: bool = False
+
+    records_size: ClassVar[str] = "data_size"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_minibatch_deviation", False)  # the critic has none
+        super().__post_init__()
+        if self.conditional or self.label_count:
+            raise ValueError("transfer_pggan draws without labels; expected conditional=False and label_count=0")
+        count = len(self.filters) - 1
+        wrong = [block for block in self.trained_blocks if not -count <= block < count]
+        if wrong or not (self.trained_blocks or self.trains_base):
+            raise ValueError(
+                f"trained_blocks must name at least one of the {count} scale blocks, 0 (8 px) to {count - 1} "
+                f"({self.image_size} px) or -1 to -{count} from the last, got {self.trained_blocks}"
+            )
+        if self.value_handling == "as_published" and self.value_range != "0..1":
+            raise ValueError(
+                f"value_handling='as_published' is for generators of value_range 0..1, got {self.value_range}"
+            )
+        if not self.data_size:
+            object.__setattr__(self, "data_size", self.image_size)
+
+    @property
+    def learning_blocks(self) -> tuple[int, ...]:
+        """`trained_blocks` counted from 0, in order."""
+        count = len(self.filters) - 1
+        return tuple(sorted({block % count for block in self.trained_blocks}))
+
+    def stages(self, batch_size: int, steps: int | None = None) -> tuple[Stage, ...]:
+        return (Stage(self.data_size, batch_size, 0, steps or DEFAULT_STEPS),)
+
+
+class TransferCritic(keras.Model):
+    """What a frozen DenseNet sees, judged by a head that learns.
+
+    float32 images [batch, critic_size, critic_size, 1] as the DenseNet takes them, condition (not read) -> float32
+    values [batch, 1]. It has the methods by which PGGAN's steps call their discriminator.
+    """
+
+    def __init__(self, config: TransferPGGANConfig, seed: int) -> None:
+        super().__init__(autocast=False)
+        seeds = initializer_seeds(seed)
+        self.moves_batch_statistics = config.moves_batch_statistics
+        self.backbone = DenseNet(
+            config.critic_growth_rate,
+            config.critic_blocks,
+            config.critic_filters,
+            classes=0,
+            seed=next(seeds),
+            name="backbone",
+        )
+        self.backbone.trainable = False
+        draw = lambda: keras.initializers.HeNormal(seed=next(seeds))  # noqa: E731
+        self.hidden = keras.layers.Dense(
+            config.critic_head, kernel_initializer=draw(), dtype="float32", name="head_hidden"
+        )
+        self.value = keras.layers.Dense(1, kernel_initializer=draw(), dtype="float32", name="head_value")
+        self.hidden.build([None, self.backbone.feature_count])
+        self.value.build([None, config.critic_head])
+        self.built = True
+
+    def call(
+        self,
+        inputs: tuple[tf.Tensor, tf.Tensor],
+        alpha: float = 0.0,
+        deviation: None = None,
+        recomputes: bool = False,
+        training: bool = False,
+    ) -> tf.Tensor:
+        image, condition = inputs
+        return self.values(self.map_of(image), condition)
+
+    def map_of(self, image: tf.Tensor, alpha: float = 0.0, recomputes: bool = False) -> tf.Tensor:
+        """Mean features before the last ReLU, float32 [batch, features]."""
+        return global_mean(self.backbone.features(image, training=self.moves_batch_statistics))
+
+    def values(self, features: tf.Tensor, condition: tf.Tensor, deviation: None = None) -> tf.Tensor:
+        """Features -> critic values."""
+        return self.value(leaky_relu(self.hidden(features)))
+
+    def weights_of(self, size: int, is_fading: bool) -> list:
+        """The head's variables."""
+        return [*self.hidden.trainable_variables, *self.value.trainable_variables]
+
+
+class TransferPGGAN(PGGAN):
+    """Fine-tuning by WGAN-GP; what is frozen stays the same to the bit, and nothing is kept for its gradient."""
+
+    config_class = TransferPGGANConfig
+
+    def make_generator(self) -> keras.Model:
+        config = self.config
+        network = Generator(config.architecture, self.seed)
+        learning = [*(network.blocks[index] for index in config.learning_blocks)]
+        learning += [network.to_image[index + 1] for index in config.learning_blocks]
+        if config.trains_base:
+            learning += [network.latent, network.first, network.to_image[0]]
+        for layer in (network.latent, network.first, *network.blocks, *network.to_image):
+            layer.trainable = any(layer is other for other in learning)
+        return network
+
+    def make_discriminator(self) -> keras.Model:
+        return TransferCritic(self.config, self.seed + 1)
+
+    def begin_stage(self, stage: Stage, is_new: bool = True) -> None:
+        super().begin_stage(stage, is_new)
+        self.state["size"].assign(self.config.image_size)
+
+    def progress_text(self) -> str:
+        return "fine-tuning"
+
+    def learning_text(self) -> str:
+        """Which part of the generator learns, in words and parameters."""
+        config = self.config
+        learning = sum(int(tf.size(weight)) for weight in self.generator.trainable_variables)
+        total = sum(int(tf.size(weight)) for weight in self.generator.variables)
+        sizes = ", ".join(f"{8 << index} px" for index in config.learning_blocks)
+        base = "4 px, " if config.trains_base else ""
+        return f"{learning:,} of {total:,} parameters of the generator learn: what makes {base}{sizes}"
+
+    def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
+        """Critic values float32 [batch, 1], without a zero of their own."""
+        return self.discriminator((self._real_images(image, 0.0), self.condition(label, label_mask))), None
+
+    def _real_images(self, images: tf.Tensor, alpha: Any) -> tf.Tensor:
+        if self.config.value_handling == "equal":
+            return self._view(images)
+        unit = resize_antialiased(_grey(0.5 * (images + 1.0)), self.config.critic_size)
+        return (unit - PUBLISHED_MEAN) / PUBLISHED_DEVIATION
+
+    def _fake_images(self, z: tf.Tensor, condition: tf.Tensor, alpha: Any) -> tf.Tensor:
+        images = self.generator((z, condition))
+        if self.config.value_handling == "equal":
+            return self._view(self._outside(images))
+        size = self.config.critic_size
+        return tf.tanh(_grey(tf.image.resize(tf.tanh(images), [size, size], "bilinear")))
+
+    def _view(self, images: tf.Tensor) -> tf.Tensor:
+        """Images [batch, size, size, channels] in [-1, 1] as the DenseNet takes them."""
+        resized = resize_antialiased(_grey(images), self.config.critic_size)
+        return self.discriminator.backbone.from_signed(resized)
+
+    def _generator_weights(self) -> list:
+        used = {id(weight) for weight in self.generator.weights_of(self.config.image_size, is_fading=False)}
+        return [weight for weight in self.generator.trainable_variables if id(weight) in used]
+
+
+def _grey(images: tf.Tensor) -> tf.Tensor:
+    """Luma of colours, grey as it is: float32 [batch, size, size, 1]."""
+    if images.shape[-1] == 1:
+        return images
+    return tf.reduce_sum(images * tf.constant(LUMA), axis=-1, keepdims=True)
