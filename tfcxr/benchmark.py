@@ -3,6 +3,7 @@
     python -m tfcxr.benchmark --what=train,pipeline,generate --model=acgan --image_size=64 --batch_size=16
     python -m tfcxr.benchmark --what=train --model=all --image_size=64 --batch_size=16
     python -m tfcxr.benchmark --what=builder,pipeline --image_size=256 --batch_size=64
+    python -m tfcxr.benchmark --what=stages --model=pggan --image_size=1024 --sizes=512,1024 --batches=1,2,3
 
 With --model=all each model is measured in a process of its own, so that its memory is its own too; --set must fit all.
 Medians on a machine that does other work at the same time say little: its load is printed beside them. MFU is the
@@ -14,7 +15,6 @@ import json
 import os
 import pathlib
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -34,11 +34,11 @@ from tfcxr.models import MODELS
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.saved_model import export_model
 from tfcxr.serving.throughput import measure_enhancing, measure_generation
-from tfcxr.training import throughput
+from tfcxr.training import stage_memory, throughput
 from tfcxr.training.run_folder import make_model, model_class
 from tfrecords_builder.throughput import measure_builder
 
-MEASUREMENTS = ("train", "pipeline", "generate", "builder")
+MEASUREMENTS = ("train", "pipeline", "generate", "builder", "stages")
 ALL_MODELS = "all"
 DEFAULT = MEASUREMENTS[:3]  # the builder, whose workers each start a Python of their own, takes minutes
 
@@ -55,6 +55,9 @@ flags.DEFINE_multi_string("set", [], "Setting of the model, name=value; may be r
 flags.DEFINE_string("data_dir", None, "Data folder to read; without it raw records of noise are made.")
 flags.DEFINE_string("split", "train", "Split of --data_dir to read.")
 flags.DEFINE_string("saved_model", None, "Exported model to draw from; without it --model is exported untrained.")
+flags.DEFINE_list("sizes", [], "Pixels of the stages to measure; all of them by default.")
+flags.DEFINE_list("batches", ["2", "4", "6"], "Images a step of each stage: two to fit its memory by, more to check.")
+flags.DEFINE_integer("steps_each", 3, "How many steps of each stage are timed.", lower_bound=1)
 flags.DEFINE_list("devices", [], "Devices to train on; all GPUs by default.")
 flags.DEFINE_string("json", None, "File for the figures.")
 
@@ -89,8 +92,11 @@ def main(argv: list[str]) -> None:
             report["generate"] = measure(model, FLAGS.draw_batch_size, FLAGS.repeats)
     if "builder" in FLAGS.what:
         report["builder"] = measure_builder(repeats=FLAGS.builder_repeats)
+    if "stages" in FLAGS.what:
+        sizes, batches = (_numbers(name) for name in ("sizes", "batches"))
+        report["stages"] = stage_memory.measure_stages(run, sizes, batches, FLAGS.steps_each)
     report["machine"]["load_at_end"] = os.getloadavg()[0]
-    report["machine"]["peak_memory_mib"] = peak_memory_mib()
+    report["machine"]["peak_memory_mib"] = stage_memory.process_memory_mib()
     if FLAGS.json:
         write_atomically(FLAGS.json, json.dumps(report, indent=2) + "\n")
     print(table(report))
@@ -132,17 +138,18 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def peak_memory_mib() -> float:
-    """The most memory that this process has held."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+def _numbers(name: str) -> list[int]:
+    values = FLAGS[name].value
+    if wrong := [value for value in values if not value.strip().isdigit()]:
+        raise ValueError(f"--{name} expects whole numbers with commas between, got {wrong[0]!r}")
+    return [int(value) for value in values]
 
 
 def table(report: dict[str, Any]) -> str:
     """The report for people."""
     machine = report["machine"]
     lines = [f"{'measured':<12}{'images/s':>10}  details"]
-    for name in MEASUREMENTS:
+    for name in MEASUREMENTS[:-1]:
         if name not in report:
             continue
         figures = report[name]
@@ -167,6 +174,8 @@ def table(report: dict[str, Any]) -> str:
                 f"({figures['bare']:.1f}); a worker held {figures['worker_memory_mib']:.0f} MiB"
             )
         lines.append(f"{name:<12}{figures['images_per_second']:>10.1f}  {details}")
+    if "stages" in report:
+        lines = (lines if len(lines) > 1 else []) + [stage_memory.table(report["stages"])]
     lines.append(
         f"peak memory {machine['peak_memory_mib']:.0f} MiB; {machine['cpus']} CPUs, "
         f"load {machine['load_at_start']:.1f} at the start and {machine['load_at_end']:.1f} at the end"

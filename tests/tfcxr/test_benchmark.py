@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from tfcxr.data.pipeline import load_images
 from tfcxr.models.acgan import ACGANConfig
+from tfcxr.models.pggan_config import PGGANConfig
 from tfcxr.training.flop_count import count_flops, peak_flops_per_second
-from tfcxr.training.throughput import random_batch, write_noise_records
+from tfcxr.training.stage_memory import fit, measure_stages
+from tfcxr.training.throughput import benchmark_run, random_batch, write_noise_records
 
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path):
@@ -103,3 +105,43 @@ def test_random_batches_look_like_the_pipelines(is_single_label):
 def test_noise_records_can_be_read(tmp_path):
     images = load_images(write_noise_records(tmp_path, ACGANConfig(image_size=32)), "train")
     assert images.images.shape == (4096, 32, 32, 1) and images.info.is_synthetic
+
+
+def test_stages_of_a_growing_model_are_measured_and_fitted(tmp_path):
+    command = [sys.executable, "-m", "tfcxr.benchmark", "--what=stages", "--model=pggan", "--steps_each=1"]
+    command += ["--set=image_size=64", "--set=channel_max=16", "--sizes=64", "--batches=2,4"]
+    done = subprocess.run(command + [f"--json={tmp_path / 'figures.json'}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "figures.json").read_text())["stages"]
+    (part,) = report["sizes"]
+    small, large = part["batches"]
+    assert (part["size"], small["batch"], large["batch"]) == (64, 2, 4)
+    feature_map = 64 * 64 * 16 * 4 / 2**20  # of one image in MiB; a gradient needs several
+    assert part["mib_an_image"] > 2 * feature_map
+    assert large["memory_mib"] > small["memory_mib"] > small["variables_mib"] > 0
+    assert large["process_mib"] > large["program_mib"] > 100
+    assert [row["batch"] for row in report["generator"]] == [1, 8]
+    assert "largest batch on" in done.stdout and "generator, 64 px, batch 8" in done.stdout
+
+
+def test_memory_is_a_line_through_two_batches():
+    rows = [{"batch": batch, "memory_mib": memory} for batch, memory in ((2, 700.0), (4, 900.0), (8, 1350.0))]
+    fitted = fit(rows)
+    assert (fitted["fixed_mib"], fitted["mib_an_image"], rows[2]["predicted_mib"]) == (500, 100, 1300)
+    # 90 % of 8 GiB are 7372.8 MiB
+    assert fitted["largest_batch"] == {"8": 68, "16": 142, "24": 216, "40": 363, "80": 732}
+    assert fit([{"batch": 1, "memory_mib": 1e5}, {"batch": 2, "memory_mib": 2e5}])["largest_batch"]["80"] == 0
+    assert fit([{"batch": 1, "memory_mib": 5.0}, {"batch": 2, "memory_mib": 5.0}])["largest_batch"]["8"] is None
+
+
+def test_stages_that_cannot_be_measured_are_refused(monkeypatch):
+    growing = benchmark_run("pggan", PGGANConfig(image_size=8, channel_max=4), 2)
+    with pytest.raises(ValueError, match="there is no stage of 16 px; pggan has 4, 8 px"):
+        measure_stages(growing, sizes=[16])
+    with pytest.raises(ValueError, match=r"two or more different batches and at least one step, got \[2\], 3"):
+        measure_stages(growing, batches=[2, 2])
+    with pytest.raises(ValueError, match="acgan does not grow, it has 32 px alone; measure it by --what=train"):
+        measure_stages(benchmark_run("acgan", ACGANConfig(image_size=32), 2))
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")  # of the process that measures
+    with pytest.raises(ChildProcessError, match="4 px could not be measured with batches of 1, 2: .*only with oneDNN"):
+        measure_stages(growing, sizes=[4], batches=[2, 1])

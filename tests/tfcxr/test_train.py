@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
+
 TINY = ["--steps=2", "--batch_size=8", "--set=generator_filters=32", "--set=discriminator_filters=8"]
 
 
@@ -124,3 +126,61 @@ def test_models_without_z_and_without_labels_train_and_export_by_the_same_comman
         assert logged in (tmp_path / "runs" / name / "metrics.jsonl").read_text()
     assert refused[0] == 1 and "has no split 'held_out'; choose one of test, train, validation" in refused[1]
     assert not (tmp_path / "runs" / "other").exists()
+
+
+GROWING = ["--model=pggan", "--set=latent_size=8", "--set=filters=8,8,8,4", "--set=first_size=16"]
+GROWING += ["--set=stage_images=8,16", "--batch_size=8", "--sample_every=2", "--noexport"]
+TUNING = ["--model=transfer_pggan", "--steps=2", "--batch_size=4", "--sample_every=2", "--set=critic_growth_rate=4"]
+TUNING += ["--set=critic_blocks=1,1", "--set=critic_filters=8", "--set=critic_size=32", "--set=critic_head=8"]
+
+
+def test_growth_in_one_command_then_fine_tuning(disc_records, tmp_path):
+    """Sizes, progress and the shrunk records of growth; what fine-tuning starts from, and what it refuses."""
+    data = f"--data_dir={disc_records}"
+    grown, tuned, other = (tmp_path / name for name in ("grown", "tuned", "other"))
+    (growth,) = call([data, f"--run_dir={grown}", *GROWING], cwd=tmp_path)
+    assert growth[0] == 0, growth[1][-3000:]
+    assert "there are no records of 16 px: those in" in growth[1]
+    assert "32 px fading, alpha" in growth[1]
+    assert "32 px stable" in growth[1]
+    logged = [json.loads(line) for line in (grown / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in logged if "sliced_wasserstein" in line] == [2]
+    assert (grown / "checkpoints" / "step-00000003.npz").is_file(), "8 images at 16 px, 8 fading and 8 stable at 32"
+
+    pretrained = f"--set=pretrained={grown}"
+    unfinished = shutil.copytree(grown, tmp_path / "unfinished")
+    checkpoint = unfinished / "checkpoints" / "step-00000003.npz"
+    with np.load(checkpoint) as arrays:
+        np.savez(checkpoint, **(dict(arrays) | {"state/size": np.array(16)}))
+    start = lambda *more: [data, f"--run_dir={other}", "--noexport", *TUNING, *more]  # noqa: E731
+    done, *wrong = call(
+        [data, f"--run_dir={tuned}", f"--export_dir={tmp_path / 'saved'}", *TUNING, pretrained],
+        start(),
+        start(f"--set=pretrained={tmp_path / 'nowhere'}"),
+        start(f"--set=pretrained={unfinished}"),
+        start(pretrained, "--set=trained_blocks=7,"),
+        start(pretrained, "--set=latent_size=9"),
+        start(pretrained, "--set=critic_weights=nowhere"),
+        cwd=tmp_path,
+    )
+    assert done[0] == 0, done[1][-3000:]
+    assert re.search(r"1,6\d\d of 4,\d\d\d parameters of the generator learn: what makes 16 px, 32 px", done[1]), done[
+        1
+    ]
+    assert "the frozen critic has random weights" in done[1]
+    assert (tmp_path / "saved" / "1" / "saved_model.pb").is_file()
+    before, after = (np.load(sorted((run / "checkpoints").glob("step-*"))[-1]) for run in (grown, tuned))
+    np.testing.assert_array_equal(after["generator/000"], before["ema_generator/000"], "the latent layer is frozen")
+    messages = [
+        "transfer_pggan fine-tunes a trained PGGAN: give its run folder as --set=pretrained",
+        "nowhere is not a run folder",
+        "unfinished has grown to 16 of 32 px only; train it to its end first",
+        "trained_blocks must name at least one of the 3 scale blocks",
+        "latent_size=9 does not fit what is pretrained, which has latent_size=8",
+        "nowhere",
+    ]
+    for message, (status, errors) in zip(messages, wrong, strict=True):
+        assert status == 1, (message, errors[-2000:])
+        assert message in errors
+        assert "Traceback" not in errors
+    assert not other.exists()

@@ -97,7 +97,7 @@ def generate_cohort(
     source.check_plan(plan)
     options, out_dir = options or CohortOptions(), pathlib.Path(out_dir)
     data_dir = out_dir / str(source.description.image_size)
-    _check_free(out_dir, data_dir)
+    check_free(out_dir, data_dir)
     with only_process(out_dir, UNFINISHED_FOLDER, "draws into"):
         arguments_path = out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE
         start_or_go_on(out_dir, arguments_path, _arguments(source, plan, options), "cohort", [data_dir])
@@ -153,7 +153,12 @@ def _draw_shard(
     return shard.info, log
 
 
-def _check_free(out_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
+def check_free(out_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
+    """Whether a cohort may be written to the folder; an unfinished one may be gone on with.
+
+    Raises:
+      FileExistsError: it is a file, or holds a data set or shards of something else.
+    """
     if out_dir.exists() and not out_dir.is_dir():
         raise FileExistsError(f"{out_dir} is a file, expected a folder to write to")
     if (out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE).is_file():

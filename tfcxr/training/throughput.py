@@ -89,10 +89,10 @@ def measure_pipeline(data_dir: str | os.PathLike, split: str, batch_size: int, s
     return {"images_per_second": rate, "batch_size": batch_size, "timed_batches": count}
 
 
-def random_batch(config: GANConfig, batch_size: int) -> dict[str, tf.Tensor]:
-    """One batch as the pipeline gives it, of uniform noise."""
+def random_batch(config: GANConfig, batch_size: int, image_size: int = 0) -> dict[str, tf.Tensor]:
+    """One batch as the pipeline gives it, of uniform noise; `image_size` 0 is the configuration's."""
     random = np.random.default_rng(0)
-    size, labels = config.image_size, config.label_count
+    size, labels = image_size or config.image_size, config.label_count
     drawn = random.integers(max(labels, 1), size=batch_size)
     label = (
         np.eye(labels)[drawn] if config.is_single_label and labels else random.integers(2, size=(batch_size, labels))

@@ -1,0 +1,139 @@
+"""The discriminator of a trained PGGAN put to another task: a copy of it whose last layer is replaced and trained.
+
+    network = RetrainedDiscriminator(model, outputs=128)
+    loss = network.train_step(images, lambda z: tf.reduce_mean(tf.square(z - target)))
+
+Segal et al. 2021 use it twice: with z as the output to embed real images, and with labels as a second classifier. The
+GAN's own weights are never touched. Each image stands for itself: the minibatch deviation is the typical one that the
+GAN noted while it was trained.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from tfcxr.layers.pixel_normalization import pixel_normalization
+from tfcxr.layers.runtime_scaled import ScaledDense
+from tfcxr.losses.classification import class_loss
+from tfcxr.models.base import AdversarialModel
+from tfcxr.models.pggan import PGGAN
+from tfcxr.models.pggan_networks import Discriminator
+from tfcxr.optimizers import FusedAdam
+from tfcxr.precision import precision_scope
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrainingConfig:
+    """How a discriminator is retrained. Segal et al. 2021 print none of it: ours to choose.
+
+    Attributes:
+      trains: "all_layers", or "last_layer" alone on features that stay as the critic's.
+      learning_rate: of Adam with its usual betas, .9 and .999. batch_size: images a step.
+      precision: "mixed_bfloat16" computes the copied layers in bfloat16 and keeps weights in float32.
+    """
+
+    trains: Literal["all_layers", "last_layer"] = "all_layers"
+    learning_rate: float = 3e-3
+    batch_size: int = 32
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "batch_size"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{type(self).__name__}.{name} must be above 0, got {getattr(self, name)}")
+
+
+class RetrainedDiscriminator:
+    """float32 images [batch, image_size, image_size, 1 or channels] in [-1, 1] -> float32 [batch, outputs].
+
+    Attributes:
+      trunk: the copied discriminator, of which everything below the decision is used. last_layer: the new one.
+      trained_variables: what `train_step` moves.
+    """
+
+    def __init__(self, model: AdversarialModel, outputs: int, config: RetrainingConfig | None = None) -> None:
+        """The new layer's weights start at zero, from where it learns sooner than from noise.
+
+        Raises:
+          ValueError: the model is no PGGAN with a discriminator of its own.
+        """
+        self._model = checked_pggan(model)
+        config = config or RetrainingConfig()
+        with precision_scope(config.precision):
+            self.trunk = model.make_discriminator()
+        for copy, variable in zip(self.trunk.variables, model.discriminator.variables, strict=True):
+            copy.assign(variable)
+        self.last_layer = ScaledDense(model.config.filters[0], outputs, seed=0, dtype="float32", name="last_layer")
+        self.last_layer.kernel.assign(tf.zeros_like(self.last_layer.kernel))
+        self.trained_variables = list(self.last_layer.trainable_variables)
+        self._trains_trunk = config.trains == "all_layers"
+        if self._trains_trunk:
+            self.trained_variables += self._used_variables()
+        self._optimizer = FusedAdam(config.learning_rate)
+        self._optimizer.build(self.trained_variables)
+
+    def __call__(self, image: tf.Tensor) -> tf.Tensor:
+        return self.last_layer(self.features(image))
+
+    def features(self, image: tf.Tensor) -> tf.Tensor:
+        """What the last layer reads, float32 [batch, channels at 4 px]."""
+        return self._model.critic_features(image, self.trunk)
+
+    def train_step(self, image: tf.Tensor, loss_of: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """One step of Adam on the loss of this batch's outputs, which is returned."""
+        features = None if self._trains_trunk else self.features(image)  # no tape for layers that stay
+        values = [variable.value for variable in self.trained_variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            loss = loss_of(self(image) if features is None else self.last_layer(features))
+        self._optimizer.apply_gradients(zip(tape.gradient(loss, values), self.trained_variables, strict=True))
+        return loss
+
+    def checkpoint_variables(self) -> dict[str, Any]:
+        """All weights by a name that does not depend on the process."""
+        owners = {"trunk": self.trunk, "last_layer": self.last_layer}
+        return {
+            f"{owner_name}/{index:03d}": variable
+            for owner_name, owner in owners.items()
+            for index, variable in enumerate(owner.variables)
+        }
+
+    def _used_variables(self) -> list[Any]:
+        """The copy's variables that the features of images of the present size depend on."""
+        is_fading = float(self._model.state["alpha"].numpy()) > 0
+        heads = [self.trunk.decision] + ([] if self.trunk.projection is None else [self.trunk.projection])
+        left_out = {id(variable) for head in heads for variable in head.trainable_variables}
+        used = self.trunk.weights_of(self._model.current_size, is_fading)
+        return [variable for variable in used if id(variable) not in left_out]
+
+
+def checked_pggan(model: AdversarialModel) -> PGGAN:
+    """The model itself.
+
+    Raises:
+      ValueError: it is no PGGAN, or one whose critic is another network, such as a transferred one.
+    """
+    if not isinstance(model, PGGAN) or not isinstance(model.discriminator, Discriminator):
+        raise ValueError(
+            f"only the discriminator of a pggan can be retrained, got a {type(model).__name__}; give the run folder of "
+            "a training with --model=pggan"
+        )
+    return model
+
+
+def latent_target(model: PGGAN, z: tf.Tensor) -> tf.Tensor:
+    """What of z [batch, latent_size] the images depend on: z of mean square 1 where the generator normalizes it."""
+    return pixel_normalization(z) if model.config.normalizes_generator else z
+
+
+def label_loss(logits: tf.Tensor, label: tf.Tensor, is_single_label: bool) -> tf.Tensor:
+    """Mean cross-entropy over known labels, a float32 scalar; 0 when none is known.
+
+    Args:
+      logits: float32 [batch, labels]. label: float32 [batch, labels], 1 present, 0 absent, NaN unknown.
+      is_single_label: softmax over exclusive labels, else a sigmoid for each label.
+    """
+    is_known = tf.logical_not(tf.math.is_nan(label))
+    return class_loss(is_single_label, logits, tf.where(is_known, label, 0.0), tf.cast(is_known, tf.float32))

@@ -1,0 +1,209 @@
+"""Real images -> the generator's images of their z, as a cohort: the embedding baseline of Segal et al. 2021.
+
+    embedder = open_embedder("runs/pggan", "runs/pggan/latent_regressor")
+    embed_cohort(embedder, "records/64", ["train"], "cohorts/embedded")
+
+writes `cohorts/embedded/64/` with the splits, order, labels, keys, patients, views, ages and sexes of the real records
+(an embedded image has its real image's key), and the whole provenance. Killed, the same call goes on with the shards
+that are finished.
+
+The images derive from patients, so that those who were embedded count as the generator's training patients too: an
+evaluation refuses to test on them.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from tqdm import tqdm
+
+import tfcxr
+from tfcxr.data.atomic import write_atomically
+from tfcxr.data.pipeline import read_patient_keys
+from tfcxr.data.records import open_shard, read_dataset_info, shard_paths, split_info, write_dataset_info
+from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, default_encoding, encode_record, parse_batch
+from tfcxr.data.unfinished import finished_shard, only_process, start_or_go_on
+from tfcxr.sampling.cascade import to_grey
+from tfcxr.sampling.cohort import ARGUMENTS_FILE, UNFINISHED_FOLDER, check_free
+from tfcxr.sampling.latent_embedding import LatentEmbedder
+from tfcxr.serving.cascade_parts import LUMA
+from tfcxr.serving.model_card import PATIENTS_FILE
+from tfcxr.training.run_folder import RunConfig, describe_data
+
+READ_BATCH = 256
+
+
+def embed_cohort(
+    embedder: LatentEmbedder, data_dir: str | os.PathLike, splits: Sequence[str], out_dir: str | os.PathLike
+) -> DatasetInfo:
+    """Writes the cohort, a shard for each real one; one that was killed is finished, its whole shards kept.
+
+    Args:
+      data_dir: folder of the real records of the model's image size. splits: each is kept under its own name.
+
+    Returns:
+      the description that was written beside the shards.
+
+    Raises:
+      FileExistsError: the folder holds a cohort, or shards of something else.
+      FileNotFoundError: no data folder, or a shard is missing.
+      ValueError: synthetic records, or of another size, no such split, labels other than a conditional model's, a
+        damaged shard, or an unfinished cohort of other arguments.
+    """
+    data_dir, out_dir = pathlib.Path(data_dir), pathlib.Path(out_dir)
+    info = check_records(embedder.run, data_dir, splits)
+    shards = {split: info.splits[split].shards for split in splits}
+    for split in splits:
+        shard_paths(data_dir, info, split, verify_checksums=True)
+    cohort_dir = out_dir / str(info.image_size)
+    check_free(out_dir, cohort_dir)
+    with only_process(out_dir, UNFINISHED_FOLDER, "draws into"):
+        notes = out_dir / UNFINISHED_FOLDER
+        arguments = {
+            "model": embedder.model_sha256,
+            "regressor": embedder.regressor_sha256,
+            "data": {split: [shard.sha256 for shard in shards[split]] for split in splits},
+        }
+        start_or_go_on(out_dir, notes / ARGUMENTS_FILE, arguments, "cohort", [cohort_dir])
+        written: dict[str, list[ShardInfo]] = {split: [] for split in splits}
+        images = split_info(info, ",".join(splits)).images
+        with tqdm(total=images, unit="img", desc=f"embedding {info.name}", mininterval=1) as progress:
+            for split, shard in [(name, shard) for name in splits for shard in shards[name]]:
+                note = notes / f"{shard.file}.json"
+                finished = finished_shard(cohort_dir / shard.file, note)
+                if finished is None:
+                    finished = _embed_shard(embedder, info, data_dir / shard.file, cohort_dir / shard.file, progress)
+                    write_atomically(note, json.dumps(dataclasses.asdict(finished)))
+                else:
+                    progress.update(finished.images)
+                written[split].append(finished)
+        patients = _patients(embedder, info, data_dir, splits)
+        if patients is not None:
+            write_atomically(cohort_dir / PATIENTS_FILE, patients)
+        described = _describe(embedder, info, written, has_patients=patients is not None)
+        write_dataset_info(cohort_dir, described)
+        shutil.rmtree(notes)
+    return described
+
+
+def check_records(run: RunConfig, data_dir: str | os.PathLike, splits: Sequence[str]) -> DatasetInfo:
+    """The description of records that a run's model can embed.
+
+    Raises:
+      FileNotFoundError: no data folder. ValueError: see `embed_cohort`.
+    """
+    info = read_dataset_info(data_dir)
+    if info.is_synthetic:
+        raise ValueError(f"{data_dir} holds synthetic images ({info.name}); what is embedded are real patients' images")
+    if info.image_size != run.settings["image_size"]:
+        raise ValueError(
+            f"{data_dir} holds images of {info.image_size} px, but the model draws {run.settings['image_size']} px; "
+            f"build them with --image_sizes={run.settings['image_size']}"
+        )
+    split_info(info, ",".join(splits))
+    if run.label_names and set(run.label_names) != set(info.label_names):
+        raise ValueError(
+            f"the model draws {', '.join(run.label_names)}, but {info.name} has {', '.join(info.label_names)}; embed "
+            "records of the same labels"
+        )
+    return info
+
+
+def labels_to_draw(run: RunConfig, info: DatasetInfo, labels: np.ndarray) -> np.ndarray:
+    """Stored labels [images, labels] as the model draws them, float32; unknown as absent, none where it has none."""
+    columns = [info.label_names.index(name) for name in run.label_names]
+    return np.nan_to_num(labels[:, columns], nan=0.0).astype(np.float32)
+
+
+def _embed_shard(
+    embedder: LatentEmbedder, info: DatasetInfo, real: pathlib.Path, path: pathlib.Path, progress: tqdm
+) -> ShardInfo:
+    encoding = default_encoding(info.image_size)
+    batches = tf.data.TFRecordDataset(str(real)).batch(READ_BATCH).map(lambda serialized: parse_batch(serialized, info))
+    with open_shard(path) as shard:
+        for batch in batches.as_numpy_iterator():
+            drawn = embedder.redraw(batch["image"], labels_to_draw(embedder.run, info, batch["label"]))
+            texts = {name: np.char.decode(batch[name].astype(bytes)) for name in ("key", "patient_key", "view", "sex")}
+            for row, image in enumerate(drawn):
+                record = Record(
+                    image=to_grey(image),
+                    label=tuple(map(float, batch["label"][row])),
+                    age=float(batch["age"][row]),
+                    **{name: str(values[row]) for name, values in texts.items()},
+                )
+                shard.write(encode_record(record, encoding))
+            progress.update(len(drawn))
+    return shard.info
+
+
+def _patients(embedder: LatentEmbedder, info: DatasetInfo, data_dir: pathlib.Path, splits: Sequence[str]) -> str | None:
+    """Keys of the generator's training patients and of those who were embedded; None where they cannot be compared."""
+    path = embedder.run_dir / PATIENTS_FILE
+    if not path.is_file() or embedder.run.data.get("salt_fingerprint", "") != info.salt_fingerprint:
+        logging.warning(
+            "it is not known whether the generator saw the patients of %s in its training (no %s, or another salt); "
+            "an evaluation of the cohort will say so",
+            info.name,
+            path,
+        )
+        return None
+    keys = {*path.read_text(encoding="utf-8").split(), *read_patient_keys(data_dir, ",".join(splits))}
+    return "".join(f"{key}\n" for key in sorted(keys))
+
+
+def _describe(
+    embedder: LatentEmbedder, info: DatasetInfo, written: dict[str, list[ShardInfo]], has_patients: bool
+) -> DatasetInfo:
+    run = embedder.run
+    all_splits = split_info(info, ",".join(written))
+    patients = {"patient_keys_file": PATIENTS_FILE} if has_patients else {}
+    notice = (
+        f"Synthetic radiographs that {embedder.name} draws of the latent codes of images of {info.name}; the labels "
+        "and patient keys are those of the patients behind them."
+    )
+    licences = [run.data.get("licence", ""), info.source.get("licence", "")]
+    return DatasetInfo(
+        name=f"{embedder.name}_embedded",
+        label_names=info.label_names,
+        is_single_label=info.is_single_label,
+        image_size=info.image_size,
+        bits=8,
+        encoding=default_encoding(info.image_size),
+        splits={
+            split: dataclasses.replace(info.splits[split], shards=tuple(shards)) for split, shards in written.items()
+        },
+        images_read=all_splits.images,
+        images_written=all_splits.images,
+        rejected={},
+        preprocessing={
+            "grey": "as generated" if run.settings["channels"] == 1 else f"luma {LUMA} of red, green, blue",
+            "embedded_images": info.preprocessing,
+        },
+        source={"homepage": "", "citation": "", "licence": "; ".join(dict.fromkeys(filter(None, licences)))},
+        is_synthetic=True,
+        provenance={
+            "model": run.model,
+            "run": embedder.name,
+            "weights_sha256": embedder.model_sha256,
+            "steps": embedder.step,
+            "settings": run.settings,
+            "embedding": {
+                "regressor_sha256": embedder.regressor_sha256,
+                "settings": embedder.settings,
+                "held_out_cosine": embedder.cosine,
+            },
+            "embedded_data": {split: describe_data(info, split) for split in written},
+            "acceptance_rate": 1.0,
+            "training_data": run.data | patients,
+            "tfcxr_version": tfcxr.__version__,
+            "tensorflow_version": tf.__version__,
+        },
+        salt_fingerprint=info.salt_fingerprint,
+        notice=" ".join(dict.fromkeys(filter(None, [notice, run.data.get("notice", ""), info.notice]))),
+    )

@@ -1,0 +1,314 @@
+"""A DenseNet trained on a records folder's labels, and stored as `tfcxr.port` stores a ported one.
+
+    trained = train_backbone(BackboneTrainingConfig(growth_rate=12), "records/64", seed=0)
+    export_trained_backbone(trained, "saved_models/critic/1")
+    backbone = load_backbone("saved_models/critic/1")        # frozen, float32
+
+It serves where a published one is out of reach or knows other images: as Transfer-PGGAN's critic, as a feature
+extractor. Training ends when the validation images' loss gets no better, and the best epoch's weights are kept.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import time
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from tqdm import tqdm
+
+import tfcxr
+from tfcxr.backbones.base import VALUE_RANGES
+from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
+from tfcxr.backbones.stored_backbone import (
+    ARCHITECTURE,
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    describe_network,
+    load_backbone,
+    read_backbone,
+    write_saved_model,
+)
+from tfcxr.data.atomic import atomic_path, remove_temporary_files
+from tfcxr.data.pipeline import ImageSet, load_images, to_unit_range
+from tfcxr.models.retrained_discriminator import label_loss
+from tfcxr.training.discriminator_classifier import macro_auc
+from tfcxr.training.run_folder import describe_data
+
+__all__ = ["BackboneTrainingConfig", "TrainedBackbone", "export_trained_backbone", "load_backbone", "read_backbone"]
+__all__ += ["train_backbone"]
+
+FORMAT = "trained_densenet"
+PREDICTION_BATCH = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneTrainingConfig:
+    """What is trained and how; the architecture's defaults are DenseNet-121's, the rest is ours to choose.
+
+    Attributes:
+      growth_rate, block_config, initial_filters, bottleneck_size, input_size: of `DenseNet`; its images are grey, in
+        the range "xrv".
+      validation_fraction: of the training split's patients, where there is no validation split.
+      schedule: "cosine" lets the rate fall to 0 at `max_epochs`.
+      max_epochs, patience: training ends after `max_epochs`, or `patience` epochs after the best validation loss.
+    """
+
+    growth_rate: int = 32
+    block_config: tuple[int, ...] = DENSENET121_BLOCKS
+    initial_filters: int = 64
+    bottleneck_size: int = 4
+    input_size: int = 0
+    validation_fraction: float = 0.1
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    batch_size: int = 32
+    max_epochs: int = 20
+    patience: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("growth_rate", "initial_filters", "bottleneck_size", "max_epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"BackboneTrainingConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if not self.block_config or min(self.block_config) < 1:
+            raise ValueError(f"block_config needs a number of layers for each block, got {self.block_config}")
+        if self.batch_size < 2:
+            raise ValueError(f"batch_size must be at least 2 for batch statistics, got {self.batch_size}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction must be between 0 and 1, got {self.validation_fraction}")
+        if self.schedule not in ("cosine", "constant"):
+            raise ValueError(f"schedule must be cosine or constant, got {self.schedule!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedBackbone:
+    """A frozen DenseNet with the weights of its best epoch.
+
+    Attributes:
+      network: images in its own range -> logits. labels: names of its classes. is_single_label: softmax, else a sigmoid
+        each.
+      curves: "loss", "validation_loss" and "validation_auc", one value an epoch. best_epoch: counted from 1.
+      macro_auc: on the validation images at the best epoch; NaN where no label has known positives and negatives.
+      facts: data, training settings, seed and time, plain JSON.
+    """
+
+    network: DenseNet
+    labels: tuple[str, ...]
+    is_single_label: bool
+    curves: dict[str, list[float]]
+    best_epoch: int
+    macro_auc: float
+    facts: dict[str, Any]
+
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Judges uint8 or uint16 images [images, size, size, 1].
+
+        Returns:
+          probabilities float32 [images, labels], and what the classifier reads, float32 [images, features].
+        """
+        logits, features = _outputs(self.network, images)
+        return _probability(logits, self.is_single_label), features
+
+
+def train_backbone(
+    config: BackboneTrainingConfig,
+    data_dir: str | os.PathLike,
+    split: str = "train",
+    validation_split: str = "validation",
+    seed: int = 0,
+) -> TrainedBackbone:
+    """Trains with a progress bar; the same arguments give the same weights on one thread.
+
+    Args:
+      data_dir: folder of records. validation_split: empty for some patients of `split` (`validation_fraction`).
+      seed: of the weights, the images' order and the patients that validate.
+
+    Raises:
+      FileNotFoundError: no data folder. ValueError: no such split, no labels or no known one, fewer images than a
+        batch, images too small for the network, or a loss that is not finite.
+    """
+    started = time.monotonic()
+    images, validation = _training_images(data_dir, split, validation_split, config.validation_fraction, seed)
+    info = images.info
+    _check(config, images, validation, data_dir)
+    network = DenseNet(
+        config.growth_rate,
+        config.block_config,
+        config.initial_filters,
+        config.bottleneck_size,
+        classes=len(info.label_names),
+        input_size=config.input_size,
+        seed=seed,
+    )
+    steps = len(images.images) // config.batch_size
+    optimizer = keras.optimizers.Adam(_learning_rate(config, steps))
+    optimizer.build(network.trainable_variables)
+    # a short training's running statistics arrive within its first epoch, which validation judges by them
+    for layer in network._flatten_layers():
+        if hasattr(layer, "momentum"):
+            layer.momentum = min(layer.momentum, 0.1 ** (1 / steps))
+    step_function = _step_function(network, optimizer, images, info.is_single_label, config.batch_size)
+    curves: dict[str, list[float]] = {"loss": [], "validation_loss": [], "validation_auc": []}
+    best = _weights(network)
+    with tqdm(total=config.max_epochs * steps, unit="step", desc="DenseNet") as bar:
+        for epoch in range(config.max_epochs):
+            order = np.random.default_rng([seed, epoch]).permutation(len(images.images))
+            losses = []
+            for step in range(steps):
+                losses.append(float(step_function(order[step * config.batch_size :][: config.batch_size])))
+                if not math.isfinite(losses[-1]):
+                    at = epoch * steps + step + 1
+                    raise ValueError(f"the label loss is {losses[-1]} at step {at}; lower learning_rate")
+                bar.update()
+            logits, _ = _outputs(network, validation.images)
+            curves["loss"].append(float(np.mean(losses)))
+            curves["validation_loss"].append(float(label_loss(logits, validation.labels, info.is_single_label)))
+            auc = macro_auc(_probability(logits, info.is_single_label), validation.labels)
+            curves["validation_auc"].append(auc)
+            bar.set_postfix({name: f"{values[-1]:.3f}" for name, values in curves.items()})
+            best_epoch = int(np.argmin(curves["validation_loss"]))
+            if best_epoch == epoch:
+                best = _weights(network)
+            elif epoch - best_epoch >= config.patience:
+                break
+    for variable, value in zip(network.variables, best, strict=True):
+        variable.assign(value)
+    network.trainable = False
+    auc = curves["validation_auc"][best_epoch]
+    logging.info("DenseNet: best epoch %d, macro AUC of validation %.3f", best_epoch + 1, auc)
+    facts = {
+        "data": describe_data(info, split)
+        | {"images": len(images.images), "validation_images": len(validation.images)},
+        "training": {**dataclasses.asdict(config), "seed": seed, "validation_split": validation_split},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    return TrainedBackbone(network, info.label_names, info.is_single_label, curves, best_epoch + 1, auc, facts)
+
+
+def export_trained_backbone(trained: TrainedBackbone, path: str | os.PathLike) -> pathlib.Path:
+    """Writes SavedModel, weights and description; the folder appears only when it is whole.
+
+    Returns:
+      `path`, which `load_backbone` reads.
+
+    Raises:
+      ValueError: something is there already. OSError: no space or permission.
+    """
+    path, network = pathlib.Path(path), trained.network
+    if path.exists():
+        raise ValueError(f"{path} exists already; choose another folder")
+    remove_temporary_files(path.parent)
+    with atomic_path(path) as folder:
+        write_saved_model(network, folder)
+        network.save_weights(folder / WEIGHTS_FILE)
+        text = json.dumps(_description(trained), indent=2) + "\n"
+        (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+    return path
+
+
+def _training_images(
+    data_dir: str | os.PathLike, split: str, validation_split: str, fraction: float, seed: int
+) -> tuple[ImageSet, ImageSet]:
+    images = load_images(data_dir, split)
+    if validation_split:
+        return images, load_images(data_dir, validation_split)
+    patients = np.unique(images.patient_keys)
+    chosen = np.random.default_rng(seed).permutation(patients)[: math.ceil(fraction * len(patients))]
+    is_chosen = np.isin(images.patient_keys, chosen)
+    return _rows(images, ~is_chosen), _rows(images, is_chosen)
+
+
+def _rows(images: ImageSet, chosen: np.ndarray) -> ImageSet:
+    columns = ("images", "labels", "keys", "patient_keys")
+    return dataclasses.replace(images, **{name: getattr(images, name)[chosen] for name in columns})
+
+
+def _check(config: BackboneTrainingConfig, images: ImageSet, validation: ImageSet, data_dir: str | os.PathLike) -> None:
+    if not images.info.label_names:
+        raise ValueError(f"{data_dir} has no labels, which a backbone is trained on; build it from labelled images")
+    if len(images.images) < config.batch_size or not len(validation.images):
+        raise ValueError(
+            f"expected at least one batch of {config.batch_size} training images and one validation image, got "
+            f"{len(images.images)} and {len(validation.images)}; lower batch_size or change the splits"
+        )
+    for name, labels in (("training", images.labels), ("validation", validation.labels)):
+        if np.isnan(labels).all():
+            raise ValueError(f"no label of the {name} images in {data_dir} is known, so nothing can be learned")
+
+
+def _learning_rate(config: BackboneTrainingConfig, steps: int) -> float | keras.optimizers.schedules.CosineDecay:
+    if config.schedule == "constant":
+        return config.learning_rate
+    return keras.optimizers.schedules.CosineDecay(config.learning_rate, config.max_epochs * steps)
+
+
+def _step_function(
+    network: DenseNet,
+    optimizer: keras.optimizers.Optimizer,
+    images: ImageSet,
+    is_single_label: bool,
+    batch_size: int,
+) -> tf.types.experimental.PolymorphicFunction:
+    stored_images, stored_labels = tf.constant(images.images), tf.constant(images.labels)
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([batch_size], tf.int64)])
+    def step_function(chosen: tf.Tensor) -> tf.Tensor:
+        image, label = to_unit_range(tf.gather(stored_images, chosen)), tf.gather(stored_labels, chosen)
+        with tf.GradientTape() as tape:
+            logits = network(network.from_signed(image), training=True)
+            loss = label_loss(logits, label, is_single_label)
+        weights = network.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    return step_function
+
+
+def _outputs(network: DenseNet, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and pooled features of stored images."""
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, *images.shape[1:]], images.dtype)])
+    def judge(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features = network.pooled(network.from_signed(to_unit_range(pixels)))
+        return network.classify(features), features
+
+    starts = range(0, len(images), PREDICTION_BATCH)
+    parts = [judge(images[start : start + PREDICTION_BATCH]) for start in starts]
+    logits, features = (np.concatenate([part.numpy() for part in column]) for column in zip(*parts, strict=True))
+    return logits, features
+
+
+def _probability(logits: np.ndarray, is_single_label: bool) -> np.ndarray:
+    return (tf.nn.softmax(logits) if is_single_label else tf.sigmoid(logits)).numpy()
+
+
+def _weights(network: DenseNet) -> list[np.ndarray]:
+    return [variable.numpy() for variable in network.variables]
+
+
+def _description(trained: TrainedBackbone) -> dict[str, Any]:
+    network, training = trained.network, trained.facts["training"]
+    architecture = training | {"classes": network.classes, "channels": network.channels}
+    settings = {name: architecture[name] for name in ARCHITECTURE}
+    settings |= {"value_range": VALUE_RANGES[network.value_range].text, "input_size": network.input_size}
+    auc = trained.macro_auc
+    return {
+        "format": FORMAT,
+        **trained.facts,
+        "best_epoch": trained.best_epoch,
+        "validation_auc": None if math.isnan(auc) else auc,
+        "parameters": network.count_params(),
+        **describe_network(network),
+        "labels": list(trained.labels),
+        "is_single_label": trained.is_single_label,
+        "settings": settings,
+        "tfcxr_version": tfcxr.__version__,
+        "tensorflow_version": tf.__version__,
+    }
