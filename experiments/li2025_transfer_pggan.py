@@ -71,7 +71,7 @@ VARIANTS = {
         "image_size": 64,
         "data_size": 64,
         "batch_size": 16,
-        "steps": 600,
+        "steps": 400,
         "sample_every": 50,
         "model": {"critic_size": 64, "critic_head": 128, "ema_decay": 0.99, "precision": "mixed_bfloat16"},
         "tunings": {
@@ -105,6 +105,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("pretraining_raw_dir", None, "cpu: folder of chest_xray_pneumonia's raw data.")
     flags.DEFINE_string("pretrained", None, "Run folder of a grown or ported PGGAN, instead of pretraining here.")
     flags.DEFINE_string("critic", None, "Folder of a ported or trained DenseNet, instead of training one here.")
+    flags.DEFINE_string(
+        "extractor_data_dir", None, "Records that the judge of distances learns on; the new set's here."
+    )
     flags.DEFINE_string("work_dir", "runs/li2025", "Folder for records, runs, models, cohorts and the table.")
 
 
@@ -249,7 +252,8 @@ def main(argv: list[str]) -> None:
         raise ValueError("give --pretrained, a run folder of tfcxr.port, or with --variant=cpu --pretraining_raw_dir")
     if not FLAGS.critic and "critic" not in settings:
         raise ValueError("give --critic, a folder that tfcxr.port wrote, such as saved_models/xrv_chex/1")
-    chosen = {"dataset": FLAGS.dataset, "splits": SPLITS, "pretrained": FLAGS.pretrained, "critic": FLAGS.critic}
+    chosen = {name: FLAGS[name].value for name in ("dataset", "pretrained", "critic", "extractor_data_dir")}
+    chosen["splits"] = SPLITS
     claim_folder(folder, chosen | settings)
     pretraining = None if FLAGS.pretrained else FLAGS.pretraining_raw_dir
     run_stages(preparation(FLAGS.variant, FLAGS.dataset, FLAGS.raw_dir, pretraining, work_dir))
@@ -262,7 +266,7 @@ def main(argv: list[str]) -> None:
     if settings["image_size"] != settings["data_size"]:
         print(f"the cohorts are in {folder / 'cohorts'}; build records of {settings['image_size']} px to compare them")
         return
-    print(compare(FLAGS.variant, work_dir, records))
+    print(compare(FLAGS.variant, work_dir, pathlib.Path(FLAGS.extractor_data_dir or records)))
 
 
 if __name__ == "__main__":
