@@ -230,6 +230,17 @@ def test_new_block_of_the_average(growth, is_equal):
     )
 
 
+def test_the_average_follows_a_new_block_at_once():
+    model = make(ema_decay=0.999)
+    model.step.assign(5000)
+    model.begin_stage(Stage(16, 4, 5000, 5100, is_fading=True))
+    assert float(model.ema_rate()) == pytest.approx(0.9), "as in the first step of all"
+    model.begin_stage(Stage(16, 4, 5100, 9000))
+    model.step.assign(8000)
+    assert float(model.ema_rate()) == pytest.approx(1 - 3001 / 3010)
+    assert float(make(ema_decay=0.99, average_growth="fresh").ema_rate()) == pytest.approx(0.01)
+
+
 def test_while_it_grows_images_are_enlarged_by_repeated_pixels():
     model = make()
     model.begin_stage(Stage(8, 4, 0, 4))
