@@ -124,14 +124,24 @@ def test_stages_of_a_growing_model_are_measured_and_fitted(tmp_path):
     assert "largest batch on" in done.stdout and "generator, 64 px, batch 8" in done.stdout
 
 
-def test_memory_is_a_line_through_two_batches():
-    rows = [{"batch": batch, "memory_mib": memory} for batch, memory in ((2, 700.0), (4, 900.0), (8, 1350.0))]
+def memory_rows(*pairs):
+    return [{"batch": batch, "memory_mib": memory, "variables_mib": 300.0} for batch, memory in pairs]
+
+
+def test_memory_is_a_line_and_the_largest_batch_counts_with_the_worst_of_all():
+    rows = memory_rows((2, 700.0), (4, 900.0), (8, 1350.0))
     fitted = fit(rows)
     assert (fitted["fixed_mib"], fitted["mib_an_image"], rows[2]["predicted_mib"]) == (500, 100, 1300)
-    # 90 % of 8 GiB are 7372.8 MiB
-    assert fitted["largest_batch"] == {"8": 68, "16": 142, "24": 216, "40": 363, "80": 732}
-    assert fit([{"batch": 1, "memory_mib": 1e5}, {"batch": 2, "memory_mib": 2e5}])["largest_batch"]["80"] == 0
-    assert fit([{"batch": 1, "memory_mib": 5.0}, {"batch": 2, "memory_mib": 5.0}])["largest_batch"]["8"] is None
+    assert fitted["steepest_mib_an_image"] == 850 / 8
+    # (7372.8 - 500) / 106.25 = 64.7, where 7372.8 MiB are 90 % of 8 GiB
+    assert fitted["largest_batch"] == {"8": 64, "16": 134, "24": 203, "40": 342, "80": 689}
+
+
+def test_fits_of_too_little_memory_and_of_none():
+    assert fit(memory_rows((1, 1e5), (2, 2e5)))["largest_batch"]["80"] == 0
+    assert fit(memory_rows((1, 300.0), (2, 300.0)))["largest_batch"]["8"] is None
+    scattered = fit(memory_rows((1, 400.0), (2, 900.0)))  # a line that begins below the weights themselves
+    assert scattered["fixed_mib"] == -100 and scattered["largest_batch"]["8"] == int((7372.8 - 300) / 500)
 
 
 def test_stages_that_cannot_be_measured_are_refused(monkeypatch):

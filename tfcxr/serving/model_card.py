@@ -76,6 +76,8 @@ def card_text(description: ModelDescription) -> str:
     label_argument = f", tf.constant([{example}])" if d.label_names else ""
     shape = [1, d.image_size, d.image_size, d.channels]
     notice = f"\n> {data['notice']}\n" if data.get("notice") else ""
+    # a ported checkpoint does not say its batch; a growing model's batches may differ by size
+    of_images = f" of {d.batch_size} images" if d.batch_size and not d.settings.get("batch_sizes") else ""
     settings = "\n".join(f"| `{name}` | {value} |" for name, value in d.settings.items())
     return f"""# {d.name}, version {d.version}
 
@@ -84,7 +86,7 @@ Every picture is made up; none shows a patient.
 {notice}
 | | |
 | --- | --- |
-| model | {d.model}, {d.steps} steps of {d.batch_size} images |
+| model | {d.model}, {d.steps} steps{of_images} |
 | labels, in order | {labels} ({kinds}) |
 | training data | {data.get("name", "unknown")}, split {data.get("split", "unknown")} |
 | licence of the training data | {data.get("licence") or "not stated"} |

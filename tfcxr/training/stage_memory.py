@@ -9,6 +9,7 @@ at a time, as a GPU does; a CPU that runs several at once holds up to a third mo
 """
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -45,7 +46,7 @@ def measure_stages(
       run: of a model that grows. sizes: pixels, all where empty. batches: at least two. steps_each: timed steps.
 
     Returns:
-      "sizes": for each its pixels, measured batches, `fixed_mib`, `mib_an_image` and `largest_batch` by GiB;
+      "sizes": for each its pixels, measured batches, what `fit` gives;
       "generator": a line for each of `DRAWN_BATCHES`.
 
     Raises:
@@ -73,20 +74,28 @@ def measure_stages(
 
 
 def fit(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The line through the first two batches' memory, and the largest batch that it allows on each card.
+    """The line through the first two batches' memory, and the largest batch that is safe on each card.
 
-    Adds "predicted_mib" to each further row. A batch of 0 is none that fits; None is any, where memory did not grow.
+    Each trace orders operations that do not wait for each other in its own way, so memory scatters. The largest batch
+    therefore counts with `steepest_mib_an_image`, the most that any measured batch needs beyond the fixed part.
+
+    Adds "predicted_mib" to each row after the second. A batch of 0: none fits; None: any, where memory did not grow.
     """
     first, second = rows[:2]
     slope = (second["memory_mib"] - first["memory_mib"]) / (second["batch"] - first["batch"])
     fixed = first["memory_mib"] - slope * first["batch"]
     for row in rows[2:]:
         row["predicted_mib"] = fixed + slope * row["batch"]
-    usable = {card: card * 1024 * (1 - FREE_SHARE) for card in CARDS}
-    largest = {
-        str(card): max(0, math.floor((mib - fixed) / slope)) if slope > 0 else None for card, mib in usable.items()
+    held = max(fixed, first["variables_mib"])
+    steepest = max(slope, *((row["memory_mib"] - held) / row["batch"] for row in rows))
+    usable = {card: card * 1024 * (1 - FREE_SHARE) - held for card in CARDS}
+    largest = {str(card): max(0, math.floor(mib / steepest)) if steepest > 0 else None for card, mib in usable.items()}
+    return {
+        "fixed_mib": fixed,
+        "mib_an_image": slope,
+        "steepest_mib_an_image": steepest,
+        "largest_batch": largest,
     }
-    return {"fixed_mib": fixed, "mib_an_image": slope, "largest_batch": largest}
 
 
 def measure_size(run: RunConfig, size: int, batches: Sequence[int], steps: int) -> list[dict[str, Any]]:
@@ -141,13 +150,17 @@ def table(report: dict[str, Any]) -> str:
                 f"{part['size']:>5}{row['batch']:>7}{row['milliseconds']:>12.1f}{row['images_per_second']:>10.2f}"
                 f"{row['memory_mib']:>10.0f}{predicted:>12}{row['process_mib']:>13.0f}"
             )
-    lines.append("\n   px  fixed MiB  MiB an image  largest batch on" + "".join(f"{card:>6} GiB" for card in CARDS))
+    lines.append(
+        "\n   px  fixed MiB  MiB an image  at most  largest batch on" + "".join(f"{card:>6} GiB" for card in CARDS)
+    )
     for part in report["sizes"]:
         fits = "".join(f"{_short(batch):>10}" for batch in part["largest_batch"].values())
-        lines.append(f"{part['size']:>5}{part['fixed_mib']:>11.0f}{part['mib_an_image']:>14.2f}{'':>18}{fits}")
+        lines.append(
+            f"{part['size']:>5}{part['fixed_mib']:>11.0f}{part['mib_an_image']:>14.2f}{part['steepest_mib_an_image']:>9.2f}{'':>18}{fits}"
+        )
     lines.append(
-        f"by a fit of what was measured here, with {report['free_share']:.0%} of the card left free; a GPU's own "
-        "kernels need workspaces, so try before you trust"
+        f"by a fit of what was measured on this machine, counting with 'at most' and {report['free_share']:.0%} of the "
+        "card left free; a GPU's allocator and workspaces differ"
     )
     for row in report["generator"]:
         lines.append(
@@ -185,7 +198,7 @@ def _training_call(model: AdversarialModel, size: int, batch: int) -> tuple[Call
     stage = next((stage for stage in stages if stage.is_fading), stages[0])
     model.begin_stage(dataclasses.replace(stage, batch_size=batch))
     data = random_batch(model.config, batch * model.config.batches_per_step, size)
-    step = tf.function(model.train_step, autograph=False)
+    step = tf.function(functools.partial(model.train_step), autograph=False)  # else TensorFlow warns of a new trace
 
     def call() -> None:
         for value in step(data).values():
@@ -196,7 +209,7 @@ def _training_call(model: AdversarialModel, size: int, batch: int) -> tuple[Call
 
 def _drawing_call(model: GAN, size: int, batch: int) -> tuple[Callable[[], None], list[tf.Tensor]]:
     z, label = tf.ones([batch, model.config.latent_size]), tf.zeros([batch, model.config.label_count])
-    draw = tf.function(model.decode, autograph=False)
+    draw = tf.function(functools.partial(model.decode), autograph=False)
     return lambda: draw(z, label).numpy(), [z, label]
 
 
