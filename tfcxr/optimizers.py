@@ -1,5 +1,7 @@
 """Adam by TensorFlow's fused kernel: the formula of `keras.optimizers.Adam` in one pass over each variable."""
 
+from collections.abc import Iterable
+
 import keras
 import tensorflow as tf
 
@@ -27,3 +29,16 @@ class FusedAdam(keras.optimizers.Adam):
             epsilon=tf.constant(self.epsilon, variable.dtype),
             grad=tf.cast(gradient, variable.dtype),
         )
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Iterable[tuple]) -> list[tuple]:
+        """One replica has nothing to sum.
+
+        Keras passes all gradients through one IdentityN all the same, and graph optimization (TensorFlow 2.21) then
+        forgets some of the order between reads and updates: an update waits for the reads of its variable; that wait
+        is dropped because the update already waits for the IdentityN, which needs every gradient; then the IdentityN
+        is dropped too. A read whose value the variable's own gradient does not need, such as the last kernel's of a
+        Wasserstein critic, may then come after the update, and the step differs from run to run.
+        """
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return list(grads_and_vars)
+        return super()._all_reduce_sum_gradients(grads_and_vars)

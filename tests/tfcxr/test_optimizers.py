@@ -1,3 +1,5 @@
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -26,3 +28,20 @@ def test_first_step_by_hand():
     optimizer.build([variable])
     optimizer.apply([tf.constant([3.0])], [variable])
     assert float(variable.numpy()[0]) == pytest.approx(0.9, abs=1e-5), "a first step is the learning rate's sign"
+
+
+def test_a_late_read_sees_the_value_before_the_step():
+    """Graph optimization lost this order where all gradients went through one IdentityN."""
+    kernel, other = keras.Variable([1.0]), keras.Variable([1.0])
+    optimizer = FusedAdam(0.25)
+    optimizer.build([kernel, other])
+
+    @tf.function
+    def step(gradient):
+        with tf.control_dependencies([tf.py_function(lambda: time.sleep(0.2), [], [])]):
+            late = tf.identity(kernel.value)
+        optimizer.apply([gradient, gradient * late], [kernel, other])  # the kernel's own gradient needs no read
+        return late
+
+    assert float(step(tf.ones([1]))[0]) == 1.0
+    assert float(kernel.value[0]) < 1.0
