@@ -204,6 +204,7 @@ class PGGAN(GAN):
             fake = self._fake_images(z, condition, alpha)
             total, values = self._critic_loss(real, fake, condition, alpha)
         gradients = tape.gradient(total, [*generator_weights, *critic_weights])
+        real, fake = _after(gradients, real, fake)
         penalty, penalty_gradients = self._penalty_gradients(real, fake, condition, alpha, stream=1)
 
         split = len(generator_weights)
@@ -237,6 +238,7 @@ class PGGAN(GAN):
         with _tape_of(weights) as tape:
             total, values = self._critic_loss(real, fake, condition, alpha)
         gradients = tape.gradient(total, weights)
+        real, fake = _after(gradients, real, fake)
         penalty, penalty_gradients = self._penalty_gradients(real, fake, condition, alpha, stream)
         gradients = _added(gradients, penalty_gradients)
         self.apply_gradients(self.discriminator_optimizer, gradients, self.discriminator, weights)
@@ -276,7 +278,7 @@ class PGGAN(GAN):
     def _penalty_gradients(
         self, real: tf.Tensor, fake: tf.Tensor, condition: tf.Tensor, alpha: tf.Tensor | float, stream: int
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """On a tape of its own: what the losses keep for their gradient is gone by then."""
+        """On a tape of its own, after the losses' gradients: what those keep is gone by then."""
         weights = self._critic_weights()
         uniform = self.uniform([real.shape[0], 1], stream)
         with _tape_of(weights) as tape:
@@ -309,6 +311,12 @@ class PGGAN(GAN):
         """The value of a state variable also while a graph is traced."""
         with tf.init_scope():
             return self.state[name].numpy()
+
+
+def _after(gradients: list[tf.Tensor], *tensors: tf.Tensor) -> list[tf.Tensor]:
+    """The same tensors once the gradients are there, so that two computations do not hold their memory at once."""
+    with tf.control_dependencies(gradients):
+        return [tf.identity(tensor) for tensor in tensors]
 
 
 @contextlib.contextmanager
