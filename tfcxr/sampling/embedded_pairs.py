@@ -24,10 +24,13 @@ class PairDistances:
     Attributes:
       own: between an embedded image and the real one it was made of.
       other: between it and another real image, half a batch further on.
+      mean_image: between each real image and the mean of all: an embedding that does not come below says little more
+        than that one picture.
     """
 
     own: float
     other: float
+    mean_image: float
 
 
 def compare_pairs(data_dir: str | os.PathLike, cohort_dir: str | os.PathLike, split: str) -> PairDistances:
@@ -37,13 +40,16 @@ def compare_pairs(data_dir: str | os.PathLike, cohort_dir: str | os.PathLike, sp
       ValueError: the folders do not hold the same images in the same order, or fewer than two.
     """
     own, other = [], []
+    images, sums, squares = 0, 0.0, 0.0
     for real, embedded, _ in _paired_batches(data_dir, cohort_dir, split, batch_size=256):
+        images, sums, squares = images + len(real), sums + real.sum(axis=0), squares + np.square(real).sum(axis=0)
         if len(real) > 1:
             own.append(np.mean(np.square(real - embedded), axis=(1, 2, 3)))
             other.append(np.mean(np.square(np.roll(real, len(real) // 2, axis=0) - embedded), axis=(1, 2, 3)))
     if not own:
         raise ValueError(f"split {split!r} of {data_dir} holds a single image, and so no other to compare with")
-    return PairDistances(float(np.concatenate(own).mean()), float(np.concatenate(other).mean()))
+    mean_image = float(np.mean(squares / images - np.square(sums / images)))
+    return PairDistances(float(np.concatenate(own).mean()), float(np.concatenate(other).mean()), mean_image)
 
 
 def write_pairs(data_dir: str | os.PathLike, cohort_dir: str | os.PathLike, split: str) -> pathlib.Path:

@@ -190,6 +190,7 @@ def test_pairs_are_compared_and_drawn(cohort, disc_records, tmp_path):
     real, embedded = (load_images(folder, "test").images / 255.0 for folder in (disc_records, cohort))
     np.testing.assert_allclose(pairs.own, np.mean((real - embedded) ** 2), rtol=1e-4)
     np.testing.assert_allclose(pairs.other, np.mean((np.roll(real, 8, axis=0) - embedded) ** 2), rtol=1e-4)
+    np.testing.assert_allclose(pairs.mean_image, np.mean((real - real.mean(axis=0)) ** 2), rtol=1e-3)
     picture = cv2.imread(str(write_pairs(disc_records, cohort, "test")))
     assert picture.shape == (4 * (64 + 18), 8 * 64, 3)
     (cohort / "pairs.png").unlink()
