@@ -50,8 +50,8 @@ def main(argv: list[str]) -> None:
         if cohort.splits[split].images > 1:
             pairs = compare_pairs(data_dir, cohort_dir, split)
             print(
-                f"{split}: mean squared pixel difference {pairs.own:.4f} to its own image, {pairs.other:.4f} to another; "
-                f"the mean image instead of any embedding has {pairs.mean_image:.4f}"
+                f"{split}: mean squared pixel difference {pairs.own:.4f} to its own image, {pairs.other:.4f} to "
+                f"another; the mean image instead of any embedding has {pairs.mean_image:.4f}"
             )
     if FLAGS.preview:
         print(f"preview: {write_pairs(data_dir, cohort_dir, FLAGS.splits[0])}")
