@@ -50,6 +50,7 @@ VARIANTS = {
         "batch_size": 32,
         "steps": 34500,
         "sample_every": 1000,
+        "model_name": "transfer_pggan",
         "model": {
             "starts_from": "generator",
             "ema_decay": 0.0,
@@ -64,6 +65,7 @@ VARIANTS = {
         "batch_size": 32,
         "steps": 34500,
         "sample_every": 1000,
+        "model_name": "transfer_pggan",
         "model": {},
         "tunings": {"last_two": {}},
     },
@@ -73,6 +75,7 @@ VARIANTS = {
         "batch_size": 16,
         "steps": 400,
         "sample_every": 50,
+        "model_name": "transfer_pggan",
         "model": {"critic_size": 64, "critic_head": 128, "ema_decay": 0.99, "precision": "mixed_bfloat16"},
         "tunings": {
             "last_two": {},
@@ -81,6 +84,7 @@ VARIANTS = {
         "pretraining": {
             "batch_size": 16,
             "sample_every": 500,
+            "model_name": "pggan",
             "model": {
                 "latent_size": 128,
                 "channel_base": 2048,

@@ -33,10 +33,11 @@ PUBLISHED = {
 
 VARIANTS = {
     "as_published": {
-        "image_size": 1024,
         "batch_size": 64,
         "sample_every": 5000,
+        "model_name": "pggan",
         "model": {
+            "image_size": 1024,
             "channels": 3,
             "stage_images": [800000, 1600000, 1600000, 1600000, 1600000, 1600000, 1600000, 1600000, 2000000],
             "batch_sizes": [64, 64, 64, 64, 64, 64, 56, 32, 12],
@@ -45,19 +46,21 @@ VARIANTS = {
         },
     },
     "corrected": {
-        "image_size": 1024,
         "batch_size": 64,
         "sample_every": 5000,
+        "model_name": "pggan",
         "model": {
+            "image_size": 1024,
             "stage_images": [800000, 1600000, 1600000, 1600000, 1600000, 1600000, 1600000, 1600000, 2000000],
             "batch_sizes": [64, 64, 64, 64, 64, 64, 56, 32, 12],
         },
     },
     "cpu": {
-        "image_size": 64,
         "batch_size": 16,
         "sample_every": 500,
+        "model_name": "pggan",
         "model": {
+            "image_size": 64,
             "latent_size": 128,
             "channel_base": 2048,
             "channel_max": 128,
@@ -80,9 +83,10 @@ if __name__ == "__main__":
 def stages(variant: str, dataset: str, raw_dir: str, work_dir: pathlib.Path) -> list[Stage]:
     """The commands of one variant, in order."""
     settings = read_variant(__file__, variant)
-    size, folder = str(settings["image_size"]), work_dir / variant
+    image_size, folder = settings["model"]["image_size"], work_dir / variant
+    size = str(image_size)
     records = work_dir / "records" / size
-    sizes = ",".join(str(4 << power) for power in range(settings["image_size"].bit_length() - 2))
+    sizes = ",".join(str(4 << power) for power in range(image_size.bit_length() - 2))
     return [
         Stage(
             (

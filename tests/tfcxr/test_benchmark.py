@@ -107,6 +107,7 @@ def test_noise_records_can_be_read(tmp_path):
     assert images.images.shape == (4096, 32, 32, 1) and images.info.is_synthetic
 
 
+@pytest.mark.slow
 def test_stages_of_a_growing_model_are_measured_and_fitted(tmp_path):
     command = [sys.executable, "-m", "tfcxr.benchmark", "--what=stages", "--model=pggan", "--steps_each=1"]
     command += ["--set=image_size=64", "--set=channel_max=16", "--sizes=64", "--batches=2,4"]
