@@ -24,7 +24,8 @@ from tfcxr.data.pyramid import smaller_records
 from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import INFO_FILE, DatasetInfo
 from tfcxr.experiment import read_variant
-from tfcxr.models.base import GAN, AdversarialModel, Stage
+from tfcxr.models.base import GAN, AdversarialModel
+from tfcxr.models.model_config import Stage
 from tfcxr.models.transfer_pggan import TransferPGGAN
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training import callbacks

@@ -1,5 +1,6 @@
 """What the networks of `tfcxr.backbones` share: value ranges, sizes, the mean over a map."""
 
+import abc
 import dataclasses
 from collections.abc import Callable, Iterator
 
@@ -36,7 +37,7 @@ VALUE_RANGES = {
 }
 
 
-class Backbone(keras.Model):
+class Backbone(keras.Model, abc.ABC):
     """A network that makes features of images, and logits where it has a classifier.
 
     Networks take float32 images [batch, height, width, channels] in `value_range`, not in the [-1, 1] of the rest of
@@ -73,13 +74,9 @@ class Backbone(keras.Model):
             image = tf.reduce_mean(image, axis=-1, keepdims=True)
         return VALUE_RANGES[self.value_range].from_signed(tf.cast(image, tf.float32))
 
+    @abc.abstractmethod
     def pooled(self, image: tf.Tensor) -> tf.Tensor:
         """Images in `value_range` -> features float32 [batch, feature_count]."""
-        raise NotImplementedError
-
-    def classify(self, pooled: tf.Tensor) -> tf.Tensor:
-        """What `pooled` gave -> logits float32 [batch, classes], where there are classes."""
-        raise NotImplementedError
 
     def sized(self, image: tf.Tensor) -> tf.Tensor:
         """The image in `input_size`, by `resize_antialiased`.

@@ -18,7 +18,8 @@ from tfcxr.layers.minibatch_deviation import minibatch_deviation
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.classification import class_loss
 from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
-from tfcxr.models.base import GAN, GANConfig, initializer_seeds
+from tfcxr.models.base import GAN, initializer_seeds
+from tfcxr.models.model_config import GANConfig
 
 BASE_SIZE = 8  # pixels of the generator's first feature map
 

@@ -18,7 +18,8 @@ from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
-from tfcxr.models.base import GAN, GANConfig, initializer_seeds
+from tfcxr.models.base import GAN, initializer_seeds
+from tfcxr.models.model_config import GANConfig
 
 FIRST_SIZE = 8  # pixels of the generator's first feature map
 LAST_SIZE = 4  # pixels of the discriminator's last feature map

@@ -14,7 +14,8 @@ import tensorflow as tf
 from tfcxr.layers.resample import average_pixels, repeat_pixels
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.penalties import drift_penalty, gradient_penalty
-from tfcxr.models.base import GAN, Stage
+from tfcxr.models.base import GAN
+from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan_config import PGGANConfig
 from tfcxr.models.pggan_networks import LONE_DEVIATION, Discriminator, Generator
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from tfcxr.models.base import GANConfig, Stage
+from tfcxr.models.model_config import GANConfig, Stage
 from tfcxr.models.pggan_networks import BASE_SIZE, Architecture
 
 LARGEST_SIZE = 1024

@@ -81,6 +81,11 @@ class RetrainedDiscriminator:
         """What the last layer reads, float32 [batch, channels at 4 px]."""
         return self._model.critic_features(image, self.trunk)
 
+    def judge(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(outputs, features) of images."""
+        features = self.features(image)
+        return self.last_layer(features), features
+
     def train_step(self, image: tf.Tensor, loss_of: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """One step of Adam on the loss of this batch's outputs, which is returned."""
         features = None if self._trains_trunk else self.features(image)  # no tape for layers that stay

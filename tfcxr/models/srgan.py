@@ -20,8 +20,9 @@ import tensorflow as tf
 from tfcxr.data.pipeline import to_pixels, to_unit_range
 from tfcxr.layers.tiling import enlarge_by_tiles
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
-from tfcxr.models.base import AdversarialConfig, AdversarialModel
+from tfcxr.models.base import AdversarialModel
 from tfcxr.models.content_features import FeatureNetwork, saved_model_features, vgg19_features
+from tfcxr.models.model_config import AdversarialConfig
 from tfcxr.models.srgan_networks import Discriminator, Generator
 
 SCALES = (2, 4, 8)

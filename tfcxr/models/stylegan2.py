@@ -24,7 +24,8 @@ from tfcxr.layers.adaptive_augmentation import (
 )
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.penalties import is_due, lazy_gradients, path_length_penalty, r1_penalty
-from tfcxr.models.base import GAN, GANConfig
+from tfcxr.models.base import GAN
+from tfcxr.models.model_config import GANConfig
 from tfcxr.models.stylegan2_networks import BASE_SIZE, Discriminator, Generator
 
 EMA_RAMP = 0.05  # the averaged generator's half life is at most this part of the images seen so far

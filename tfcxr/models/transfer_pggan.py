@@ -14,7 +14,8 @@ from tfcxr.backbones.base import global_mean
 from tfcxr.backbones.bilinear_resize import resize_antialiased
 from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.models.base import DEFAULT_STEPS, Stage, initializer_seeds
+from tfcxr.models.base import initializer_seeds
+from tfcxr.models.model_config import DEFAULT_STEPS, Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 from tfcxr.models.pggan_networks import Generator
 

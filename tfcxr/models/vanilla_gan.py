@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
-from tfcxr.models.base import GAN, GANConfig, initializer_seeds
+from tfcxr.models.base import GAN, initializer_seeds
+from tfcxr.models.model_config import GANConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ extractor. Training ends when the validation images' loss gets no better, and th
 """
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -19,8 +20,6 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
-from tqdm import tqdm
 
 import tfcxr
 from tfcxr.backbones.base import VALUE_RANGES
@@ -30,21 +29,15 @@ from tfcxr.backbones.stored_backbone import (
     DESCRIPTION_FILE,
     WEIGHTS_FILE,
     describe_network,
-    load_backbone,
-    read_backbone,
     write_saved_model,
 )
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
-from tfcxr.data.pipeline import ImageSet, load_images, to_unit_range
+from tfcxr.data.pipeline import ImageSet, load_images
 from tfcxr.models.retrained_discriminator import label_loss
-from tfcxr.training.discriminator_classifier import macro_auc
+from tfcxr.training.label_fitting import FittingRules, LabelledImages, fit_labels, judge_images, label_probability
 from tfcxr.training.run_folder import describe_data
 
-__all__ = ["BackboneTrainingConfig", "TrainedBackbone", "export_trained_backbone", "load_backbone", "read_backbone"]
-__all__ += ["train_backbone"]
-
 FORMAT = "trained_densenet"
-PREDICTION_BATCH = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +106,8 @@ class TrainedBackbone:
         Returns:
           probabilities float32 [images, labels], and what the classifier reads, float32 [images, features].
         """
-        logits, features = _outputs(self.network, images)
-        return _probability(logits, self.is_single_label), features
+        logits, features = judge_images(functools.partial(_judge, self.network), images)
+        return label_probability(logits, self.is_single_label), features
 
 
 def train_backbone(
@@ -154,42 +147,24 @@ def train_backbone(
     for layer in network._flatten_layers():
         if hasattr(layer, "momentum"):
             layer.momentum = min(layer.momentum, 0.1 ** (1 / steps))
-    step_function = _step_function(network, optimizer, images, info.is_single_label, config.batch_size)
-    curves: dict[str, list[float]] = {"loss": [], "validation_loss": [], "validation_auc": []}
-    best = _weights(network)
-    with tqdm(total=config.max_epochs * steps, unit="step", desc="DenseNet") as bar:
-        for epoch in range(config.max_epochs):
-            order = np.random.default_rng([seed, epoch]).permutation(len(images.images))
-            losses = []
-            for step in range(steps):
-                losses.append(float(step_function(order[step * config.batch_size :][: config.batch_size])))
-                if not math.isfinite(losses[-1]):
-                    at = epoch * steps + step + 1
-                    raise ValueError(f"the label loss is {losses[-1]} at step {at}; lower learning_rate")
-                bar.update()
-            logits, _ = _outputs(network, validation.images)
-            curves["loss"].append(float(np.mean(losses)))
-            curves["validation_loss"].append(float(label_loss(logits, validation.labels, info.is_single_label)))
-            auc = macro_auc(_probability(logits, info.is_single_label), validation.labels)
-            curves["validation_auc"].append(auc)
-            bar.set_postfix({name: f"{values[-1]:.3f}" for name, values in curves.items()})
-            best_epoch = int(np.argmin(curves["validation_loss"]))
-            if best_epoch == epoch:
-                best = _weights(network)
-            elif epoch - best_epoch >= config.patience:
-                break
-    for variable, value in zip(network.variables, best, strict=True):
-        variable.assign(value)
+    curves, best_epoch, auc = fit_labels(
+        "DenseNet",
+        functools.partial(_train_step, network, optimizer, info.is_single_label),
+        functools.partial(_judge, network),
+        network.variables,
+        LabelledImages(images.images, images.labels),
+        LabelledImages(validation.images, validation.labels),
+        info.is_single_label,
+        FittingRules(config.batch_size, config.max_epochs, config.patience, seed),
+    )
     network.trainable = False
-    auc = curves["validation_auc"][best_epoch]
-    logging.info("DenseNet: best epoch %d, macro AUC of validation %.3f", best_epoch + 1, auc)
     facts = {
         "data": describe_data(info, split)
         | {"images": len(images.images), "validation_images": len(validation.images)},
         "training": {**dataclasses.asdict(config), "seed": seed, "validation_split": validation_split},
         "seconds": round(time.monotonic() - started, 1),
     }
-    return TrainedBackbone(network, info.label_names, info.is_single_label, curves, best_epoch + 1, auc, facts)
+    return TrainedBackbone(network, info.label_names, info.is_single_label, curves, best_epoch, auc, facts)
 
 
 def export_trained_backbone(trained: TrainedBackbone, path: str | os.PathLike) -> pathlib.Path:
@@ -249,48 +224,23 @@ def _learning_rate(config: BackboneTrainingConfig, steps: int) -> float | keras.
     return keras.optimizers.schedules.CosineDecay(config.learning_rate, config.max_epochs * steps)
 
 
-def _step_function(
+def _train_step(
     network: DenseNet,
     optimizer: keras.optimizers.Optimizer,
-    images: ImageSet,
     is_single_label: bool,
-    batch_size: int,
-) -> tf.types.experimental.PolymorphicFunction:
-    stored_images, stored_labels = tf.constant(images.images), tf.constant(images.labels)
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([batch_size], tf.int64)])
-    def step_function(chosen: tf.Tensor) -> tf.Tensor:
-        image, label = to_unit_range(tf.gather(stored_images, chosen)), tf.gather(stored_labels, chosen)
-        with tf.GradientTape() as tape:
-            logits = network(network.from_signed(image), training=True)
-            loss = label_loss(logits, label, is_single_label)
-        weights = network.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return loss
-
-    return step_function
+    image: tf.Tensor,
+    label: tf.Tensor,
+) -> tf.Tensor:
+    with tf.GradientTape() as tape:
+        loss = label_loss(network(network.from_signed(image), training=True), label, is_single_label)
+    weights = network.trainable_variables
+    optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+    return loss
 
 
-def _outputs(network: DenseNet, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and pooled features of stored images."""
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, *images.shape[1:]], images.dtype)])
-    def judge(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        features = network.pooled(network.from_signed(to_unit_range(pixels)))
-        return network.classify(features), features
-
-    starts = range(0, len(images), PREDICTION_BATCH)
-    parts = [judge(images[start : start + PREDICTION_BATCH]) for start in starts]
-    logits, features = (np.concatenate([part.numpy() for part in column]) for column in zip(*parts, strict=True))
-    return logits, features
-
-
-def _probability(logits: np.ndarray, is_single_label: bool) -> np.ndarray:
-    return (tf.nn.softmax(logits) if is_single_label else tf.sigmoid(logits)).numpy()
-
-
-def _weights(network: DenseNet) -> list[np.ndarray]:
-    return [variable.numpy() for variable in network.variables]
+def _judge(network: DenseNet, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    features = network.pooled(network.from_signed(image))
+    return network.classify(features), features
 
 
 def _description(trained: TrainedBackbone) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from tfcxr.models.base import AdversarialConfig, AdversarialModel, Stage
+from tfcxr.models.base import AdversarialModel
+from tfcxr.models.model_config import AdversarialConfig, Stage
 
 OpenBatches = Callable[[Stage, int], tf.data.Dataset]  # batches of a stage from one of its own steps on
 

@@ -16,7 +16,7 @@ from tfcxr.config import to_plain
 from tfcxr.data.pipeline import training_batches
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, default_encoding, encode_record
-from tfcxr.models.base import GANConfig
+from tfcxr.models.model_config import GANConfig
 from tfcxr.training.flop_count import count_flops, peak_flops_per_second
 from tfcxr.training.loop import train
 from tfcxr.training.run_folder import RunConfig, make_model

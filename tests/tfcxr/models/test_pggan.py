@@ -9,7 +9,7 @@ from tfcxr.data.pipeline import training_batches
 from tfcxr.data.pyramid import smaller_records
 from tfcxr.layers.resample import average_pixels, repeat_pixels
 from tfcxr.losses.penalties import drift_penalty, gradient_penalty
-from tfcxr.models.base import Stage
+from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 from tfcxr.training.loop import train_stages
 

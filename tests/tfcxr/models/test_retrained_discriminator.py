@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.models.acgan import ACGAN, ACGANConfig
-from tfcxr.models.base import Stage
+from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 from tfcxr.models.retrained_discriminator import (
     RetrainedDiscriminator,

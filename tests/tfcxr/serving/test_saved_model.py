@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tfcxr.models.base import GAN, GANConfig
+from tfcxr.models.base import GAN
+from tfcxr.models.model_config import GANConfig
 from tfcxr.serving.saved_model import ServedModel, default_chunk_rows, export_model, served_variables
 from tfcxr.serving.version_folder import weights_sha256
 

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
 from tfcxr.data.pipeline import load_images, to_unit_range
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import Record, SplitInfo, encode_record
 from tfcxr.training.backbone_training import (
     BackboneTrainingConfig,
     export_trained_backbone,
-    load_backbone,
-    read_backbone,
     train_backbone,
 )
 

@@ -8,9 +8,9 @@ from tfcxr.data.pipeline import load_images
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 from tfcxr.training.discriminator_classifier import (
     DiscriminatorClassifierConfig,
-    macro_auc,
     train_discriminator_classifier,
 )
+from tfcxr.training.label_fitting import macro_auc
 
 QUICK = DiscriminatorClassifierConfig(batch_size=16, max_epochs=8, learning_rate=0.01)
 

@@ -1,0 +1,104 @@
+"""Settings that all models have, and the stages that training is made of."""
+
+import dataclasses
+from typing import ClassVar, Literal
+
+DEFAULT_STEPS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stretch of training with images of one size.
+
+    Attributes:
+      image_size: pixels. batch_size: images a step over all replicas (times `batches_per_step`).
+      first_step, end_step: steps of the whole training that it begins after and ends with.
+      is_fading: new layers take over gradually. learning_rate: of both networks, None leaves the configuration's.
+    """
+
+    image_size: int
+    batch_size: int
+    first_step: int
+    end_step: int
+    is_fading: bool = False
+    learning_rate: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversarialConfig:
+    """Settings that every model has.
+
+    Attributes:
+      image_size: pixels of the records, a power of two. channels: 1 grey, 3 where a published model needs them.
+      label_count: labels of the data set, 0 for none. is_single_label: they exclude each other.
+      generator_learning_rate, discriminator_learning_rate, beta_1, beta_2, epsilon: of Adam.
+      ema_decay: of the averaged generator a step; 0 keeps none. Shortened at the start to (1 + step) / (10 + step).
+      precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32.
+    """
+
+    image_size: int = 64
+    channels: int = 1
+    label_count: int = 2
+    is_single_label: bool = True
+    generator_learning_rate: float = 2e-4
+    discriminator_learning_rate: float = 2e-4
+    beta_1: float = 0.5
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    ema_decay: float = 0.999
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+
+    smallest_size: ClassVar[int] = 32
+    records_size: ClassVar[str] = "image_size"  # the setting that the size of the records decides
+
+    def __post_init__(self) -> None:
+        if self.image_size < self.smallest_size or self.image_size & (self.image_size - 1):
+            raise ValueError(f"image_size must be a power of two from {self.smallest_size}, got {self.image_size}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 (grey) or 3, got {self.channels}")
+        if self.label_count < 0:
+            raise ValueError(f"label_count must not be negative, got {self.label_count}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+
+    def for_inference(self) -> "AdversarialConfig":
+        """The same networks in float32, without what only training needs."""
+        return dataclasses.replace(self, precision="float32")
+
+    @property
+    def batches_per_step(self) -> int:
+        """How many batches one training step takes: those of the critic's steps before the generator's one."""
+        return 1
+
+    def stages(self, batch_size: int, steps: int | None = None) -> tuple[Stage, ...]:
+        """What training is made of, one after the other: a single stage, but for models that grow.
+
+        `batch_size` is over all replicas; `steps` is where training ends, by default where the model's own schedule
+        does, or `DEFAULT_STEPS`.
+        """
+        return (Stage(self.image_size, batch_size, 0, steps or DEFAULT_STEPS),)
+
+
+@dataclasses.dataclass(frozen=True)
+class GANConfig(AdversarialConfig):
+    """Settings of the models that draw images.
+
+    Attributes:
+      latent_size: length of z.
+      conditional: images are drawn of a label; without, the labels of the data are left out.
+    """
+
+    latent_size: int = 100
+    conditional: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.latent_size < 1:
+            raise ValueError(f"latent_size must be at least 1, got {self.latent_size}")
+        if self.conditional and not self.label_count:
+            raise ValueError(
+                "a conditional model needs at least one label, and these data have none; choose an unconditional "
+                "model such as vanilla_gan, or set conditional=False where the model allows it"
+            )
+        if not self.conditional and self.label_count:
+            raise ValueError(f"an unconditional model has no labels, got label_count={self.label_count}")
