@@ -1,19 +1,19 @@
 """Raw data set -> OUT/<size>/<split>-00000-of-0000N.tfrecord and OUT/<size>/dataset_info.json, resumable.
 
 Beside them stand, in OUT:
-  rejects.csv         every image that was read and not written, by its name in the raw data, with the reason. It
-                      stays private: nothing of it is in a record or an info file, and it is not to be passed on
-                      with them.
+  rejects.csv         every image that was read and not written, by its name in the raw data, with the reason; kept
+                      also where none could be used. It stays private: nothing of it is in a record or an info file,
+                      and it is not to be passed on with them.
   notices.csv         likewise, every image that was written although something about it is odd: an unusual shape, a
                       burnt-in annotation, the content or nearly the picture of another image. Private as well.
   unfinished_build/   while the build runs: its arguments and a note for each finished shard. The same command
                       goes on from there after a kill; the folder is removed when the build is complete.
 """
 
+import contextlib
 import csv
 import io
 import pathlib
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -25,19 +25,18 @@ from absl import logging
 
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import write_dataset_info
-from tfcxr.data.schema import INFO_FILE, DatasetInfo, SplitInfo
-from tfcxr.data.unfinished import only_process, start_or_go_on
+from tfcxr.data.schema import DatasetInfo, SplitInfo
+from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMAGES, duplicate_notices
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import Plan, ShardJob, arguments_of, count_reasons, make_plan, nothing_left_message
+from tfrecords_builder.plan import NothingUsableError, Plan, ShardJob, arguments_of, count_reasons, make_plan
 from tfrecords_builder.run_beam import run_jobs_in_beam
 from tfrecords_builder.run_local import run_jobs
-from tfrecords_builder.shard_writer import UNFINISHED_FOLDER, ShardResult, finished_result
+from tfrecords_builder.shard_writer import WORK, ShardResult, finished_result
 
 __all__ = ["BuildOptions", "build_dataset"]
 
-PLAN_FILE = "build.json"
 REJECTS_FILE = "rejects.csv"
 NOTICES_FILE = "notices.csv"
 _DIVISION = "division of the images"  # follows from the other arguments, former splits and duplicates
@@ -56,46 +55,35 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
       OSError: the disk is full, or a file may not be read or written.
     """
     out_dir = pathlib.Path(out_dir)
-    is_new = _check_free(out_dir, options.image_sizes)
-    plan = make_plan(reader, options)
-    with only_process(out_dir, UNFINISHED_FOLDER, "builds in"):
-        data_dirs = [out_dir / str(size) for size in options.image_sizes]
-        arguments_path = out_dir / UNFINISHED_FOLDER / PLAN_FILE
-        start_or_go_on(out_dir, arguments_path, _arguments(reader, options, plan), "build", data_dirs, _DIVISION)
-        results = _all_results(reader, options, out_dir, plan.jobs)
-        rejects = [*plan.rejects, *(reject for result in results for reject in result.rejects)]
-        if not any(shard.images for result in results for shard in result.shards.values()):
-            _discard(out_dir, options.image_sizes, plan.jobs, is_new)
-            raise ValueError(nothing_left_message(plan.images_read, rejects, str(reader.raw_dir)))
-        # All are made, which checks their sums, before the first is written.
-        notices = [notice for result in results for notice in result.notices] + _duplicates(plan.jobs, results)
-        infos = {
-            size: _describe(reader, options, plan, size, results, rejects, notices) for size in options.image_sizes
-        }
-        write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), rejects))
-        write_atomically(out_dir / NOTICES_FILE, _csv(("key", "kind", "detail"), notices))
-        for size, info in infos.items():
-            write_dataset_info(out_dir / str(size), info)
-        shutil.rmtree(out_dir / UNFINISHED_FOLDER)
+    data_dirs = [out_dir / str(size) for size in options.image_sizes]
+    try:
+        with resumable_work(out_dir, WORK, data_dirs) as work:
+            plan = make_plan(reader, options)
+            work.start(_arguments(reader, options, plan), follows=_DIVISION)
+            return _build(reader, options, work, plan)
+    except NothingUsableError as error:
+        if not error.rejects:
+            raise
+        write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), error.rejects))
+        raise ValueError(f"{error}; each is named in {out_dir / REJECTS_FILE}") from error
+
+
+def _build(reader: Reader, options: BuildOptions, work: ResumableWork, plan: Plan) -> dict[int, DatasetInfo]:
+    out_dir = work.out_dir
+    results = _all_results(reader, options, out_dir, plan.jobs)
+    rejects = [*plan.rejects, *(reject for result in results for reject in result.rejects)]
+    if not any(shard.images for result in results for shard in result.shards.values()):
+        _discard(work.data_dirs, plan.jobs)
+        work.give_up()
+        raise NothingUsableError(plan.images_read, tuple(rejects), str(reader.raw_dir))
+    # All are made, which checks their sums, before the first is written.
+    notices = [notice for result in results for notice in result.notices] + _duplicates(plan.jobs, results)
+    infos = {size: _describe(reader, options, plan, size, results, rejects, notices) for size in options.image_sizes}
+    write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), rejects))
+    write_atomically(out_dir / NOTICES_FILE, _csv(("key", "kind", "detail"), notices))
+    for size, info in infos.items():
+        write_dataset_info(out_dir / str(size), info)
     return infos
-
-
-def _check_free(out_dir: pathlib.Path, image_sizes: Sequence[int]) -> bool:
-    """Whether `out_dir` does not exist yet; raises FileExistsError when a build may not go there."""
-    if out_dir.exists() and not out_dir.is_dir():
-        raise FileExistsError(f"{out_dir} is a file, expected a folder to write to")
-    if (out_dir / UNFINISHED_FOLDER / PLAN_FILE).is_file():
-        return False
-    if built := sorted(int(path.parent.name) for path in out_dir.glob(f"[0-9]*/{INFO_FILE}")):
-        sizes = ", ".join(map(str, built))
-        raise FileExistsError(f"{out_dir} already holds a build at {sizes} px; remove it or choose another --out_dir")
-    for size in image_sizes:
-        if any((out_dir / str(size)).glob("*.tfrecord")):
-            raise FileExistsError(
-                f"{out_dir / str(size)} holds shards, but no {INFO_FILE} and no unfinished build; "
-                "remove them or choose another --out_dir"
-            )
-    return not out_dir.exists()
 
 
 def _arguments(reader: Reader, options: BuildOptions, plan: Plan) -> dict[str, Any]:
@@ -225,18 +213,10 @@ def _csv(header: Sequence[str], rows: Iterable[Reject | Notice]) -> str:
     return text.getvalue()
 
 
-def _discard(out_dir: pathlib.Path, image_sizes: Sequence[int], jobs: Iterable[ShardJob], is_new: bool) -> None:
+def _discard(data_dirs: Sequence[pathlib.Path], jobs: Sequence[ShardJob]) -> None:
     """Removes the empty shards of a build without one usable image, and the folders that are empty then."""
-    jobs = list(jobs)
-    for size in image_sizes:
+    for data_dir in data_dirs:
         for job in jobs:
-            (out_dir / str(size) / job.file).unlink(missing_ok=True)
-        _remove_if_empty(out_dir / str(size))
-    shutil.rmtree(out_dir / UNFINISHED_FOLDER)
-    if is_new:
-        _remove_if_empty(out_dir)
-
-
-def _remove_if_empty(folder: pathlib.Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+            (data_dir / job.file).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds something else
+            data_dir.rmdir()

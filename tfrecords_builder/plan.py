@@ -60,11 +60,30 @@ class Plan:
         return digest.hexdigest()
 
 
+class NothingUsableError(ValueError):
+    """A data set without one usable image.
+
+    Attributes:
+      rejects: why each image is none.
+    """
+
+    def __init__(self, images_read: int, rejects: tuple[Reject, ...], where: str) -> None:
+        counts = ", ".join(f"{reason} {count}" for reason, count in sorted(count_reasons(rejects).items()))
+        example = f", such as {rejects[0].key} ({rejects[0].detail or rejects[0].reason})" if rejects else ""
+        super().__init__(
+            f"none of {images_read} images in {where} can be used: {counts}{example}"
+            if images_read
+            else f"found no image in {where}; expected the data set's published layout there"
+        )
+        self.rejects = rejects
+
+
 def make_plan(reader: Reader, options: BuildOptions) -> Plan:
     """Lists the examples, gives each patient a split, and each split its shards.
 
     Raises:
-      ValueError: no image at all, none that can be used, fractions for a split that is published, too few patients
+      NothingUsableError: no image at all, or none that can be used.
+      ValueError: fractions for a split that is published, too few patients
         for the splits, a label of another length than the reader's names, an unknown one to keep, duplicates that are
         an error; with `on_error` "stop" any reject that the user did not ask for.
     """
@@ -77,7 +96,7 @@ def make_plan(reader: Reader, options: BuildOptions) -> Plan:
     if listing.examples and options.duplicates != "report":
         listing = drop_duplicates(reader, listing, options.workers, options.duplicates == "error")
     if not listing.examples:
-        raise ValueError(nothing_left_message(listing.images_read, listing.rejects, str(reader.raw_dir)))
+        raise NothingUsableError(listing.images_read, listing.rejects, str(reader.raw_dir))
     kept_splits = {}
     if options.keep_splits:
         kept_splits = read_kept_splits(options.keep_splits, reader.name, options.salt_fingerprint)
@@ -100,14 +119,6 @@ def stop_message(reject: Reject) -> str:
     """The sentence that ends a build with `on_error` "stop"."""
     detail = f" ({reject.detail})" if reject.detail else ""
     return f"{reject.key} cannot be used: {reject.reason}{detail}; --on_error=skip counts such images and goes on"
-
-
-def nothing_left_message(images_read: int, rejects: Iterable[Reject], where: str) -> str:
-    """The sentence for a data set without one usable image."""
-    if not images_read:
-        return f"found no image in {where}; expected the data set's published layout there"
-    counts = ", ".join(f"{reason} {count}" for reason, count in sorted(count_reasons(rejects).items()))
-    return f"none of {images_read} images in {where} can be used: {counts}"
 
 
 def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:

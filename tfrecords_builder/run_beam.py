@@ -22,10 +22,11 @@ import cv2
 from absl import logging
 
 from tfcxr.data.atomic import write_atomically
+from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.datasets.reader import RawExample, Reader
 from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.plan import ShardJob
-from tfrecords_builder.shard_writer import UNFINISHED_FOLDER, ShardResult, finished_result, write_shard_job
+from tfrecords_builder.shard_writer import WORK, ShardResult, finished_result, write_shard_job
 
 JOBS_FOLDER = "jobs"
 
@@ -46,7 +47,7 @@ def run_jobs_in_beam(
         raise ImportError("--runner=beam needs Apache Beam; install it with: pip install 'tfcxr[beam]'") from error
     if not jobs:
         return []
-    folder = out_dir.resolve() / UNFINISHED_FOLDER / JOBS_FOLDER
+    folder = unfinished_folder(out_dir.resolve(), WORK) / JOBS_FOLDER
     folder.mkdir(exist_ok=True)
     for job in jobs:
         write_atomically(folder / f"{job.file}.json", json.dumps(dataclasses.asdict(job)))
@@ -73,7 +74,7 @@ def write_named_shard(name: str, reader: Reader, options: BuildOptions, out_dir:
     """What a Beam worker does: reads one job's file and writes its shard and note."""
     cv2.setNumThreads(1)
     folder = pathlib.Path(out_dir)
-    job = json.loads((folder / UNFINISHED_FOLDER / JOBS_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    job = json.loads((unfinished_folder(folder, WORK) / JOBS_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     examples = tuple(RawExample(**{**example, "label": tuple(example["label"])}) for example in job.pop("examples"))
     write_shard_job(reader, options, folder, ShardJob(**job, examples=examples), lambda: None)
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import math
 import multiprocessing
 import os
 import pathlib
@@ -19,6 +20,7 @@ from tfrecords_builder.plan import ShardJob
 from tfrecords_builder.shard_writer import ShardResult, write_shard_job
 
 _POLL_SECONDS = 0.5
+_IMAGES_WORTH_A_WORKER = 200  # a process takes seconds to start
 _done = None  # in a worker process: the number of images done by all workers, shared with the parent
 _is_stopped = None  # in a worker process: not 0 when the parent wants all to stop
 
@@ -32,13 +34,18 @@ def run_jobs(
       ValueError, OSError: the first failure of a job; the others are stopped.
       ChildProcessError: a worker process died.
     """
-    workers = min(options.workers or os.cpu_count() or 1, len(jobs))
     total = sum(len(job.examples) for job in jobs)
+    workers = min(options.workers or _worth_starting(total), len(jobs))
     with tqdm(total=total, desc=f"{reader.name}", unit=" images", disable=None) as bar:
         if workers <= 1:
             with _one_opencv_thread():
                 return [write_shard_job(reader, options, out_dir, job, bar.update) for job in jobs]
         return _run_in_processes(reader, options, out_dir, jobs, workers, bar)
+
+
+def _worth_starting(images: int) -> int:
+    """Workers for so many images where the user did not say how many."""
+    return min(os.cpu_count() or 1, math.ceil(images / _IMAGES_WORTH_A_WORKER))
 
 
 @contextlib.contextmanager
@@ -76,7 +83,9 @@ def _run_in_processes(
             ) from error
         finally:
             is_stopped.value = 1
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Waits for the workers, also for one that is still starting while others did all the work: it would find
+            # what it shares with this process gone.
+            pool.shutdown(cancel_futures=True)
 
 
 def _work(reader: Reader, options: BuildOptions, out_dir: pathlib.Path, job: ShardJob) -> ShardResult:

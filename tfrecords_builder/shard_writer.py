@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import file_sha256, open_shard
 from tfcxr.data.schema import Record, ShardInfo, encode_record, hashed_key
+from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import perceptual_hash
 from tfrecords_builder.options import BuildOptions
@@ -16,7 +17,7 @@ from tfrecords_builder.plan import ShardJob, stop_message
 from tfrecords_builder.preprocess import enhance, to_squares
 from tfrecords_builder.radiograph import ImageError
 
-UNFINISHED_FOLDER = "unfinished_build"
+WORK = "build"  # names the folder of notes
 MIN_HASHED_SIZE = 64  # pixels; below it near duplicates are looked for among the pictures as read
 
 
@@ -107,7 +108,7 @@ def finished_result(out_dir: pathlib.Path, job: ShardJob, image_sizes: tuple[int
 
 
 def _note_path(out_dir: pathlib.Path, job: ShardJob) -> pathlib.Path:
-    return out_dir / UNFINISHED_FOLDER / f"{job.file}.json"
+    return unfinished_folder(out_dir, WORK) / f"{job.file}.json"
 
 
 def _facts(dataset: str, example: RawExample, salt: bytes) -> dict:

@@ -18,9 +18,9 @@ import tensorflow as tf
 
 from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import hashed_key, parse_batch
+from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.build import BuildOptions, build_dataset
 from tfrecords_builder.datasets.image_folder import ImageFolder
-from tfrecords_builder.shard_writer import UNFINISHED_FOLDER
 
 PATTERN = r"(p\d+)_"
 SPLITS = {"train": 0.5, "test": 0.5}
@@ -95,7 +95,7 @@ def test_every_argument_is_recorded_and_no_path_or_patient(raw_dir, tmp_path):
     assert info.preprocessing["seed"] == 3 and info.preprocessing["splits"] == SPLITS
     assert info.preprocessing["reader_settings"]["patient_pattern"] == PATTERN
     assert info.preprocessing["split_by"] == "labels" and info.preprocessing["duplicates"] == "report"
-    assert not (tmp_path / "out" / UNFINISHED_FOLDER).exists()
+    assert not (unfinished_folder(tmp_path / "out", "build")).exists()
     for name, content in contents(tmp_path / "out" / "16").items():
         for private in (b"p1_", b"healthy/", str(tmp_path).encode()):
             assert private not in content, name
@@ -226,19 +226,26 @@ def test_stop_ends_at_a_damaged_file_and_skip_then_finishes(raw_dir, tmp_path):
     assert build_dataset(reader(raw_dir), tmp_path / "out", options())[16].rejected == {"not_an_image": 1}
 
 
-def test_nothing_is_left_when_no_image_can_be_used(raw_dir, tmp_path):
-    for path in raw_dir.rglob("*.png"):
-        path.write_text("no picture")
-    with pytest.raises(ValueError, match="none of 24 images in .* can be used: not_an_image 24"):
+@pytest.mark.parametrize("suffix", [".png", ".txt"])  # refused by its pixels, and before them by its name
+def test_rejects_are_named_when_no_image_can_be_used(raw_dir, tmp_path, suffix):
+    for path in list(raw_dir.rglob("*.png")):
+        path.with_suffix(suffix).write_text("no picture")
+        if suffix != ".png":
+            path.unlink()
+    message = "none of 24 images in .* can be used: not_an_image 24, such as .*; each is named in .*/out/rejects.csv"
+    with pytest.raises(ValueError, match=message):
         build_dataset(reader(raw_dir), tmp_path / "out", options())
-    assert not (tmp_path / "out").exists()
+    (file,) = contents(tmp_path / "out").items()
+    assert file[0] == "rejects.csv" and file[1].count(b",not_an_image,") == 24
+    write_raw(raw_dir)
+    assert build_dataset(reader(raw_dir), tmp_path / "out", options())[16].images_written == 24
 
 
 def test_a_finished_build_is_not_touched(raw_dir, tmp_path):
     build_dataset(reader(raw_dir), tmp_path / "out", options())
     before = contents(tmp_path / "out")
     for changes in ({}, {"image_sizes": (32,)}):
-        with pytest.raises(FileExistsError, match="already holds a build at 16 px; remove it or choose another"):
+        with pytest.raises(FileExistsError, match="already holds a data set at 16 px; remove it or choose another"):
             build_dataset(reader(raw_dir), tmp_path / "out", options(**changes))
     assert contents(tmp_path / "out") == before
 
@@ -264,8 +271,27 @@ def test_two_builds_at_once_are_refused(raw_dir, tmp_path):
         def read_image(self, example):
             build_dataset(reader(raw_dir), tmp_path / "out", options(seed=1))
 
-    with pytest.raises(FileExistsError, match="another process builds in .*/out now"):
+    with pytest.raises(FileExistsError, match="another process is at work on the build in .*/out"):
         build_dataset(Intruder(str(raw_dir), PATTERN), tmp_path / "out", options())
+
+
+def test_a_worker_that_starts_when_all_is_done_ends_in_silence(raw_dir, tmp_path):
+    script = tmp_path / "late.py"  # a started process imports it again, before it reads what it shares with its parent
+    script.write_text(
+        textwrap.dedent(f"""
+        import multiprocessing, time
+        from tfrecords_builder.build import BuildOptions, build_dataset
+        from tfrecords_builder.datasets.image_folder import ImageFolder
+        if multiprocessing.current_process().name.endswith("-2"):
+            time.sleep(3)
+        if __name__ == "__main__":
+            options = BuildOptions(image_sizes=(16,), splits={SPLITS!r}, workers=2)
+            print(build_dataset(ImageFolder({str(raw_dir)!r}), {str(tmp_path / "out")!r}, options)[16].images_written)
+        """)
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=300)
+    assert result.stdout == "24\n" and "Traceback" not in result.stderr
 
 
 def test_full_disk_keeps_finished_shards_and_the_same_command_goes_on(tmp_path):
@@ -294,7 +320,7 @@ def test_killed_build_is_finished_to_the_same_bytes(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )
-    notes = tmp_path / "out" / UNFINISHED_FOLDER
+    notes = unfinished_folder(tmp_path / "out", "build")
     deadline = time.monotonic() + 120
     while len(list(notes.glob("t*.tfrecord.json"))) < 3:
         assert process.poll() is None and time.monotonic() < deadline

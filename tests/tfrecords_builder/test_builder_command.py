@@ -42,7 +42,7 @@ CASES = {
     "argument": [*PHANTOM, "verify"],
 }
 ERRORS = {
-    "again": "already holds a build at 8, 16 px; remove it or choose another --out_dir",
+    "again": "already holds a data set at 8, 16 px; remove it or choose another --out_dir",
     "data set": "unknown data set 'image_foldr'; did you mean 'image_folder'?",
     "setting": "data set phantom has no setting 'imges'; did you mean 'images'?",
     "sizes": "--image_sizes expects whole numbers such as 64,128, got 'big'",

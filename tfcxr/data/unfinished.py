@@ -1,77 +1,119 @@
 """Work on a folder of shards that may be killed: the same command finishes it, and its whole shards are kept.
 
+    with resumable_work(out_dir, "build", [out_dir / "64"]) as work:
+        work.start({"seed": 0})
+        shard = finished_shard(path, work.folder / f"{path.name}.json")
+
 Beside the shards a folder such as `unfinished_build/` holds the work's arguments and a note for each finished shard; it
-is removed when the work is complete.
+is removed when the work is complete. One process at a time has the folder, from before it is checked until the end.
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import json
+import os
 import pathlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
 
 from absl import logging
 
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
 from tfcxr.data.records import file_sha256
-from tfcxr.data.schema import ShardInfo
+from tfcxr.data.schema import INFO_FILE, ShardInfo
+
+LOCK_FILE = "lock"
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumableWork:
+    """A folder that this process alone writes to.
+
+    Attributes:
+      out_dir: where the result goes.
+      kind: what is done, such as "build"; names the folder of notes and the file of arguments in it.
+      data_dirs: folders of the shards.
+    """
+
+    out_dir: pathlib.Path
+    kind: str
+    data_dirs: tuple[pathlib.Path, ...]
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where the notes are."""
+        return unfinished_folder(self.out_dir, self.kind)
+
+    @property
+    def arguments_path(self) -> pathlib.Path:
+        """The file of arguments; it is there from `start` on."""
+        return self.folder / f"{self.kind}.json"
+
+    def start(self, arguments: dict[str, Any], follows: str = "") -> None:
+        """Notes everything that the written bytes depend on, or finds it as an earlier run noted it.
+
+        Args:
+          arguments: JSON values.
+          follows: the name of one that differs whenever another does, and is then not named.
+
+        Raises:
+          ValueError: the earlier run had other arguments.
+        """
+        if not self.arguments_path.is_file():
+            write_atomically(self.arguments_path, json.dumps(arguments, indent=2, sort_keys=True) + "\n")
+            return
+        started = json.loads(self.arguments_path.read_text(encoding="utf-8"))
+        arguments = json.loads(json.dumps(arguments))
+        differing = sorted(name for name in {*started, *arguments} if started.get(name) != arguments.get(name))
+        if len(differing) > 1 and follows in differing:
+            differing.remove(follows)
+        if differing:
+            raise ValueError(
+                f"{self.out_dir} holds an unfinished {self.kind} of another {', '.join(differing)}; run its command "
+                "again to finish it, remove the folder, or choose another --out_dir"
+            )
+        logging.info("resuming the unfinished %s in %s", self.kind, self.out_dir)
+        for folder in (self.out_dir, self.folder, *self.data_dirs):
+            remove_temporary_files(folder)
+
+    def give_up(self) -> None:
+        """Forgets the arguments, so that no notes are kept for another run."""
+        self.arguments_path.unlink()
 
 
 @contextlib.contextmanager
-def only_process(out_dir: pathlib.Path, unfinished_folder: str, doing: str) -> Iterator[None]:
-    """Keeps a second process from the same work at the same time; a killed one keeps nothing locked.
+def resumable_work(out_dir: str | os.PathLike, kind: str, data_dirs: Sequence[pathlib.Path]) -> Iterator[ResumableWork]:
+    """Takes a folder for this process, checks that the work may go there, and removes the notes when it is done.
 
-    Args:
-      doing: for the message, such as "builds in".
+    When the block raises, notes stay for the next run; what holds none is removed again.
 
     Raises:
-      FileExistsError: another process is at it.
+      FileExistsError: another process is at work there, or the folder is a file, holds a data set, or shards that
+        no unfinished work of this kind explains.
     """
-    folder = out_dir / unfinished_folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
+    work = ResumableWork(pathlib.Path(out_dir), kind, tuple(data_dirs))
+    if work.out_dir.exists() and not work.out_dir.is_dir():
+        raise FileExistsError(f"{work.out_dir} is a file, expected a folder to write to")
+    is_new = not work.out_dir.exists()
+    with _locked(work):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FileExistsError(f"another process {doing} {out_dir} now; wait for it or stop it") from error
-        yield
+            _check_free(work)
+            yield work
+        except BaseException:
+            if not work.arguments_path.is_file():
+                _remove_notes(work.folder)
+                if is_new:
+                    with contextlib.suppress(OSError):  # it is not empty, or another process has come
+                        work.out_dir.rmdir()
+            raise
+        _remove_notes(work.folder)
 
 
-def start_or_go_on(
-    out_dir: pathlib.Path,
-    arguments_path: pathlib.Path,
-    arguments: dict[str, Any],
-    what: str,
-    data_dirs: Iterable[pathlib.Path],
-    follows: str = "",
-) -> None:
-    """Notes everything that the written bytes depend on, or finds it as an earlier run noted it.
-
-    Args:
-      arguments: JSON values. follows: the name of one that differs whenever another does, and is then not named.
-      what: for the message, such as "build".
-      data_dirs: whose half-written files of an earlier run are removed.
-
-    Raises:
-      ValueError: the earlier run had other arguments.
-    """
-    if not arguments_path.is_file():
-        write_atomically(arguments_path, json.dumps(arguments, indent=2, sort_keys=True) + "\n")
-        return
-    started = json.loads(arguments_path.read_text(encoding="utf-8"))
-    arguments = json.loads(json.dumps(arguments))
-    differing = sorted(name for name in {*started, *arguments} if started.get(name) != arguments.get(name))
-    if len(differing) > 1 and follows in differing:
-        differing.remove(follows)
-    if differing:
-        raise ValueError(
-            f"{out_dir} holds an unfinished {what} of another {', '.join(differing)}; run its command again to finish "
-            "it, remove the folder, or choose another --out_dir"
-        )
-    logging.info("going on with the unfinished %s in %s", what, out_dir)
-    for folder in (out_dir, arguments_path.parent, *data_dirs):
-        remove_temporary_files(folder)
+def unfinished_folder(out_dir: pathlib.Path, kind: str) -> pathlib.Path:
+    """Where unfinished work of a kind keeps its notes."""
+    return out_dir / f"unfinished_{kind}"
 
 
 def finished_shard(path: pathlib.Path, note: pathlib.Path) -> ShardInfo | None:
@@ -80,3 +122,59 @@ def finished_shard(path: pathlib.Path, note: pathlib.Path) -> ShardInfo | None:
         return None
     shard = ShardInfo(**json.loads(note.read_text(encoding="utf-8")))
     return shard if file_sha256(path) == shard.sha256 else None
+
+
+@contextlib.contextmanager
+def _locked(work: ResumableWork) -> Iterator[None]:
+    """Holds the lock of the folder of notes; that of a killed process is free."""
+    path = work.folder / LOCK_FILE
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except FileNotFoundError:  # a process that has just finished removed the folder in between
+            continue
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FileExistsError(
+                    f"another process is at work on the {work.kind} in {work.out_dir}; wait for it or stop it"
+                ) from error
+            if _is_file_of(file, path):
+                yield
+                return
+
+
+def _is_file_of(file: TextIO, path: pathlib.Path) -> bool:
+    """Whether an open file still stands under its name: a lock on a removed one keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _check_free(work: ResumableWork) -> None:
+    """Refuses a folder that holds something else than unfinished work of this kind."""
+    if work.arguments_path.is_file():
+        return
+    sizes = [path.parent.name for path in work.out_dir.glob(f"*/{INFO_FILE}")]
+    if sizes or (work.out_dir / INFO_FILE).is_file():
+        at = f" at {', '.join(sorted(sizes, key=lambda size: (len(size), size)))} px" if sizes else ""
+        raise FileExistsError(f"{work.out_dir} already holds a data set{at}; remove it or choose another --out_dir")
+    for data_dir in work.data_dirs:
+        if any(data_dir.glob("*.tfrecord")):
+            raise FileExistsError(
+                f"{data_dir} holds shards, but no {INFO_FILE} and no unfinished {work.kind}; remove them or choose "
+                "another --out_dir"
+            )
+
+
+def _remove_notes(folder: pathlib.Path) -> None:
+    """Removes the folder, the lock last; a process that waits for it finds it gone and makes its own."""
+    for entry in folder.iterdir():
+        if entry.name != LOCK_FILE:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (folder / LOCK_FILE).unlink()
+    with contextlib.suppress(OSError):  # another process has made its lock in the meantime
+        folder.rmdir()

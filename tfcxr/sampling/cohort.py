@@ -17,7 +17,6 @@ import json
 import math
 import os
 import pathlib
-import shutil
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,8 @@ from tqdm import tqdm
 import tfcxr
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import open_shard, shard_name, write_dataset_info
-from tfcxr.data.schema import INFO_FILE, DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
-from tfcxr.data.unfinished import finished_shard, only_process, start_or_go_on
+from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
+from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
 from tfcxr.sampling.cascade import ImageSource
 from tfcxr.sampling.label_plan import LabelPlan
 from tfcxr.sampling.realism_gate import GateLog
@@ -37,8 +36,6 @@ from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import PATIENTS_FILE
 
 SPLIT = "train"
-UNFINISHED_FOLDER = "unfinished_cohort"
-ARGUMENTS_FILE = "cohort.json"
 SEEDS_PER_COHORT = 2**32
 
 
@@ -97,28 +94,26 @@ def generate_cohort(
     source.check_plan(plan)
     options, out_dir = options or CohortOptions(), pathlib.Path(out_dir)
     data_dir = out_dir / str(source.description.image_size)
-    check_free(out_dir, data_dir)
-    with only_process(out_dir, UNFINISHED_FOLDER, "draws into"):
-        arguments_path = out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE
-        start_or_go_on(out_dir, arguments_path, _arguments(source, plan, options), "cohort", [data_dir])
-        info = _describe(source, plan, options, *_draw_shards(source, plan, options, out_dir, data_dir))
+    with resumable_work(out_dir, "cohort", [data_dir]) as work:
+        work.start(_arguments(source, plan, options))
+        info = _describe(source, plan, options, *_draw_shards(source, plan, options, work))
         if (patients := source.training_patients()) is not None:
             write_atomically(data_dir / PATIENTS_FILE, patients)
         write_dataset_info(data_dir, info)
-        shutil.rmtree(out_dir / UNFINISHED_FOLDER)
     return info
 
 
 def _draw_shards(
-    source: ImageSource, plan: LabelPlan, options: CohortOptions, out_dir: pathlib.Path, data_dir: pathlib.Path
+    source: ImageSource, plan: LabelPlan, options: CohortOptions, work: ResumableWork
 ) -> tuple[tuple[ShardInfo, ...], GateLog]:
     """Draws the shards that are not there yet."""
+    (data_dir,) = work.data_dirs
     count = math.ceil(len(plan) / options.shard_images)
     shards, log = [], GateLog()
     with tqdm(total=len(plan), unit="img", desc=f"drawing from {source.description.name}", mininterval=1) as progress:
         for index, start in enumerate(range(0, len(plan), options.shard_images)):
             path = data_dir / shard_name(SPLIT, index, count)
-            note = out_dir / UNFINISHED_FOLDER / f"{path.name}.json"
+            note = work.folder / f"{path.name}.json"
             log_path = note.with_suffix(".gate.json")
             stop = min(start + options.shard_images, len(plan))
             shard = finished_shard(path, note)
@@ -151,24 +146,6 @@ def _draw_shard(
                 log.add(image)
             progress.update()
     return shard.info, log
-
-
-def check_free(out_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
-    """Whether a cohort may be written to the folder; an unfinished one may be gone on with.
-
-    Raises:
-      FileExistsError: it is a file, or holds a data set or shards of something else.
-    """
-    if out_dir.exists() and not out_dir.is_dir():
-        raise FileExistsError(f"{out_dir} is a file, expected a folder to write to")
-    if (out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE).is_file():
-        return
-    if built := sorted(info.parent.name for info in out_dir.glob(f"*/{INFO_FILE}")):
-        raise FileExistsError(
-            f"{out_dir} already holds a data set at {', '.join(built)} px; remove it or choose another --out_dir"
-        )
-    if any(data_dir.glob("*.tfrecord")):
-        raise FileExistsError(f"{data_dir} holds shards of something else; remove them or choose another --out_dir")
 
 
 def _arguments(source: ImageSource, plan: LabelPlan, options: CohortOptions) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,9 +27,8 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import read_patient_keys
 from tfcxr.data.records import open_shard, read_dataset_info, shard_paths, split_info, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, default_encoding, encode_record, parse_batch
-from tfcxr.data.unfinished import finished_shard, only_process, start_or_go_on
+from tfcxr.data.unfinished import finished_shard, resumable_work
 from tfcxr.sampling.cascade import to_grey
-from tfcxr.sampling.cohort import ARGUMENTS_FILE, UNFINISHED_FOLDER, check_free
 from tfcxr.sampling.latent_embedding import LatentEmbedder
 from tfcxr.serving.cascade_parts import LUMA
 from tfcxr.serving.model_card import PATIENTS_FILE
@@ -62,20 +60,18 @@ def embed_cohort(
     for split in splits:
         shard_paths(data_dir, info, split, verify_checksums=True)
     cohort_dir = out_dir / str(info.image_size)
-    check_free(out_dir, cohort_dir)
-    with only_process(out_dir, UNFINISHED_FOLDER, "draws into"):
-        notes = out_dir / UNFINISHED_FOLDER
+    with resumable_work(out_dir, "cohort", [cohort_dir]) as work:
         arguments = {
             "model": embedder.model_sha256,
             "regressor": embedder.regressor_sha256,
             "data": {split: [shard.sha256 for shard in shards[split]] for split in splits},
         }
-        start_or_go_on(out_dir, notes / ARGUMENTS_FILE, arguments, "cohort", [cohort_dir])
+        work.start(arguments)
         written: dict[str, list[ShardInfo]] = {split: [] for split in splits}
         images = split_info(info, ",".join(splits)).images
         with tqdm(total=images, unit="img", desc=f"embedding {info.name}", mininterval=1) as progress:
             for split, shard in [(name, shard) for name in splits for shard in shards[name]]:
-                note = notes / f"{shard.file}.json"
+                note = work.folder / f"{shard.file}.json"
                 finished = finished_shard(cohort_dir / shard.file, note)
                 if finished is None:
                     finished = _embed_shard(embedder, info, data_dir / shard.file, cohort_dir / shard.file, progress)
@@ -88,7 +84,6 @@ def embed_cohort(
             write_atomically(cohort_dir / PATIENTS_FILE, patients)
         described = _describe(embedder, info, written, has_patients=patients is not None)
         write_dataset_info(cohort_dir, described)
-        shutil.rmtree(notes)
     return described
 
 

@@ -21,7 +21,6 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -31,23 +30,21 @@ from tqdm import tqdm
 
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import open_shard, write_dataset_info
-from tfcxr.data.schema import INFO_FILE, DatasetInfo, ShardInfo, SplitInfo, default_encoding, hashed_key, rewrite_record
-from tfcxr.data.unfinished import finished_shard, only_process, start_or_go_on
+from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, default_encoding, hashed_key, rewrite_record
+from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
 from tfrecords_builder.stored.merge_inputs import LabelPlan, MergeInput, MergeOptions, inputs_by_size, read_inputs
 from tfrecords_builder.stored.merge_plan import MergePlan, make_plan
 
 __all__ = ["MergeOptions", "merge_folders"]
 
 MERGED_NAME = "merged"
-UNFINISHED_FOLDER = "unfinished_merge"
-ARGUMENTS_FILE = "merge.json"
 PORTION_BYTES = 64 * 2**20  # records held at once, so that each input file is read from its beginning to its end
 LEFT_OUT = "split_not_merged"
 MIXED_NOTICE = "Synthetic radiographs and those of patients are mixed here; do not test on them."
 
 
 @dataclasses.dataclass(frozen=True)
-class _Work:
+class _Part:
     """One data folder to write: `folder` below OUT, "" for OUT itself."""
 
     folder: str
@@ -79,38 +76,20 @@ def merge_folders(
     """
     out_dir = pathlib.Path(out_dir)
     groups = {name: read_inputs(paths, options) for name, paths in inputs_by_size(folders).items()}
-    _check_free(out_dir, list(groups))
-    # All that can be refused is refused before the first byte is written.
-    works = [_Work(name, *group, make_plan(*group, options)) for name, group in groups.items()]
-    with only_process(out_dir, UNFINISHED_FOLDER, "merges into"):
-        data_dirs = [out_dir / work.folder for work in works]
-        arguments_path = out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE
-        start_or_go_on(out_dir, arguments_path, _arguments(works, options), "merge", data_dirs)
-        infos = {out_dir / work.folder: _write(out_dir, work, options) for work in works}
+    with resumable_work(out_dir, "merge", [out_dir / name for name in groups]) as work:
+        # All that can be refused is refused before the first byte is written.
+        parts = [_Part(name, *group, make_plan(*group, options)) for name, group in groups.items()]
+        work.start(_arguments(parts, options))
+        infos = {out_dir / part.folder: _write(work, part, options) for part in parts}
         for data_dir, info in infos.items():
             write_dataset_info(data_dir, info)
-        shutil.rmtree(out_dir / UNFINISHED_FOLDER)
     return {info.image_size: info for info in infos.values()}
 
 
-def _check_free(out_dir: pathlib.Path, folders: Sequence[str]) -> None:
-    if out_dir.exists() and not out_dir.is_dir():
-        raise FileExistsError(f"{out_dir} is a file, expected a folder to write to")
-    if (out_dir / UNFINISHED_FOLDER / ARGUMENTS_FILE).is_file():
-        return
-    if (out_dir / INFO_FILE).is_file() or any(out_dir.glob(f"*/{INFO_FILE}")):
-        raise FileExistsError(f"{out_dir} already holds a data set; remove it or choose another --out_dir")
-    for folder in folders:
-        if any((out_dir / folder).glob("*.tfrecord")):
-            raise FileExistsError(
-                f"{out_dir / folder} holds shards of something else; remove them or choose another --out_dir"
-            )
-
-
-def _arguments(works: Sequence[_Work], options: MergeOptions) -> dict[str, Any]:
+def _arguments(parts: Sequence[_Part], options: MergeOptions) -> dict[str, Any]:
     """Everything that the written bytes depend on."""
     return options.as_json() | {
-        "inputs": {work.folder: [[entry.name, _digest(entry.info)] for entry in work.inputs] for work in works}
+        "inputs": {part.folder: [[entry.name, _digest(entry.info)] for entry in part.inputs] for part in parts}
     }
 
 
@@ -120,44 +99,44 @@ def _digest(info: DatasetInfo) -> str:
     return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
 
 
-def _write(out_dir: pathlib.Path, work: _Work, options: MergeOptions) -> DatasetInfo:
+def _write(work: ResumableWork, part: _Part, options: MergeOptions) -> DatasetInfo:
     """Writes the shards that are not there yet and describes all."""
     splits = {}
-    images = sum(split.images for split in work.plan.splits)
-    with tqdm(total=images, desc=f"merging {work.folder}".strip(), unit=" images", disable=None) as bar:
-        for split in work.plan.splits:
+    images = sum(split.images for split in part.plan.splits)
+    with tqdm(total=images, desc=f"merging {part.folder}".strip(), unit=" images", disable=None) as bar:
+        for split in part.plan.splits:
             shards = []
             for index, rows in enumerate(split.shards):
-                path = out_dir / work.folder / split.file(index)
-                note = out_dir / UNFINISHED_FOLDER / work.folder / f"{path.name}.json"
+                path = work.out_dir / part.folder / split.file(index)
+                note = work.folder / part.folder / f"{path.name}.json"
                 shard = finished_shard(path, note)
                 if shard is None:
-                    shard = _write_shard(path, rows, work, bar)
+                    shard = _write_shard(path, rows, part, bar)
                     write_atomically(note, json.dumps(dataclasses.asdict(shard)))
                 else:
                     bar.update(len(rows))
                 shards.append(shard)
             splits[split.name] = SplitInfo(split.images, split.patients, split.labels, tuple(shards))
-    return _describe(work, options, splits)
+    return _describe(part, options, splits)
 
 
-def _write_shard(path: pathlib.Path, rows: np.ndarray, work: _Work, bar: tqdm) -> ShardInfo:
-    rewrites = [_needs_rewriting(entry, work) for entry in work.inputs]
+def _write_shard(path: pathlib.Path, rows: np.ndarray, part: _Part, bar: tqdm) -> ShardInfo:
+    rewrites = [_needs_rewriting(entry, part) for entry in part.inputs]
     with open_shard(path) as shard:
-        for portion in _portions(rows, work.plan.length[rows]):
-            for row, example in zip(portion, _read_rows(work.plan, portion), strict=True):
-                number, _ = work.plan.files[work.plan.file[row]]
+        for portion in _portions(rows, part.plan.length[rows]):
+            for row, example in zip(portion, _read_rows(part.plan, portion), strict=True):
+                number, _ = part.plan.files[part.plan.file[row]]
                 if rewrites[number]:
-                    entry = work.inputs[number]
-                    example = rewrite_record(example, entry.info, entry.columns, work.labels.absent, work.encoding)
+                    entry = part.inputs[number]
+                    example = rewrite_record(example, entry.info, entry.columns, part.labels.absent, part.encoding)
                 shard.write(example)
                 bar.update()
     return shard.info
 
 
-def _needs_rewriting(entry: MergeInput, work: _Work) -> bool:
+def _needs_rewriting(entry: MergeInput, part: _Part) -> bool:
     unchanged = entry.columns == tuple(range(len(entry.label_names)))
-    return not unchanged or entry.info.encoding != work.encoding
+    return not unchanged or entry.info.encoding != part.encoding
 
 
 def _portions(rows: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
@@ -179,9 +158,9 @@ def _read_rows(plan: MergePlan, rows: np.ndarray) -> list[bytes]:
     return examples
 
 
-def _describe(work: _Work, options: MergeOptions, splits: dict[str, SplitInfo]) -> DatasetInfo:
-    infos = {entry.name: entry.info for entry in work.inputs}
-    first = work.inputs[0].info
+def _describe(part: _Part, options: MergeOptions, splits: dict[str, SplitInfo]) -> DatasetInfo:
+    infos = {entry.name: entry.info for entry in part.inputs}
+    first = part.inputs[0].info
     written = sum(split.images for split in splits.values())
     rejected = sum((Counter(info.rejected) for info in infos.values()), Counter())
     if left_out := sum(info.images_written for info in infos.values()) - written:
@@ -191,11 +170,11 @@ def _describe(work: _Work, options: MergeOptions, splits: dict[str, SplitInfo]) 
     notices = list(dict.fromkeys(info.notice for info in infos.values() if info.notice))
     return DatasetInfo(
         name=MERGED_NAME,
-        label_names=work.labels.names,
-        is_single_label=work.labels.is_single_label,
+        label_names=part.labels.names,
+        is_single_label=part.labels.is_single_label,
         image_size=first.image_size,
         bits=first.bits,
-        encoding=work.encoding,
+        encoding=part.encoding,
         splits=splits,
         images_read=sum(info.images_read for info in infos.values()),
         images_written=written,
@@ -207,11 +186,11 @@ def _describe(work: _Work, options: MergeOptions, splits: dict[str, SplitInfo]) 
         },
         is_synthetic=any(is_synthetic),
         provenance={
-            "merge": options.as_json() | {"absent_label": "0" if work.labels.absent == 0 else "unknown"},
+            "merge": options.as_json() | {"absent_label": "0" if part.labels.absent == 0 else "unknown"},
             "mixes_synthetic_and_real": is_mixed,
-            "inputs": {entry.name: _describe_input(entry) for entry in work.inputs},
+            "inputs": {entry.name: _describe_input(entry) for entry in part.inputs},
         },
-        salt_fingerprint=_salt_fingerprint(work.inputs),
+        salt_fingerprint=_salt_fingerprint(part.inputs),
         notice=" ".join([MIXED_NOTICE, *notices] if is_mixed else notices),
         notices=dict(sum((Counter(info.notices) for info in infos.values()), Counter())),
     )

@@ -17,9 +17,9 @@ import tensorflow as tf
 from tfcxr.data.pipeline import evaluation_batches
 from tfcxr.data.records import read_dataset_info, shard_name, shard_paths, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
-from tfcxr.data.unfinished import only_process
+from tfcxr.data.unfinished import resumable_work, unfinished_folder
 from tfrecords_builder.stored import merge
-from tfrecords_builder.stored.merge import UNFINISHED_FOLDER, MergeOptions, merge_folders
+from tfrecords_builder.stored.merge import MergeOptions, merge_folders
 
 UNKNOWN = math.nan
 
@@ -146,7 +146,7 @@ def test_labels_are_aligned_by_name_and_unknown_where_absent(one, two, tmp_path)
         "Mass": {"positive": 1, "negative": 2, "unknown": 2},
         "Hernia": {"positive": 1, "negative": 1, "unknown": 3},
     }
-    assert not (tmp_path / "out" / UNFINISHED_FOLDER).exists()
+    assert not (unfinished_folder(tmp_path / "out", "merge")).exists()
 
 
 def test_info_keeps_what_was_known_of_each_set_and_the_sums_hold(one, two, tmp_path):
@@ -440,7 +440,7 @@ def test_killed_merge_is_finished_to_the_same_bytes(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )
-    notes = tmp_path / "out" / UNFINISHED_FOLDER
+    notes = unfinished_folder(tmp_path / "out", "merge")
     deadline = time.monotonic() + 120
     while len(list(notes.glob("train-*.tfrecord.json"))) < 3:
         assert process.poll() is None and time.monotonic() < deadline
@@ -466,8 +466,8 @@ def test_killed_merge_is_finished_to_the_same_bytes(tmp_path):
 
 def test_two_merges_at_once_are_refused(one, two, tmp_path):
     with (
-        only_process(tmp_path / "out", merge.UNFINISHED_FOLDER, "merges into"),
-        pytest.raises(FileExistsError, match="another process merges into .*/out"),
+        resumable_work(tmp_path / "out", "merge", []),
+        pytest.raises(FileExistsError, match="another process is at work on the merge in .*/out"),
     ):
         merge_folders([one, two], tmp_path / "out", MergeOptions())
 
