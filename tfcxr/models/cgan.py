@@ -104,7 +104,7 @@ class Generator(keras.Model):
         self.project = keras.layers.Dense(project_units, kernel_initializer=_initializer(config, seeds))
         self.convolutions = [UpsampledConvolution(count, _initializer(config, seeds)) for count in filters[1:]]
         self.normalizations = [_normalization(config) for _ in filters]
-        initializer = _initializer(config, seeds)
+        initializer = _initializer(config, seeds, is_before_relu=False)
         self.to_image = keras.layers.Conv2D(config.channels, 3, padding="same", kernel_initializer=initializer)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
@@ -290,8 +290,13 @@ def _normalization(config: CGANConfig) -> keras.layers.Layer:
     return keras.layers.Identity()
 
 
-def _initializer(config: CGANConfig, seeds: Iterator[int]) -> keras.initializers.Initializer:
-    return _small(seeds) if config.normalization == "batch" else keras.initializers.HeNormal(seed=next(seeds))
+def _initializer(
+    config: CGANConfig, seeds: Iterator[int], is_before_relu: bool = True
+) -> keras.initializers.Initializer:
+    if config.normalization == "batch":
+        return _small(seeds)
+    # before a tanh half the variance, so that few pixels of an untrained generator are black or white
+    return (keras.initializers.HeNormal if is_before_relu else keras.initializers.LecunNormal)(seed=next(seeds))
 
 
 def _small(seeds: Iterator[int]) -> keras.initializers.Initializer:

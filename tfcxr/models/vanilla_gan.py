@@ -153,15 +153,26 @@ class VanillaGAN(GAN):
         )
 
 
-def kernel_initializer(name: str, seed: int) -> keras.initializers.Initializer:
-    """The initializer that `VanillaGANConfig.initializer` names."""
-    if name == "uniform":  # a third of 1 / inputs is the variance of U(-1 / sqrt(inputs), 1 / sqrt(inputs))
-        return keras.initializers.VarianceScaling(1.0 / 3.0, "fan_in", "uniform", seed=seed)
+def kernel_initializer(
+    name: str, seed: int, is_before_relu: bool = True, transposed_stride: int = 0
+) -> keras.initializers.Initializer:
+    """The initializer that `VanillaGANConfig.initializer` names.
+
+    Args:
+      is_before_relu: "he" doubles the variance for the half that a ReLU cuts off (He et al. 2015, equation 10).
+      transposed_stride: of a transposed convolution, 0 for other layers. Keras takes the outputs of one for its inputs;
+        here its inputs count, of which one in stride**2 reaches a pixel.
+    """
     if name == "glorot":
         return keras.initializers.GlorotUniform(seed=seed)
-    if name == "he":
-        return keras.initializers.HeNormal(seed=seed)
-    return keras.initializers.RandomNormal(0.0, 0.02, seed=seed)
+    if name == "normal":
+        return keras.initializers.RandomNormal(0.0, 0.02, seed=seed)
+    if name == "uniform":  # a third of 1 / inputs is the variance of U(-1 / sqrt(inputs), 1 / sqrt(inputs))
+        scale, distribution = 1.0 / 3.0, "uniform"
+    else:
+        scale, distribution = 2.0 if is_before_relu else 1.0, "truncated_normal"
+    scale, mode = (scale * transposed_stride**2, "fan_out") if transposed_stride else (scale, "fan_in")
+    return keras.initializers.VarianceScaling(scale, mode, distribution, seed=seed)
 
 
 def batch_normalization(config: VanillaGANConfig) -> keras.layers.Layer:

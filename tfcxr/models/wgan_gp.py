@@ -23,6 +23,7 @@ from tfcxr.models.vanilla_gan import (
     kernel_initializer,
 )
 
+STRIDE = 2  # of all convolutions
 BASE_SIZE = 4  # pixels of the generator's first and the critic's last feature map
 LARGEST_SIZE = 256
 
@@ -94,7 +95,7 @@ class ConvolutionalGenerator(keras.Model):
             convolution = _transposed_convolution(config, stage_filters, not is_normalized, next(seeds))
             self.stages.append(convolution)
         self.normalizations = [batch_normalization(config) for _ in range(len(filters) + 1)] if is_normalized else []
-        self.to_image = _transposed_convolution(config, config.channels, True, next(seeds))
+        self.to_image = _transposed_convolution(config, config.channels, True, next(seeds), is_before_relu=False)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
         features = tf.reshape(self.project(tf.concat(inputs, axis=-1)), [-1, *self.first_shape])
@@ -124,7 +125,7 @@ class ConvolutionalCritic(keras.Model):
             keras.layers.Conv2D(
                 filters,
                 config.kernel_size,
-                strides=2,
+                strides=STRIDE,
                 padding="same",
                 kernel_initializer=kernel_initializer(config.initializer, next(seeds)),
             )
@@ -255,8 +256,16 @@ def _critic_filters(config: WGANGPConfig) -> list[int]:
     return [config.filters << min(stage, 3) for stage in range(stage_count)]
 
 
-def _transposed_convolution(config: WGANGPConfig, filters: int, use_bias: bool, seed: int) -> keras.layers.Layer:
-    kernel = kernel_initializer(config.initializer, seed)
+def _transposed_convolution(
+    config: WGANGPConfig, filters: int, use_bias: bool, seed: int, is_before_relu: bool = True
+) -> keras.layers.Layer:
+    """Doubles the size.
+
+    By Keras's count of inputs He's rule gives the image layer, which has one output, weights nearly six times too
+    large: half of an untrained generator's pixels are black or white, tanh lets no gradient through to them, and they
+    stay as a grid of dots.
+    """
+    kernel = kernel_initializer(config.initializer, seed, is_before_relu, STRIDE)
     return keras.layers.Conv2DTranspose(
-        filters, config.kernel_size, 2, padding="same", use_bias=use_bias, kernel_initializer=kernel
+        filters, config.kernel_size, STRIDE, padding="same", use_bias=use_bias, kernel_initializer=kernel
     )

@@ -197,3 +197,12 @@ def test_rows_that_do_not_divide_are_refused():
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         make_config(WGANGPConfig, settings)
+
+
+@pytest.mark.parametrize("initializer", ["he", "uniform", "glorot", "normal"])
+@pytest.mark.parametrize("normalization", ["batch", "none"])
+def test_an_untrained_generator_draws_few_black_or_white_pixels(initializer, normalization):
+    """No gradient passes through them, and they would stay."""
+    model = WGANGP(WGANGPConfig(image_size=32, initializer=initializer, normalization=normalization), seed=0)
+    image = model.generator((tf.random.stateless_normal([64, 100], [0, 1]), tf.zeros([64, 0])), training=True)
+    assert np.mean(np.abs(image) > 0.95) < 0.1
