@@ -36,6 +36,8 @@ def make_config(config_class: type[Configuration], *overrides: Mapping[str, Any]
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """Turns `["latent_size=64", "name=abc"]` into a dictionary; values are Python literals or else plain text.
 
+    `make_config` takes the texts true, false and none in any case where the setting is a bool or may be None.
+
     Raises:
       ValueError: a setting without "=".
     """
@@ -57,12 +59,19 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 
 def _checked(value: Any, expected: Any, name: str) -> Any:
-    """`value` as the `expected` type: whole numbers pass as floats, lists as tuples, nothing else is converted."""
+    """`value` as the `expected` type: whole numbers pass as floats, lists as tuples, words for True, False and None."""
     options = typing.get_args(expected) if _is_union(expected) else (expected,)
+    word = value.lower() if isinstance(value, str) else None
+    if word == "none" and type(None) in options:
+        return None
+    if word in ("true", "false") and bool in options:
+        return word == "true"
     for option in options:
         origin = typing.get_origin(option) or option
-        if origin is typing.Literal and value in typing.get_args(option):
-            return value
+        if origin is typing.Literal:
+            for choice in typing.get_args(option):
+                if value == choice or (value is None and choice == "none"):  # None on the command line
+                    return choice
         if origin is float and isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
         if origin is tuple and isinstance(value, (list, tuple)):

@@ -18,6 +18,7 @@ from tfcxr.data.atomic import write_atomically
 
 VARIANTS_NAME = "VARIANTS"
 SETTINGS_FILE = "experiment.json"
+TRAINING_FLAGS = ("batch_size", "steps", "sample_every")  # flags of `tfcxr.train` that a variant may give values for
 
 
 def read_variant(path: str | os.PathLike, variant: str) -> dict[str, Any]:
@@ -44,6 +45,39 @@ def read_variant(path: str | os.PathLike, variant: str) -> dict[str, Any]:
             raise ValueError(f"{path} has no variant {variant!r}; {nearest_name(name, settings)}")
         settings = settings[name]
     return settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What a variant says of one training.
+
+    Attributes:
+      model: name of the GAN.
+      settings: of its configuration.
+      flags: values of `tfcxr.train`'s flags of these names, the model's among them.
+      others: names of what the variant says of other commands.
+    """
+
+    model: str
+    settings: dict[str, Any]
+    flags: dict[str, Any]
+    others: tuple[str, ...]
+
+
+def read_training(path: str | os.PathLike, variant: str) -> Training:
+    """The training that a variant describes; raises as `read_variant` does.
+
+    Raises:
+      ValueError: it describes several trainings, or none.
+    """
+    settings = read_variant(path, variant)
+    if "model_name" not in settings:
+        parts = [name for name, value in settings.items() if isinstance(value, dict) and "model_name" in value]
+        advice = f"choose one: {', '.join(f'--variant={variant}/{name}' for name in parts)}" if parts else "and no part"
+        raise ValueError(f"variant {variant!r} of {path} describes no single model; {advice}")
+    taken = {"model": settings["model_name"]} | {name: settings[name] for name in TRAINING_FLAGS if name in settings}
+    others = tuple(name for name in settings if name not in ("model_name", "model", *TRAINING_FLAGS))
+    return Training(settings["model_name"], settings.get("model", {}), taken, others)
 
 
 @dataclasses.dataclass(frozen=True)

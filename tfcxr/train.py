@@ -3,13 +3,15 @@
     python -m tfcxr.train --model=acgan --data_dir=records/64 --run_dir=runs/acgan --steps=20000
 
 Without --data_dir it trains on phantom radiographs. Killed at any moment, the same command with --resume goes on to
-the same bits. --experiment=experiments/FILE.py --variant=NAME takes settings from an experiment, --set overrides them.
+the same bits. --experiment=experiments/FILE.py --variant=NAME takes the model, its settings, steps, batch size and
+intervals from an experiment; flags and --set override them.
 """
 
 import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +25,7 @@ from tfcxr.data.pipeline import find_data_dir, read_patient_keys, read_samples, 
 from tfcxr.data.pyramid import smaller_records
 from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import INFO_FILE, DatasetInfo
-from tfcxr.experiment import read_variant
+from tfcxr.experiment import read_training
 from tfcxr.models.base import GAN, AdversarialModel
 from tfcxr.models.model_config import Stage
 from tfcxr.models.transfer_pggan import TransferPGGAN
@@ -49,8 +51,8 @@ flags.DEFINE_string("validation_split", "validation", "Split that super-resoluti
 flags.DEFINE_string("run_dir", None, "Run folder; runs/MODEL by default.")
 flags.DEFINE_string("export_dir", None, "Where the SavedModel goes; saved_models/NAME OF THE RUN by default.")
 flags.DEFINE_bool("export", True, "Export the generator at the end.")
-flags.DEFINE_string("experiment", None, "Experiment file to take settings from.")
-flags.DEFINE_string("variant", "corrected", "Variant of the experiment.")
+flags.DEFINE_string("experiment", None, "Experiment file to take the model, its settings and its training from.")
+flags.DEFINE_string("variant", "corrected", "Variant of the experiment, such as corrected or corrected/cgan.")
 flags.DEFINE_multi_string("set", [], "Setting of the model, name=value; may be repeated.")
 flags.DEFINE_integer(
     "steps", None, "Training steps in all; 1000 by default, for a growing model all of its schedule.", lower_bound=1
@@ -71,9 +73,8 @@ flags.DEFINE_bool("verify_checksums", False, "Check every shard's SHA-256 first.
 
 def main(argv: list[str]) -> None:
     """Reads the flags, makes the run and trains it."""
+    settings = _experiment_settings() | parse_settings(FLAGS.set)
     gan_class = model_class(FLAGS.model)
-    experiment = read_variant(FLAGS.experiment, FLAGS.variant).get("model", {}) if FLAGS.experiment else {}
-    settings = experiment | parse_settings(FLAGS.set)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     if issubclass(gan_class, TransferPGGAN):
@@ -130,6 +131,35 @@ def main(argv: list[str]) -> None:
         export_dir = pathlib.Path(FLAGS.export_dir or pathlib.Path("saved_models") / run_dir.name)
         version = export_model(model, run, export_dir, {"step": run.steps}, run_dir=run_dir)
         logging.info("exported to %s", version)
+
+
+def _experiment_settings() -> dict[str, Any]:
+    """Settings of the model by the experiment's variant, whose other values become the defaults of the flags.
+
+    Raises:
+      ValueError: --variant without --experiment, a variant that describes no training or several, or --model names
+        another model.
+    """
+    if not FLAGS.experiment:
+        if FLAGS["variant"].present:
+            raise ValueError(f"--variant={FLAGS.variant} needs the file it is in: --experiment=experiments/FILE.py")
+        return {}
+    training = read_training(FLAGS.experiment, FLAGS.variant)
+    if FLAGS["model"].present and FLAGS.model != training.model:
+        raise ValueError(
+            f"variant {FLAGS.variant!r} of {FLAGS.experiment} is of the model {training.model}, got "
+            f"--model={FLAGS.model}; leave out --model"
+        )
+    for name, value in training.flags.items():
+        FLAGS.set_default(name, value)
+    logging.info(
+        "%s, variant %s: %s%s",
+        FLAGS.experiment,
+        FLAGS.variant,
+        ", ".join(f"{name} {getattr(FLAGS, name)}" for name in training.flags),
+        f"; not of training and left out: {', '.join(training.others)}" if training.others else "",
+    )
+    return training.settings
 
 
 def _data_dir(image_size: int | None) -> pathlib.Path:
@@ -213,7 +243,14 @@ def _make_callbacks(
     best_distance = state.get("best_distance", float("inf"))
     if isinstance(model, GAN):
         samples = callbacks.Samples(
-            model, run_dir, run.label_names, real_images, FLAGS.sample_every, metrics_log, best_distance
+            model,
+            run_dir,
+            run.label_names,
+            real_images,
+            FLAGS.sample_every,
+            metrics_log,
+            best_distance,
+            state.get("best_size"),
         )
     else:
         (images,) = real_images.values()

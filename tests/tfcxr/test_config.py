@@ -10,7 +10,7 @@ from tfcxr.config import make_config, parse_settings, to_plain
 class Config:
     rate: float = 0.1
     size: int = 4
-    name: Literal["a", "b"] = "a"
+    name: Literal["a", "b", "none"] = "a"
     units: tuple[int, ...] = ()
     is_on: bool = False
     limit: int | None = None
@@ -34,10 +34,13 @@ def test_later_overrides_win_and_types_fit():
         ({"size": 1.5}, "Config.size expects int, got 1.5"),
         ({"size": True}, "Config.size expects int, got True"),
         ({"rate": "fast"}, "Config.rate expects float, got 'fast'"),
-        ({"name": "c"}, "Config.name expects one of 'a', 'b', got 'c'"),
+        ({"name": "c"}, "Config.name expects one of 'a', 'b', 'none', got 'c'"),
         ({"units": 3}, "Config.units expects .*tuple"),
         ({"units": (1, "x")}, "Config.units expects int, got 'x'"),
         ({"is_on": 1}, "Config.is_on expects bool, got 1"),
+        ({"is_on": "yes"}, "Config.is_on expects bool, got 'yes'"),
+        ({"size": "true"}, "Config.size expects int, got 'true'"),
+        ({"size": "none"}, "Config.size expects int, got 'none'"),
         ({"size": 0}, "size must be positive"),
     ],
 )
@@ -58,6 +61,15 @@ def test_settings_from_the_command_line():
     for wrong in ("a", "=1"):
         with pytest.raises(ValueError, match="expected --set name=value"):
             parse_settings([wrong])
+
+
+@pytest.mark.parametrize("word", ["true", "True", "TRUE"])
+def test_words_for_true_false_and_none_are_understood_in_any_case(word):
+    assert make_config(Config, parse_settings([f"is_on={word}"])).is_on is True
+    assert make_config(Config, {"is_on": True}, parse_settings(["is_on=fALSE"])).is_on is False
+    assert make_config(Config, {"limit": 3}, parse_settings(["limit=NONE"])).limit is None
+    for none in ("none", "None"):  # a choice of this name is no None
+        assert make_config(Config, parse_settings([f"name={none}"])).name == "none"
 
 
 def test_settings_are_never_run():

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tfcxr.config import make_config
-from tfcxr.experiment import Stage, claim_folder, read_variant, run_stages
+from tfcxr.experiment import Stage, claim_folder, read_training, read_variant, run_stages
 from tfcxr.models import MODELS
 
 EXPERIMENTS = sorted((pathlib.Path(__file__).parents[2] / "experiments").glob("*.py"))
@@ -65,6 +65,18 @@ def test_one_of_several_models_is_read_by_its_path(tmp_path):
     assert read_variant(path, "as_published/cgan") == {"model": {"latent_size": 7}}
     with pytest.raises(ValueError, match="no variant 'as_published/cgn'; did you mean 'cgan'"):
         read_variant(path, "as_published/cgn")
+
+
+def test_all_that_a_variant_says_of_training_is_taken_and_the_rest_is_named(tmp_path):
+    path = tmp_path / "paper.py"
+    cgan = {"model_name": "cgan", "model": {"latent_size": 7}, "steps": 50, "sample_every": 5, "batch_size": 8}
+    path.write_text(f"VARIANTS = { ({'one': cgan | {'images': 100}, 'two': {'cgan': cgan, 'images': 9}})!r}\n")
+    training = read_training(path, "one")
+    assert (training.model, training.settings, training.others) == ("cgan", {"latent_size": 7}, ("images",))
+    assert training.flags == {"model": "cgan", "steps": 50, "batch_size": 8, "sample_every": 5}
+    assert read_training(path, "two/cgan").others == ()
+    with pytest.raises(ValueError, match="'two' of .* describes no single model; choose one: --variant=two/cgan"):
+        read_training(path, "two")
 
 
 def test_a_folder_of_other_settings_is_refused_and_kept(tmp_path):

@@ -42,16 +42,49 @@ WRONG_CALLS = [
     (["--data_dir=DATA", "--devices=GPU:9"], "error: devices GPU:9 are not on this machine"),
     (["--data_dir=DATA", "--experiment=none.py"], "error: experiment none.py does not exist"),
     (["--data_dir=DATA", "--run_dir=FILE/run"], "error: .*FILE"),
+    (["--data_dir=DATA", "--variant=corrected"], "error: --variant=corrected needs the file it is in: --experiment="),
+    (
+        ["--data_dir=DATA", "--model=acgan", "--experiment=PAPER", "--variant=small"],
+        "error: variant 'small' of .* is of the model cgan, got --model=acgan; leave out --model",
+    ),
 ]
+
+
+def filled(argument, places):
+    """`argument` with the paths that stand for its words in capitals."""
+    for word, path in places.items():
+        argument = argument.replace(word, str(path))
+    return argument
+
+
+def write_paper(folder):
+    """An experiment of a tiny CGAN."""
+    path = folder / "paper.py"
+    model = {"latent_size": 7, "generator_filters": 32, "discriminator_filters": 8}
+    variant = {"model_name": "cgan", "model": model, "steps": 3, "batch_size": 8, "sample_every": 2, "images": 9}
+    path.write_text(f"VARIANTS = {{'small': {variant!r}}}\n")
+    return path
+
+
+def test_a_variant_decides_all_of_a_training_but_what_flags_say(disc_records, tmp_path):
+    variant = [f"--data_dir={disc_records}", f"--experiment={write_paper(tmp_path)}", "--variant=small", "--noexport"]
+    calls = [[*variant, "--run_dir=whole"], [*variant, "--run_dir=changed", "--steps=1", "--set=latent_size=5"]]
+    for (status, errors), steps in zip(call(*calls, cwd=tmp_path), (3, 1), strict=True):
+        assert status == 0, errors[-3000:]
+        said = f"model cgan, batch_size 8, steps {steps}, sample_every 2; not of training and left out: images"
+        assert said in errors
+    for name, steps, latent_size in (("whole", 3, 7), ("changed", 1, 5)):
+        run = json.loads((tmp_path / name / "config.json").read_text())
+        assert (run["model"], run["steps"], run["batch_size"]) == ("cgan", steps, 8)
+        assert run["settings"]["latent_size"] == latent_size
+    assert (tmp_path / "whole" / "samples" / "step-00000002.png").is_file()
 
 
 def test_a_wrong_call_gives_one_sentence(disc_records, tmp_path):
     file = tmp_path / "FILE"
     file.write_text("not a folder")
-    calls = [
-        [argument.replace("DATA", str(disc_records)).replace("FILE", str(file)) for argument in arguments]
-        for arguments, _ in WRONG_CALLS
-    ]
+    places = {"DATA": disc_records, "FILE": file, "PAPER": write_paper(tmp_path)}
+    calls = [[filled(argument, places) for argument in arguments] for arguments, _ in WRONG_CALLS]
     results = call(*calls, cwd=tmp_path)
     for (arguments, message), (status, errors) in zip(WRONG_CALLS, results, strict=True):
         assert status == 1, (arguments, errors)

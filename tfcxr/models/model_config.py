@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 DEFAULT_STEPS = 1000
+PROBABILITY_LOSSES = ("log", "minimax", "least_squares")  # they draw the discriminator's sigmoid to 1 for real images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ class AdversarialConfig:
     ema_decay: float = 0.999
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
+    adversarial_loss: ClassVar[str] = ""  # name in `losses.adversarial`; a field where it can be chosen
     smallest_size: ClassVar[int] = 32
     records_size: ClassVar[str] = "image_size"  # the setting that the size of the records decides
 
@@ -69,6 +71,11 @@ class AdversarialConfig:
     def batches_per_step(self) -> int:
         """How many batches one training step takes: those of the critic's steps before the generator's one."""
         return 1
+
+    @property
+    def realism_is_probability(self) -> bool:
+        """Whether the sigmoid of what the discriminator says nears the probability of being real, not a mere rank."""
+        return self.adversarial_loss in PROBABILITY_LOSSES
 
     def stages(self, batch_size: int, steps: int | None = None) -> tuple[Stage, ...]:
         """What training is made of, one after the other: a single stage, but for models that grow.

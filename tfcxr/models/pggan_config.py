@@ -74,6 +74,7 @@ class PGGANConfig(GANConfig):
     blends_real: bool | None = None
     recomputes_blocks: bool = False
 
+    adversarial_loss = "wasserstein"
     smallest_size = BASE_SIZE
 
     def __post_init__(self) -> None:

@@ -84,6 +84,8 @@ class StyleGAN2Config(GANConfig):
     augmentation_kimg: float = 500.0
     augmentation_interval: int = 4
 
+    adversarial_loss = "log"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.image_size > 1024:

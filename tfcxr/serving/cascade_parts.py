@@ -7,13 +7,14 @@ from typing import Any
 from absl import logging
 
 import tfcxr
+from tfcxr.config import make_config
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import ModelDescription
+from tfcxr.training.run_folder import model_class
 
 LUMA = (0.2989, 0.5870, 0.1140)  # red, green, blue, as real colour files become grey
 TRY_STRIDE = 2**22  # between the seeds of an image's candidates; images of a gated cohort, at most
 MAX_TRIES = 2**10  # times TRY_STRIDE are the seeds that a cohort has
-PROBABILITY_LOSSES = ("log", "minimax", "least_squares", None)  # whose realism nears 1 for what looks real
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,12 +130,14 @@ def check_critic(model: LoadedModel, gate: RealismGate) -> None:
             f"the critic of {model.path} compares the images of a request with each other (minibatch_deviation), so "
             "no image has a score of its own; draw without min_realism, or train a model without minibatch_deviation"
         )
-    if (loss := settings.get("adversarial_loss")) not in PROBABILITY_LOSSES:
+    if not make_config(model_class(model.description.model).config_class, settings).realism_is_probability:
         logging.warning(
-            "the critic of %s was trained with the %s loss: its realism tells which image looks better, but is no "
-            "probability, so min_realism %g means nothing outside this model",
-            model.path, loss, gate.min_realism,
-        )  # fmt: skip
+            "the loss of %s (%s) does not train probabilities: its realism ranks images, so min_realism %g means "
+            "nothing outside this model",
+            model.path,
+            model.description.model,
+            gate.min_realism,
+        )
 
 
 def cascade_name(parts: CascadeParts) -> str:

@@ -124,7 +124,11 @@ class Samples(keras.callbacks.Callback):
 
     Logs for each label the mean pairwise MS-SSIM of a fixed batch beside the real images', and warns when the
     generator has collapsed; logs the sliced Wasserstein distance to the real images, by which the best checkpoint
-    is chosen.
+    is chosen, among those of one size where a model grows.
+
+    Attributes:
+      best_distance: the smallest so far at the model's current size.
+      is_best: whether the step that has just ended has it.
     """
 
     def __init__(
@@ -136,8 +140,11 @@ class Samples(keras.callbacks.Callback):
         sample_every: int,
         metrics_log: MetricsLog,
         best_distance: float = math.inf,
+        best_size: int | None = None,
     ) -> None:
         """Keeps what the pictures are compared with.
+
+        `best_distance` is that of a resumed run, among images of `best_size` pixels; `image_size` where None.
 
         `real_images`: uint8 [images, size, size, 1] of each label, at least two; labels without are not scored. A model
         without labels has all its images under the name `UNLABELLED`.
@@ -151,11 +158,14 @@ class Samples(keras.callbacks.Callback):
         self._own_images = real_images
         self._size = 0
         self._look_at_size(model)
+        self._best_size = best_size or model.config.image_size
         self.best_distance = best_distance
         self.is_best = False
 
     def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
         self.is_best = False
+        if self._best_size != self.model.current_size:  # distances of smaller images say nothing of larger ones
+            self._best_size, self.best_distance = self.model.current_size, math.inf
         if step % self._sample_every:
             return
         self._look_at_size(self.model)
@@ -242,9 +252,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
         is_stopping = self._stop_signal is not None
         is_due = step % self._save_every == 0 or step == self._steps
         if is_due or is_stopping or self._samples.is_best:
-            state = {"metrics_size": self._metrics_log.size, "best_distance": self._samples.best_distance}
+            state = {
+                "metrics_size": self._metrics_log.size,
+                "best_distance": self._samples.best_distance,
+                "best_size": self.model.current_size,
+            }
             variables = self.model.checkpoint_variables()
-            self._checkpoints.save(step, variables, state, is_best=self._samples.is_best)
+            self._checkpoints.save(step, variables, state, is_due or is_stopping, self._samples.is_best)
         if is_stopping and step < self._steps:
             self.model.stop_training = True
             logging.info("stopped and saved at step %d; go on with: %s", step, self._resume_command)

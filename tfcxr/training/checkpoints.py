@@ -19,7 +19,7 @@ BEST_NAME = "best.npz"
 
 
 class Checkpoints:
-    """The checkpoints of one run folder, the newest `keep` of them and the best."""
+    """The checkpoints of one run folder: the newest `keep` of those that were due, and the best one beside them."""
 
     def __init__(self, run_dir: str | os.PathLike, keep: int = 3) -> None:
         if keep < 1:
@@ -27,18 +27,27 @@ class Checkpoints:
         self._folder = pathlib.Path(run_dir) / "checkpoints"
         self._keep = keep
 
-    def save(self, step: int, variables: dict[str, Any], state: dict[str, Any], is_best: bool = False) -> pathlib.Path:
-        """Writes the checkpoint of a step and removes the oldest ones; `state` must be plain JSON.
+    def save(
+        self,
+        step: int,
+        variables: dict[str, Any],
+        state: dict[str, Any],
+        is_due: bool = True,
+        is_best: bool = False,
+    ) -> pathlib.Path:
+        """Writes the checkpoint of a step, under its number where it `is_due`, as the best where it `is_best`.
+
+        A due one takes the place of the oldest; `state` must be plain JSON.
 
         Raises:
           OSError: no space or permission; older checkpoints are still there.
         """
-        path = self._folder / f"step-{step:08d}.npz"
+        path = self._path(step) if is_due else self._folder / BEST_NAME
         arrays = {name: np.asarray(variable) for name, variable in variables.items()}
         arrays[STATE_ENTRY] = np.array(json.dumps(state | {"step": step}))
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
-        if is_best:
+        if is_due and is_best:
             with atomic_path(self._folder / BEST_NAME) as temporary:
                 os.link(path, temporary)
         for old in self.paths()[: -self._keep]:
@@ -50,17 +59,29 @@ class Checkpoints:
         return sorted(self._folder.glob("step-*.npz"))
 
     def find(self, which: str = "last") -> pathlib.Path | None:
-        """The "last" or "best" checkpoint, or None where there is none."""
-        if which == "best":
-            best = self._folder / BEST_NAME
-            return best if best.is_file() else None
+        """The "last" or "best" checkpoint or that of a step, such as "2000", or None where there is none.
+
+        Raises:
+          ValueError: none of these words.
+        """
         paths = self.paths()
-        return paths[-1] if paths else None
+        if which == "last":
+            return paths[-1] if paths else None
+        if which != "best" and not (which.isascii() and which.isdecimal()):
+            raise ValueError(f"expected last, best or the number of a step as checkpoint, got {which!r}")
+        path = self._folder / BEST_NAME if which == "best" else self._path(int(which))
+        return path if path.is_file() else None
+
+    def steps(self) -> list[int]:
+        """The steps of the finished checkpoints, without that of the best."""
+        return [int(path.stem.removeprefix("step-")) for path in self.paths()]
 
     def last_step(self) -> int:
         """The step of the last checkpoint, 0 where there is none."""
-        last = self.find()
-        return 0 if last is None else int(last.stem.removeprefix("step-"))
+        return max(self.steps(), default=0)
+
+    def _path(self, step: int) -> pathlib.Path:
+        return self._folder / f"step-{step:08d}.npz"
 
     def remove_leftovers(self) -> None:
         """Removes what a killed process left half-written."""

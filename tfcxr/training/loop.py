@@ -38,10 +38,10 @@ def train_stages(
 ) -> None:
     """Trains from `start_step` to the last stage's end; a callback ends it early by `model.stop_training = True`.
 
-    Differs from `model.fit` in that running means go on across a resume, are summed over all replicas, and several
-    machines work (FACTS of Keras 3: `fit` fails under MultiWorkerMirroredStrategy). `on_train_batch_end(step, logs)`
-    gets the number of finished steps and the running means as floats. Each stage is traced anew, since what its step
-    computes may be another; `open_batches(stage, k)` gives its batches from its k-th step on.
+    Differs from `model.fit` in that running means continue across a resume and are summed over all replicas.
+    `on_train_batch_end(step, logs)` gets the number of finished steps and the running means as floats. Each stage is
+    traced anew, since what its step computes may be another; `open_batches(stage, k)` gives its batches from its k-th
+    step on.
 
     Raises:
       ValueError: images of another size than the stage's, or neither grey nor of the model's channels.

@@ -102,16 +102,20 @@ def load_model(
     """The trained GAN of a run folder, in float32, its configuration and the checkpoint's state.
 
     Args:
-      checkpoint: "last" or "best".
+      checkpoint: "last", "best" or the number of a step.
 
     Raises:
       FileNotFoundError: not a run folder, or one without such a checkpoint.
-      ValueError: a damaged checkpoint or one of other settings.
+      ValueError: no such word for a checkpoint, a damaged one or one of other settings.
     """
-    run = read_run(run_dir)
-    path = Checkpoints(run_dir).find(checkpoint)
+    run, checkpoints = read_run(run_dir), Checkpoints(run_dir)
+    path = checkpoints.find(checkpoint)
+    if path is None and (steps := checkpoints.steps()):
+        raise FileNotFoundError(
+            f"{run_dir} has no checkpoint {checkpoint}; it keeps those of the steps {', '.join(map(str, steps))}"
+        )
     if path is None:
-        raise FileNotFoundError(f"{run_dir} has no {checkpoint} checkpoint yet; train it first")
+        raise FileNotFoundError(f"{run_dir} has no checkpoint yet; train it first")
     gan_class = model_class(run.model)
     model = gan_class(make_config(gan_class.config_class, run.settings).for_inference(), seed=run.seed)
     return model, run, restore(path, model.checkpoint_variables())

@@ -8,6 +8,8 @@ import types
 import numpy as np
 import pytest
 
+from tfcxr.config import make_config, to_plain
+from tfcxr.models import MODELS
 from tfcxr.sampling.label_plan import plan_counts, plan_unlabelled
 from tfcxr.sampling.realism_gate import GateLog, RealismSearch
 from tfcxr.serving.cascade_parts import TRY_STRIDE, RealismGate, check_critic
@@ -148,10 +150,28 @@ def test_a_critic_that_cannot_judge_one_image(tiny_export, tiny_enlarger, caplog
     model = LoadedModel(tiny_export)
     check_critic(model, RealismGate())
     assert not caplog.records
-    settings = model.description.settings
-    model.description = dataclasses.replace(model.description, settings=settings | {"adversarial_loss": "wasserstein"})
-    check_critic(model, RealismGate())
-    assert "trained with the wasserstein loss" in caplog.text
-    model.description = dataclasses.replace(model.description, settings=settings | {"minibatch_deviation": True})
+    settings = model.description.settings | {"minibatch_deviation": True}
+    model.description = dataclasses.replace(model.description, settings=settings)
     with pytest.raises(ValueError, match="compares the images of a request with each other"):
         check_critic(model, RealismGate())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "is_probability"),
+    [
+        ("acgan", {"adversarial_loss": "least_squares"}, True),
+        ("cgan", {"adversarial_loss": "minimax"}, True),
+        ("cgan", {"adversarial_loss": "hinge"}, False),
+        ("vanilla_gan", {}, True),
+        ("wgan_gp", {}, False),
+        ("stylegan2", {}, True),
+        ("pggan", {}, False),
+        ("transfer_pggan", {"pretrained": "elsewhere"}, False),
+    ],
+)
+def test_a_critic_that_only_ranks_is_said(tiny_export, caplog, name, settings, is_probability):
+    model = LoadedModel(tiny_export)
+    settings = to_plain(make_config(MODELS[name].config_class, settings))
+    model.description = dataclasses.replace(model.description, model=name, settings=settings)
+    check_critic(model, RealismGate())
+    assert ("does not train probabilities" in caplog.text) is not is_probability

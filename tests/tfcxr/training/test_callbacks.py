@@ -72,3 +72,25 @@ def test_samples_are_drawn_and_collapse_is_said(model, disc_records, tmp_path, c
     assert line["ms_ssim_real/NORMAL"] < 0.9
     assert samples.is_best
     assert samples.best_distance == line["sliced_wasserstein"]
+
+
+def test_a_growing_model_is_only_compared_with_itself_at_one_size(model, disc_records, tmp_path, monkeypatch):
+    log = callbacks.MetricsLog(tmp_path, log_every=100)
+    distances = iter([1.0, 3.0, 2.5, 2.7])  # small images are near each other
+    monkeypatch.setattr(callbacks, "sliced_wasserstein_distance", lambda drawn, real: next(distances))
+    monkeypatch.setattr(ACGAN, "current_size", 16)
+    samples = callbacks.Samples(model, tmp_path, ("NORMAL", "PNEUMONIA"), real_images(disc_records), 1, log)
+    samples.set_model(model)
+    best = []
+    for step, size in enumerate((16, 32, 32, 32), start=1):
+        monkeypatch.setattr(ACGAN, "current_size", size)
+        samples.on_train_batch_end(step, {})
+        best.append(samples.is_best)
+    assert best == [True, True, True, False] and samples.best_distance == 2.5
+    resumed = callbacks.Samples(
+        model, tmp_path, ("NORMAL", "PNEUMONIA"), real_images(disc_records), 1, log, best_distance=2.0, best_size=16
+    )
+    resumed.set_model(model)
+    distances = iter([2.2])
+    resumed.on_train_batch_end(5, {})
+    assert resumed.is_best, "2.0 was a distance of images of 16 px"

@@ -29,6 +29,27 @@ def test_newest_and_best_are_kept(tmp_path):
     assert restore(checkpoints.find("best"), make_variables())["step"] == 2
 
 
+def test_the_best_takes_no_place_of_those_that_were_due(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    for step in range(1, 13):
+        is_due, is_best = step % 3 == 0, step in (2, 6, 7)
+        if is_due or is_best:
+            checkpoints.save(step, make_variables(float(step)), {}, is_due, is_best)
+    assert checkpoints.steps() == [6, 9, 12] and checkpoints.last_step() == 12
+    assert restore(checkpoints.find("best"), make_variables())["step"] == 7
+
+
+def test_a_checkpoint_is_found_by_its_step(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (4, 12):
+        checkpoints.save(step, make_variables(float(step)), {})
+    assert restore(checkpoints.find("4"), make_variables())["step"] == 4
+    assert checkpoints.find("5") is None
+    for wrong in ("newest", "-4", "4.0", "²"):
+        with pytest.raises(ValueError, match="expected last, best or the number of a step"):
+            checkpoints.find(wrong)
+
+
 def test_truncated_file_is_refused(tmp_path):
     path = Checkpoints(tmp_path).save(1, make_variables(), {})
     path.write_bytes(path.read_bytes()[:-50])
