@@ -30,7 +30,7 @@ from tfcxr.data.unfinished import only_process, start_or_go_on
 from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMAGES, duplicate_notices
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import Plan, ShardJob, arguments_of, count_reasons, make_plan, nothing_left_message
+from tfrecords_builder.plan import NothingLeftError, Plan, ShardJob, arguments_of, count_reasons, make_plan
 from tfrecords_builder.run_beam import run_jobs_in_beam
 from tfrecords_builder.run_local import run_jobs
 from tfrecords_builder.shard_writer import UNFINISHED_FOLDER, ShardResult, finished_result
@@ -51,13 +51,17 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
 
     Raises:
       FileExistsError: the folder holds a finished build, other files in the place of ours, or another running build.
-      ValueError: the folder holds an unfinished build of other arguments, no image can be used, or what `make_plan`
-        raises.
+      NothingLeftError: no image can be used; `rejects.csv` says why of each.
+      ValueError: the folder holds an unfinished build of other arguments, or what `make_plan` raises.
       OSError: the disk is full, or a file may not be read or written.
     """
     out_dir = pathlib.Path(out_dir)
     is_new = _check_free(out_dir, options.image_sizes)
-    plan = make_plan(reader, options)
+    try:
+        plan = make_plan(reader, options)
+    except NothingLeftError as error:
+        _keep_rejects(out_dir, error)
+        raise
     with only_process(out_dir, UNFINISHED_FOLDER, "builds in"):
         data_dirs = [out_dir / str(size) for size in options.image_sizes]
         arguments_path = out_dir / UNFINISHED_FOLDER / PLAN_FILE
@@ -66,7 +70,9 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
         rejects = [*plan.rejects, *(reject for result in results for reject in result.rejects)]
         if not any(shard.images for result in results for shard in result.shards.values()):
             _discard(out_dir, options.image_sizes, plan.jobs, is_new)
-            raise ValueError(nothing_left_message(plan.images_read, rejects, str(reader.raw_dir)))
+            error = NothingLeftError(plan.images_read, rejects, str(reader.raw_dir))
+            _keep_rejects(out_dir, error)
+            raise error
         # All are made, which checks their sums, before the first is written.
         notices = [notice for result in results for notice in result.notices] + _duplicates(plan.jobs, results)
         infos = {
@@ -78,6 +84,13 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
             write_dataset_info(out_dir / str(size), info)
         shutil.rmtree(out_dir / UNFINISHED_FOLDER)
     return infos
+
+
+def _keep_rejects(out_dir: pathlib.Path, error: NothingLeftError) -> None:
+    """Writes why no image can be used; nothing where there was none to look at."""
+    if error.rejects:
+        write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), error.rejects))
+        error.args = (f"{error}; all are named in {out_dir / REJECTS_FILE}",)
 
 
 def _check_free(out_dir: pathlib.Path, image_sizes: Sequence[int]) -> bool:

@@ -5,13 +5,14 @@ import re
 
 OLDEST = 120.0  # years; published tables hold ages such as 411, which are slips of the pen
 
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWD]?)")
+_AGE = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*([YMWD]?)")
 _UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 _VIEWS = {
     "PA": "PA",
     "AP": "AP",
     "AP SUPINE": "AP",
+    "AP HORIZONTAL": "AP",
     "AP SEMI ERECT": "AP",
     "AP ERECT": "AP",
     "SUPINE AP": "AP",
@@ -30,7 +31,7 @@ _VIEWS = {
 
 
 def parse_age(text: str) -> float:
-    """Years of "58", "58.0", "058Y", "011M", "008W" or "003D"; NaN for anything else, and above 120 years."""
+    """Years of "58", "58.0", "58,5", "058Y", "011M", "008W" or "003D"; NaN for anything else, and above 120 years."""
     years = written_age(text)
     return math.nan if years > OLDEST else years
 
@@ -38,7 +39,7 @@ def parse_age(text: str) -> float:
 def written_age(text: str) -> float:
     """As `parse_age`, but an impossible age is given as it is written, so that it can be counted."""
     match = _AGE.fullmatch(text.strip().upper())
-    return float(match.group(1)) / _UNITS_A_YEAR[match.group(2)] if match else math.nan
+    return float(match.group(1).replace(",", ".")) / _UNITS_A_YEAR[match.group(2)] if match else math.nan
 
 
 def parse_sex(text: str) -> str:

@@ -33,7 +33,8 @@ def test_folders_are_labels_and_files_patients(raw_dir):
         ("sick/p2_a.jpeg", "sick/p2_a.jpeg", (0.0, 1.0)),
     ]
     assert [(entry.key, entry.reason) for entry in entries if isinstance(entry, Reject)] == [
-        ("sick/notes.txt", "not_an_image")
+        ("sick/notes.txt", "not_an_image"),
+        (".hidden", "system_folder"),
     ]
 
 
@@ -53,7 +54,7 @@ def test_pattern_finds_patients(raw_dir):
     }
     assert patients == {"healthy/deep/p1_b.JPG": "p1", "healthy/p1_a.png": "p1"}
     rejects = {entry.reason for entry in ImageFolder(raw_dir, r"(p1)_").examples() if isinstance(entry, Reject)}
-    assert rejects == {"unknown_patient", "not_an_image"}
+    assert rejects == {"unknown_patient", "not_an_image", "system_folder"}
 
 
 def test_wrong_folder_or_pattern(tmp_path, raw_dir):
