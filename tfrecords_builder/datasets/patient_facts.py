@@ -6,6 +6,8 @@ import re
 OLDEST = 120.0  # years; published tables hold ages such as 411, which are slips of the pen
 
 _AGE = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*([YMWD]?)")
+_YEAR = re.compile(r"((?:18|19|20)[0-9]{2})(?:[0-9]{4}|-[0-9]{2}-[0-9]{2}.*)?(?:[.,]0*)?$")  # a year or a date
+_ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]+")
 _UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 _VIEWS = {
@@ -53,3 +55,17 @@ def parse_view(text: str) -> str:
     "Frontal" says neither PA nor AP, and oblique views are none of the three: both give "".
     """
     return _VIEWS.get(" ".join(re.split(r"[\s_\-]+", text.strip().upper())), "")
+
+
+def age_in_year(birth_year: str, study_date: str) -> float | None:
+    """Years from "1930.0" to the year of "20140915"; NaN where one is no such text, None for an impossible age."""
+    birth, study = _YEAR.match(birth_year.strip()), _YEAR.match(study_date.strip())
+    if not birth or not study:
+        return math.nan
+    years = float(study.group(1)) - float(birth.group(1))
+    return years if 0 <= years <= OLDEST else None
+
+
+def is_rounded_number(text: str) -> bool:
+    """Whether an identifier is written as 8.4E+35, as spreadsheet programs write long numbers: its end is lost."""
+    return bool(_ROUNDED.fullmatch(text.strip()))

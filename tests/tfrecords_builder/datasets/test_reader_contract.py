@@ -100,6 +100,17 @@ RAW_FOLDERS = {
         [],
     ),
     "nih_chestxray14": (nih(), []),
+    "padchest": (
+        {
+            "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv": "ImageID,ImageDir,StudyDate_DICOM,PatientID,"
+            "PatientBirth,PatientSex_DICOM,Projection,Labels\n"
+            "a.png,0,20140915,p1,1930.0,F,PA,['normal']\n"
+            "b.png,54,20150102,p2,1955.0,M,AP,\"['pneumonia', ' infiltrates']\"\n",
+            "0/a.png": "",
+            "54/b.png": "",
+        },
+        [],
+    ),
     "phantom": ({}, ["images=3"]),
     "rsna_pneumonia": (
         {
