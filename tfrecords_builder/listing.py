@@ -147,7 +147,8 @@ def _same_files(reader: Reader, examples: Sequence[RawExample]) -> list[list[int
     top = os.path.realpath(reader.raw_dir)
     groups: dict[str, list[int]] = {}
     for position, example in enumerate(examples):
-        groups.setdefault(example.real_path or f"{top}/{example.path}", []).append(position)
+        if example.path:
+            groups.setdefault(example.real_path or f"{top}/{example.path}", []).append(position)
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -79,6 +79,29 @@ def test_every_format_of_image_is_taken(tmp_path):
     }
 
 
+def test_a_class_without_an_image_is_an_error(raw_dir):
+    root = pathlib.Path(raw_dir)
+    for name in ("Nothing yet", "__MACOSX", "papers"):
+        (root / name).mkdir()
+    (root / "papers/a.pdf").touch()
+    reader = ImageFolder(raw_dir)
+    assert "__MACOSX" not in reader.label_names
+    message = (
+        r"holds no image of the class 'Nothing yet', 'papers', so nothing could learn it; put images there \(names"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_dataset(reader, root / "out", BuildOptions((16,), workers=1))
+    assert not (root / "out").exists()
+
+
+def test_classes_that_differ_in_case_or_blanks_alone_are_refused(split_dir):
+    (split_dir / "test/Healthy ").mkdir()
+    with pytest.raises(
+        ValueError, match="the class folders of .* 'Healthy ' and 'healthy' differ in case or blanks alone"
+    ):
+        ImageFolder(str(split_dir), split_folders=True)
+
+
 def test_images_in_no_class_are_rejected(raw_dir):
     (pathlib.Path(raw_dir) / "loose.png").touch()
     rejects = [entry for entry in ImageFolder(raw_dir).examples() if isinstance(entry, Reject)]
