@@ -56,7 +56,7 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
       OSError: the disk is full, or a file may not be read or written.
     """
     out_dir = pathlib.Path(out_dir)
-    is_new = _check_free(out_dir, options.image_sizes)
+    _check_free(out_dir, options.image_sizes)
     try:
         plan = make_plan(reader, options)
     except NothingLeftError as error:
@@ -69,7 +69,7 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
         results = _all_results(reader, options, out_dir, plan.jobs)
         rejects = [*plan.rejects, *(reject for result in results for reject in result.rejects)]
         if not any(shard.images for result in results for shard in result.shards.values()):
-            _discard(out_dir, options.image_sizes, plan.jobs, is_new)
+            _discard(out_dir, options.image_sizes, plan.jobs)
             error = NothingLeftError(plan.images_read, rejects, str(reader.raw_dir))
             _keep_rejects(out_dir, error)
             raise error
@@ -93,12 +93,12 @@ def _keep_rejects(out_dir: pathlib.Path, error: NothingLeftError) -> None:
         error.args = (f"{error}; all are named in {out_dir / REJECTS_FILE}",)
 
 
-def _check_free(out_dir: pathlib.Path, image_sizes: Sequence[int]) -> bool:
-    """Whether `out_dir` does not exist yet; raises FileExistsError when a build may not go there."""
+def _check_free(out_dir: pathlib.Path, image_sizes: Sequence[int]) -> None:
+    """Raises FileExistsError when a build may not go to `out_dir`."""
     if out_dir.exists() and not out_dir.is_dir():
         raise FileExistsError(f"{out_dir} is a file, expected a folder to write to")
     if (out_dir / UNFINISHED_FOLDER / PLAN_FILE).is_file():
-        return False
+        return
     if built := sorted(int(path.parent.name) for path in out_dir.glob(f"[0-9]*/{INFO_FILE}")):
         sizes = ", ".join(map(str, built))
         raise FileExistsError(f"{out_dir} already holds a build at {sizes} px; remove it or choose another --out_dir")
@@ -108,7 +108,6 @@ def _check_free(out_dir: pathlib.Path, image_sizes: Sequence[int]) -> bool:
                 f"{out_dir / str(size)} holds shards, but no {INFO_FILE} and no unfinished build; "
                 "remove them or choose another --out_dir"
             )
-    return not out_dir.exists()
 
 
 def _arguments(reader: Reader, options: BuildOptions, plan: Plan) -> dict[str, Any]:
@@ -238,16 +237,14 @@ def _csv(header: Sequence[str], rows: Iterable[Reject | Notice]) -> str:
     return text.getvalue()
 
 
-def _discard(out_dir: pathlib.Path, image_sizes: Sequence[int], jobs: Iterable[ShardJob], is_new: bool) -> None:
-    """Removes the empty shards of a build without one usable image, and the folders that are empty then."""
+def _discard(out_dir: pathlib.Path, image_sizes: Sequence[int], jobs: Iterable[ShardJob]) -> None:
+    """Removes the empty shards of a build without one usable image, and the folders of sizes that are empty then."""
     jobs = list(jobs)
     for size in image_sizes:
         for job in jobs:
             (out_dir / str(size) / job.file).unlink(missing_ok=True)
         _remove_if_empty(out_dir / str(size))
     shutil.rmtree(out_dir / UNFINISHED_FOLDER)
-    if is_new:
-        _remove_if_empty(out_dir)
 
 
 def _remove_if_empty(folder: pathlib.Path) -> None:
