@@ -83,13 +83,11 @@ def is_fault(reject: Reject) -> bool:
 
 def _as_text(entry: RawExample | Reject) -> RawExample | Reject:
     """The entry with names that can be hashed and written, also where a file's name is not UTF-8; `path` stays."""
-    if isinstance(entry, Reject):
-        texts = {"key": entry.key, "detail": entry.detail}
-    else:
-        texts = {"key": entry.key, "patient_id": entry.patient_id}
-    if all(map(str.isascii, texts.values())):
+    second = "detail" if isinstance(entry, Reject) else "patient_id"
+    text = getattr(entry, second)
+    if entry.key.isascii() and text.isascii():
         return entry
-    return dataclasses.replace(entry, **{name: printable(text) for name, text in texts.items()})
+    return dataclasses.replace(entry, **{"key": printable(entry.key), second: printable(text)})
 
 
 def _line(entry: RawExample | Reject) -> bytes:

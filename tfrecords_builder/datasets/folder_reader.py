@@ -20,8 +20,9 @@ class FolderReader(Reader):
         """
         walk = FolderWalk(self.raw_dir)
         for entry in self.entries(walk):
-            real_path = walk.real_paths.get(entry.path) if isinstance(entry, RawExample) else None
-            yield dataclasses.replace(entry, real_path=real_path) if real_path else entry
+            if walk.real_paths and isinstance(entry, RawExample) and entry.path in walk.real_paths:
+                entry = dataclasses.replace(entry, real_path=walk.real_paths[entry.path])
+            yield entry
         walk.look_around()
         yield from walk.rejects.values()
 

@@ -72,11 +72,9 @@ class FolderWalk:
             if below == folder:
                 self._tops[folder] = [name for name, _, _ in folders]
             prefix = f"{below}/" if below else ""
-            for name in names:
-                path = prefix + name
-                if above is not None:
-                    self.real_paths[path] = f"{real}/{name}"
-                yield path
+            if above is not None:
+                self.real_paths.update((prefix + name, f"{real}/{name}") for name in names)
+            yield from map(prefix.__add__, names)
             stack += [(prefix + name, place, way) for name, place, way in reversed(folders)]
 
     def folders(self, folder: str = "") -> list[str]:
@@ -132,7 +130,12 @@ class FolderWalk:
             with os.scandir(real) as entries:
                 for entry in entries:
                     name = entry.name
-                    if entry.is_symlink():
+                    if entry.is_file(follow_symlinks=False):  # first, for nearly all are
+                        if name[0] == ".":
+                            self._leave_out(prefix + name, HIDDEN_FILE, _HIDDEN)
+                        else:
+                            names.append(name)
+                    elif entry.is_symlink():
                         self._follow(entry, prefix + name, real, above, names, folders)
                     elif entry.is_dir(follow_symlinks=False):
                         if is_system_folder(name):
@@ -143,9 +146,7 @@ class FolderWalk:
                             self._leave_out(prefix + name, LINK_LOOP, f"it is {place}, from which a link led here")
                         else:
                             folders.append((name, place, above | {place}))
-                    elif name[0] == ".":
-                        self._leave_out(prefix + name, HIDDEN_FILE, _HIDDEN)
-                    else:
+                    else:  # a pipe or the like, which is refused when it is read
                         names.append(name)
         except PermissionError as error:
             raise _no_permission(f"folder {real}") from error

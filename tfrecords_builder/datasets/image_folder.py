@@ -95,14 +95,15 @@ class ImageFolder(FolderReader):
         images = dict.fromkeys(names, 0)
         first = 1 if self.split_folders else 0  # where in a path the class stands
         for path in walk.files():
-            parts = path.split("/")
+            parts = path.split("/", first + 1)
+            is_image = is_image_name(path)
             if len(parts) < first + 2:
-                if is_image_name(path):
+                if is_image:
                     yield Reject(path, "unknown_label", "it lies in no class folder")
                 continue
-            images[parts[first]] += is_image_name(path)
+            images[parts[first]] += is_image
             split = self._splits[parts[0]] if self.split_folders else ""
-            yield self._example(path, labels[parts[first]], split, pattern)
+            yield self._example(path, is_image, labels[parts[first]], split, pattern)
         if empty := [printable(name) for name in names if not images[name]]:
             raise ValueError(
                 f"{self.raw_dir} holds no image of the class {', '.join(map(repr, empty))}, so nothing could learn it; "
@@ -110,10 +111,10 @@ class ImageFolder(FolderReader):
             )
 
     def _example(
-        self, key: str, label: tuple[float, ...], split: str, pattern: re.Pattern | None
+        self, key: str, is_image: bool, label: tuple[float, ...], split: str, pattern: re.Pattern | None
     ) -> RawExample | Reject:
         match = pattern.search(key) if pattern else None
-        if not is_image_name(key):
+        if not is_image:
             return Reject(key, "not_an_image", f"expected a name that ends with {', '.join(IMAGE_SUFFIXES)}")
         if pattern and not match:
             return Reject(key, "unknown_patient", f"patient_pattern {self.patient_pattern!r} does not match")
