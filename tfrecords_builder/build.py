@@ -30,7 +30,7 @@ from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMAGES, duplicate_notices
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import NothingUsableError, Plan, ShardJob, arguments_of, count_reasons, make_plan
+from tfrecords_builder.plan import NothingLeftError, Plan, ShardJob, arguments_of, count_reasons, make_plan
 from tfrecords_builder.run_beam import run_jobs_in_beam
 from tfrecords_builder.run_local import run_jobs
 from tfrecords_builder.shard_writer import WORK, ShardResult, finished_result
@@ -61,7 +61,7 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
             plan = make_plan(reader, options)
             work.start(_arguments(reader, options, plan), follows=_DIVISION)
             return _build(reader, options, work, plan)
-    except NothingUsableError as error:
+    except NothingLeftError as error:
         if not error.rejects:
             raise
         write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), error.rejects))
@@ -75,7 +75,7 @@ def _build(reader: Reader, options: BuildOptions, work: ResumableWork, plan: Pla
     if not any(shard.images for result in results for shard in result.shards.values()):
         _discard(work.data_dirs, plan.jobs)
         work.give_up()
-        raise NothingUsableError(plan.images_read, tuple(rejects), str(reader.raw_dir))
+        raise NothingLeftError(plan.images_read, rejects, str(reader.raw_dir))
     # All are made, which checks their sums, before the first is written.
     notices = [notice for result in results for notice in result.notices] + _duplicates(plan.jobs, results)
     infos = {size: _describe(reader, options, plan, size, results, rejects, notices) for size in options.image_sizes}

@@ -4,25 +4,27 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
 from tfcxr.command_line import nearest_name
 from tfrecords_builder.assignment import preference
+from tfrecords_builder.datasets.folder_walk import LEFT_BEHIND
+from tfrecords_builder.datasets.label_text import printable
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
 from tfrecords_builder.duplicates import content_pairs
 from tfrecords_builder.radiograph import ImageError
 
 CHOSEN = "excluded"  # reasons that begin so are the user's choice, such as "excluded_view", and no fault
 OTHER_LABEL = "excluded_label"
-SAME_CONTENT = "duplicate"
+SAME_CONTENT, SAME_FILE = "duplicate", "same_file_twice"
 CONFLICTING_LABELS = "conflicting_labels"
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Every image of a data set; `fingerprint` is a hash of all that the reader gave, to notice changed raw data."""
+    """Every image of a data set; `fingerprint` is a hash of what the reader gave, to notice changed raw data."""
 
     examples: tuple[RawExample, ...]
     rejects: tuple[Reject, ...]
@@ -34,7 +36,9 @@ class Listing:
 
 
 def list_examples(reader: Reader) -> Listing:
-    """Asks the reader for all of its images; an image named twice is used once, or not at all if the labels differ.
+    """Asks the reader for all of its images; one that is there twice is used once, or not at all if the labels differ.
+
+    An image is there twice that is named twice, or that a link leads to.
 
     Raises:
       ValueError: a label of another length than the reader's names.
@@ -43,7 +47,7 @@ def list_examples(reader: Reader) -> Listing:
     rejects: list[Reject] = []
     conflicts: dict[str, str] = {}
     digest = hashlib.sha256()
-    for entry in reader.examples():
+    for entry in map(_as_text, reader.examples()):
         digest.update(_line(entry))
         if isinstance(entry, Reject):
             rejects.append(entry)
@@ -66,14 +70,30 @@ def list_examples(reader: Reader) -> Listing:
             conflicts.setdefault(reject.key, CONFLICTING_LABELS)
     for key, reason in conflicts.items():
         rejects.append(Reject(key, reason, "another row of this image says otherwise"))
-    examples = tuple(example for key, example in first.items() if key not in conflicts)
-    return Listing(examples, tuple(rejects), digest.hexdigest())
+    examples = [example for key, example in first.items() if key not in conflicts]
+    same_file = _one_of_each(examples, _same_files(reader, examples), SAME_FILE, "the same file as")
+    kept = tuple(example for position, example in enumerate(examples) if position not in same_file)
+    return Listing(kept, (*rejects, *same_file.values()), digest.hexdigest())
+
+
+def is_fault(reject: Reject) -> bool:
+    """Whether a reject is neither the user's choice nor what a program left beside the images."""
+    return not reject.reason.startswith(CHOSEN) and reject.reason not in LEFT_BEHIND
+
+
+def _as_text(entry: RawExample | Reject) -> RawExample | Reject:
+    """The entry with names that can be hashed and written, also where a file's name is not UTF-8; `path` stays."""
+    second = "detail" if isinstance(entry, Reject) else "patient_id"
+    text = getattr(entry, second)
+    if entry.key.isascii() and text.isascii():
+        return entry
+    return dataclasses.replace(entry, **{"key": printable(entry.key), second: printable(text)})
 
 
 def _line(entry: RawExample | Reject) -> bytes:
-    """All that an entry says; a dataclass's own text takes four times as long."""
+    """What an entry says; a dataclass's own text takes four times as long. A detail may tell where the folder lies."""
     if isinstance(entry, Reject):
-        return f"{entry.key}\0{entry.reason}\0{entry.detail}\n".encode()
+        return f"{entry.key}\0{entry.reason}\n".encode()
     facts = (entry.key, entry.patient_id, entry.path, entry.view, entry.sex, entry.official_split)
     return f"{facts}{entry.label}{entry.age}\n".encode()
 
@@ -113,20 +133,45 @@ def drop_duplicates(reader: Reader, listing: Listing, workers: int, is_error: bo
             f"{listing.examples[second].key} that of {listing.examples[first].key}; --duplicates=drop keeps one of "
             "each, --duplicates=report keeps all"
         )
+    dropped = _one_of_each(listing.examples, groups.values(), SAME_CONTENT, "the content of")
+    examples = tuple(example for position, example in enumerate(listing.examples) if position not in dropped)
+    return Listing(examples, (*listing.rejects, *dropped.values()), listing.fingerprint)
+
+
+def _same_files(reader: Reader, examples: Sequence[RawExample]) -> list[list[int]]:
+    """Positions of the examples of each file that more than one path leads to."""
+    if not any(example.real_path for example in examples):
+        return []
+    top = os.path.realpath(reader.raw_dir)
+    groups: dict[str, list[int]] = {}
+    for position, example in enumerate(examples):
+        if example.path:
+            groups.setdefault(example.real_path or f"{top}/{example.path}", []).append(position)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _one_of_each(
+    examples: Sequence[RawExample], groups: Iterable[Sequence[int]], reason: str, relation: str
+) -> dict[int, Reject]:
+    """Position -> reject of all but one of each group: one of a published split that measures, else the first.
+
+    Args:
+      groups: positions of examples that show the same; where their labels differ, none is kept.
+      relation: what an example is to the one that is kept, for the detail.
+    """
     dropped: dict[int, Reject] = {}
-    for group in groups.values():
-        members = [listing.examples[position] for position in group]
+    for group in groups:
+        members = [examples[position] for position in group]
         kept = min(range(len(group)), key=lambda index: (preference(members[index].official_split), index))  # noqa: B023
         is_conflict = len({repr(member.label) for member in members}) > 1
         for index, position in enumerate(group):
             other = members[kept] if index != kept else members[kept - 1]
             if is_conflict:
-                detail = f"the content of {other.key}, whose labels may differ"
+                detail = f"{relation} {other.key}, whose labels may differ"
                 dropped[position] = Reject(members[index].key, CONFLICTING_LABELS, detail)
             elif index != kept:
-                dropped[position] = Reject(members[index].key, SAME_CONTENT, f"the content of {other.key}")
-    examples = tuple(example for position, example in enumerate(listing.examples) if position not in dropped)
-    return Listing(examples, (*listing.rejects, *dropped.values()), listing.fingerprint)
+                dropped[position] = Reject(members[index].key, reason, f"{relation} {other.key}")
+    return dropped
 
 
 def read_contents(reader: Reader, examples: Sequence[RawExample], workers: int) -> list[bytes]:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from absl import logging
@@ -12,7 +12,7 @@ from tfcxr.data.records import shard_name
 from tfrecords_builder.assignment import Assignment, assign_splits
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
 from tfrecords_builder.kept_splits import read_kept_splits
-from tfrecords_builder.listing import CHOSEN, drop_duplicates, keep_labelled, list_examples
+from tfrecords_builder.listing import drop_duplicates, is_fault, keep_labelled, list_examples
 from tfrecords_builder.options import BuildOptions
 
 _MANY_SHARDS, _WORTH_A_SHARD = 8, 100
@@ -60,35 +60,24 @@ class Plan:
         return digest.hexdigest()
 
 
-class NothingUsableError(ValueError):
-    """A data set without one usable image.
+class NothingLeftError(ValueError):
+    """A data set without one usable image; `rejects` says why of each."""
 
-    Attributes:
-      rejects: why each image is none.
-    """
-
-    def __init__(self, images_read: int, rejects: tuple[Reject, ...], where: str) -> None:
-        counts = ", ".join(f"{reason} {count}" for reason, count in sorted(count_reasons(rejects).items()))
-        example = f", such as {rejects[0].key} ({rejects[0].detail or rejects[0].reason})" if rejects else ""
-        super().__init__(
-            f"none of {images_read} images in {where} can be used: {counts}{example}"
-            if images_read
-            else f"found no image in {where}; expected the data set's published layout there"
-        )
-        self.rejects = rejects
+    def __init__(self, images_read: int, rejects: Iterable[Reject], where: str) -> None:
+        self.rejects = tuple(rejects)
+        super().__init__(_nothing_left_message(images_read, self.rejects, where))
 
 
 def make_plan(reader: Reader, options: BuildOptions) -> Plan:
     """Lists the examples, gives each patient a split, and each split its shards.
 
     Raises:
-      NothingUsableError: no image at all, or none that can be used.
-      ValueError: fractions for a split that is published, too few patients
-        for the splits, a label of another length than the reader's names, an unknown one to keep, duplicates that are
-        an error; with `on_error` "stop" any reject that the user did not ask for.
+      NothingLeftError: no image at all, or none that can be used.
+      ValueError: fractions for a split that is published, too few patients for the splits, a label of another length
+        than the reader's names, an unknown one to keep, duplicates that are an error; with `on_error` "stop" any fault.
     """
     listing = list_examples(reader)
-    faults = [reject for reject in listing.rejects if not reject.reason.startswith(CHOSEN)]
+    faults = list(filter(is_fault, listing.rejects))
     if options.on_error == "stop" and faults:
         raise ValueError(stop_message(faults[0]))
     if options.only_labels:
@@ -96,7 +85,7 @@ def make_plan(reader: Reader, options: BuildOptions) -> Plan:
     if listing.examples and options.duplicates != "report":
         listing = drop_duplicates(reader, listing, options.workers, options.duplicates == "error")
     if not listing.examples:
-        raise NothingUsableError(listing.images_read, listing.rejects, str(reader.raw_dir))
+        raise NothingLeftError(listing.images_read, listing.rejects, str(reader.raw_dir))
     kept_splits = {}
     if options.keep_splits:
         kept_splits = read_kept_splits(options.keep_splits, reader.name, options.salt_fingerprint)
@@ -119,6 +108,17 @@ def stop_message(reject: Reject) -> str:
     """The sentence that ends a build with `on_error` "stop"."""
     detail = f" ({reject.detail})" if reject.detail else ""
     return f"{reject.key} cannot be used: {reject.reason}{detail}; --on_error=skip counts such images and goes on"
+
+
+def _nothing_left_message(images_read: int, rejects: Sequence[Reject], where: str) -> str:
+    if not images_read:
+        return f"found no image in {where}; expected the data set's published layout there"
+    counts = count_reasons(rejects)
+    listed = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+    # An example of the commonest fault; of what was chosen, where there is no fault.
+    example = max(rejects, key=lambda reject: (is_fault(reject), counts[reject.reason]))
+    such_as = f"such as {example.key}, {example.reason}" + (f": {example.detail}" if example.detail else "")
+    return f"none of {images_read} images in {where} can be used: {listed}; {such_as}"
 
 
 def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:

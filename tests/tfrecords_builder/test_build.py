@@ -226,17 +226,17 @@ def test_stop_ends_at_a_damaged_file_and_skip_then_finishes(raw_dir, tmp_path):
     assert build_dataset(reader(raw_dir), tmp_path / "out", options())[16].rejected == {"not_an_image": 1}
 
 
-@pytest.mark.parametrize("suffix", [".png", ".txt"])  # refused by its pixels, and before them by its name
-def test_rejects_are_named_when_no_image_can_be_used(raw_dir, tmp_path, suffix):
-    for path in list(raw_dir.rglob("*.png")):
-        path.with_suffix(suffix).write_text("no picture")
-        if suffix != ".png":
-            path.unlink()
-    message = "none of 24 images in .* can be used: not_an_image 24, such as .*; each is named in .*/out/rejects.csv"
-    with pytest.raises(ValueError, match=message):
-        build_dataset(reader(raw_dir), tmp_path / "out", options())
-    (file,) = contents(tmp_path / "out").items()
-    assert file[0] == "rejects.csv" and file[1].count(b",not_an_image,") == 24
+@pytest.mark.parametrize(("pattern", "reason"), [(PATTERN, "not_an_image"), ("nobody", "unknown_patient")])
+def test_rejects_are_named_when_no_image_can_be_used(raw_dir, tmp_path, pattern, reason):
+    """Refused by their pixels, or before them."""
+    for path in raw_dir.rglob("*.png"):
+        path.write_text("no picture")
+    message = f"none of 24 images in .* can be used: {reason} 24; such as .*, {reason}: .* named in .*/out/rejects.csv"
+    for _ in range(2):  # and what is left is in nobody's way
+        with pytest.raises(ValueError, match=message):
+            build_dataset(ImageFolder(str(raw_dir), patient_pattern=pattern), tmp_path / "out", options())
+        (file,) = contents(tmp_path / "out").items()
+        assert file[0] == "rejects.csv" and file[1].count(f",{reason},".encode()) == 24
     write_raw(raw_dir)
     assert build_dataset(reader(raw_dir), tmp_path / "out", options())[16].images_written == 24
 

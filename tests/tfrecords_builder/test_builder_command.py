@@ -15,6 +15,14 @@ def root(tmp_path_factory):
         path = root / "raw" / ("a", "b")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), random.integers(0, 256, (9, 12), dtype=np.uint8))
+    for number in range(20):
+        (root / "damaged/a").mkdir(parents=True, exist_ok=True)
+        (root / "damaged/a" / f"{number}.png").write_bytes(
+            (root / "raw" / "ab"[number % 2] / f"{number}.png").read_bytes()
+        )
+    for name in ("b", "c"):
+        (root / "damaged" / name).mkdir()
+        (root / "damaged" / name / "1.png").write_bytes(b"no picture")
     (root / "empty").mkdir()
     (root / "file").touch()
     (root / "salt").write_bytes(bytes(range(32)))
@@ -29,6 +37,12 @@ CASES = {
     "again": [*FOLDER, "--out_dir={root}/out"],
     "phantom": ["--dataset=phantom", "--out_dir={root}/phantom", "--set", "images=12", "--set", "severity=.8"]
     + ["--image_sizes=160", "--splits=train=1", "--workers=1"],
+    "damaged classes": [
+        "--dataset=image_folder",
+        "--raw_dir={root}/damaged",
+        "--out_dir={root}/damaged_out",
+        "--workers=1",
+    ],
     "data set": ["--dataset=image_foldr", "--out_dir={root}/x"],
     "flag": [*PHANTOM, "--imge_sizes=64"],
     "setting": [*PHANTOM, "--set=imges=5"],
@@ -78,6 +92,13 @@ def test_phantom_says_that_it_is_one_and_is_drawn_at_the_largest_size(results, r
     info = read_dataset_info(root / "phantom" / "160")
     assert info.preprocessing["reader_settings"]["image_size"] == 160
     assert info.preprocessing["reader_settings"]["severity"] == 0.8 and "PHANTOM" in info.notice
+
+
+def test_a_class_of_which_nothing_was_written_is_named(results):
+    status, output, _ = results["damaged classes"]
+    assert status == 0 and "read 22 = written 20 + rejected 2 (not_an_image 2)" in output
+    assert "\nno image with the label b, c was written\n" in output
+    assert "no image with the label" not in results["good"][1]
 
 
 @pytest.mark.parametrize("case", ERRORS)

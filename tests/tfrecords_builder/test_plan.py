@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from collections import Counter
 
@@ -9,7 +10,7 @@ from tfrecords_builder import plan as plan_module
 from tfrecords_builder.assignment import OTHER_SPLIT
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import make_plan
+from tfrecords_builder.plan import NothingLeftError, make_plan
 
 
 class ListReader(Reader):
@@ -102,6 +103,53 @@ def test_duplicate_keys_and_rejects_are_counted():
     assert reasons(plan) == {"duplicate_key": 1, "missing_file": 1} and plan.images_read == 32
 
 
+def linked(key, patient, real_path, **facts):
+    return dataclasses.replace(example(key, patient, **facts), path=key, real_path=real_path)
+
+
+def test_a_file_that_two_paths_lead_to_is_one_image(tmp_path):
+    reader = ListReader([])
+    reader.raw_dir = tmp_path
+    reader._entries = [
+        *many(30),
+        linked("x.png", "px", ""),
+        linked("to_x", "p1", f"{tmp_path}/x.png"),
+        linked("train_y", "py", "/disk/y", official_split="train"),
+        linked("test_y", "pz", "/disk/y", official_split="test"),
+        linked("sick_z", "pa", "/disk/z", label=(0.0, 1.0)),
+        linked("well_z", "pb", "/disk/z"),
+    ]
+    plan = make_plan(reader, BuildOptions())
+    found = {reject.key: (reject.reason, reject.detail) for reject in plan.rejects}
+    assert found == {
+        "to_x": ("same_file_twice", "the same file as x.png"),
+        "train_y": ("same_file_twice", "the same file as test_y"),
+        "sick_z": ("conflicting_labels", "the same file as well_z, whose labels may differ"),
+        "well_z": ("conflicting_labels", "the same file as sick_z, whose labels may differ"),
+    }
+    assert split_keys(plan)["test"] == ["test_y"] and plan.images_read == 36
+
+
+def test_where_the_raw_folder_lies_does_not_change_the_fingerprint():
+    here, there = (
+        make_plan(ListReader([*many(30), Reject("a", "missing_file", f"not in {where}")]), BuildOptions())
+        for where in ("/here", "/there")
+    )
+    assert here.fingerprint == there.fingerprint
+
+
+def test_names_that_are_not_utf8_become_text():
+    odd = b"\xe9.png".decode("utf-8", "surrogateescape")
+    plan = make_plan(ListReader([*many(30), example(odd, odd), Reject(odd, "not_an_image", odd)]), BuildOptions())
+    assert "\\xe9.png" in [key for keys in split_keys(plan).values() for key in keys]
+    assert plan.rejects == (Reject("\\xe9.png", "not_an_image", "\\xe9.png"),)
+
+
+def test_what_programs_leave_does_not_stop_a_build():
+    left = [Reject(".git", "system_folder"), Reject(".DS_Store", "hidden_file"), Reject("x", "excluded_view")]
+    assert make_plan(ListReader([*many(30), *left]), BuildOptions(on_error="stop")).images_read == 33
+
+
 def test_stop_ends_at_the_first_reject():
     reader = ListReader([*many(30), Reject("bad", "missing_file", "gone")])
     with pytest.raises(ValueError, match=r"bad cannot be used: missing_file \(gone\); --on_error=skip counts such"):
@@ -111,9 +159,13 @@ def test_stop_ends_at_the_first_reject():
 def test_nothing_to_build():
     with pytest.raises(ValueError, match="found no image in somewhere; expected the data set's published layout"):
         make_plan(ListReader([]), BuildOptions())
-    rejects = [Reject("a", "missing_file"), Reject("b", "missing_file"), Reject("c", "unknown_label")]
-    with pytest.raises(ValueError, match="none of 3 images in somewhere can be used: missing_file 2, unknown_label 1"):
+    rejects = [Reject("a", "unknown_label"), Reject("b", "missing_file", "gone"), Reject("c", "missing_file")]
+    message = (
+        "none of 3 images in somewhere can be used: missing_file 2, unknown_label 1; such as b, missing_file: gone$"
+    )
+    with pytest.raises(NothingLeftError, match=message) as failure:
         make_plan(ListReader(rejects), BuildOptions())
+    assert failure.value.rejects == tuple(rejects)
 
 
 def test_label_of_another_length():

@@ -156,8 +156,14 @@ def _summary(info: DatasetInfo, out_dir: pathlib.Path, sizes: list[int]) -> str:
     if info.notices:
         notices = ", ".join(f"{kind} {count}" for kind, count in info.notices.items())
         lines.append(f"written, but look at them: {notices}; named in {out_dir / NOTICES_FILE}, which is private too")
+    if absent := [label for label in info.label_names if not _positives(info, label)]:
+        lines.append(f"no image with the label {', '.join(absent)} was written")
     lines.append(f"wrote {', '.join(str(out_dir / str(size)) for size in sizes)}")
     return "\n".join(lines)
+
+
+def _positives(info: DatasetInfo, label: str) -> int:
+    return sum(split.labels[label]["positive"] for split in info.splits.values())
 
 
 def _share(counts: dict[str, int]) -> float:

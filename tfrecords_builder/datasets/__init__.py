@@ -17,6 +17,7 @@ from tfrecords_builder.datasets.lera import Lera
 from tfrecords_builder.datasets.mimic_cxr_jpg import MimicCxrJpg
 from tfrecords_builder.datasets.mura import Mura
 from tfrecords_builder.datasets.nih_chestxray14 import NihChestXray14
+from tfrecords_builder.datasets.padchest import PadChest
 from tfrecords_builder.datasets.phantom import Phantom
 from tfrecords_builder.datasets.reader import Reader
 from tfrecords_builder.datasets.rsna_pneumonia import RsnaPneumonia
@@ -33,11 +34,12 @@ DATASETS: dict[str, type[Reader]] = {
     "mimic_cxr_jpg": MimicCxrJpg,
     "mura": Mura,
     "nih_chestxray14": NihChestXray14,
+    "padchest": PadChest,
     "phantom": Phantom,
     "rsna_pneumonia": RsnaPneumonia,
 }
 
-_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def make_reader(name: str, raw_dir: str = "", settings: Sequence[str] = ()) -> Reader:
@@ -76,10 +78,11 @@ def reader_settings(reader_class: type[Reader]) -> dict[str, Any]:
 def _parse(text: str, expected: Any, what: str) -> Any:
     """`text` as the first of the expected types (a type or a union of types) that it can be."""
     for option in typing.get_args(expected) or (expected,):
-        if option is type(None) and text.lower() == "none":
+        word = text.strip().lower()
+        if option is type(None) and word == "none":
             return None
-        if option is bool and text.lower() in _TRUTH:
-            return _TRUTH[text.lower()]
+        if option is bool and word in _TRUTH:
+            return _TRUTH[word]
         if option is str:
             return text
         if option in (int, float):

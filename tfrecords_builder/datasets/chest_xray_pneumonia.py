@@ -3,7 +3,7 @@
 Layout:
   chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg, at least one of train and test; `raw_dir` is chest_xray or
   the folder that holds it. What else lies in chest_xray is not read: the archive on Kaggle has a second copy of the
-  set there, and a folder __MACOSX.
+  set there. Folders in a class folder are read with it.
 
 Setting:
   labels  "pneumonia" (default: NORMAL or PNEUMONIA) or "cause" (NORMAL, BACTERIAL or VIRAL, as the file name
@@ -17,12 +17,13 @@ Only `test` is kept as a published split: `val` has 16 images, too few to measur
 together are divided by patient.
 """
 
-import pathlib
 import re
 from collections.abc import Iterator
 
 from tfcxr.command_line import nearest_name
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 
 LABEL_SETS = {"pneumonia": ("NORMAL", "PNEUMONIA"), "cause": ("NORMAL", "BACTERIAL", "VIRAL")}
 _CLASS_FOLDERS = ("NORMAL", "PNEUMONIA")
@@ -34,7 +35,7 @@ _CAUSE = re.compile(r"person\d+_(bacteria|virus)_")
 _IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
-class ChestXrayPneumonia(Reader):
+class ChestXrayPneumonia(FolderReader):
     """Two or three classes, one label an image."""
 
     name = "chest_xray_pneumonia"
@@ -64,38 +65,31 @@ class ChestXrayPneumonia(Reader):
                 "{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg"
             )
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Images by folder and name; a file of another kind, folder or name pattern is a `Reject`."""
         for split_folder, official_split in _SPLIT_FOLDERS.items():
-            for class_folder in _CLASS_FOLDERS:
-                folder = self.raw_dir / split_folder / class_folder
-                for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            for path in walk.files(split_folder):
+                class_folder = path.split("/")[1]
+                if class_folder in _CLASS_FOLDERS and path.count("/") > 1:
                     yield self._example(path, class_folder, official_split)
-            yield from self._files_elsewhere(self.raw_dir / split_folder)
+                elif path.lower().endswith(_IMAGE_SUFFIXES):
+                    yield Reject(path, "unknown_label", f"expected it in a folder {' or '.join(_CLASS_FOLDERS)}")
 
-    def _example(self, path: pathlib.Path, class_folder: str, official_split: str) -> RawExample | Reject:
-        key = path.relative_to(self.raw_dir).as_posix()
-        if path.suffix.lower() not in _IMAGE_SUFFIXES:
-            return Reject(key, "not_an_image", f"expected a name that ends with one of {', '.join(_IMAGE_SUFFIXES)}")
-        if match := _PERSON.match(path.name):
+    def _example(self, path: str, class_folder: str, official_split: str) -> RawExample | Reject:
+        name = path.rpartition("/")[2]
+        if not name.lower().endswith(_IMAGE_SUFFIXES):
+            return Reject(path, "not_an_image", f"expected a name that ends with one of {', '.join(_IMAGE_SUFFIXES)}")
+        if match := _PERSON.match(name):
             patient_id = f"P{match.group(1)}"
-        elif match := _NORMAL.match(path.name):
+        elif match := _NORMAL.match(name):
             patient_id = f"N{match.group(1)}"
         else:
-            return Reject(key, "unknown_patient", "expected a name such as person1_bacteria_1 or IM-0001-0001")
+            return Reject(path, "unknown_patient", "expected a name such as person1_bacteria_1 or IM-0001-0001")
         label_name = class_folder
         if self.labels == "cause" and class_folder == "PNEUMONIA":
-            match = _CAUSE.match(path.name)
+            match = _CAUSE.match(name)
             if match is None:
-                return Reject(key, "unknown_cause", "expected a name such as person1_bacteria_1 or person1_virus_1")
+                return Reject(path, "unknown_cause", "expected a name such as person1_bacteria_1 or person1_virus_1")
             label_name = _CAUSES[match.group(1)]
         label = tuple(float(name == label_name) for name in self.label_names)
-        return RawExample(key, patient_id, label, path=key, official_split=official_split)
-
-    def _files_elsewhere(self, folder: pathlib.Path) -> Iterator[Reject]:
-        """The images of a split that are in no class."""
-        for path in sorted(folder.rglob("*")):
-            inside = path.relative_to(folder).parts
-            if inside[0] not in _CLASS_FOLDERS and path.suffix.lower() in _IMAGE_SUFFIXES and not path.is_dir():
-                key = path.relative_to(self.raw_dir).as_posix()
-                yield Reject(key, "unknown_label", f"expected it in a folder {' or '.join(_CLASS_FOLDERS)}")
+        return RawExample(path, patient_id, label, path=path, official_split=official_split)

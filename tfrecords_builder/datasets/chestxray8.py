@@ -23,6 +23,7 @@ import hashlib
 import heapq
 from collections.abc import Iterator
 
+from tfrecords_builder.datasets.folder_walk import FolderWalk
 from tfrecords_builder.datasets.nih_chestxray14 import NO_FINDING, NihChestXray14
 from tfrecords_builder.datasets.reader import RawExample, Reject
 
@@ -45,10 +46,10 @@ class ChestXray8(NihChestXray14):
         self.images_a_class = images_a_class
         self.seed = seed
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """As `NihChestXray14`; with `images_a_class` the images that may be chosen come last."""
         candidates: list[RawExample] = []
-        for entry in super().examples():
+        for entry in super().entries(walk):
             if isinstance(entry, RawExample):
                 entry = self._classify(entry)
             if isinstance(entry, Reject) or not self.images_a_class:

@@ -18,15 +18,19 @@ lateral images are left out and counted as "excluded_view". The set of Li, Guo a
 """
 
 import dataclasses
+import fnmatch
 import pathlib
 import re
 from collections.abc import Iterator
 
 from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS, ObservationPolicy
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
 from tfrecords_builder.datasets.image_files import image_files
+from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
-from tfrecords_builder.datasets.table import column_names, find_table, read_table
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.table import column_names, find_column, find_table, read_table
 
 _TRAIN, _VALID = "train.csv", "valid.csv"
 _TEST_TABLES = ("test.csv", "test_labels.csv", "groundtruth.csv")
@@ -35,7 +39,7 @@ _PATIENT = re.compile(r"(?:^|/)patient(\d+)/")
 _PLANE = re.compile(r"_(frontal|lateral)\.")
 
 
-class Chexpert(Reader):
+class Chexpert(FolderReader):
     """Multi-label: 14 observations, or those that are asked for."""
 
     name = "chexpert"
@@ -73,36 +77,34 @@ class Chexpert(Reader):
         has_test = any((self.raw_dir / name).is_file() for name in _TEST_TABLES)
         self._test_table = find_table(self.raw_dir, _TEST_TABLES) if has_test else None
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Rows of train.csv, valid.csv and the test table, then the files that no row names.
 
         Raises:
           ValueError: a table lacks a column or has one twice.
         """
-        unused = {path.relative_to(self.raw_dir).as_posix() for path in image_files(self.raw_dir)}
-        used: set[str] = set()  # an image moves here from `unused` with its first row
+        files = NamedFiles(walk, image_files(walk.files()))
         measuring = [("validation", self.raw_dir / _VALID), ("test", self._test_table)]
         listed: dict[str, set[str]] = {}  # the few images of valid.csv and the test table -> splits that name them
         for split, table in measuring:
-            for path, _ in self._rows(table):
+            for path, _ in self._rows(table, walk):
                 listed.setdefault(path, set()).add(split)
         for split, table in [("", self.raw_dir / _TRAIN), *measuring]:
-            for path, row in self._rows(table):
+            for path, row in self._rows(table, walk):
                 if not split and path in listed:
                     listed[path].add("train")
-                if path in unused:
-                    unused.remove(path)
-                    used.add(path)
-                if path not in used:
-                    yield Reject(path, "missing_file", f"{table.name} names it, it is not there")
+                where = f"{table.name} line {row['#']}"
+                found = files.find(path, where)
+                if isinstance(found, Reject):
+                    yield found
                 elif len(listed.get(path, ())) > 1:
                     yield Reject(path, "in_two_official_lists", f"the tables of {' and '.join(sorted(listed[path]))}")
                 else:
-                    yield self._entry(path, row, split)
-        for path in sorted(unused):
-            yield Reject(path, "file_without_row", "no table names it")
+                    yield self._entry(path, row, split, where)
+        for path, _ in sorted(files.unnamed()):
+            yield Reject(path, "file_without_row", f"no table in {self.raw_dir} names it")
 
-    def _rows(self, table: pathlib.Path | None) -> Iterator[tuple[str, dict[str, str]]]:
+    def _rows(self, table: pathlib.Path | None, walk: FolderWalk) -> Iterator[tuple[str, dict[str, str]]]:
         """Image path below `raw_dir` and row; none where the table is not there."""
         if table is None or not table.is_file():
             return
@@ -110,32 +112,31 @@ class Chexpert(Reader):
             for row in read_table(table, ("Path", *_PATIENT_COLUMNS, *OBSERVATIONS)):
                 yield _below_root(row["Path"]), row
             return
-        key = "Path" if "Path" in column_names(table) else "Study"
+        key = "Path" if find_column(column_names(table, ("Path", "Study")), ["Path"]) else "Study"
         for row in read_table(table, (key, *OBSERVATIONS), _PATIENT_COLUMNS):
             path = _below_root(row[key])
-            for image in [path] if key == "Path" else self._images_of_study(path):
+            for image in [path] if key == "Path" else self._images_of_study(path, walk):
                 yield image, row
 
-    def _images_of_study(self, study: str) -> list[str]:
+    def _images_of_study(self, study: str, walk: FolderWalk) -> list[str]:
         """Paths below `raw_dir`; where there are none the study itself, which is then a missing file."""
         is_inside = ".." not in pathlib.PurePosixPath(study).parts
-        images = image_files(self.raw_dir / study) if is_inside else ()
-        return [path.relative_to(self.raw_dir).as_posix() for path in images] or [study]
+        return list(image_files(walk.files(study)) if is_inside else ()) or [study]
 
-    def _entry(self, path: str, row: dict[str, str], split: str) -> RawExample | Reject:
+    def _entry(self, path: str, row: dict[str, str], split: str, where: str) -> RawExample | Reject:
         patient = _PATIENT.search(path)
         if not patient:
-            return Reject(path, "unknown_patient", "expected a folder such as patient00001 in the path")
+            return Reject(path, "unknown_patient", f"{where}: expected a folder such as patient00001 in the path")
         named = _PLANE.search(path)
         plane = row["Frontal/Lateral"].lower() or (named.group(1) if named else "")
         projection = parse_view(row["AP/PA"])
         # Some frontal images have the projection "LL" or "RL", which contradicts itself: it is unknown.
         view = "LATERAL" if plane == "lateral" else projection if projection in ("PA", "AP") else ""
         if why := self._policy.excluded_view(plane, view):
-            return Reject(path, "excluded_view", why)
+            return Reject(path, "excluded_view", f"{where}: {why}")
         label = self._policy.label(row)
         if isinstance(label, Reject):
-            return dataclasses.replace(label, key=path)
+            return dataclasses.replace(label, key=path, detail=f"{where}: {label.detail}")
         return RawExample(
             key=path,
             patient_id=patient.group(1),
@@ -154,7 +155,8 @@ def _root(raw_dir: pathlib.Path) -> pathlib.Path:
     Raises:
       FileNotFoundError: there is none. ValueError: there are two.
     """
-    folders = [raw_dir, *sorted(path for path in raw_dir.glob("CheXpert-v1.0*") if path.is_dir())]
+    archives = fnmatch.filter(FolderWalk(raw_dir).folders(), "CheXpert-v1.0*")
+    folders = [raw_dir, *(raw_dir / name for name in archives)]
     roots = [folder for folder in folders if (folder / _TRAIN).is_file() or (folder / _VALID).is_file()]
     if not roots:
         raise FileNotFoundError(

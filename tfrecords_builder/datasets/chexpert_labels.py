@@ -24,6 +24,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from tfcxr.command_line import nearest_name
+from tfrecords_builder.datasets.label_text import decimal_point
 from tfrecords_builder.datasets.reader import Reject
 
 OBSERVATIONS = (
@@ -91,9 +92,10 @@ class ObservationPolicy:
           1, 0 or NaN for each of `label_names`; or a `Reject` without a key, "unknown_label" (a value other than 1, 0,
           -1 and blank) or "excluded_no_required_finding".
         """
-        for name in OBSERVATIONS:
-            if row[name] not in _PUBLISHED:
-                return Reject("", "unknown_label", f"{name} is {row[name]!r}, expected 1, 0, -1 or a blank")
+        row = {name: decimal_point(row[name]) for name in OBSERVATIONS}
+        for name, text in row.items():
+            if text not in _PUBLISHED:
+                return Reject("", "unknown_label", f"{name} is {text!r}, expected 1, 0, -1 or a blank")
         required = _observations("require_any", self.require_any)
         if required and not any(_PUBLISHED[row[name]] == 1 for name in required):
             return Reject("", "excluded_no_required_finding", f"none of {', '.join(required)} is 1")

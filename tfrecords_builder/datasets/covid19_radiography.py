@@ -19,8 +19,11 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from tfrecords_builder.datasets.image_files import image_files, index_by_name
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
+from tfrecords_builder.datasets.image_files import image_files
+from tfrecords_builder.datasets.named_files import NamedFiles
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 
 _ARCHIVE_FOLDERS = ("COVID-19_Radiography_Dataset", "COVID-19 Radiography Database")
 _IMAGES, _MASKS = "images", "masks"
@@ -33,7 +36,7 @@ _CLASS_FOLDERS = {
 _SINCE_SECOND_UPDATE = "Lung_Opacity"
 
 
-class Covid19Radiography(Reader):
+class Covid19Radiography(FolderReader):
     """Four classes, one label an image: the folder it lies in."""
 
     name = "covid19_radiography"
@@ -66,23 +69,23 @@ class Covid19Radiography(Reader):
         self._folders = _class_folders(self.raw_dir)
         logging.warning("%s: %s", self.name, self.notice)
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Images by class and name; the second file of a name within a class is a `Reject`."""
         for index, label_name in enumerate(self.label_names):
             if label_name not in self._folders:
                 continue
             label = tuple(float(position == index) for position in range(len(self.label_names)))
-            folder = self.raw_dir / self._folders[label_name]
-            first, repeated = index_by_name(self.raw_dir, _images_not_masks(folder))
-            for key, path in first.items():
+            images = filter(_is_no_mask, image_files(walk.files(self._folders[label_name])))
+            files = NamedFiles(walk, images, by_file_name=True)
+            for key, path in files.unnamed():
                 yield RawExample(key, patient_id=key, label=label, path=path)
-            for path in repeated:
+            for path in files.repeated:
                 yield Reject(path, "same_file_name_twice", "another folder of the class holds a file of this name")
 
 
 def _class_folders(raw_dir: pathlib.Path) -> dict[str, str]:
     """Class -> its folder's name, whichever release it is."""
-    present = {path.name for path in raw_dir.iterdir() if path.is_dir()}
+    present = FolderWalk(raw_dir).folders()
     folders = {}
     for label_name, spellings in _CLASS_FOLDERS.items():
         found = [spelling for spelling in spellings if spelling in present]
@@ -101,7 +104,5 @@ def _class_folders(raw_dir: pathlib.Path) -> dict[str, str]:
     return folders
 
 
-def _images_not_masks(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    for path in image_files(folder):
-        if _MASKS not in path.relative_to(folder).parts[:-1]:
-            yield path
+def _is_no_mask(path: str) -> bool:
+    return _MASKS not in path.split("/")[1:-1]

@@ -16,9 +16,13 @@ import math
 from collections.abc import Iterator
 
 from tfcxr.command_line import nearest_name
-from tfrecords_builder.datasets.image_files import image_files, index_by_name
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
+from tfrecords_builder.datasets.image_files import image_files
+from tfrecords_builder.datasets.label_text import plain_blanks
+from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 from tfrecords_builder.datasets.table import find_table, read_table
 
 FINDINGS = (
@@ -58,7 +62,7 @@ _RADIOGRAPH = "x-ray"
 _VOLUME_SUFFIXES = (".nii", ".gz")
 
 
-class CovidChestxray(Reader):
+class CovidChestxray(FolderReader):
     """Multi-label: the nodes of the hierarchy of findings, each by its own name."""
 
     name = "covid_chestxray"
@@ -87,39 +91,40 @@ class CovidChestxray(Reader):
         if not (self.raw_dir / _IMAGES).is_dir():
             raise FileNotFoundError(f"{self.raw_dir} holds no folder {_IMAGES}; expected {_TABLE} and {_IMAGES}/*")
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Rows in the table's order, then the files that no row names.
 
         Raises:
           ValueError: the table lacks a column or has one twice.
         """
         columns = (_PATIENT, _FINDING, _VIEW, _MODALITY, _FILE)
-        paths, repeated = index_by_name(self.raw_dir, image_files(self.raw_dir / _IMAGES))
-        named = set()
+        files = NamedFiles(walk, image_files(walk.files(_IMAGES)), by_file_name=True)
         for row in read_table(self._table, columns, optional=("sex", "age")):
-            key = row[_FILE] or f"{_TABLE} line {row['#']}"
-            named.add(key)
+            where = f"{_TABLE} line {row['#']}"
+            key = row[_FILE] or where
+            path = files.find(key, where)  # also for a row that is left out, whose file has a row then
             label = finding_label(row[_FINDING])
-            reason, detail = self._problem(row, label, paths)
+            reason, detail = self._problem(row, label)
             if reason:
-                yield Reject(key, reason, detail)
-                continue
-            yield RawExample(
-                key=key,
-                patient_id=row[_PATIENT],
-                label=label,
-                path=paths[key],
-                view=parse_view(row[_VIEW]),
-                age=parse_age(row["age"]),
-                sex=parse_sex(row["sex"]),
-            )
-        for name, path in paths.items():
-            if name not in named:
-                yield Reject(name, "file_without_row", path)
-        for path in repeated:
+                yield Reject(key, reason, f"{where}: {detail}")
+            elif isinstance(path, Reject):
+                yield path
+            else:
+                yield RawExample(
+                    key=key,
+                    patient_id=row[_PATIENT],
+                    label=label,
+                    path=path,
+                    view=parse_view(row[_VIEW]),
+                    age=parse_age(row["age"]),
+                    sex=parse_sex(row["sex"]),
+                )
+        for name, path in files.unnamed():
+            yield Reject(name, "file_without_row", f"{_TABLE} does not name {path}")
+        for path in files.repeated:
             yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
 
-    def _problem(self, row: dict[str, str], label: tuple[float, ...] | None, paths: dict[str, str]) -> tuple[str, str]:
+    def _problem(self, row: dict[str, str], label: tuple[float, ...] | None) -> tuple[str, str]:
         """Why a row cannot be used, ("", "") when it can; what was left out on purpose comes before what is missing."""
         if row[_FILE].lower().endswith(_VOLUME_SUFFIXES):
             return "unsupported_format", "a CT volume"
@@ -131,8 +136,6 @@ class CovidChestxray(Reader):
             return "unknown_label", f"{row[_FINDING]!r} is not among the {len(FINDINGS)} findings"
         if not row[_PATIENT]:
             return "unknown_patient", f"{_PATIENT} is empty"
-        if row[_FILE] not in paths:
-            return "missing_file", f"the table names it, {_IMAGES} does not hold it"
         return "", ""
 
 
@@ -144,7 +147,7 @@ def finding_label(finding: str) -> tuple[float, ...] | None:
       unknown.
     """
     # Some rows say "Pneumonia/Viral/Herpes ", with a space.
-    path = "/".join(part.strip() for part in finding.split("/"))
+    path = "/".join(part.strip() for part in plain_blanks(finding).split("/"))
     if path in UNKNOWN_FINDINGS:
         return (math.nan,) * len(FINDINGS)
     if path not in FINDINGS:

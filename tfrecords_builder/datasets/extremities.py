@@ -1,11 +1,11 @@
 """What the radiographs of MURA and LERA are labelled with, so that both sets can be made to fit, and their tables."""
 
-import csv
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 
 from tfcxr.command_line import nearest_name
+from tfrecords_builder.datasets.table import open_rows
 
 LABEL_SETS = ("abnormality", "body_part", "both", "medfid")
 ABNORMALITY = ("normal", "abnormal")
@@ -83,26 +83,23 @@ class ExtremityLabels:
         return tuple(float(name in positive) for name in self.names)
 
 
-def read_rows(path: pathlib.Path, fields: Sequence[str]) -> Iterator[list[str]]:
-    """Rows of a table without a header, text without spaces around it; `fields` names its columns, for the messages.
+def read_rows(path: pathlib.Path, fields: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each row of a table without a header; `fields` names its columns, for the messages.
 
     Raises:
-      ValueError: a row of another number of fields, or no table in UTF-8.
+      FileNotFoundError: no such table.
+      ValueError: a row of another number of fields, or what `open_rows` raises.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file)
-            for row in lines:
-                if not any(text.strip() for text in row):
-                    continue
-                if len(row) != len(fields):
-                    raise ValueError(
-                        f"{path} line {lines.line_num} has {len(row)} fields, expected {len(fields)} and no header: "
-                        f"{', '.join(fields)}"
-                    )
-                yield [text.strip() for text in row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV table in UTF-8: {error}") from error
+    with open_rows(path, fields=len(fields)) as rows:
+        for row in rows:
+            while len(row) > len(fields) and not row[-1]:  # empty fields beyond the last
+                row.pop()
+            if len(row) != len(fields):
+                raise ValueError(
+                    f"{path} line {rows.line_number} has {len(row)} fields, expected {len(fields)} and no header: "
+                    f"{', '.join(fields)}"
+                )
+            yield rows.line_number, row
 
 
 def _medfid_class(part: str) -> str:

@@ -12,18 +12,22 @@ Settings:
                    is "train", testing "test"; other names are kept.
   dicom_window     for DICOM files: "file" takes the window that they name, "full" the whole range of values.
 
-A folder whose name begins with "." is no class.
+What programs leave behind is no class, split or image (see `folder_walk`). A class without an image is an error, and so
+are two classes whose names differ in case or blanks alone, such as train/Normal and test/NORMAL: one class would be
+two labels.
 """
 
-import pathlib
 import re
 from collections.abc import Iterator
 
 from absl import logging
 
 from tfcxr.command_line import nearest_name
-from tfrecords_builder.datasets.image_files import IMAGE_SUFFIXES, all_files, is_image_name
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
+from tfrecords_builder.datasets.image_files import IMAGE_SUFFIXES, is_image_name
+from tfrecords_builder.datasets.label_text import check_spellings, printable
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 
 DICOM_WINDOWS = ("file", "full")
 _SPLIT_NAMES = {"val": "validation", "valid": "validation", "training": "train", "testing": "test"}
@@ -31,7 +35,7 @@ _USUAL_SPLITS = {"train", "validation", "test", *_SPLIT_NAMES}
 _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class ImageFolder(Reader):
+class ImageFolder(FolderReader):
     """One label an image: the folder it lies in."""
 
     name = "image_folder"
@@ -43,8 +47,8 @@ class ImageFolder(Reader):
     ) -> None:
         """Raises FileNotFoundError without class folders.
 
-        Also ValueError: for a pattern that is no regular expression, an unknown window, or a split folder whose name
-        cannot name a split or names the same one as another.
+        Also ValueError: for a pattern that is no regular expression, an unknown window, a split folder whose name
+        cannot name a split or names the same one as another, or classes that differ in case or blanks alone.
         """
         super().__init__(raw_dir)
         self.patient_pattern = patient_pattern
@@ -57,14 +61,17 @@ class ImageFolder(Reader):
         self.dicom_window = dicom_window
         self.split_folders = split_folders
         self.raw_dir = existing_folder(raw_dir)
-        self._folders = self._split_folders() if split_folders else {"": ""}
-        classes = {name for folder in self._folders for name in _subfolders(self.raw_dir / folder)}
+        walk = FolderWalk(self.raw_dir)
+        self._splits = self._split_folders(walk) if split_folders else {"": ""}
+        classes = {name for folder in self._splits for name in walk.folders(folder)}
         if not classes:
             where = "<split>/<class>" if split_folders else "<class>"
             raise FileNotFoundError(
                 f"{self.raw_dir} holds no folder; expected one folder a class with images in it, as {where}"
             )
-        self.label_names = tuple(sorted(classes))
+        self._classes = tuple(sorted(classes))
+        self.label_names = tuple(map(printable, self._classes))
+        check_spellings(self.label_names, f"the class folders of {self.raw_dir}", "give them one name")
         if not split_folders and {name.lower() for name in classes} <= _USUAL_SPLITS:
             logging.warning(
                 "the classes %s look like splits; if they are, name them so with --set split_folders=true",
@@ -76,40 +83,48 @@ class ImageFolder(Reader):
                 "name them with --set patient_pattern=REGEX, or splits will share patients"
             )
 
-    def examples(self) -> Iterator[RawExample | Reject]:
-        """Files by split, class and path; a file that is no image, in no class or of no patient is a `Reject`."""
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
+        """Files by split, class and path; a file that is no image, in no class or of no patient is a `Reject`.
+
+        Raises:
+          ValueError: a class folder holds no image.
+        """
         pattern = re.compile(self.patient_pattern) if self.patient_pattern else None
-        for split_folder, split in self._folders.items():
-            top = self.raw_dir / split_folder
-            yield from self._files_in_no_class(top)
-            for index, label_name in enumerate(self.label_names):
-                label = tuple(float(position == index) for position in range(len(self.label_names)))
-                below = f"{split_folder}/{label_name}" if split_folder else label_name
-                for path in all_files(top / label_name):
-                    yield self._example(f"{below}/{path}", label, split, pattern)
-        if self.split_folders:
-            yield from self._files_in_no_class(self.raw_dir)
+        names = self._classes
+        labels = {name: tuple(float(other == name) for other in names) for name in names}
+        images = dict.fromkeys(names, 0)
+        first = 1 if self.split_folders else 0  # where in a path the class stands
+        for path in walk.files():
+            parts = path.split("/", first + 1)
+            is_image = is_image_name(path)
+            if len(parts) < first + 2:
+                if is_image:
+                    yield Reject(path, "unknown_label", "it lies in no class folder")
+                continue
+            images[parts[first]] += is_image
+            split = self._splits[parts[0]] if self.split_folders else ""
+            yield self._example(path, is_image, labels[parts[first]], split, pattern)
+        if empty := [printable(name) for name in names if not images[name]]:
+            raise ValueError(
+                f"{self.raw_dir} holds no image of the class {', '.join(map(repr, empty))}, so nothing could learn it; "
+                f"put images there (names that end with {', '.join(IMAGE_SUFFIXES)}), or move the folder out"
+            )
 
     def _example(
-        self, key: str, label: tuple[float, ...], split: str, pattern: re.Pattern | None
+        self, key: str, is_image: bool, label: tuple[float, ...], split: str, pattern: re.Pattern | None
     ) -> RawExample | Reject:
         match = pattern.search(key) if pattern else None
-        if not is_image_name(key):
+        if not is_image:
             return Reject(key, "not_an_image", f"expected a name that ends with {', '.join(IMAGE_SUFFIXES)}")
         if pattern and not match:
             return Reject(key, "unknown_patient", f"patient_pattern {self.patient_pattern!r} does not match")
         patient_id = (match.group(1) if match.re.groups else match.group(0)) if match else key
         return RawExample(key, patient_id or key, label, path=key, official_split=split)
 
-    def _files_in_no_class(self, folder: pathlib.Path) -> Iterator[Reject]:
-        for path in sorted(folder.iterdir()):
-            if is_image_name(path) and not path.is_dir():
-                yield Reject(path.relative_to(self.raw_dir).as_posix(), "unknown_label", "it lies in no class folder")
-
-    def _split_folders(self) -> dict[str, str]:
+    def _split_folders(self, walk: FolderWalk) -> dict[str, str]:
         """Folder -> the split it holds."""
         folders: dict[str, str] = {}
-        for name in _subfolders(self.raw_dir):
+        for name in walk.folders():
             split = _SPLIT_NAMES.get(name.lower(), name.lower())
             if not _SPLIT_NAME.fullmatch(split):
                 raise ValueError(
@@ -119,7 +134,3 @@ class ImageFolder(Reader):
                 raise ValueError(f"{self.raw_dir} holds more than one folder for the split {split!r}; join them")
             folders[name] = split
         return folders
-
-
-def _subfolders(folder: pathlib.Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")

@@ -4,7 +4,7 @@
       --set image_column=file --set label_columns=Edema,Mass --set patient_column=patient
 
 Layout: a table, and below `raw_dir` the images it names (JPEG, PNG, TIFF or DICOM). Settings:
-  table           the CSV file (.csv or .csv.gz, UTF-8, with a header), below `raw_dir` or an absolute path
+  table           the CSV file (.csv or .csv.gz, with a header; see `table`), below `raw_dir` or an absolute path
   image_column    the image's path below `image_folder`; one that leads out of `raw_dir` is rejected
   image_folder    folder below `raw_dir`, by default `raw_dir` itself
   image_suffix    added to names that do not end with it, such as .png
@@ -12,11 +12,13 @@ Layout: a table, and below `raw_dir` the images it names (JPEG, PNG, TIFF or DIC
 
 Labels, one of
   label_columns   comma list of columns with 1, 1.0, true or yes for present and 0, 0.0, false or no for absent
-  label_column    one column with the label's name; with `label_separator`, such as "|", with several names. Names
-                  that an image does not have are absent. `label_names` is a comma list of the labels in their order
-                  (by default all that the table holds, sorted); another one is rejected as "unknown_label"
+  label_column    one column with the label's name; with `label_separator`, such as "|", with several names. A Python
+                  list, ['Edema', 'Mass'], is read as such, whatever the separator. Names that an image does not have
+                  are absent. `label_names` is a comma list of the labels in their order (by default all that the table
+                  holds, sorted); another one is rejected as "unknown_label". Labels that differ in case or blanks
+                  alone, such as Edema and EDEMA, are refused: mend the table, or name those you mean in `label_names`
   unknown_values  comma list of texts that mean an unknown label, by default nan, na, -1 and -1.0, in large or small
-                  letters; an empty field always does. In `label_column` it makes all labels unknown
+                  letters; an empty field or list always does. In `label_column` it makes all labels unknown
 
 Facts, each optional
   patient_column  the patient; without it every image counts as a patient, and splits may share patients
@@ -24,8 +26,11 @@ Facts, each optional
   age_column, sex_column, view_column
 """
 
+import contextlib
+import dataclasses
 import errno
 import math
+import os
 import pathlib
 import posixpath
 import re
@@ -34,9 +39,13 @@ from collections.abc import Iterator
 from absl import logging
 
 from tfcxr.command_line import nearest_name
-from tfrecords_builder.datasets.image_files import image_files
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
+from tfrecords_builder.datasets.image_files import is_image_name
+from tfrecords_builder.datasets.label_text import check_spellings, decimal_point, split_labels
+from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 from tfrecords_builder.datasets.table import read_table
 from tfrecords_builder.dicom_io import WINDOWS
 
@@ -50,7 +59,7 @@ _ABSENT = ("0", "0.0", "false", "no")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class ImageTable(Reader):
+class ImageTable(FolderReader):
     """Multi-label, or single-label for a `label_column` without `label_separator`."""
 
     name = "image_table"
@@ -79,7 +88,7 @@ class ImageTable(Reader):
 
         Raises:
           ValueError: a setting is missing or contradicts another, the table lacks a column that is named, names one
-            twice or holds no label, or `image_folder` leads out of `raw_dir`.
+            twice or holds no label, labels differ in case or blanks alone, or `image_folder` leads out of `raw_dir`.
           FileNotFoundError: the raw folder, the folder of images or the table is not there.
         """
         super().__init__(raw_dir)
@@ -125,22 +134,22 @@ class ImageTable(Reader):
             "--set patient_column=NAME, or splits will share patients"
         )
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Rows in the table's order, then the image files that no row names.
 
         Raises:
           ValueError: the table is damaged, or has changed since the reader was made.
         """
-        files = image_files(self.raw_dir / self._folder)
-        is_named = dict.fromkeys((path.relative_to(self.raw_dir).as_posix() for path in files), False)
+        # All files, for a name of another kind may still be an image, such as DICOM.
+        files = NamedFiles(walk, walk.files("" if self._folder == "." else self._folder))
         for row in self._rows():
-            path = self._path(row)
-            if path in is_named:
-                is_named[path] = True
-            yield self._entry(row, path, is_named)
-        for path, named in is_named.items():
-            if not named:
-                yield Reject(path, "file_without_row", "the table does not name it")
+            entry = self._entry(row, files)
+            if isinstance(entry, RawExample) and self._is_elsewhere(entry.path):
+                entry = dataclasses.replace(entry, real_path=os.path.realpath(self.raw_dir / entry.path))
+            yield entry
+        for path, _ in files.unnamed():
+            if is_image_name(path):
+                yield Reject(path, "file_without_row", f"{self._table.name} does not name it")
 
     def _rows(self) -> Iterator[dict[str, str]]:
         facts = (self.patient_column, self.split_column, self.age_column, self.sex_column, self.view_column)
@@ -150,7 +159,8 @@ class ImageTable(Reader):
     def _found_labels(self) -> list[str]:
         found: set[str] = set()
         for row in self._rows():
-            found.update(self._split(row[self.label_column]))
+            with contextlib.suppress(ValueError):  # half a list: the row becomes a reject
+                found.update(self._split(row[self.label_column]))
             if len(found) > MAX_LABELS:
                 raise ValueError(
                     f"column {self.label_column!r} of {self._table} holds more than {MAX_LABELS} labels; name another "
@@ -158,6 +168,11 @@ class ImageTable(Reader):
                 )
         if not found:
             raise ValueError(f"column {self.label_column!r} of {self._table} holds no label")
+        check_spellings(
+            sorted(found),
+            f"in the column {self.label_column!r} of {self._table} the labels",
+            "write them alike, or name those you mean with --set label_names=NAME,NAME",
+        )
         return sorted(found)
 
     def _path(self, row: dict[str, str]) -> str | None:
@@ -170,22 +185,27 @@ class ImageTable(Reader):
         # An absolute name would replace the folder before it; it is outside, whatever it names.
         return None if posixpath.isabs(name) else _below(posixpath.join(self._folder, name))
 
-    def _entry(self, row: dict[str, str], path: str | None, known_files: dict[str, bool]) -> RawExample | Reject:
-        """`known_files` spares a look at the disk; a name of another kind may still be an image, such as DICOM."""
+    def _entry(self, row: dict[str, str], files: NamedFiles) -> RawExample | Reject:
+        path = self._path(row)
+        where = f"{self._table.name} line {row['#']}"
         key = path or row[self.image_column] or f"line {row['#']}"
         if path is None:
-            return Reject(key, "outside_raw_dir", f"line {row['#']} names a file outside the raw folder")
-        if not path or (path not in known_files and not _is_file(self.raw_dir / path)):
-            return Reject(key, "missing_file", "the table names it, it is not there" if path else "no image is named")
+            return Reject(key, "outside_raw_dir", f"{where} names a file outside the raw folder")
+        if not path:
+            return Reject(key, "missing_file", f"{where}: {self.image_column} is empty")
+        found = files.find(path, where)
+        if isinstance(found, Reject) and not self._is_elsewhere(path):
+            return found
         label = self._label(row)
         if isinstance(label, str):
-            return Reject(key, "unknown_label", label)
+            return Reject(key, "unknown_label", f"{where}: {label}")
         patient_id = row[self.patient_column] if self.patient_column else path
         if not patient_id:
-            return Reject(key, "unknown_patient", f"{self.patient_column} is empty")
+            return Reject(key, "unknown_patient", f"{where}: {self.patient_column} is empty")
         split = row[self.split_column].lower() if self.split_column else ""
         if split and not _SPLIT.fullmatch(split):
-            return Reject(key, "unknown_split", f"{split!r}, expected small letters, digits and _")
+            detail = f"{self.split_column} is {split!r}, expected small letters, digits and _"
+            return Reject(key, "unknown_split", f"{where}: {detail}")
         return RawExample(
             key=key,
             patient_id=patient_id,
@@ -197,29 +217,40 @@ class ImageTable(Reader):
             official_split=split,
         )
 
+    def _is_elsewhere(self, path: str) -> bool:
+        """Whether a row's path leads out of `image_folder`, which alone was walked, to a file below the raw folder."""
+        return self._folder != "." and not path.startswith(f"{self._folder}/") and _is_file(self.raw_dir / path)
+
     def _label(self, row: dict[str, str]) -> tuple[float, ...] | str:
         """The row's label vector, or what is wrong with it."""
         if self.label_columns:
             values = []
             for column in self.label_columns:
-                text = row[column].lower()
+                text = decimal_point(row[column].lower())
                 if text not in _PRESENT and text not in _ABSENT and not self._is_unknown(text):
                     return f"{column} is {row[column]!r}, expected {', '.join((*_PRESENT, *_ABSENT))} or unknown"
                 values.append(math.nan if self._is_unknown(text) else float(text in _PRESENT))
             return tuple(values)
-        names = self._split(row[self.label_column])
+        try:
+            names = self._split(row[self.label_column])
+        except ValueError as error:
+            return f"{self.label_column} is {error}"
         if not names:
             return (math.nan,) * len(self.label_names)
+        if self.is_single_label and len(names) > 1:
+            return (
+                f"{self.label_column} names {len(names)} labels; with --set label_separator=, an image may have several"
+            )
         if wrong := [name for name in names if name not in self.label_names]:
             return f"{', '.join(map(repr, wrong))} is not among the {len(self.label_names)} labels"
         return tuple(float(name in names) for name in self.label_names)
 
     def _split(self, text: str) -> list[str]:
-        """The labels in a field, none where it is unknown."""
+        """The labels in a field, none where it is unknown; raises ValueError for what is half a list."""
         if self._is_unknown(text):
             return []
-        parts = text.split(self.label_separator) if self.label_separator else [text]
-        return [part.strip() for part in parts if part.strip()]
+        names = split_labels(text, self.label_separator)
+        return [] if all(map(self._is_unknown, names)) else names
 
     def _is_unknown(self, text: str) -> bool:
         return not text or text.lower() in self.unknown_values

@@ -29,8 +29,10 @@ from absl import logging
 
 from tfcxr.command_line import nearest_name
 from tfrecords_builder.datasets.extremities import ExtremityLabels, read_rows
-from tfrecords_builder.datasets.image_files import is_image_name
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
+from tfrecords_builder.datasets.image_files import IMAGE_SUFFIXES, is_image_name
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 
 BODY_PARTS = ("ankle", "foot", "hip", "knee")
 LAYOUT = "labels.csv (patient, XR FOOT, XR ANKLE, XR KNEE or XR HIP, 0 or 1; no header) beside <patient>/ST-1/*.png"
@@ -39,7 +41,7 @@ _FIELDS = ("patient's number", "XR FOOT, XR ANKLE, XR KNEE or XR HIP", "0 or 1")
 _VALUES = ("0", "1")
 
 
-class Lera(Reader):
+class Lera(FolderReader):
     """Lower extremity radiographs."""
 
     name = "lera"
@@ -84,57 +86,45 @@ class Lera(Reader):
         """False for labels=both."""
         return self._labels.is_single_label
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """The patients in the table's order, then the files of others.
 
         Raises:
           ValueError: a row of the table has another number of fields.
         """
-        files = self._files_by_patient()
+        files = _files_by_patient(walk)
         rows: dict[str, list[tuple[str, str]]] = {}
-        for patient, part, value in read_rows(self.raw_dir / _TABLE, _FIELDS):
+        lines: dict[str, int] = {}
+        for line, (patient, part, value) in read_rows(self.raw_dir / _TABLE, _FIELDS):
             rows.setdefault(patient, []).append((part, value))
+            lines.setdefault(patient, line)
         for patient, values in rows.items():
             for _ in values[1:]:
                 yield Reject(patient, "duplicate_row", f"{_TABLE} has {len(values)} rows of this patient")
-            if not any(_problem_of_file(path) is None for path in files.get(patient, ())):
-                yield Reject(patient, "missing_file", "the table names the patient, no folder holds an image")
+            if not any(map(is_image_name, files.get(patient, ()))):
+                detail = f"{_TABLE} line {lines[patient]} names the patient; no image in {self.raw_dir / patient}"
+                yield Reject(patient, "missing_file", detail)
             for path in files.pop(patient, ()):
                 yield self._example(path, patient, values)
         for patient, paths in files.items():
             for path in paths:
-                problem = _problem_of_file(path) or ("file_without_row", f"{_TABLE} has no row {patient!r}")
-                yield Reject(path.as_posix(), *problem)
+                reason = "file_without_row" if is_image_name(path) else "not_an_image"
+                yield Reject(path, reason, f"{_TABLE} has no row {patient!r}" if patient else "it is in no folder")
 
-    def _files_by_patient(self) -> dict[str, list[pathlib.PurePosixPath]]:
-        """Name of the first folder -> paths of its files, sorted; image files outside of all folders under ""."""
-        files: dict[str, list[pathlib.PurePosixPath]] = {}
-        for path in sorted(self.raw_dir.rglob("*")):
-            if path.is_dir():
-                continue
-            relative = pathlib.PurePosixPath(path.relative_to(self.raw_dir).as_posix())
-            if len(relative.parts) > 1:
-                files.setdefault(relative.parts[0], []).append(relative)
-            elif is_image_name(relative):
-                files.setdefault("", []).append(relative)
-        return files
-
-    def _example(self, path: pathlib.PurePosixPath, patient: str, values: list[tuple[str, str]]) -> RawExample | Reject:
-        key = path.as_posix()
-        problem = _problem_of_file(path)
-        if problem is None and len(set(values)) > 1:
-            problem = "conflicting_labels", " and ".join(f"{part} {value}" for part, value in values)
-        if problem:
-            return Reject(key, *problem)
+    def _example(self, path: str, patient: str, values: list[tuple[str, str]]) -> RawExample | Reject:
+        if not is_image_name(path):
+            return Reject(path, "not_an_image", f"expected a name that ends with {', '.join(IMAGE_SUFFIXES)}")
+        if len(set(values)) > 1:
+            return Reject(path, "conflicting_labels", " and ".join(f"{part} {value}" for part, value in values))
         part, value = values[0]
         part = part.upper().removeprefix("XR").strip().lower()
         if part not in BODY_PARTS:
-            return Reject(key, "unknown_label", f"body part {values[0][0]!r} is not one of {', '.join(BODY_PARTS)}")
+            return Reject(path, "unknown_label", f"body part {values[0][0]!r} is not one of {', '.join(BODY_PARTS)}")
         if part not in self._labels.parts:
-            return Reject(key, "excluded_body_part", part)
+            return Reject(path, "excluded_body_part", part)
         if self._labels.needs_abnormality and value not in _VALUES:
-            return Reject(key, "unknown_label", f"{value!r} is neither 0 nor 1")
-        return RawExample(key, patient, self._labels.vector(part, value == self.abnormal_value), path=key)
+            return Reject(path, "unknown_label", f"{value!r} in {_TABLE} is neither 0 nor 1")
+        return RawExample(path, patient, self._labels.vector(part, value == self.abnormal_value), path=path)
 
 
 def _root(folder: pathlib.Path) -> pathlib.Path:
@@ -144,10 +134,13 @@ def _root(folder: pathlib.Path) -> pathlib.Path:
     raise FileNotFoundError(f"{folder} holds no {_TABLE}; expected {LAYOUT}")
 
 
-def _problem_of_file(path: pathlib.PurePosixPath) -> tuple[str, str] | None:
-    """Why a file is none to read: (reason, detail), or None."""
-    if path.name.startswith("."):
-        return "hidden_file", "left by macOS; no image"
-    if not is_image_name(path):
-        return "not_an_image", "no name of an image"
-    return None
+def _files_by_patient(walk: FolderWalk) -> dict[str, list[str]]:
+    """Name of the first folder -> paths of its files, sorted; image files outside of all folders under ""."""
+    files: dict[str, list[str]] = {}
+    for path in sorted(walk.files(), key=lambda path: path.split("/")):
+        patient, _, inside = path.partition("/")
+        if inside:
+            files.setdefault(patient, []).append(path)
+        elif is_image_name(path):
+            files.setdefault("", []).append(path)
+    return files

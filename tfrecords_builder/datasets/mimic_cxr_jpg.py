@@ -21,9 +21,12 @@ import pathlib
 from collections.abc import Iterator
 
 from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS, ObservationPolicy, check_choice
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
 from tfrecords_builder.datasets.image_files import image_files
+from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 from tfrecords_builder.datasets.table import find_table, read_table
 
 LABELLERS = ("chexpert", "negbio")
@@ -33,7 +36,7 @@ _PLANES = {"PA": "frontal", "AP": "frontal", "LATERAL": "lateral"}
 _NAMES = ("dicom_id", "subject_id", "study_id")
 
 
-class MimicCxrJpg(Reader):
+class MimicCxrJpg(FolderReader):
     """Multi-label: 14 observations, or those that are asked for."""
 
     name = "mimic_cxr_jpg"
@@ -83,31 +86,26 @@ class MimicCxrJpg(Reader):
             for name in ("metadata", "split", labels)
         )
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Rows of the metadata table, then the files that no row names.
 
         Raises:
           ValueError: a table lacks a column or has one twice.
         """
-        # One entry an image: its split and whether a row has named it. The few different pairs are shared.
-        state = {path.relative_to(self.raw_dir).as_posix(): (_NO_SPLIT, False) for path in self._files()}
+        files = NamedFiles(walk, image_files(walk.files("files")))
+        splits: dict[str, str] = {}  # dicom_id -> split; the few names are shared
         for row in read_table(self._split, (*_NAMES, "split")):
-            if (path := _path(row)) in state:
-                known, split = state[path][0], _SPLITS.get(row["split"], row["split"])
-                state[path] = (split if known in (_NO_SPLIT, split) else _TWO_SPLITS, False)
+            split = _SPLITS.get(row["split"], row["split"])
+            if splits.setdefault(row["dicom_id"], split) != split:
+                splits[row["dicom_id"]] = _TWO_SPLITS
         labels = self._labels_of_studies()
         for row in read_table(self._metadata, (*_NAMES, "ViewPosition")):
-            path = _path(row)
-            if path not in state:
-                yield Reject(row["dicom_id"], "missing_file", f"the metadata table names it, {path} is not there")
-                continue
-            split = state[path][0]
-            state[path] = (split, True)
-            yield self._entry(path, row, split, labels)
-        yield from self._files_without_row(state)
-
-    def _files(self) -> Iterator[pathlib.Path]:
-        return image_files(self.raw_dir / "files")
+            path = files.find(_path(row), f"{self._metadata.name} line {row['#']}")
+            if isinstance(path, Reject):
+                yield dataclasses.replace(path, key=row["dicom_id"], detail=f"{_path(row)}: {path.detail}")
+            else:
+                yield self._entry(path, row, splits.get(row["dicom_id"], _NO_SPLIT), labels)
+        yield from self._files_without_row(files)
 
     def _labels_of_studies(self) -> dict[str, tuple[float, ...] | Reject]:
         """Study -> its label vector or a `Reject` without a key; vectors that are equal are one object."""
@@ -140,18 +138,20 @@ class MimicCxrJpg(Reader):
             return dataclasses.replace(label, key=key)
         return RawExample(key, row["subject_id"], label, path=path, view=view, official_split=split)
 
-    def _files_without_row(self, state: dict[str, tuple[str, bool]]) -> Iterator[Reject]:
-        unused = sorted(path for path, (_, is_used) in state.items() if not is_used)
+    def _files_without_row(self, files: NamedFiles) -> Iterator[Reject]:
+        unused = sorted(path for path, _ in files.unnamed())
         names = {pathlib.PurePosixPath(path).stem for path in unused}
         # A second look at the table, for the few: is a file of this name elsewhere, where the table says?
         rows = read_table(self._metadata, _NAMES) if unused else ()
         places = {row["dicom_id"]: _path(row) for row in rows if row["dicom_id"] in names}
         for path in unused:
             place = places.get(pathlib.PurePosixPath(path).stem)
-            if place in state:
+            if place in files:
                 yield Reject(path, "same_file_name_twice", f"{place} has this name too and is where the table says")
             else:
-                yield Reject(path, "file_without_row", f"the table has it as {place}" if place else "no row names it")
+                table = self._metadata.name
+                detail = f"{table} has it as {place}" if place else f"no row of {table} names it"
+                yield Reject(path, "file_without_row", detail)
 
 
 def _path(row: dict[str, str]) -> str:

@@ -27,14 +27,16 @@ with `merge`; fingers and wrists here, and hips there, have no class and are rej
 The study takes 400 images a class for training and 100 for testing and does not say which.
 """
 
-import os
 import pathlib
 import re
 from collections.abc import Iterator
 
 from tfrecords_builder.datasets.extremities import ExtremityLabels, read_rows
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
 from tfrecords_builder.datasets.image_files import is_image_name
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.named_files import NamedFiles
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 
 BODY_PARTS = ("elbow", "finger", "forearm", "hand", "humerus", "shoulder", "wrist")
 LAYOUT = (
@@ -46,7 +48,7 @@ _STUDY = re.compile(r"(?:.*/)?((train|valid)/XR_([A-Z]+)/(patient\d+)/study\d+_(
 _FINDINGS = {"0": False, "1": True}
 
 
-class Mura(Reader):
+class Mura(FolderReader):
     """Musculoskeletal radiographs of the upper extremity."""
 
     name = "mura"
@@ -83,33 +85,38 @@ class Mura(Reader):
         """False for labels=both."""
         return self._labels.is_single_label
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Split by split: the rows in the tables' order, then the files that no row names.
 
         Raises:
           ValueError: a table with rows of another number of fields.
         """
         for split, (images_table, studies_table) in self._tables.items():
-            files = _files_below(self.raw_dir, split)
+            files = NamedFiles(walk, walk.files(split))
             findings = _findings(studies_table)
-            named, studies = set(), set()
-            for (text,) in read_rows(images_table, ("path of an image",)):
+            studies = set()
+            for line, (text,) in read_rows(images_table, ("path of an image",)):
                 study, _, file_name = text.replace("\\", "/").rpartition("/")
                 match = _STUDY.fullmatch(study)
                 key = f"{match.group(1)}/{file_name}" if match else text
-                named.add(key)
                 studies.add(match.group(1) if match else study)
-                yield self._example(key, match, split, files, findings)
+                yield self._example(files.find(key, f"{images_table.name} line {line}"), key, match, split, findings)
             for study in findings:
                 if study not in studies:
                     yield Reject(
                         study, "study_without_image", f"{studies_table.name} names it, {images_table.name} does not"
                     )
-            for key in sorted(files - named):
-                yield Reject(key, *_problem_of_unnamed(pathlib.PurePosixPath(key)))
+            for key, _ in sorted(files.unnamed()):
+                reason = "file_without_row" if is_image_name(key) else "not_an_image"
+                yield Reject(key, reason, f"{images_table.name} does not name it")
 
     def _example(
-        self, key: str, match: re.Match | None, split: str, files: set[str], findings: dict[str, set[str]]
+        self,
+        found: str | Reject,
+        key: str,
+        match: re.Match | None,
+        split: str,
+        findings: dict[str, set[str]],
     ) -> RawExample | Reject:
         if match is None:
             return Reject(
@@ -123,10 +130,8 @@ class Mura(Reader):
             return Reject(key, "unknown_label", f"body part {part!r} is not one of {', '.join(BODY_PARTS)}")
         if part not in self._labels.parts:
             return Reject(key, "excluded_body_part", part)
-        if key.rpartition("/")[2].startswith("."):
-            return Reject(key, "hidden_file", "left by macOS; no image")
-        if key not in files:
-            return Reject(key, "missing_file", "the table names it, no folder holds it")
+        if isinstance(found, Reject):
+            return found
         if self._labels.needs_abnormality and (problem := _finding_problem(findings.get(study), sign)):
             return Reject(key, *problem)
         label = self._labels.vector(part, sign == "positive")
@@ -140,19 +145,10 @@ def _root(folder: pathlib.Path) -> pathlib.Path:
     raise FileNotFoundError(f"{folder} holds no train or valid folder; expected {LAYOUT}")
 
 
-def _files_below(root: pathlib.Path, folder: str) -> set[str]:
-    """Paths below `root` of all files in one of its folders."""
-    return {
-        (pathlib.Path(where) / name).relative_to(root).as_posix()
-        for where, _, names in os.walk(root / folder)
-        for name in names
-    }
-
-
 def _findings(table: pathlib.Path) -> dict[str, set[str]]:
     """Study -> the values that the table gives it; more than one where rows contradict each other."""
     findings: dict[str, set[str]] = {}
-    for study, finding in read_rows(table, ("path of a study", "0 or 1")):
+    for _, (study, finding) in read_rows(table, ("path of a study", "0 or 1")):
         study = study.replace("\\", "/").rstrip("/")
         match = _STUDY.fullmatch(study)
         findings.setdefault(match.group(1) if match else study, set()).add(finding)
@@ -168,11 +164,3 @@ def _finding_problem(values: set[str] | None, sign: str) -> tuple[str, str] | No
     if {_FINDINGS[value] for value in values} != {sign == "positive"}:
         return "conflicting_labels", f"the folder says {sign}, the table {' and '.join(sorted(values))}"
     return None
-
-
-def _problem_of_unnamed(path: pathlib.PurePosixPath) -> tuple[str, str]:
-    if path.name.startswith("."):
-        return "hidden_file", "left by macOS; no image"
-    if not is_image_name(path):
-        return "not_an_image", "no name of an image, and no table names it"
-    return "file_without_row", "no table names it"

@@ -1,9 +1,10 @@
 """NIH ChestX-ray14: 112,120 frontal radiographs of 30,805 patients, 14 findings mined from the reports.
 
 Layout:
-  raw_dir/Data_Entry_2017.csv or Data_Entry_2017_v2020.csv, and the images in images_001/images ... images_012/images,
-  in images, or in raw_dir itself. With train_val_list.txt and test_list.txt beside the table, the images of the test
-  list stay `test` and the others are divided by patient.
+  raw_dir/Data_Entry_2017.csv or Data_Entry_2017_v2020.csv, and the images in any folders below: images_001/images ...
+  images_012/images as published, images, images-224 or raw_dir itself. Of two files of one name, that in a folder as
+  published is taken. With train_val_list.txt and test_list.txt beside the table, the images of the test list stay
+  `test` and the others are divided by patient.
 
 Findings are joined by "|" in the table; "No Finding" stands alone. A finding that is not named is taken as absent, as
 the authors do. Ages are written as 58, 058Y, 011M or 003D; one above 120 years, of which the published table has
@@ -16,26 +17,31 @@ for an image that NIH's table lacks is the reject "replacement_without_row".
 """
 
 import pathlib
+import re
 from collections.abc import Iterator
 
 from absl import logging
 
-from tfrecords_builder.datasets.image_files import index_by_name, is_image_name
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
+from tfrecords_builder.datasets.image_files import image_files
+from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.nih_relabels import ALL_LABELS, FINDINGS, NO_FINDING, listed_label, read_relabels
 from tfrecords_builder.datasets.patient_facts import OLDEST, parse_age, parse_sex, written_age
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
-from tfrecords_builder.datasets.table import find_table, read_table
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.table import find_table, read_lines, read_table
 
 __all__ = ["FINDINGS", "NO_FINDING", "NihChestXray14"]
 
 _TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 _TRAIN_LIST, _TEST_LIST = "train_val_list.txt", "test_list.txt"
+_FOLDERS = (r"images_[^/]*/images", r"images_[^/]*", "images", "")
 _IMAGE, _LABELS, _PATIENT, _AGE, _VIEW = "Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position"
 _SEX = ("Patient Gender", "Patient Sex")
 _COLUMNS = (_IMAGE, _LABELS, _PATIENT, _AGE, _SEX, _VIEW)
 
 
-class NihChestXray14(Reader):
+class NihChestXray14(FolderReader):
     """Multi-label: 14 findings and "No Finding"."""
 
     name = "nih_chestxray14"
@@ -60,7 +66,7 @@ class NihChestXray14(Reader):
         if not any((self.raw_dir / table).is_file() for table in _TABLES):
             raise FileNotFoundError(
                 f"{raw_dir} holds neither {' nor '.join(_TABLES)}; expected one of them, and the images in "
-                "images_001/images and so on, in images, or beside the table"
+                "images_001/images and so on, or in other folders beside the table"
             )
         self._table = find_table(self.raw_dir, _TABLES)
         self.has_replaced_labels = bool(labels_csv)
@@ -68,46 +74,46 @@ class NihChestXray14(Reader):
         if labels_csv and not self._labels_csv.is_file():
             raise FileNotFoundError(f"labels_csv {labels_csv} does not exist or is no file")
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Rows in the table's order, then the files that no row names, then replacement labels that none does.
 
         Raises:
           ValueError: a table lacks a column or has one twice.
         """
-        unused, repeated = index_by_name(self.raw_dir, self._image_paths())
-        used: dict[str, str] = {}  # an image moves here from `unused` with its first row
+        files = NamedFiles(walk, sorted(image_files(walk.files()), key=_by_layout), by_file_name=True)
         test_list, both_lists = self._official_lists()
         relabels = read_relabels(self._labels_csv) if self.has_replaced_labels else None
         relabels_without_row = set(relabels or ())
-        too_old = 0
+        too_old, listed = 0, False
         for row in read_table(self._table, _COLUMNS):
             key = row[_IMAGE]
+            where = f"{self._table.name} line {row['#']}"
             relabels_without_row.discard(key)
-            if key in unused:
-                used[key] = unused.pop(key)
-            if key not in used:
-                yield Reject(key, "missing_file", "the table names it, no folder holds it")
-            elif not row[_PATIENT].isdigit():
-                yield Reject(key, "unknown_patient", f"{_PATIENT} is {row[_PATIENT]!r}, expected a number")
+            listed = listed or key in test_list
+            path = files.find(key, where)
+            if isinstance(path, Reject):
+                yield path
+            elif not row[_PATIENT].isdecimal():
+                yield Reject(key, "unknown_patient", f"{where}: {_PATIENT} is {row[_PATIENT]!r}, expected a number")
             elif key in both_lists:
                 yield Reject(key, "in_two_official_lists", f"{_TRAIN_LIST} and {_TEST_LIST}")
             elif isinstance(label := _label(row, relabels), Reject):
-                yield Reject(key, label.reason, label.detail)
+                yield Reject(key, label.reason, f"{where}: {label.detail}")
             else:
                 too_old += written_age(row[_AGE]) > OLDEST
                 yield RawExample(
                     key=key,
                     patient_id=str(int(row[_PATIENT])),
                     label=label,
-                    path=used[key],
+                    path=path,
                     view=row[_VIEW] if row[_VIEW] in ("PA", "AP") else "",
                     age=parse_age(row[_AGE]),
                     sex=parse_sex(row[_SEX[0]]),
                     official_split="test" if key in test_list else "",
                 )
-        for key in sorted(unused):
-            yield Reject(key, "file_without_row", unused[key])
-        for path in repeated:
+        for key, path in sorted(files.unnamed()):
+            yield Reject(key, "file_without_row", f"{self._table.name} does not name {path}")
+        for path in files.repeated:
             yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
         for key in sorted(relabels_without_row):
             yield Reject(
@@ -115,26 +121,21 @@ class NihChestXray14(Reader):
             )
         if too_old:
             logging.warning("%d ages above %g years are stored as unknown", too_old, OLDEST)
-
-    def _image_paths(self) -> Iterator[pathlib.Path]:
-        """Images of the folders of the layout, not of folders below them."""
-        folders = [*sorted(self.raw_dir.glob("images_*/images")), *sorted(self.raw_dir.glob("images_*"))]
-        for folder in (*folders, self.raw_dir / "images", self.raw_dir):
-            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if is_image_name(path) and not path.name.startswith("."):
-                    yield path
+        if test_list and not listed:
+            logging.warning(
+                "%s names none of the images in %s, so no image is in its split", _TEST_LIST, self._table.name
+            )
 
     def _official_lists(self) -> tuple[set[str], set[str]]:
         """The images of the published test list, and those that are in both lists."""
-        test = set(_lines(self.raw_dir / _TEST_LIST))
-        return test, {name for name in _lines(self.raw_dir / _TRAIN_LIST) if name in test}
+        test = set(read_lines(self.raw_dir / _TEST_LIST))
+        return test, {name for name in read_lines(self.raw_dir / _TRAIN_LIST) if name in test}
 
 
-def _lines(path: pathlib.Path) -> Iterator[str]:
-    """Lines of a list without spaces around them; none where the file is not there."""
-    if path.is_file():
-        with path.open(encoding="utf-8") as file:
-            yield from filter(None, map(str.strip, file))
+def _by_layout(path: str) -> int:
+    """Orders paths so that of two files of one name that in a folder as published comes first."""
+    folder = path.rpartition("/")[0]
+    return next((place for place, pattern in enumerate(_FOLDERS) if re.fullmatch(pattern, folder)), len(_FOLDERS))
 
 
 def _label(row: dict[str, str], relabels: dict[str, tuple[float, ...] | Reject] | None) -> tuple[float, ...] | Reject:

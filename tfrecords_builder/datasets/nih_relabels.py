@@ -16,8 +16,9 @@ finding is present, 1 where all fourteen are absent, and else unknown.
 import math
 import pathlib
 
+from tfrecords_builder.datasets.label_text import decimal_point, split_labels
 from tfrecords_builder.datasets.reader import Reject
-from tfrecords_builder.datasets.table import column_names, read_table
+from tfrecords_builder.datasets.table import column_names, find_column, read_table
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
@@ -35,7 +36,10 @@ _VALUES |= dict.fromkeys(("", "-1", "-1.0", "HEDGE"), math.nan)
 
 def listed_label(text: str) -> tuple[float, ...] | Reject:
     """The label vector of "Edema|Mass", or why there is none (a `Reject` without a key)."""
-    names = [name.strip() for name in text.split("|")]
+    try:
+        names = split_labels(text, "|") or [""]
+    except ValueError as error:
+        return Reject("", "unknown_label", str(error))
     unknown = [name for name in names if name not in ALL_LABELS]
     if unknown:
         return Reject("", "unknown_label", f"{', '.join(map(repr, unknown))} is not among the 14 findings")
@@ -79,14 +83,14 @@ def _finding_columns(path: pathlib.Path) -> dict[str, str]:
     """
     plain = {_plain(name): name for name in ALL_LABELS}
     columns: dict[str, str] = {}
-    header = column_names(path)
+    header = column_names(path, (*_IMAGE, _LIST, _ABNORMAL, *ALL_LABELS))
     for column in header:
         label = plain.get(_SYNONYMS.get(_plain(column), _plain(column)))
         if label in columns:
             raise ValueError(f"{path} has the columns {columns[label]!r} and {column!r} for {label}; leave one of them")
         if label:
             columns[label] = column
-    if not set(columns) - {NO_FINDING} and _LIST not in header:
+    if not set(columns) - {NO_FINDING} and not find_column(header, [_LIST]):
         raise ValueError(
             f"{path} has no column named as one of the 14 findings and no column {_LIST!r}; "
             f"it has {', '.join(header) or 'none'}"
@@ -101,9 +105,10 @@ def _plain(name: str) -> str:
 def _row_label(row: dict[str, str], columns: dict[str, str]) -> tuple[float, ...] | Reject:
     values = {}
     for label, column in {**columns, **({_ABNORMAL: _ABNORMAL} if _ABNORMAL in row else {})}.items():
-        if row[column].upper() not in _VALUES:
+        text = decimal_point(row[column].upper())
+        if text not in _VALUES:
             return Reject("", "unknown_label", f"{column} is {row[column]!r}, expected 1, 0, -1, a blank, YES or NO")
-        values[label] = _VALUES[row[column].upper()]
+        values[label] = _VALUES[text]
     findings = [values.get(name, math.nan) for name in FINDINGS]
     if NO_FINDING in values:
         nothing = values[NO_FINDING]

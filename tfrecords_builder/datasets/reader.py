@@ -22,6 +22,7 @@ class RawExample:
       path: the image file below the raw folder, or "" where the reader makes the pixels itself.
       view: "PA", "AP", "LATERAL" or "". age: years or NaN. sex: "F", "M" or "".
       official_split: the published split ("train", "test", ...), or "" where the builder may choose.
+      real_path: absolute path of the file that `path` leads to by a link, or "" where no link is on the way.
     """
 
     key: str
@@ -32,6 +33,7 @@ class RawExample:
     age: float = math.nan
     sex: str = ""
     official_split: str = ""
+    real_path: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

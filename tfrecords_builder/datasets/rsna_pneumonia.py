@@ -20,6 +20,7 @@ header is damaged; what becomes of such a file is decided when its pixels are re
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import pathlib
@@ -30,9 +31,13 @@ from collections.abc import Iterator
 from absl import logging
 
 from tfcxr.command_line import nearest_name
-from tfrecords_builder.datasets.image_files import image_files, index_by_name
+from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.datasets.folder_walk import FolderWalk
+from tfrecords_builder.datasets.image_files import image_files
+from tfrecords_builder.datasets.label_text import plain_blanks
+from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 from tfrecords_builder.datasets.table import read_table
 from tfrecords_builder.dicom_io import WINDOWS, silent_logs
 from tfrecords_builder.radiograph import ImageError, decoder_errors
@@ -55,7 +60,7 @@ _NIH_NAME = re.compile(r"(\d+)_\d+\.png")
 _CONFLICT = None
 
 
-class RsnaPneumonia(Reader):
+class RsnaPneumonia(FolderReader):
     """Lung opacity or not, or three exclusive classes."""
 
     name = "rsna_pneumonia"
@@ -115,35 +120,35 @@ class RsnaPneumonia(Reader):
             "to keep patients together"
         )
 
-    def examples(self) -> Iterator[RawExample | Reject]:
+    def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Images in the order of the table, then files that it does not name, then the test images.
 
         Raises:
           ValueError: the table lacks a column or has one twice, or the mapping does not name an image.
         """
-        paths, repeated = index_by_name(self.raw_dir, image_files(self.raw_dir / _TRAIN))
+        files = NamedFiles(walk, image_files(walk.files(_TRAIN)), by_file_name=True)
         patients = _read_mapping(self.raw_dir / MAPPING) if self.patients == "nih" else None
         table, column, values = _SOURCES[self.labels]
         texts = _one_text_an_image(self.raw_dir / table, column)
         for key, text in texts.items():
-            path = paths.pop(key + _SUFFIX, "")
+            path = files.find(key + _SUFFIX, table)
             patient_id = key if patients is None else patients.get(key, "")
             if text is _CONFLICT:
                 yield Reject(key, "conflicting_labels", f"{table} has rows of different {column}")
             elif text not in values:
                 yield Reject(key, "unknown_label", f"{column} is {text!r}, expected {', '.join(values)}")
-            elif not path:
-                yield Reject(key, "missing_file", f"{table} names it, {_TRAIN} does not hold it")
+            elif isinstance(path, Reject):
+                yield dataclasses.replace(path, key=key)
             elif not patient_id:
                 yield Reject(key, "unknown_patient", f"{MAPPING} does not name it")
             else:
                 yield RawExample(key, patient_id, values[text], path, **dicom_facts(self.raw_dir / path))
-        for name, path in paths.items():
-            yield Reject(name.removesuffix(_SUFFIX), "file_without_row", path)
-        for path in repeated:
+        for name, path in files.unnamed():
+            yield Reject(name.removesuffix(_SUFFIX), "file_without_row", f"{table} does not name {path}")
+        for path in files.repeated:
             yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
-        for path in image_files(self.raw_dir / _TEST):
-            yield Reject(path.relative_to(self.raw_dir).as_posix(), "no_label_row", "no labels of test images exist")
+        for path in image_files(walk.files(_TEST)):
+            yield Reject(path, "no_label_row", "no labels of test images exist")
 
 
 def dicom_facts(path: pathlib.Path) -> dict[str, float | str]:
@@ -176,8 +181,8 @@ def _one_text_an_image(table: pathlib.Path, column: str) -> dict[str, str | None
     """Image -> the text that all its rows have in a column, or `_CONFLICT` where they differ."""
     texts: dict[str, str | None] = {}
     for row in read_table(table, (_PATIENT, column)):
-        text = texts.setdefault(row[_PATIENT], row[column])
-        if text != row[column]:
+        said = plain_blanks(row[column])
+        if texts.setdefault(row[_PATIENT], said) != said:
             texts[row[_PATIENT]] = _CONFLICT
     return texts
 
@@ -185,7 +190,7 @@ def _one_text_an_image(table: pathlib.Path, column: str) -> dict[str, str | None
 def _read_mapping(path: pathlib.Path) -> dict[str, str]:
     """Image -> NIH's number of the patient."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
         names = {entry["subset_img_id"]: entry["img_id"] for entry in entries}
         return {image: _NIH_NAME.fullmatch(name).group(1) for image, name in names.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:

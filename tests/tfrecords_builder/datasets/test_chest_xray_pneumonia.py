@@ -43,12 +43,13 @@ def test_patients_labels_and_published_split(raw_dir, given):
 
 
 def test_other_files_are_rejected(raw_dir):
-    (raw_dir / "chest_xray/train/NORMAL/.DS_Store").touch()
-    (raw_dir / "chest_xray/train/NORMAL/scan.jpeg").touch()
+    for name in (".DS_Store", "notes.txt", "scan.jpeg"):
+        (raw_dir / "chest_xray/train/NORMAL" / name).touch()
     rejects = [entry for entry in ChestXrayPneumonia(str(raw_dir)).examples() if isinstance(entry, Reject)]
     assert [(reject.key, reject.reason) for reject in rejects] == [
-        ("train/NORMAL/.DS_Store", "not_an_image"),
+        ("train/NORMAL/notes.txt", "not_an_image"),
         ("train/NORMAL/scan.jpeg", "unknown_patient"),
+        ("train/NORMAL/.DS_Store", "hidden_file"),
     ]
 
 

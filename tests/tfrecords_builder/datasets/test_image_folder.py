@@ -33,7 +33,8 @@ def test_folders_are_labels_and_files_patients(raw_dir):
         ("sick/p2_a.jpeg", "sick/p2_a.jpeg", (0.0, 1.0)),
     ]
     assert [(entry.key, entry.reason) for entry in entries if isinstance(entry, Reject)] == [
-        ("sick/notes.txt", "not_an_image")
+        ("sick/notes.txt", "not_an_image"),
+        (".hidden", "system_folder"),
     ]
 
 
@@ -53,7 +54,7 @@ def test_pattern_finds_patients(raw_dir):
     }
     assert patients == {"healthy/deep/p1_b.JPG": "p1", "healthy/p1_a.png": "p1"}
     rejects = {entry.reason for entry in ImageFolder(raw_dir, r"(p1)_").examples() if isinstance(entry, Reject)}
-    assert rejects == {"unknown_patient", "not_an_image"}
+    assert rejects == {"unknown_patient", "not_an_image", "system_folder"}
 
 
 def test_wrong_folder_or_pattern(tmp_path, raw_dir):
@@ -76,6 +77,29 @@ def test_every_format_of_image_is_taken(tmp_path):
         "sick/h.bmp": "not_an_image",
         "sick/i": "not_an_image",
     }
+
+
+def test_a_class_without_an_image_is_an_error(raw_dir):
+    root = pathlib.Path(raw_dir)
+    for name in ("Nothing yet", "__MACOSX", "papers"):
+        (root / name).mkdir()
+    (root / "papers/a.pdf").touch()
+    reader = ImageFolder(raw_dir)
+    assert "__MACOSX" not in reader.label_names
+    message = (
+        r"holds no image of the class 'Nothing yet', 'papers', so nothing could learn it; put images there \(names"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_dataset(reader, root / "out", BuildOptions((16,), workers=1))
+    assert not (root / "out").exists()
+
+
+def test_classes_that_differ_in_case_or_blanks_alone_are_refused(split_dir):
+    (split_dir / "test/Healthy ").mkdir()
+    with pytest.raises(
+        ValueError, match="the class folders of .* 'Healthy ' and 'healthy' differ in case or blanks alone"
+    ):
+        ImageFolder(str(split_dir), split_folders=True)
 
 
 def test_images_in_no_class_are_rejected(raw_dir):

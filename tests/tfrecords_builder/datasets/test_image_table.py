@@ -1,4 +1,6 @@
+import csv
 import gzip
+import io
 import math
 
 import cv2
@@ -97,6 +99,71 @@ def test_several_labels_of_a_column(tmp_path):
     assert not reader.is_single_label
     assert labels(reader) == {"a.png": "11", "b.png": "10", "c.png": "??", "d.png": "unknown_label"}
     assert ImageTable(str(tmp_path), **NAMES, label_separator="|").label_names == ("Edema", "Mass", "Mess")
+
+
+def test_labels_as_python_lists(tmp_path):
+    cells = [
+        "['normal']",
+        "[ 'mass, large' , ' edema']",
+        "[]",
+        "nan",
+        "[nan]",
+        '["crohn\'s"]',
+        "['normal'",
+        "['x' 'y']",
+    ]
+    text = io.StringIO()
+    csv.writer(text).writerows([("file", "finding"), *((f"{number}.png", cell) for number, cell in enumerate(cells))])
+    files = [f"{number}.png" for number in range(len(cells))]
+    reader = make(tmp_path, text.getvalue(), files, **NAMES, label_separator=",")
+    assert reader.label_names == ("crohn's", "edema", "mass, large", "normal")
+    known, half = ["0001", "0110", "????", "????", "????", "1000"], ["unknown_label"] * 2
+    assert list(labels(reader).values()) == known + half
+    details = [entry.detail for entry in reader.examples() if isinstance(entry, Reject)]
+    assert "labels.csv line 8: finding is \"['normal'\" is not a list such as" in details[0]
+    # Without a separator an image has one label, and a list of more is said to be one.
+    one = ImageTable(str(tmp_path), **NAMES)
+    assert one.is_single_label and labels(one)["0.png"] == "0001" and labels(one)["1.png"] == "unknown_label"
+    details = [entry.detail for entry in one.examples() if isinstance(entry, Reject)]
+    assert (
+        "labels.csv line 3: finding names 2 labels; with --set label_separator=, an image may have several" in details
+    )
+
+
+def test_labels_that_differ_in_case_or_blanks_are_refused_unless_they_are_named(tmp_path):
+    table = "file,finding\na.png,Edema\nb.png,edema \nc.png,EDEMA\nd.png,Pleural  Mass\n"
+    files = ["a.png", "b.png", "c.png", "d.png"]
+    with pytest.raises(
+        ValueError, match="column 'finding' of .*labels 'EDEMA' and 'Edema' differ in case or blanks alone"
+    ):
+        make(tmp_path, table, files, **NAMES)
+    reader = ImageTable(str(tmp_path), **NAMES, label_names="Edema,edema,EDEMA")
+    assert labels(reader) == {"a.png": "100", "b.png": "010", "c.png": "001", "d.png": "unknown_label"}
+    reader = ImageTable(str(tmp_path), **NAMES, label_names="Edema")
+    assert list(labels(reader).values()) == ["1", "unknown_label", "unknown_label", "unknown_label"]
+
+
+def test_a_european_spreadsheet(tmp_path):
+    text = "\ufefffile;Edema;Mass;old\r\na.png;1,0;0,0;58,5\r\nb.png;-1,0;1;7\r\nc.png;0,5;1;\r\n"
+    reader = make(tmp_path, text, ["a.png", "b.png", "c.png"], **FLAGS, age_column="OLD")
+    assert labels(reader) == {"a.png": "10", "b.png": "?1", "c.png": "unknown_label"}
+    assert [entry.age for entry in reader.examples() if isinstance(entry, RawExample)] == [58.5, 7.0]
+
+
+def test_a_row_may_not_name_what_programs_leave(tmp_path):
+    table = "file,Edema,Mass\n.trash/a.png,1,0\n._b.png,1,0\ngone.png,1,0\nc.png,1,0\n"
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/gone.png").symlink_to("nowhere.png")
+    reader = make(tmp_path / "raw", table, [".trash/a.png", "._b.png", "c.png"], **FLAGS)
+    assert [(entry.key, entry.reason) for entry in reader.examples() if isinstance(entry, Reject)] == [
+        (".trash/a.png", "system_folder"),
+        ("._b.png", "hidden_file"),
+        ("gone.png", "dangling_link"),
+        (".trash", "system_folder"),
+    ]
+    (tmp_path / "raw/labels.csv").write_text("file,Edema,Mass\na.png,1,0\n")
+    named = ImageTable(str(tmp_path / "raw"), **FLAGS, image_folder=".trash")  # the user asks for this folder
+    assert labels(named)[".trash/a.png"] == "10"
 
 
 def test_rows_that_cannot_be_used(tmp_path):

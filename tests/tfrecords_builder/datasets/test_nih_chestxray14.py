@@ -52,11 +52,28 @@ def test_row_becomes_example(tmp_path):
     assert len(FINDINGS) == 14 and len(names) == 15
 
 
-@pytest.mark.parametrize("folder", ["", "images/", "images_001/", "images_012/images/"])
+@pytest.mark.parametrize("folder", ["", "images/", "images_001/", "images_012/images/", "images-224/", "any/depth/of/"])
 @pytest.mark.parametrize("table", ["Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv"])
 def test_layouts(tmp_path, folder, table):
     examples, rejects = read(tmp_path, [row("a.png")], [folder + "a.png"], table=table)
     assert examples["a.png"].path == folder + "a.png" and not rejects
+
+
+def test_of_two_files_of_a_name_that_of_the_published_layout_is_taken(tmp_path):
+    folders = ["a/", "images/", "images_001/", "images_001/images/", "images_002/images/", ""]
+    examples, rejects = read(tmp_path, [row("a.png")], [f"{folder}a.png" for folder in folders])
+    assert examples["a.png"].path == "images_001/images/a.png"
+    assert rejects == {f"{folder}a.png": "same_file_name_twice" for folder in folders if folder != "images_001/images/"}
+
+
+def test_an_official_list_that_names_no_image_is_said(tmp_path, caplog):
+    (tmp_path / "test_list.txt").write_text("images/a.png\n")
+    with caplog.at_level("WARNING"):
+        examples, _ = read(tmp_path, [row("a.png")], ["a.png"])
+    assert examples["a.png"].official_split == ""
+    assert "test_list.txt names none of the images in Data_Entry_2017.csv" in caplog.text
+    (tmp_path / "test_list.txt").write_bytes(b"\xef\xbb\xbfa.png\r\n")
+    assert read(tmp_path, [row("a.png")], ["a.png"])[0]["a.png"].official_split == "test"
 
 
 def test_official_lists(tmp_path):
@@ -74,7 +91,7 @@ def test_rows_that_cannot_be_used(tmp_path):
         row("absent.png"),
         row("label.png", "Edema|Edama"),
         row("conflict.png", "No Finding|Mass"),
-        row("patient.png", patient="unknown"),
+        row("patient.png", patient="²"),
     ]
     files = ["label.png", "conflict.png", "patient.png", "extra.png", "images/extra.png"]
     entries = make(tmp_path, rows, files).examples()
@@ -188,7 +205,10 @@ def test_replaced_labels_as_google_writes_them(tmp_path):
 
 
 def test_replaced_labels_in_a_list(tmp_path):
-    found = relabelled(tmp_path, "Image Index,Finding Labels\nsome/folder/a.png,Edema|Mass\nb.png,No Finding\n")
+    found = relabelled(
+        tmp_path, "Image Index;finding labels\nsome/folder/a.png;['Edema', 'Mass']\nb.png;No\xa0Finding\n"
+    )
+    assert found == relabelled(tmp_path, "Image Index,Finding Labels\na.png,Edema|Mass\nb.png,No Finding\n")
     assert [name for name, value in found["a.png"].items() if value] == ["Edema", "Mass"]
     assert [name for name, value in found["b.png"].items() if value] == ["No Finding"]
 
@@ -198,6 +218,7 @@ def test_replaced_labels_in_a_list(tmp_path):
     [
         (["a.png,1,0", "c.png,1,0"], {"b.png": "excluded_no_replacement_label", "c.png": "replacement_without_row"}),
         (["a.png,1,0", "b.png,maybe,0"], {"b.png": "unknown_label"}),
+        (["a.png,1,0", 'b.png,"1,0","0,0"'], {}),
         (["a.png,1,0", "b.png,1,1"], {"b.png": "conflicting_labels"}),
         (["a.png,1,0", "b.png,1,", "b.png,0,", "b.png,1,"], {"b.png": "conflicting_labels"}),
         (["a.png,1,0", "b.png,1,", "b.png,1,"], {}),

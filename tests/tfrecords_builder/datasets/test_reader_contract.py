@@ -1,5 +1,7 @@
 """What every reader of the registry keeps, each tried on a tiny raw folder in its layout."""
 
+import collections
+import dataclasses
 import gzip
 import importlib
 import json
@@ -13,9 +15,10 @@ from tfrecords_builder.build import BuildOptions, build_dataset
 from tfrecords_builder.datasets import DATASETS, make_reader
 from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS
 from tfrecords_builder.datasets.reader import RawExample, Reject
-from tfrecords_builder.plan import arguments_of
+from tfrecords_builder.plan import NothingLeftError, arguments_of
 
 WITHOUT_RAW_FOLDER = {"phantom"}
+WITHOUT_TABLE = {"chest_xray_pneumonia", "covid19_radiography", "image_folder"}
 ANY_COLLECTION = {"image_folder", "image_table"}  # of the user's own images: nothing to cite
 VIEWS = {"PA", "AP", "LATERAL", ""}
 
@@ -97,6 +100,17 @@ RAW_FOLDERS = {
         [],
     ),
     "nih_chestxray14": (nih(), []),
+    "padchest": (
+        {
+            "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv": "ImageID,ImageDir,StudyDate_DICOM,PatientID,"
+            "PatientBirth,PatientSex_DICOM,Projection,Labels\n"
+            "a.png,0,20140915,p1,1930.0,F,PA,['normal']\n"
+            "b.png,54,20150102,p2,1955.0,M,AP,\"['pneumonia', ' infiltrates']\"\n",
+            "0/a.png": "",
+            "54/b.png": "",
+        },
+        [],
+    ),
     "phantom": ({}, ["images=3"]),
     "rsna_pneumonia": (
         {
@@ -195,3 +209,70 @@ def test_an_empty_raw_folder_is_said_and_nothing_written(name, tmp_path):
     assert str(tmp_path / "raw") in message and "\n" not in message
     assert any(words in message for words in ("expected", "holds no", "lacks", "does not exist")), message
     assert not (tmp_path / "out").exists()
+
+
+def facts(reader):
+    """What a reader says of its images, wherever their files lie."""
+    examples = [entry for entry in reader.examples() if isinstance(entry, RawExample)]
+    return reader.label_names, repr([dataclasses.replace(example, real_path="") for example in examples])
+
+
+def reasons(reader):
+    return collections.Counter(entry.reason for entry in reader.examples() if isinstance(entry, Reject))
+
+
+def test_links_are_followed(name, reader, tmp_path):
+    if name in WITHOUT_RAW_FOLDER:
+        pytest.skip("it has no raw folder")
+    expected = facts(reader)
+    (tmp_path / "raw").rename(tmp_path / "disk")
+    (tmp_path / "raw").mkdir()
+    for path in (tmp_path / "disk").iterdir():
+        (tmp_path / "raw" / path.name).symlink_to(path)
+    linked = make_reader(name, str(tmp_path / "raw"), RAW_FOLDERS[name][1])
+    assert facts(linked) == expected and not reasons(linked)
+    for example in linked.examples():
+        assert example.real_path == str(tmp_path / "disk" / example.path)
+
+
+def test_what_programs_leave_behind_is_counted_and_never_an_image_class_or_patient(name, reader, tmp_path):
+    if name in WITHOUT_RAW_FOLDER:
+        pytest.skip("it has no raw folder")
+    expected = facts(reader)
+    images = [example.path for example in reader.examples()]
+    places = {tmp_path / "raw", *((tmp_path / "raw" / path).parent for path in images)}
+    for place in places:
+        for folder in ("__MACOSX", "@eaDir", ".ipynb_checkpoints"):
+            for path in images:
+                write(place / folder, {path: "", pathlib.PurePath(path).name: ""})
+        write(place, {".DS_Store": "", f"._{pathlib.PurePath(images[0]).name}": ""})
+        (place / "loop").symlink_to(".")
+        (place / f"gone{pathlib.PurePath(images[0]).suffix}").symlink_to("/nowhere/at/all.png")
+    crowded = make_reader(name, str(tmp_path / "raw"), RAW_FOLDERS[name][1])
+    assert facts(crowded) == expected
+    assert reasons(crowded) == {
+        "system_folder": 3 * len(places),
+        "hidden_file": 2 * len(places),
+        "link_loop": len(places),
+        "dangling_link": len(places),
+    }
+    rejects = [entry for entry in crowded.examples() if isinstance(entry, Reject)]
+    assert len({reject.key for reject in rejects}) == len(rejects) and all(reject.detail for reject in rejects)
+
+
+def test_a_missing_image_says_where_it_was_looked_for(name, reader, tmp_path):
+    if name in WITHOUT_RAW_FOLDER | WITHOUT_TABLE:
+        pytest.skip("no table names its images")
+    missing = next(entry for entry in reader.examples())
+    (tmp_path / "raw" / missing.path).unlink()
+    rejects = [entry for entry in reader.examples() if isinstance(entry, Reject)]
+    assert [reject.reason for reject in rejects] == ["missing_file"]
+    assert str(reader.raw_dir) in rejects[0].detail and "names" in rejects[0].detail
+    for example in reader.examples():
+        if isinstance(example, RawExample):
+            (tmp_path / "raw" / example.path).unlink()
+    message = r"none of \d+ images in .*: missing_file \d+; such as .*names"
+    with pytest.raises(NothingLeftError, match=message) as failure:
+        build_dataset(reader, tmp_path / "out", BuildOptions((16,), workers=1))
+    assert str(reader.raw_dir) in str(failure.value) and str(tmp_path / "out/rejects.csv") in str(failure.value)
+    assert (tmp_path / "out/rejects.csv").read_text().count("missing_file") == len(failure.value.rejects)

@@ -42,3 +42,16 @@ def test_wrong_names_and_values(name, settings, message):
 def test_raw_folder_is_asked_for():
     with pytest.raises(FileNotFoundError, match="needs its raw folder: name it with --raw_dir"):
         make_reader("nih_chestxray14")
+
+
+@pytest.mark.parametrize(
+    "text, value", [("TRUE", True), ("True ", True), ("On", True), ("NO", False), ("False", False)]
+)
+def test_yes_and_no_in_any_case(tmp_path, text, value):
+    (tmp_path / "train/a").mkdir(parents=True)
+    assert make_reader("image_folder", str(tmp_path), [f"split_folders={text}"]).split_folders is value
+
+
+@pytest.mark.parametrize("text", ["none", "None", "NONE "])
+def test_none_in_any_case(text):
+    assert make_reader("phantom", "", [f"patients={text}"]).patients is None

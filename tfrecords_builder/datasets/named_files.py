@@ -1,0 +1,57 @@
+"""The files that the rows of a table name: each is found by its row, and those that no row names are left over."""
+
+from collections.abc import Iterable, Iterator
+
+from tfrecords_builder.datasets.folder_walk import FolderWalk
+from tfrecords_builder.datasets.reader import Reject
+
+
+class NamedFiles:
+    """Files of a walk by what a table calls them: their path below the raw folder, or their file name alone.
+
+    Attributes:
+      repeated: paths of files whose name another folder's file has; the first one is taken.
+    """
+
+    def __init__(self, walk: FolderWalk, paths: Iterable[str], by_file_name: bool = False) -> None:
+        self._walk = walk
+        self._by_file_name = by_file_name
+        self._paths: dict[str, str] = {}
+        self.repeated: list[str] = []
+        for path in paths:
+            if self._paths.setdefault(self._name(path), path) is not path:
+                self.repeated.append(path)
+        self._left_out = {self._name(path): reject for path, reject in walk.rejects.items()}
+        where = f"in {walk.searched}"
+        self._where = f"no file of this name {where}" if by_file_name else f"it is not {where}"
+        self._found: set[str] = set()
+
+    def find(self, name: str, row: str) -> str | Reject:
+        """The path of a file, or why there is none.
+
+        Args:
+          name: what the table calls it, and the key of the reject.
+          row: which row of which table that is, for the reject.
+        """
+        if path := self._paths.get(name):
+            self._found.add(name)
+            return path
+        if left_out := self._left_out.get(name):  # then it is reported here, and not once more for the walk
+            self._walk.rejects.pop(left_out.key, None)
+            return Reject(name, left_out.reason, f"{row} names it: {left_out.detail}")
+        for position, character in enumerate(name):
+            if character == "/" and (above := self._left_out.get(name[:position])):
+                return Reject(name, above.reason, f"{row} names it, in the folder {above.key}: {above.detail}")
+        return Reject(name, "missing_file", f"{row} names it; {self._where}")
+
+    def unnamed(self) -> Iterator[tuple[str, str]]:
+        """(name, path) of each file that no row has found so far."""
+        for name, path in self._paths.items():
+            if name not in self._found:
+                yield name, path
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._paths
+
+    def _name(self, path: str) -> str:
+        return path.rpartition("/")[2] if self._by_file_name else path
