@@ -8,7 +8,7 @@ Keys and shapes say sizes, widths, the number of labels and the depth of both ma
 
 - The magnitude at which features are cut off (`conv_clamp`) and the group of the minibatch deviation: options here.
 - That blocks were trained in 16 bits (`num_fp16_res`): they compute in float32 here, which is the original's
-  `force_fp32=True` and differs from 16 bits by rounding alone.
+  `force_fp32=True` and differs from 16 bits by rounding (1e-3 of the largest value of 64-px images).
 - Activation (leaky ReLU) and the mapping networks' learning-rate factor (.01): what the original's training program
   always sets. A network that its `legacy.py` converted from TensorFlow may have others and then computes other numbers.
 
@@ -152,8 +152,8 @@ def _tell_signed_labels(mapping: MappingNetwork) -> None:
 def _precision_note(clamp: float) -> str:
     limit = f"are cut off at {clamp:g}" if clamp else "have no bound"
     return (
-        f"The networks compute in float32, and what convolutions give {limit}: the original's conv_clamp, which no key "
-        f"says, is {TRAINING_CLAMP:g} unless it trained with --fp32=true (give convolution_clamp=0 for none)."
+        f"The networks compute in float32, and the outputs of convolutions {limit}: the original's conv_clamp, which "
+        f"no key says, is {TRAINING_CLAMP:g} unless it trained with --fp32=true (give convolution_clamp=0 for none)."
     )
 
 
