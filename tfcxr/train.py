@@ -35,7 +35,14 @@ from tfcxr.training.checkpoints import Checkpoints, restore
 from tfcxr.training.embedded_data import phantom_records
 from tfcxr.training.loop import OpenBatches, train_stages
 from tfcxr.training.pretrained import inherited_settings, load_pretrained
-from tfcxr.training.run_folder import RunConfig, describe_data, make_model, model_class, start_run
+from tfcxr.training.run_folder import (
+    RunConfig,
+    describe_data,
+    make_model,
+    model_class,
+    settings_of_earlier_version,
+    start_run,
+)
 from tfcxr.training.strategy import make_strategy
 from tfcxr.training.super_resolution_samples import SuperResolutionSamples
 
@@ -81,6 +88,9 @@ def main(argv: list[str]) -> None:
         settings = inherited_settings(settings)
     data_dir = _data_dir(settings.get(gan_class.config_class.records_size))
     info = read_dataset_info(data_dir)
+    run_dir = pathlib.Path(FLAGS.run_dir or pathlib.Path("runs") / FLAGS.model)
+    if FLAGS.resume:
+        settings = settings_of_earlier_version(run_dir, FLAGS.model) | settings
     settings = _fit_to_data(settings, info, gan_class)
     config = make_config(gan_class.config_class, settings)
     shard_paths(data_dir, info, FLAGS.split, FLAGS.verify_checksums)
@@ -95,7 +105,6 @@ def main(argv: list[str]) -> None:
         steps=stages[-1].end_step,
         data=describe_data(info, FLAGS.split),
     )
-    run_dir = pathlib.Path(FLAGS.run_dir or pathlib.Path("runs") / FLAGS.model)
     strategy = make_strategy(FLAGS.devices)
     for batch_size in sorted({stage.batch_size for stage in stages}):
         if batch_size % strategy.num_replicas_in_sync:

@@ -9,6 +9,8 @@ import sys
 
 import numpy as np
 
+from tfcxr.training.run_folder import RunConfig, start_run
+
 TINY = ["--steps=2", "--batch_size=8", "--set=generator_filters=32", "--set=discriminator_filters=8"]
 
 
@@ -106,6 +108,17 @@ def test_folder_of_another_run_is_refused_and_kept(disc_records, tmp_path):
     ((status, errors),) = call([*run, "--resume"], cwd=tmp_path)
     assert status == 1
     assert "step-00000002.npz is damaged" in errors
+
+
+def test_run_of_an_earlier_version_is_resumed_with_the_settings_it_lacks(disc_records, tmp_path):
+    stored = RunConfig("stylegan2", {"mapping_layers": 3}, ("NORMAL", "PNEUMONIA"), 0, 4, 2, {})
+    start_run(tmp_path / "run", stored, resume=False)
+    run = ["--model=stylegan2", f"--data_dir={disc_records}", f"--run_dir={tmp_path / 'run'}", "--resume"]
+    same, given = call(run, [*run, "--set=discriminator_mapping_layers=4"], cwd=tmp_path)
+    assert same[0] == given[0] == 1
+    assert "settings.mapping_layers was 3, now 2" in same[1]
+    assert "discriminator_mapping_layers" not in same[1]
+    assert "settings.discriminator_mapping_layers was 3, now 4" in given[1]
 
 
 def test_altered_shard_is_found_on_request(disc_records, tmp_path):

@@ -62,6 +62,7 @@ class EqualizedConvolution(keras.layers.Layer):
       is_activated: a bias and a leaky ReLU of slope .2, times sqrt(2), follow; without, there is no bias either.
       is_halving: the size is halved, filtered by `resample` beforehand.
       gain: multiplies what comes out.
+      clamp: after the activation, largest magnitude before the gain; 0 sets no bound.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class EqualizedConvolution(keras.layers.Layer):
         is_activated: bool = True,
         is_halving: bool = False,
         gain: float = 1.0,
+        clamp: float = 0.0,
         **keywords,
     ) -> None:
         super().__init__(**keywords)
@@ -80,6 +82,7 @@ class EqualizedConvolution(keras.layers.Layer):
         self.is_activated = is_activated
         self.is_halving = is_halving
         self.gain = gain * (ACTIVATION_GAIN if is_activated else 1.0)
+        self.clamp = clamp * gain
         shape = (kernel_size, kernel_size, inputs, filters)
         draw = keras.initializers.RandomNormal(0.0, 1.0, seed=seed)
         self.kernel = self.add_weight(shape=shape, initializer=draw, name="kernel", autocast=False)
@@ -98,7 +101,12 @@ class EqualizedConvolution(keras.layers.Layer):
         if not self.is_activated:
             return features
         features = tf.nn.bias_add(features, tf.cast(self.bias * self.gain, self.compute_dtype))
-        return leaky_relu(features)
+        return clamped(leaky_relu(features), self.clamp)
+
+
+def clamped(features: tf.Tensor, clamp: float) -> tf.Tensor:
+    """Float features of any shape, cut off at -`clamp` and `clamp`; 0 leaves them."""
+    return tf.clip_by_value(features, -clamp, clamp) if clamp else features
 
 
 def normalize_second_moment(features: tf.Tensor) -> tf.Tensor:

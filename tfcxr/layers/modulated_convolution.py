@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from tfcxr.layers.equalized import ACTIVATION_GAIN, EqualizedDense
+from tfcxr.layers.equalized import ACTIVATION_GAIN, EqualizedDense, clamped
 from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.resample import blur
 
@@ -61,6 +61,7 @@ class StyleConvolution(keras.layers.Layer):
 
     Args:
       inputs, filters: channels. style_size: length of w. size: pixels of what comes out. seeds: of the weights.
+      clamp: largest magnitude of what comes out; 0 sets no bound.
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class StyleConvolution(keras.layers.Layer):
         size: int,
         seeds: Iterator[int],
         is_doubling: bool = False,
+        clamp: float = 0.0,
         **keywords,
     ) -> None:
         super().__init__(autocast=False, **keywords)
         self.is_doubling = is_doubling
+        self.clamp = clamp
         self.affine = EqualizedDense(style_size, inputs, next(seeds), bias=1.0, dtype="float32", name="affine")
         draw = keras.initializers.RandomNormal(0.0, 1.0, seed=next(seeds))
         draw_noise = keras.initializers.RandomNormal(0.0, 1.0, seed=next(seeds))
@@ -96,18 +99,21 @@ class StyleConvolution(keras.layers.Layer):
         noise = tf.cast(noise * (ACTIVATION_GAIN * self.noise_strength), features.dtype)
         features = features * scale[:, None, None, :] + noise
         features = tf.nn.bias_add(features, tf.cast(ACTIVATION_GAIN * self.bias, features.dtype))
-        return leaky_relu(features)
+        return clamped(leaky_relu(features), self.clamp)
 
 
 class ToImage(keras.layers.Layer):
     """Modulated 1x1 convolution to the image's channels, without demodulation; the sum is kept in float32.
 
     `call(features, w)`: features float [batch, size, size, inputs], w float32 [batch, style_size] -> float32
-    [batch, size, size, channels], about -1 to 1.
+    [batch, size, size, channels], about -1 to 1; at most `clamp` where that is not 0.
     """
 
-    def __init__(self, inputs: int, channels: int, style_size: int, seeds: Iterator[int], **keywords) -> None:
+    def __init__(
+        self, inputs: int, channels: int, style_size: int, seeds: Iterator[int], clamp: float = 0.0, **keywords
+    ) -> None:
         super().__init__(autocast=False, **keywords)
+        self.clamp = clamp
         self.affine = EqualizedDense(style_size, inputs, next(seeds), bias=1.0, dtype="float32", name="affine")
         draw = keras.initializers.RandomNormal(0.0, 1.0, seed=next(seeds))
         self.kernel = self.add_weight(shape=(1, 1, inputs, channels), initializer=draw, name="kernel", autocast=False)
@@ -118,4 +124,4 @@ class ToImage(keras.layers.Layer):
     def call(self, features: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         kernel = tf.convert_to_tensor(self.kernel)
         image = modulated_convolution(features, kernel, self.affine(w) * self.style_scale)
-        return tf.nn.bias_add(tf.cast(image, tf.float32), tf.convert_to_tensor(self.bias))
+        return clamped(tf.nn.bias_add(tf.cast(image, tf.float32), tf.convert_to_tensor(self.bias)), self.clamp)

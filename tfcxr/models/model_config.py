@@ -1,7 +1,8 @@
 """Settings that all models have, and the stages that training is made of."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 DEFAULT_STEPS = 1000
 PROBABILITY_LOSSES = ("log", "minimax", "least_squares")  # they draw the discriminator's sigmoid to 1 for real images
@@ -62,6 +63,11 @@ class AdversarialConfig:
             raise ValueError(f"label_count must not be negative, got {self.label_count}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+
+    @classmethod
+    def implied_settings(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that `stored`, of an earlier version, lacks, where today's default is not what that version did."""
+        return {}
 
     def for_inference(self) -> "AdversarialConfig":
         """The same networks in float32, without what only training needs."""

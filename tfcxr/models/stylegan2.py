@@ -10,6 +10,8 @@ step, while there it takes a step of its own with adjusted settings; and the dat
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -40,10 +42,15 @@ class StyleGAN2Config(GANConfig):
     Attributes:
       generator_learning_rate, discriminator_learning_rate: 0 is auto: .0025, and .002 at 1024 px and above.
       ema_decay: 0 keeps no averaged generator; other values are not read, see `ema_kimg`.
-      style_size: length of w. mapping_layers: dense layers from z to w, and from the label to the discriminator's
-        projection (there always 8 in the latter).
+      style_size: length of w. mapping_layers: dense layers from z and the embedded label to w; the authors' `auto`
+        has 2, their `paper` settings 8.
+      discriminator_mapping_layers: dense layers from the embedded label to the discriminator's projection, read where
+        the model is conditional; 0 projects on the embedding itself. The authors' program has 8 whatever
+        `mapping_layers` is.
       channel_base: channels of the features are this over the size in pixels, at most `channel_max`; 0 is auto:
         16384 up to 256 px, 32768 above.
+      convolution_clamp: largest magnitude of what a convolution gives, 0 sets no bound. The authors' program has 256
+        unless it trains in float32 alone.
       deviation_group_size: images whose minibatch deviation is measured together; 1 compares none.
       r1_gamma: weight of R1; None is auto: .0002 * pixels / batch; 0 is none. r1_interval: steps between two lazy
         applications.
@@ -67,8 +74,10 @@ class StyleGAN2Config(GANConfig):
     epsilon: float = 1e-8
     style_size: int = 512
     mapping_layers: int = 2
+    discriminator_mapping_layers: int = 8
     channel_base: int = 0
     channel_max: int = 512
+    convolution_clamp: float = 0.0
     deviation_group_size: int = 4
     r1_gamma: float | None = None
     r1_interval: int = 16
@@ -102,6 +111,9 @@ class StyleGAN2Config(GANConfig):
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("discriminator_mapping_layers", "convolution_clamp"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.channel_base and self.channel_base < self.image_size:
             raise ValueError(
                 f"channel_base must be at least image_size={self.image_size}, so that one channel is left there, or "
@@ -118,6 +130,13 @@ class StyleGAN2Config(GANConfig):
         for name in ("generator_learning_rate", "discriminator_learning_rate"):
             if not getattr(self, name):
                 object.__setattr__(self, name, 0.002 if self.image_size >= 1024 else 0.0025)
+
+    @classmethod
+    def implied_settings(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Once the discriminator's mapping network was as deep as the generator's."""
+        if "discriminator_mapping_layers" in stored:
+            return {}
+        return {"discriminator_mapping_layers": stored.get("mapping_layers", cls.mapping_layers)}
 
     @property
     def filters(self) -> dict[int, int]:
@@ -157,6 +176,7 @@ class StyleGAN2(GAN):
             config.filters,
             config.channels,
             self.seed,
+            config.convolution_clamp,
         )
 
     def make_discriminator(self) -> keras.Model:
@@ -165,9 +185,10 @@ class StyleGAN2(GAN):
             config.label_count,
             config.filters,
             config.channels,
-            config.mapping_layers,
+            config.discriminator_mapping_layers,
             config.deviation_group_size,
             self.seed + 1,
+            config.convolution_clamp,
         )
 
     def make_state(self) -> dict[str, keras.Variable]:

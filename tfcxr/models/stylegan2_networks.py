@@ -25,7 +25,7 @@ class MappingNetwork(keras.layers.Layer):
     """float32 z [batch, latent_size] or None, condition [batch, label_count] -> float32 w [batch, style_size].
 
     z and the embedded condition are each normalised, put side by side, and pass dense layers that learn a hundred times
-    more slowly than others.
+    more slowly than others; without such layers, what is put side by side comes out.
 
     Attributes:
       average: the running mean of w, where `has_average`, to which truncation leads.
@@ -91,17 +91,20 @@ class SynthesisBlock(keras.layers.Layer):
         style_size: int,
         size: int,
         seeds: Iterator[int],
+        clamp: float = 0.0,
         **keywords,
     ) -> None:
         super().__init__(autocast=False, **keywords)
         if inputs:
-            self.conv0 = StyleConvolution(inputs, filters, style_size, size, seeds, is_doubling=True, name="conv0")
+            self.conv0 = StyleConvolution(
+                inputs, filters, style_size, size, seeds, is_doubling=True, clamp=clamp, name="conv0"
+            )
         else:
             draw = keras.initializers.RandomNormal(0.0, 1.0, seed=next(seeds))
             self.conv0 = None
             self.const = self.add_weight(shape=(size, size, filters), initializer=draw, name="const", autocast=False)
-        self.conv1 = StyleConvolution(filters, filters, style_size, size, seeds, name="conv1")
-        self.torgb = ToImage(filters, channels, style_size, seeds, name="torgb")
+        self.conv1 = StyleConvolution(filters, filters, style_size, size, seeds, clamp=clamp, name="conv1")
+        self.torgb = ToImage(filters, channels, style_size, seeds, clamp, name="torgb")
         self.convolution_count = 2 if inputs else 1
         self.size = size
         self.built = True
@@ -132,11 +135,21 @@ class SynthesisNetwork(keras.layers.Layer):
       noise_sizes: pixels of each convolution's noise.
     """
 
-    def __init__(self, filters: dict[int, int], channels: int, style_size: int, seeds: Iterator[int], **keywords):
+    def __init__(
+        self,
+        filters: dict[int, int],
+        channels: int,
+        style_size: int,
+        seeds: Iterator[int],
+        clamp: float = 0.0,
+        **keywords,
+    ) -> None:
         super().__init__(autocast=False, **keywords)
         sizes = sorted(filters)
         self.blocks = [
-            SynthesisBlock(filters.get(size // 2, 0), filters[size], channels, style_size, size, seeds, name=f"b{size}")
+            SynthesisBlock(
+                filters.get(size // 2, 0), filters[size], channels, style_size, size, seeds, clamp, name=f"b{size}"
+            )
             for size in sizes
         ]
         self.noise_sizes = [block.size for block in self.blocks for _ in range(block.convolution_count)]
@@ -164,7 +177,7 @@ class Generator(keras.Model):
     Args:
       latent_size, label_count, style_size, channels: of z, the condition, w and the image.
       mapping_layers: dense layers of the mapping network. filters: channels of the features at each size. seed: of
-        the weights.
+        the weights. clamp: largest magnitude of what a convolution gives; 0 sets no bound.
     """
 
     def __init__(
@@ -176,13 +189,14 @@ class Generator(keras.Model):
         filters: dict[int, int],
         channels: int,
         seed: int,
+        clamp: float = 0.0,
     ) -> None:
         super().__init__()
         seeds = initializer_seeds(seed)
         self.mapping = MappingNetwork(
             latent_size, label_count, style_size, mapping_layers, seeds, has_average=True, name="mapping"
         )
-        self.synthesis = SynthesisNetwork(filters, channels, style_size, seeds, name="synthesis")
+        self.synthesis = SynthesisNetwork(filters, channels, style_size, seeds, clamp, name="synthesis")
         self.built = True
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
@@ -197,11 +211,13 @@ class Generator(keras.Model):
 class DiscriminatorBlock(keras.layers.Layer):
     """Halves the size: float [batch, size, size, inputs] -> [batch, size / 2, size / 2, filters]."""
 
-    def __init__(self, inputs: int, filters: int, seeds: Iterator[int], **keywords) -> None:
+    def __init__(self, inputs: int, filters: int, seeds: Iterator[int], clamp: float = 0.0, **keywords) -> None:
         super().__init__(**keywords)
         half = math.sqrt(0.5)  # of the variance comes from either branch
-        self.conv0 = EqualizedConvolution(inputs, inputs, 3, next(seeds), name="conv0")
-        self.conv1 = EqualizedConvolution(inputs, filters, 3, next(seeds), is_halving=True, gain=half, name="conv1")
+        self.conv0 = EqualizedConvolution(inputs, inputs, 3, next(seeds), clamp=clamp, name="conv0")
+        self.conv1 = EqualizedConvolution(
+            inputs, filters, 3, next(seeds), is_halving=True, gain=half, clamp=clamp, name="conv1"
+        )
         self.skip = EqualizedConvolution(
             inputs, filters, 1, next(seeds), is_activated=False, is_halving=True, gain=half, name="skip"
         )
@@ -218,8 +234,9 @@ class Discriminator(keras.Model):
 
     Args:
       label_count: labels that the condition names; 0 is none. filters: channels of the features at each size.
-      channels: of the image. mapping_layers: dense layers that embed the condition. group_size: images whose
-        deviation is measured together. seed: of the weights.
+      channels: of the image. mapping_layers: dense layers between the condition's embedding and the projection.
+      group_size: images whose deviation is measured together. seed: of the weights.
+      clamp: largest magnitude of what an activated convolution gives, before its gain; 0 sets no bound.
 
     Attributes:
       typical_deviation: running mean of the deviation of real images in training.
@@ -233,17 +250,18 @@ class Discriminator(keras.Model):
         mapping_layers: int,
         group_size: int,
         seed: int,
+        clamp: float = 0.0,
     ) -> None:
         super().__init__()
         seeds = initializer_seeds(seed)
         sizes = sorted(filters, reverse=True)
         width = filters[BASE_SIZE]
         self.group_size = group_size
-        self.fromrgb = EqualizedConvolution(channels, filters[sizes[0]], 1, next(seeds), name="fromrgb")
+        self.fromrgb = EqualizedConvolution(channels, filters[sizes[0]], 1, next(seeds), clamp=clamp, name="fromrgb")
         self.blocks = [
-            DiscriminatorBlock(filters[size], filters[size // 2], seeds, name=f"b{size}") for size in sizes[:-1]
+            DiscriminatorBlock(filters[size], filters[size // 2], seeds, clamp, name=f"b{size}") for size in sizes[:-1]
         ]
-        self.conv = EqualizedConvolution(width + 1, width, 3, next(seeds), name="conv")
+        self.conv = EqualizedConvolution(width + 1, width, 3, next(seeds), clamp=clamp, name="conv")
         self.fc = EqualizedDense(width * BASE_SIZE**2, width, next(seeds), is_activated=True, name="fc")
         self.out = EqualizedDense(width, width if label_count else 1, next(seeds), dtype="float32", name="out")
         self.mapping = None

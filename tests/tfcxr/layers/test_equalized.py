@@ -55,6 +55,16 @@ def test_convolution_is_the_scaled_kernel_with_bias_and_activation(is_halving):
     np.testing.assert_allclose(outputs, 0.5 * leaky(expected + layer.bias.numpy()), rtol=1e-4, atol=1e-5)
 
 
+def test_clamp_cuts_off_what_the_activation_gives_before_the_gain():
+    features = make_features(2, 6, 6, 4)
+    free = EqualizedConvolution(4, 5, 3, seed=1, gain=0.5)(features).numpy()
+    clamped = EqualizedConvolution(4, 5, 3, seed=1, gain=0.5, clamp=0.4)(features)
+    assert free.max() > 0.2 and free.min() < -0.2
+    np.testing.assert_allclose(clamped, np.clip(free, -0.2, 0.2), rtol=1e-6)
+    plain = EqualizedConvolution(4, 5, 3, seed=1, is_activated=False, clamp=0.4)(features)
+    assert np.abs(plain).max() > 0.4, "without an activation nothing is cut off"
+
+
 def test_halving_1x1_convolution_without_activation_has_no_bias():
     features = make_features(2, 6, 6, 4)
     layer = EqualizedConvolution(4, 5, 1, seed=1, is_activated=False, is_halving=True)

@@ -87,6 +87,21 @@ def test_image_part_is_modulated_but_not_demodulated():
     np.testing.assert_allclose(layer(features, w), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_clamp_cuts_off_what_comes_out():
+    features, _, _ = make_case()
+    w = tf.random.stateless_normal([2, 6], [7, 8])
+    for free, clamped in (
+        (
+            StyleConvolution(3, 5, 6, 4, initializer_seeds(0)),
+            StyleConvolution(3, 5, 6, 4, initializer_seeds(0), clamp=0.3),
+        ),
+        (ToImage(3, 1, 6, initializer_seeds(0)), ToImage(3, 1, 6, initializer_seeds(0), clamp=0.3)),
+    ):
+        expected = free(features, w).numpy()
+        assert expected.max() > 0.3 and expected.min() < -0.3
+        np.testing.assert_array_equal(clamped(features, w), np.clip(expected, -0.3, 0.3))
+
+
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_length_of_the_gradient_by_w_has_gradients_of_all_weights(precision):
     """As path length regularization needs: the gradient of a gradient through the doubling convolution."""

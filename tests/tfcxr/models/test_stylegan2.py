@@ -72,6 +72,27 @@ def test_conditional_networks_keep_their_numbers():
     np.testing.assert_allclose(scores, GOLDEN_SCORES, atol=2e-4)
 
 
+def test_the_projection_is_on_the_mapped_label():
+    """By hand in float64: the embedding, normalised; leaky ReLUs of slow layers; the product over a root."""
+    filters = {4: 8, 8: 8, 16: 4, 32: 4}
+    condition = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    image = tf.random.stateless_uniform([3, 32, 32, 1], [1, 2], -1.0, 1.0)
+    for depth in (0, 3):
+        network = Discriminator(2, filters, channels=1, mapping_layers=depth, group_size=1, seed=0)
+        assert len(network.mapping.dense) == depth
+        network.mapping.embed.bias.assign(np.linspace(-1.0, 1.0, 8))
+        mapped = condition @ network.mapping.embed.kernel.numpy() / np.sqrt(2.0) + np.linspace(-1.0, 1.0, 8)
+        mapped /= np.sqrt(np.mean(mapped**2, axis=1, keepdims=True))
+        for layer in network.mapping.dense:
+            mapped = 0.01 / np.sqrt(8.0) * mapped @ layer.kernel.numpy()
+            mapped = np.sqrt(2.0) * np.where(mapped > 0, mapped, 0.2 * mapped)
+        logits, _ = network((image, tf.constant(condition, tf.float32)))
+        network.mapping = None  # what the image gives before the product
+        features, _ = network((image, tf.constant(condition, tf.float32)))
+        expected = np.sum(features.numpy() * mapped, axis=1, keepdims=True) / np.sqrt(8.0)
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
 GOLDEN_POOLED = [
     [-1.3993309, -1.3379462, -1.2256438, -0.8924034],
     [-0.5607082, -0.6131146, -0.6483179, -0.58172095],
@@ -97,6 +118,22 @@ def test_auto_settings_up_to_256(size, rate, widths):
     assert list(config.filters) == [2**power for power in range(2, size.bit_length())]
 
 
+def test_discriminator_has_a_mapping_network_of_its_own_depth(tiny):
+    config = tiny.config
+    assert (config.mapping_layers, config.discriminator_mapping_layers) == (2, 8)
+    assert len(tiny.generator.mapping.dense) == 2
+    assert len(tiny.discriminator.mapping.dense) == 8
+    other = make_model(mapping_layers=3, discriminator_mapping_layers=1)
+    assert (len(other.generator.mapping.dense), len(other.discriminator.mapping.dense)) == (3, 1)
+
+
+def test_settings_of_an_earlier_version_mean_the_depth_of_the_generator():
+    stored = {"image_size": 32, "mapping_layers": 5}
+    assert StyleGAN2Config.implied_settings(stored) == {"discriminator_mapping_layers": 5}
+    assert StyleGAN2Config.implied_settings({}) == {"discriminator_mapping_layers": 2}, "the default of then and now"
+    assert StyleGAN2Config.implied_settings(stored | {"discriminator_mapping_layers": 8}) == {}
+
+
 def test_auto_settings_above_256():
     assert [StyleGAN2Config(image_size=512).filters[size] for size in (64, 128, 512)] == [512, 256, 64]
     config = StyleGAN2Config(image_size=1024, discriminator_learning_rate=0.01)
@@ -110,6 +147,9 @@ def test_auto_settings_above_256():
         ({"image_size": 2048}, "32 to 1024 pixels, got image_size=2048"),
         ({"image_size": 48}, "power of two"),
         ({"mapping_layers": 0}, "mapping_layers must be at least 1, got 0"),
+        ({"discriminator_mapping_layers": -1}, "discriminator_mapping_layers must not be negative, got -1"),
+        ({"convolution_clamp": -256.0}, "convolution_clamp must not be negative, got -256"),
+        ({"convolution_clamp": float("nan")}, "convolution_clamp must not be negative, got nan"),
         ({"r1_interval": 0}, "r1_interval must be at least 1, got 0"),
         ({"channel_base": 16}, "channel_base must be at least image_size=64, .* or 0 for auto, got 16"),
         ({"style_mixing": 1.5}, r"style_mixing must be in \[0, 1\], got 1.5"),
@@ -127,7 +167,8 @@ def test_wrong_settings_are_refused(settings, message):
     "settings",
     [
         {"conditional": False, "label_count": 0, "channels": 3, "style_mixing": 0.0, **NO_PENALTY},
-        {"is_single_label": False, "ema_decay": 0.0, "deviation_group_size": 1, "r1_interval": 1},
+        {"is_single_label": False, "ema_decay": 0.0, "deviation_group_size": 1, "r1_interval": 1}
+        | {"discriminator_mapping_layers": 0, "convolution_clamp": 0.5},
         {"adaptive_augmentation": True, "precision": "mixed_bfloat16", "path_length_shrink": 1},
     ],
     ids=["unconditional", "joint labels", "augmented bfloat16"],

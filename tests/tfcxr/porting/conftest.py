@@ -1,4 +1,4 @@
-"""Files as `torch.save` writes them, made without PyTorch, and the reference numbers beside the checkout."""
+"""Files as `torch.save` writes them, made without PyTorch, and reference numbers, here or beside the checkout."""
 
 import importlib.util
 import json
@@ -10,7 +10,8 @@ import zipfile
 import numpy as np
 import pytest
 
-REFERENCE = pathlib.Path(__file__).parents[4] / "shared" / "reference"
+FOLDER = pathlib.Path(__file__).parent
+REFERENCES = (FOLDER / "reference", FOLDER.parents[3] / "shared" / "reference")
 STORAGES = {
     "float32": "FloatStorage",
     "float64": "DoubleStorage",
@@ -134,19 +135,22 @@ def torch_file():
 
 @pytest.fixture(scope="session")
 def reference():
-    """A function: name of a fixture -> its checkpoint, inputs by name, expected numbers; skips where it is absent."""
+    """A function: name of a fixture -> its checkpoint, inputs by name, expected numbers, spec; skips where absent."""
+
+    finder = importlib.util.spec_from_file_location("seeded_checkpoint", FOLDER / "seeded_checkpoint.py")
+    seeded = importlib.util.module_from_spec(finder)
+    finder.loader.exec_module(seeded)
 
     def load(name):
-        folder = REFERENCE / name
-        if not folder.is_dir():
-            pytest.skip(f"the reference numbers are not beside the checkout ({folder})")
-        finder = importlib.util.spec_from_file_location("fill", REFERENCE / "fill.py")
-        fill = importlib.util.module_from_spec(finder)
-        finder.loader.exec_module(fill)
+        folder = next((root / name for root in REFERENCES if (root / name).is_dir()), None)
+        if folder is None:
+            pytest.skip(f"the reference numbers {name} are not beside the checkout ({REFERENCES[-1]})")
         spec = json.loads((folder / "spec.json").read_text())
         expected = np.load(folder / "expected.npz")
         arrays = {key.removeprefix("out/"): expected[key] for key in expected.files if key.startswith("out/")}
-        return types.SimpleNamespace(checkpoint=fill.checkpoint(spec), inputs=fill.inputs(spec), expected=arrays)
+        return types.SimpleNamespace(
+            checkpoint=seeded.make_checkpoint(spec), inputs=seeded.make_inputs(spec), expected=arrays, spec=spec
+        )
 
     return load
 

@@ -1,12 +1,23 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from tfcxr.config import to_plain
 from tfcxr.data.records import read_dataset_info
 from tfcxr.models.acgan import ACGANConfig
+from tfcxr.models.stylegan2 import StyleGAN2Config
 from tfcxr.training.checkpoints import Checkpoints
-from tfcxr.training.run_folder import RunConfig, describe_data, load_model, make_model, model_class, read_run, start_run
+from tfcxr.training.run_folder import (
+    RunConfig,
+    describe_data,
+    load_model,
+    make_model,
+    model_class,
+    read_run,
+    settings_of_earlier_version,
+    start_run,
+)
 
 
 def make_run(**changes):
@@ -33,6 +44,45 @@ def test_resuming_may_lengthen_a_run_but_change_nothing_else(tmp_path):
     other = make_run(seed=1, settings=make_run().settings | {"r1_gamma": 2.0})
     with pytest.raises(ValueError, match=r"seed was 0, now 1; settings.r1_gamma was 0.1, now 2.0"):
         start_run(tmp_path, other, resume=True)
+
+
+def make_stylegan2_run(depth=None):
+    """With a `depth`, as an earlier version stored it: of both mapping networks."""
+    tiny = {"image_size": 32, "channel_base": 128, "channel_max": 8, "latent_size": 4, "style_size": 4}
+    settings = to_plain(StyleGAN2Config(**tiny))
+    if depth:
+        settings["mapping_layers"] = depth
+        del settings["discriminator_mapping_layers"], settings["convolution_clamp"]
+    return make_run(model="stylegan2", settings=settings)
+
+
+def test_run_of_an_earlier_version_keeps_its_networks(tmp_path):
+    start_run(tmp_path, make_stylegan2_run(depth=3), resume=False)
+    run = read_run(tmp_path)
+    assert run.settings["discriminator_mapping_layers"] == 3
+    model = make_model(run)
+    Checkpoints(tmp_path).save(5, model.checkpoint_variables(), {})
+    loaded, _, _ = load_model(tmp_path)
+    assert len(loaded.discriminator.mapping.dense) == 3
+    assert not loaded.config.convolution_clamp
+    for saved, read in zip(model.discriminator.variables, loaded.discriminator.variables, strict=True):
+        np.testing.assert_array_equal(saved, read)
+
+
+def test_run_of_an_earlier_version_is_resumed_as_it_began(tmp_path):
+    start_run(tmp_path, make_stylegan2_run(depth=3), resume=False)
+    now = make_stylegan2_run()
+    with pytest.raises(ValueError, match="settings.discriminator_mapping_layers was 3, now 8"):
+        start_run(tmp_path, dataclasses.replace(now, settings=now.settings | {"mapping_layers": 3}), resume=True)
+    implied = settings_of_earlier_version(tmp_path, "stylegan2")
+    assert implied == {"discriminator_mapping_layers": 3}
+    start_run(tmp_path, dataclasses.replace(now, settings=now.settings | {"mapping_layers": 3} | implied), resume=True)
+    assert settings_of_earlier_version(tmp_path, "stylegan2") == {}, "it is stored now"
+    assert settings_of_earlier_version(tmp_path, "acgan") == {}, "another model's run"
+    assert settings_of_earlier_version(tmp_path / "none", "stylegan2") == {}
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="is not the configuration of a run"):
+        settings_of_earlier_version(tmp_path, "stylegan2")
 
 
 def test_unknown_model_offers_the_nearest():
