@@ -104,7 +104,7 @@ def sound_files() -> dict[str, bytes]:
 
 
 def sound_dicom_files(grey: np.ndarray, rgb: np.ndarray) -> dict[str, bytes]:
-    made = runpy.run_path(str(pathlib.Path(__file__).with_name("test_dicom_io.py")))
+    made = runpy.run_path(str(pathlib.Path(__file__).with_name("dicom_files.py")))
     dicom, uid, table = made["dicom"], made["uid"], made["table"]
     twelve = grey.astype(np.uint16) * 16
     files = {

@@ -19,8 +19,6 @@ Age, sex and view are read from the DICOM header, from these three elements and 
 header is damaged; what becomes of such a file is decided when its pixels are read.
 """
 
-import contextlib
-import io
 import json
 import pathlib
 import re
@@ -34,8 +32,8 @@ from tfrecords_builder.datasets.image_files import image_files, index_by_name
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject, existing_folder
 from tfrecords_builder.datasets.table import read_table
-from tfrecords_builder.dicom_io import WINDOWS, silent_logs
-from tfrecords_builder.radiograph import ImageError, decoder_errors
+from tfrecords_builder.dicom_file import read_texts
+from tfrecords_builder.dicom_io import WINDOWS
 
 OPACITY = "Lung Opacity"
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", OPACITY)
@@ -50,7 +48,6 @@ _SOURCES = {  # setting -> table, column, text in it -> label
         {name: tuple(float(other == name) for other in CLASSES) for name in CLASSES},
     ),
 }
-_HEADER_BYTES = 1 << 16  # the three elements stand near its start; a header without end is not followed
 _NIH_NAME = re.compile(r"(\d+)_\d+\.png")
 _CONFLICT = None
 
@@ -153,14 +150,8 @@ def dicom_facts(path: pathlib.Path) -> dict[str, float | str]:
       PermissionError: the file may not be read.
       ImportError: the extra `dicom` is not installed.
     """
-    pydicom = _import_pydicom()
-    elements = ["PatientAge", "PatientSex", "ViewPosition"]
-    age = sex = view = ""
-    if path.is_file():  # a pipe would be waited for
-        with path.open("rb") as file, contextlib.suppress(ImageError), decoder_errors("pydicom"), silent_logs():
-            start = io.BytesIO(file.read(_HEADER_BYTES))
-            header = pydicom.dcmread(start, stop_before_pixels=True, specific_tags=elements)
-            age, sex, view = (str(header.get(element) or "") for element in elements)
+    _import_pydicom()
+    age, sex, view = read_texts(path, ("PatientAge", "PatientSex", "ViewPosition")).values()
     return {"view": parse_view(view), "age": parse_age(age), "sex": parse_sex(sex)}
 
 
