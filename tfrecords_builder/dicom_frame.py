@@ -9,7 +9,7 @@ from tfrecords_builder.dicom_file import DicomFile
 from tfrecords_builder.jpeg2000_header import STREAM_START
 from tfrecords_builder.radiograph import ImageError
 
-_ITEM, _END_OF_ITEMS = b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0"
+_ITEM, _END_OF_ITEMS = b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 _STREAM_STARTS = (b"\xff\xd8\xff", STREAM_START, b"\0\0\0\x0cjP  ")  # JPEG and JPEG-LS, JPEG 2000, JPEG 2000 in its box
 _PIXEL_DATA = "PixelData (7FE0,0010)"
 
@@ -31,6 +31,13 @@ class Frame:
     missing: int = 0
     extra: int = 0
     is_open: bool = False
+
+    @property
+    def source(self) -> bytes:
+        """What pydicom decodes: a compressed picture as one fragment, to which no padding is added."""
+        if not self.is_compressed:
+            return self.data
+        return _ITEM + bytes(4) + _ITEM + len(self.data).to_bytes(4, "little") + self.data + _END_OF_ITEMS
 
     @property
     def is_cut(self) -> bool:
@@ -85,13 +92,13 @@ def read_compressed(file: DicomFile, is_one_fragment: bool) -> Frame:
       ImageError: "multi_frame" for the offsets or fragments of several pictures, "truncated" without any.
     """
     value, missing = _value(file, file.pixels.length)
+    if _ITEM.startswith(value[:4]) and len(value) < 4:
+        raise ImageError("truncated", f"{_PIXEL_DATA} has {len(value)} bytes, no fragment of a picture")
     if not value.startswith(_ITEM):  # the stream itself, against the standard
-        if not value:
-            raise ImageError("truncated", f"{_PIXEL_DATA} is empty")
-        return Frame(value, True, missing)
+        return Frame(value, True, missing, is_open=file.pixels.length is None)
     items, missing, is_open = _items(value)
     if not items or not any(items[1:]):
-        raise ImageError("truncated", f"{_PIXEL_DATA} has no fragment")
+        raise ImageError("truncated", f"{_PIXEL_DATA} has no fragment of a picture")
     offsets, *fragments = items
     starts = sum(fragment.startswith(_STREAM_STARTS) for fragment in fragments)
     pictures = max(len(offsets) // 4, len(fragments) if is_one_fragment else starts)
@@ -117,4 +124,4 @@ def _items(value: bytes) -> tuple[list[bytes], int, bool]:
         position += length
         if position > len(value):
             return items, position - len(value), True
-    return items, 0, value[position : position + 4] != _END_OF_ITEMS
+    return items, 0, value[position : position + 8] != _END_OF_ITEMS

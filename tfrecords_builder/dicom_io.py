@@ -241,7 +241,6 @@ def _stream(data: bytes, layout: _Layout, syntax: str) -> _Stream:
 
 def _decode(file: DicomFile, layout: _Layout, frame: Frame, syntax: str) -> np.ndarray:
     """Words as they are stored: pydicom would otherwise cut bits off and change signs as the header says."""
-    from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
@@ -250,7 +249,7 @@ def _decode(file: DicomFile, layout: _Layout, frame: Frame, syntax: str) -> np.n
         raise ImageError("unsupported_format", f"no decoder for {name} is installed: pip install 'tfcxr[dicom]'")
     with decoder_errors(f"{plugin or 'pydicom'} ({name})"):
         words, _ = decoder.as_array(
-            encapsulate([frame.data], has_bot=False) if frame.is_compressed else frame.data,
+            frame.source,
             index=0,
             decoding_plugin=plugin,
             rows=layout.height,

@@ -10,7 +10,6 @@ from tfrecords_builder.radiograph import ImageError
 
 STREAM_START = b"\xff\x4f\xff\x51"  # start of the stream, then its size
 _TILE_PART, _END = b"\xff\x90", b"\xff\xd9"
-_FIRST_OF_ONE = b"\0\1"  # tile part 0, of 1
 
 
 class Jpeg2000Header(NamedTuple):
@@ -40,29 +39,20 @@ def read_jpeg2000_header(data: bytes) -> Jpeg2000Header:
         raise ImageError("truncated", "the JPEG 2000 stream ends inside its header")
     right, bottom, left, top = (int.from_bytes(data[at : at + 4], "big") for at in range(start + 8, start + 24, 4))
     components, numbers = int.from_bytes(data[start + 40 : start + 42], "big"), data[start + 42]
-    tile_width, tile_height = (int.from_bytes(data[at : at + 4], "big") for at in (start + 24, start + 28))
-    _check_tile_parts(data, start + 2, tile_width >= right and tile_height >= bottom)
+    _check_tile_parts(data, start + 2)
     return Jpeg2000Header(right - left, bottom - top, components, (numbers & 0x7F) + 1, numbers >= 0x80)
 
 
-def _check_tile_parts(data: bytes, position: int, is_one_tile: bool) -> None:
+def _check_tile_parts(data: bytes, position: int) -> None:
     """Follows the lengths of the header's segments and of the tile parts to the end marker."""
-    is_whole = False  # whether nothing but the end marker can be missing, which some writers leave out
     while data[position : position + 2] != _END:
         if position + 4 > len(data):
-            if is_whole:
-                return
             raise ImageError("truncated", "the end marker of the JPEG 2000 stream is missing")
         length = int.from_bytes(data[position + 2 : position + 4], "big") + 2
         if data[position : position + 2] == _TILE_PART:
             length = int.from_bytes(data[position + 6 : position + 10], "big")
-            is_whole = is_one_tile and data[position + 10 : position + 12] == _FIRST_OF_ONE
             if not length:  # the last part, which reaches to the end marker
-                if data.rfind(_END, position) < 0:
-                    raise ImageError("truncated", "the end marker of the JPEG 2000 stream is missing")
-                return
+                length = max(data.rfind(_END, position), len(data) - 1) - position
         if length < 4 or data[position] != 0xFF:
             raise ImageError("unreadable", f"no JPEG 2000 marker at byte {position} of the compressed pixels")
         position += length
-        if position > len(data):
-            raise ImageError("truncated", f"the JPEG 2000 stream ends {position - len(data)} bytes too early")
