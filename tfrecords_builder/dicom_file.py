@@ -85,9 +85,9 @@ def is_dicom(start: bytes) -> bool:
         return False
     for order in "<>":
         group, element, vr, length = struct.unpack(f"{order}HH2sH", start[:8])
-        if group == 8 and element in _FIRST_ELEMENTS:
-            is_implicit = order == "<" and length == 0 and int.from_bytes(vr, "little") < 512  # of its length
-            return is_implicit or vr in (b"UL", b"CS", b"UI", b"DA")
+        is_implicit = order == "<" and length == 0 and int.from_bytes(vr, "little") < 512  # of its length
+        if group == 8 and ((is_implicit and element in _FIRST_ELEMENTS) or (vr.isalpha() and vr.isupper())):
+            return True
     return False
 
 
