@@ -228,10 +228,11 @@ def _walk(file: BinaryIO, form: tuple[bool, bool], wanted: Sequence[int], is_end
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
         nonlocal walked
+        tag = int(tag)  # pydicom's own type is slow to compare
         if is_end(tag):
-            walk.end = Place(int(tag), vr or "", file.tell(), None if length == _UNDEFINED else length)
+            walk.end = Place(tag, vr or "", file.tell(), None if length == _UNDEFINED else length)
             return True
-        walk.last_tag = int(tag)
+        walk.last_tag = tag
         walked = None if length == _UNDEFINED else file.tell() + length
         return False
 

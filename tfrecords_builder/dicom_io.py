@@ -278,12 +278,14 @@ def _colour(dataset: "Dataset", words: np.ndarray, readings: list[Reading], wind
 
 def _grey(dataset: "Dataset", words: np.ndarray, readings: list[Reading], window: str) -> tuple:
     """Grey pixels, their white, and notices."""
-    occurs, notices = occurring(words), ()
-    reading = choose_reading(words, occurs, [aligned(occurs, readings[0]), *readings[1:]])
+    found, notices = occurring(words), ()
+    reading = choose_reading(words, found, [aligned(found, readings[0]), *readings[1:]])
     if reading != readings[0]:
         detail = (
             f"{reading.bits} bits {'with' if reading.is_signed else 'without'} a sign below bit {reading.high_bit + 1}"
         )
         notices = (("numbers_not_as_declared", f"the pixels hold numbers of {detail}"),)
-    table, white, found = grey_table(dataset, reading, occurs, window)
-    return table[words], white, notices + found
+    greys, white, found_notices = grey_table(dataset, reading, found, window)
+    table = np.zeros(2 ** (8 * words.itemsize), greys.dtype)
+    table[found] = greys
+    return np.take(table, words), white, notices + found_notices

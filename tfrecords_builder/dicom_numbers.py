@@ -39,21 +39,20 @@ class Reading(NamedTuple):
 
 
 def occurring(words: np.ndarray) -> np.ndarray:
-    """Which words occur: bool [256] or [65536] for words uint8 or uint16 of any shape."""
+    """The words that a picture has, each once and in order, int64 [number of different words]."""
     occurs = np.zeros(2 ** (8 * words.itemsize), bool)
     occurs[words.ravel()] = True
-    return occurs
+    return np.flatnonzero(occurs)
 
 
-def choose_reading(words: np.ndarray, occurs: np.ndarray, readings: Sequence[Reading]) -> Reading:
+def choose_reading(words: np.ndarray, found: np.ndarray, readings: Sequence[Reading]) -> Reading:
     """The first reading, which is the declared one, unless another shows less than half of its jumps.
 
     Args:
       words: uint8 or uint16 [height, width].
-      occurs: see `occurring`.
+      found: see `occurring`.
     """
     declared, *others = readings
-    found = np.flatnonzero(occurs)
     for other in others:
         if np.array_equal(declared.numbers(found), other.numbers(found)):
             continue
@@ -63,10 +62,9 @@ def choose_reading(words: np.ndarray, occurs: np.ndarray, readings: Sequence[Rea
     return declared
 
 
-def aligned(occurs: np.ndarray, declared: Reading) -> Reading:
+def aligned(found: np.ndarray, declared: Reading) -> Reading:
     """The declared reading, or that of the low bits where nothing stands in the high ones that it declares."""
     shift = declared.high_bit + 1 - declared.bits
-    found = np.flatnonzero(occurs)
     if shift and (found < 2**declared.bits).all() and (found & (2**shift - 1)).any():
         return declared._replace(high_bit=declared.bits - 1)
     return declared

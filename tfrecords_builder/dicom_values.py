@@ -2,7 +2,7 @@
 
 The order is that of the standard (PS3.4, N.2): stored number -> modality table or rescale slope and intercept ->
 value-of-interest table or window -> black and white exchanged for MONOCHROME1. All of it acts on single numbers, so it
-is computed once for each of the at most 65,536 words, and the pixels are looked up.
+is computed once for each of the at most 65,536 words that a picture has, and the pixels are looked up.
 
 Black and white, where no window says what they are:
   tables      white is `true_white` of all entries, so that files of one table have one white.
@@ -30,39 +30,37 @@ _ONE_GREY = 1 / 255  # of full range: what spans less is one grey
 
 
 class _Shown(NamedTuple):
-    """Greys of all words, float64 in [0, 1]; the white that keeps them apart; and notices."""
+    """Greys of the words, float64 in [0, 1]; the white that keeps them apart; and notices."""
 
     greys: np.ndarray
     white: int
     notices: Notices = ()
 
 
-def grey_table(
-    dataset: "Dataset", reading: Reading, occurs: np.ndarray, window: str
-) -> tuple[np.ndarray, int, Notices]:
+def grey_table(dataset: "Dataset", reading: Reading, words: np.ndarray, window: str) -> tuple[np.ndarray, int, Notices]:
     """What the words of a picture become.
 
     Args:
       reading: how they hold numbers.
-      occurs: bool [256 or 65536], which of them the picture has.
+      words: those that the picture has, each once.
       window: see `dicom_io.decode_dicom`.
 
     Returns:
-      uint8 or uint16, as long as `occurs`, indexed by words; its white; and notices, see `Radiograph`.
+      uint8 or uint16, one for each of `words`; their white; and notices, see `Radiograph`.
 
     Raises:
       ImageError: "unreadable" for a rescaling, table or number that is none.
     """
-    words = np.arange(len(occurs))
     numbers = reading.numbers(words).astype(np.int64)
-    padding, notices = _padding(dataset, reading, numbers, words, occurs)
-    values, shown = _rescaled(dataset, numbers), None
+    padding, notices = _padding(dataset, reading, numbers, words)
+    values, lowest = _rescaled(dataset, reading, numbers)
+    shown = None
     if window == "file":
-        shown, unusable = _as_the_file_shows(dataset, values, occurs & ~padding)
+        shown, unusable = _as_the_file_shows(dataset, values, lowest, ~padding)
         notices += unusable
     if shown is None:
-        padding = padding | _lone_negative(numbers, occurs & ~padding)
-        shown = _whole_range(dataset, reading, numbers, occurs & ~padding)
+        padding = padding | _lone_negative(numbers, ~padding)
+        shown = _whole_range(dataset, reading, numbers, ~padding)
     greys, white, found = shown
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         greys = 1.0 - greys
@@ -72,34 +70,36 @@ def grey_table(
     return np.rint(greys * white).astype(np.uint16), white, notices + found
 
 
-def _rescaled(dataset: "Dataset", numbers: np.ndarray) -> np.ndarray:
-    """Stored numbers -> values float64, in which windows count."""
+def _rescaled(dataset: "Dataset", reading: Reading, numbers: np.ndarray) -> tuple[np.ndarray, float]:
+    """Stored numbers -> values float64, in which windows count, and the lowest that the file can store."""
     if dataset.get("ModalityLUTSequence"):
-        return _look_up(dataset, "ModalityLUTSequence", numbers)[0].astype(np.float64)
+        return _look_up(dataset, "ModalityLUTSequence", numbers, reading.lowest)[0].astype(np.float64), 0.0
     slope, intercept = _slope(dataset), first_number(dataset, "RescaleIntercept", 0)
-    values = numbers * slope + intercept
-    if not 0 < np.ptp(values) < math.inf:
+    ends = reading.lowest * slope + intercept, reading.highest * slope + intercept
+    if not 0 < abs(ends[1] - ends[0]) < math.inf:
         raise ImageError(
             "unreadable",
             f"{named('RescaleSlope')} and {named('RescaleIntercept')} expect finite numbers and a slope other than 0, "
             f"got {slope} and {intercept}",
         )
-    return values
+    return numbers * slope + intercept, min(ends)
 
 
 def _slope(dataset: "Dataset") -> float:
     return first_number(dataset, "RescaleSlope", 1)
 
 
-def _as_the_file_shows(dataset: "Dataset", values: np.ndarray, occurs: np.ndarray) -> tuple[_Shown | None, Notices]:
+def _as_the_file_shows(
+    dataset: "Dataset", values: np.ndarray, lowest: float, is_measured: np.ndarray
+) -> tuple[_Shown | None, Notices]:
     """Values through the file's first table or else its first window; what cannot be used of them is noticed.
 
     A table or window that shows pixels of several values as one grey is far from the data, and not followed.
     """
-    is_varied, notices = len(np.unique(values[occurs])) > 1, ()
+    is_varied, notices = _is_varied(values[is_measured]), ()
     for name, show in (("VOILUTSequence", _through_table), ("WindowCenter", _through_window)):
-        shown = show(dataset, values)
-        if isinstance(shown, _Shown) and is_varied and np.ptp(shown.greys[occurs]) < _ONE_GREY:
+        shown = show(dataset, values, lowest)
+        if isinstance(shown, _Shown) and is_varied and np.ptp(shown.greys[is_measured]) < _ONE_GREY:
             shown = f"{named(name)} shows all pixels as one grey"
         if isinstance(shown, _Shown):
             return shown, notices
@@ -108,16 +108,16 @@ def _as_the_file_shows(dataset: "Dataset", values: np.ndarray, occurs: np.ndarra
     return None, notices
 
 
-def _through_table(dataset: "Dataset", values: np.ndarray) -> _Shown | None:
+def _through_table(dataset: "Dataset", values: np.ndarray, lowest: float) -> _Shown | None:
     """None for a file without such a table."""
     if not dataset.get("VOILUTSequence"):
         return None
     rounded = np.rint(np.clip(values, -(2**31), 2**31)).astype(np.int64)
-    entries, white, notices = _look_up(dataset, "VOILUTSequence", rounded)
+    entries, white, notices = _look_up(dataset, "VOILUTSequence", rounded, lowest)
     return _Shown(entries / white, white, notices)
 
 
-def _through_window(dataset: "Dataset", values: np.ndarray) -> _Shown | str | None:
+def _through_window(dataset: "Dataset", values: np.ndarray, lowest: float) -> _Shown | str | None:
     """PS3.3, C.11.2.1.2 and C.11.2.1.3. None for a file without a window, a text for an impossible one."""
     center, width = first_number(dataset, "WindowCenter"), first_number(dataset, "WindowWidth")
     if center is None or width is None:
@@ -137,12 +137,12 @@ def _through_window(dataset: "Dataset", values: np.ndarray) -> _Shown | str | No
     return _Shown(np.clip((values - center) / width + 0.5, 0.0, 1.0), 65535)
 
 
-def _whole_range(dataset: "Dataset", reading: Reading, numbers: np.ndarray, occurs: np.ndarray) -> _Shown:
-    """Stored numbers, from black to white as the pixels that occur have them."""
+def _whole_range(dataset: "Dataset", reading: Reading, numbers: np.ndarray, is_measured: np.ndarray) -> _Shown:
+    """Stored numbers, from black to white as those have them that are no padding."""
     if dataset.get("ModalityLUTSequence"):
-        entries, white, notices = _look_up(dataset, "ModalityLUTSequence", numbers)
+        entries, white, notices = _look_up(dataset, "ModalityLUTSequence", numbers, reading.lowest)
         return _Shown(entries / white, white, notices)
-    found = numbers[occurs]
+    found = numbers[is_measured]
     lowest, highest = (int(found.min()), int(found.max())) if found.size else (0, 0)
     bits = whole_number(dataset, "BitsStored", reading.bits)
     stored = reading._replace(bits=min(bits, reading.bits))
@@ -171,8 +171,15 @@ def _range(lowest: int, highest: int, stored: Reading) -> tuple[int, int]:
     return (black, black + width) if width < 2**stored.bits - 1 else (stored.lowest, stored.highest)
 
 
-def _look_up(dataset: "Dataset", keyword: str, values: np.ndarray) -> tuple[np.ndarray, int, Notices]:
-    """Values through the first table of a sequence (PS3.3, C.11.1.1) -> its entries, their white, and notices."""
+def _look_up(dataset: "Dataset", keyword: str, values: np.ndarray, lowest: float) -> tuple[np.ndarray, int, Notices]:
+    """Values through the first table of a sequence (PS3.3, C.11.1.1).
+
+    Args:
+      lowest: value that the file can store; below zero, the table's first value may be so too.
+
+    Returns:
+      Entries for the values, int64; the white of all entries; and notices.
+    """
     item, name = dataset.get(keyword)[0], named(keyword)
     try:
         count, first, bits = (int(number) for number in item.LUTDescriptor)
@@ -188,7 +195,7 @@ def _look_up(dataset: "Dataset", keyword: str, values: np.ndarray) -> tuple[np.n
         raise ImageError(
             "unreadable", f"{name} holds {len(entries)} entries of {bits} bits, expected {count} of 8 to 16"
         )
-    if first > 32767 and values.min() < 0:
+    if first > 32767 and lowest < 0:
         first -= 65536
     white = true_white(int(entries.max()), 2**bits - 1)
     notices = range_notices(white, 2**bits - 1, f"{named('LUTDescriptor')} of {name}")
@@ -196,7 +203,7 @@ def _look_up(dataset: "Dataset", keyword: str, values: np.ndarray) -> tuple[np.n
 
 
 def _padding(
-    dataset: "Dataset", reading: Reading, numbers: np.ndarray, words: np.ndarray, occurs: np.ndarray
+    dataset: "Dataset", reading: Reading, numbers: np.ndarray, words: np.ndarray
 ) -> tuple[np.ndarray, Notices]:
     """Which words stand for no measurement: bool like `words`; and notices."""
     if first_number(dataset, "PixelPaddingValue") is None:
@@ -208,17 +215,20 @@ def _padding(
     lowest, highest = sorted((end - low) % 65536 + low for end in ends)
     padding = (numbers >= lowest) & (numbers <= highest)
     if lowest < reading.lowest or highest > reading.highest:  # which no number can be, though a whole word can
-        whole = reading._replace(bits=8 * (2 if len(words) > 256 else 1))
-        whole = whole._replace(high_bit=whole.bits - 1).numbers(words)
+        whole = Reading(16, 15, reading.is_signed).numbers(words)
         padding |= (whole >= lowest) & (whole <= highest)
-    if len(np.unique(numbers[occurs])) > 1 and padding[occurs].all():
+    if padding.all() and _is_varied(numbers):
         detail = f"{named('PixelPaddingValue')} would make every pixel padding"
         return np.zeros(words.shape, bool), (("unusable_padding", detail),)
     return padding, ()
 
 
-def _lone_negative(numbers: np.ndarray, occurs: np.ndarray) -> np.ndarray:
+def _lone_negative(numbers: np.ndarray, is_measured: np.ndarray) -> np.ndarray:
     """Which words hold the only negative number among others that are not: bool like `numbers`."""
-    found = np.unique(numbers[occurs])
-    is_lone = found.size > 1 and found[0] < 0 <= found[1]
-    return (numbers == found[0]) if is_lone else np.zeros(numbers.shape, bool)
+    is_negative = is_measured & (numbers < 0)
+    is_lone = is_negative.any() and not is_negative[is_measured].all() and not _is_varied(numbers[is_negative])
+    return is_negative if is_lone else np.zeros(numbers.shape, bool)
+
+
+def _is_varied(values: np.ndarray) -> bool:
+    return values.size > 1 and bool(values.min() < values.max())

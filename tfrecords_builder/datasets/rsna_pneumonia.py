@@ -15,8 +15,8 @@ Options:
   labels        "target" (default): Lung Opacity, 1 or 0, as Target says. "classes": the three exclusive classes.
   dicom_window  how pixels are windowed, see `dicom_io.decode_dicom`.
 
-Age, sex and view are read from the DICOM header, from these three elements and no other. They are unknown where the
-header is damaged; what becomes of such a file is decided when its pixels are read.
+Age, sex and view are read from the DICOM header, from these three elements and no other, by the same way in as the
+pixels. They are unknown where the header is damaged; what becomes of such a file is decided when its pixels are read.
 """
 
 import json
