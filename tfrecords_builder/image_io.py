@@ -1,4 +1,4 @@
-"""Image file -> checked grey array: JPEG and PNG by OpenCV; TIFF and DICOM have files of their own.
+"""Image file -> checked grey array: JPEG by OpenCV; PNG, TIFF and DICOM have files of their own.
 
 Rules, so that equal files give equal pixels everywhere:
   colour   becomes luma, .2989 R + .5870 G + .1140 B to within one level of 255; a palette is looked up first.
@@ -7,7 +7,8 @@ Rules, so that equal files give equal pixels everywhere:
   inks     of a JPEG (CMYK, YCCK) become red, green and blue, then luma, if an Adobe marker says what they mean.
   alpha    that is constant says nothing and is ignored; alpha that varies is composited on black, the
            background of a radiograph. A PNG's transparent colour counts as alpha.
-  16 bits  are kept as uint16, unscaled; `preprocess.to_bits` says how they become 8.
+  16 bits  are kept as uint16, unscaled; `radiograph.true_white` says what is white in them, and a notice tells where
+           that is not what the file declares; `preprocess.to_bits` says how they become 8.
   1, 2 and 4 bits are widened to the full range of 8.
   EXIF     orientation of a JPEG is applied.
 
@@ -15,35 +16,35 @@ Several pictures in one file are refused: animated PNG, MPO, multi-page TIFF, mu
 """
 
 import dataclasses
+import errno
 import os
 import stat
-import struct
-import zlib
 
 import cv2
 import numpy as np
 
-from tfrecords_builder.dicom_io import decode_dicom, is_dicom
+from tfrecords_builder.dicom_file import FIRST_BYTES, META_START, is_dicom
+from tfrecords_builder.dicom_io import decode_dicom
 from tfrecords_builder.jpeg_header import read_jpeg_header
-from tfrecords_builder.radiograph import (
-    MAX_ASPECT,
-    MIN_MEAN,
-    ImageError,
-    Radiograph,
-    check_size,
-    content_digest,
-    over_black,
-)
+from tfrecords_builder.png_io import PNG_SIGNATURE, decode_png
+from tfrecords_builder.radiograph import MAX_ASPECT, MIN_MEAN, ImageError, Radiograph, content_digest
 from tfrecords_builder.tiff_io import TIFF_SIGNATURES, decode_tiff
 
 MAX_FILE_BYTES = 1 << 28
 _ROWS_LOOKED_AT = 16
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_COLOUR_TYPES = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
 _OTHER_FORMATS = (
     (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II+\0", "BigTIFF"), (b"MM\0+", "BigTIFF"), (b"\0\0\1\0", "ICO"),
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"), (b"8BPS", "Photoshop"),
+    (b"PK\3\4", "zip"), (b"\x1f\x8b", "gzip"), (b"%PDF", "PDF"),
 )  # fmt: skip
+_NO_IMAGES = (
+    (b"\0\5\x16\7", "what macOS keeps beside a file (AppleDouble), not the file itself"),
+    (b"version https://git-lfs", "a pointer of Git LFS to a file that was not downloaded"),
+    (b"<!doctype html", "a web page, perhaps in place of a download that failed"),
+    (b"<html", "a web page, perhaps in place of a download that failed"),
+)
+_EXPECTED = "expected JPEG, PNG, TIFF or DICOM"
 
 
 def read_image(path: str | os.PathLike, dicom_window: str = "file") -> Radiograph:
@@ -62,14 +63,14 @@ def read_image(path: str | os.PathLike, dicom_window: str = "file") -> Radiograp
 
 def decode(data: bytes, dicom_window: str = "file") -> Radiograph:
     """The radiograph in a file's bytes; raises as `read_image` does."""
-    if data.startswith(b"\xff\xd8\xff"):
+    if data.startswith(_JPEG_SIGNATURE):
         image = Radiograph(_decode_jpeg(data), content=content_digest(data))
-    elif data.startswith(_PNG_SIGNATURE):
-        image = Radiograph(_decode_png(data), content=content_digest(data))
+    elif data.startswith(PNG_SIGNATURE):
+        image = decode_png(data)
+    elif is_dicom(data[:FIRST_BYTES]):  # asked before TIFF, as which a DICOM file's preamble may begin
+        image = decode_dicom(data, dicom_window)
     elif data.startswith(TIFF_SIGNATURES):
         image = decode_tiff(data)
-    elif is_dicom(data):
-        image = decode_dicom(data, dicom_window)
     else:
         raise _not_readable(data)
     check_pixels(image)
@@ -98,7 +99,12 @@ def check_pixels(image: Radiograph) -> None:
 
 
 def read_file(path: str | os.PathLike) -> bytes:
-    """The bytes of an image file; raises ImageError for one that is missing, empty, too large or no file."""
+    """The bytes of an image file.
+
+    Raises:
+      ImageError: "missing_file", "not_a_file" for a folder, pipe or device, "too_large", "truncated" for an empty file.
+      PermissionError: a file that may not be read.
+    """
     try:
         # Half the time of pathlib, and a pipe that nobody writes to cannot hold us up.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:  # noqa: PTH123
@@ -106,84 +112,71 @@ def read_file(path: str | os.PathLike) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError("not_a_file", "a pipe or device")
             if status.st_size > MAX_FILE_BYTES:
-                raise ImageError("too_large", f"{status.st_size} bytes")
+                raise ImageError("too_large", f"{status.st_size} bytes, at most {MAX_FILE_BYTES} are read")
             data = file.read()
     except IsADirectoryError as error:
         raise ImageError("not_a_file", "a folder") from error
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError("missing_file", os.fspath(path).rpartition("/")[2]) from error
+    except (OSError, ValueError) as error:
+        raise _no_file(path, error) or error from None
     if not data:
         raise ImageError("truncated", "an empty file")
     return data
 
 
+def _no_file(path: str | os.PathLike, error: OSError | ValueError) -> ImageError | None:
+    """What is wrong with a path that cannot be opened; None where it is the machine that fails."""
+    place = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        broken = "a link to a file that is not there: " if os.path.islink(path) else ""  # noqa: PTH114 (any path)
+        return ImageError("missing_file", f"{broken}{place}")
+    if isinstance(error, ValueError) and not isinstance(error, ImageError):  # a zero byte
+        return ImageError("missing_file", f"no file can have this name: {place!r}")
+    if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+        return ImageError("missing_file", f"{os.strerror(error.errno)}: {place}")
+    if isinstance(error, OSError) and error.errno == errno.ENXIO:
+        return ImageError("not_a_file", "a socket or device")
+    return None
+
+
 def _not_readable(data: bytes) -> ImageError:
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return ImageError("unsupported_format", "WebP, expected JPEG, PNG, TIFF or DICOM")
-    for signature, name in _OTHER_FORMATS:
+    """Says what bytes are that begin as no file that is read."""
+    name = "WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else "HEIF or AVIF" if data[4:8] == b"ftyp" else ""
+    for signature, other in _OTHER_FORMATS:
         if data.startswith(signature):
-            return ImageError("unsupported_format", f"{name}, expected JPEG, PNG, TIFF or DICOM")
-    if _PNG_SIGNATURE.startswith(data) or data in (b"\xff", b"\xff\xd8"):
-        return ImageError("truncated", f"only {len(data)} bytes")
-    return ImageError("not_an_image", f"it begins with {data[:4]!r}")
+            name = other
+    if name:
+        return ImageError("unsupported_format", f"{name}, {_EXPECTED}")
+    start = data[:40].lstrip().lower()
+    for signature, what in _NO_IMAGES:
+        if start.startswith(signature):
+            return ImageError("not_an_image", what)
+    signatures = (_JPEG_SIGNATURE, PNG_SIGNATURE, META_START, *TIFF_SIGNATURES)
+    if any(signature.startswith(data) for signature in signatures):
+        return ImageError("truncated", f"only {len(data)} bytes, the beginning of a picture's first ones")
+    if len(data) < 132 and not data[:128].strip(b"\0") and b"DICM".startswith(data[128:]):
+        return ImageError("truncated", f"only {len(data)} bytes, all zero as in the preamble of a DICOM file")
+    if 128 < len(data) < 132 and b"DICM".startswith(data[128:]):
+        return ImageError("truncated", f"only {len(data)} bytes, which end inside the preamble of a DICOM file")
+    if not data.strip(b"\0"):
+        return ImageError("not_an_image", f"{len(data)} bytes, all zero")
+    return ImageError("not_an_image", f"it begins with {data[:4]!r}, {_EXPECTED}")
 
 
 def _decode_jpeg(data: bytes) -> np.ndarray:
     header = read_jpeg_header(data)
     if header.process not in (0xC0, 0xC1, 0xC2) or header.bits != 8:
-        raise ImageError("unsupported_format", f"a JPEG of {header.bits} bits and process {header.process:#x}")
+        raise ImageError(
+            "unsupported_format",
+            f"a JPEG of {header.bits} bits and process {header.process:#x}, expected 8 bits and 0xc0, 0xc1 or 0xc2",
+        )
     if header.components not in (1, 3, 4) or (header.components == 4 and not header.has_adobe_marker):
         raise ImageError("unsupported_format", f"a JPEG of {header.components} colours of unknown meaning")
     if header.has_more_pictures:
         raise ImageError("multi_frame", "a JPEG file of several pictures (MPO)")
-    return _decode(data, cv2.IMREAD_GRAYSCALE)  # the decoder gives luma itself, and applies the EXIF orientation
-
-
-def _decode_png(data: bytes) -> np.ndarray:
-    transparent = _check_png(data)
-    image = _decode(data, cv2.IMREAD_UNCHANGED)
-    if image.ndim == 3:  # OpenCV's order is blue, green, red
-        grey = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY)
-        return grey if image.shape[2] == 3 else over_black(grey, image[..., 3])
-    if transparent is not None:  # OpenCV leaves out the transparent level of grey, though not that of colour
-        image[image == transparent] = 0
-    return image
-
-
-def _check_png(data: bytes) -> int | None:
-    """Walks the chunks to the last one; every check sum must fit. Returns the transparent level of a grey picture."""
-    position, is_first, transparent = len(_PNG_SIGNATURE), True, None
-    while position + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[position : position + 8])
-        if is_first and (kind != b"IHDR" or length != 13):
-            raise ImageError("unreadable", f"the first PNG chunk is {kind!r} of {length} bytes")
-        end = position + 12 + length
-        if end > len(data):
-            break
-        if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise ImageError("unreadable", f"the check sum of PNG chunk {kind!r} is wrong")
-        if is_first:
-            width, height, bits, colour_type = struct.unpack(">IIBB", data[position + 8 : position + 18])
-            check_size(width, height)
-            if bits not in _PNG_COLOUR_TYPES.get(colour_type, ()):
-                raise ImageError("unreadable", f"PNG colour type {colour_type} with {bits} bits")
-            is_first = False
-        if kind == b"acTL" and int.from_bytes(data[position + 8 : position + 12], "big") > 1:
-            raise ImageError("multi_frame", "an animated PNG")
-        if kind == b"tRNS" and colour_type == 0 and length == 2:
-            level = int.from_bytes(data[position + 8 : position + 10], "big")
-            transparent = level * 255 // (2**bits - 1) if bits < 8 else level  # as the decoder widens to 8 bits
-        if kind == b"IEND":
-            return transparent
-        position = end
-    raise ImageError("truncated", "the PNG's end chunk is missing")
-
-
-def _decode(data: bytes, flags: int) -> np.ndarray:
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    try:  # the decoder gives luma itself, and applies the EXIF orientation
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     except cv2.error as error:
-        raise ImageError("unreadable", f"OpenCV could not decode it ({error.err})") from error
+        raise ImageError("unreadable", f"OpenCV could not decode the JPEG ({error.err})") from error
     if image is None:
-        raise ImageError("unreadable", "OpenCV could not decode it")
+        raise ImageError("unreadable", "the JPEG's markers are whole, but its tables or compressed pixels are damaged")
     return image

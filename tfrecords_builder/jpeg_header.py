@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from tfrecords_builder.radiograph import ImageError, check_size
 
+LOSSLESS, JPEG_LS = 0xC3, 0xF7  # processes
+
 _segment = struct.Struct(">HH").unpack_from
 _SKIPPED = frozenset((0xFFDB, 0xFFC4, 0xFFE0, 0xFFE1, 0xFFFE, 0xFFDD))  # tables, texts: most segments of most files
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))  # markers that stand alone

@@ -97,8 +97,8 @@ class PreprocessOptions:
             "order": ["colour", "pixel_range", "histogram", "clahe", "square", "resize"],
             "colour": "luma .2989 R + .5870 G + .1140 B",
             "pixel_range": (
-                f"value * {_maximum(bits)} / white; white is what the file says, or 2**bits - 1, "
-                "bits the smallest of 8, 10, 12, 14, 16 that holds the maximum"
+                f"value * {_maximum(bits)} / white; white is that of the file's window, else 2**bits - 1, bits the "
+                "smallest of 8, 10, 12, 14, 16 that holds the maximum, and at most what the file declares"
             ),
             "histogram": histograms[self.histogram],
             "clahe": {"clip_limit": self.clahe_clip_limit, "tiles": self.clahe_tiles} if self.clahe else None,

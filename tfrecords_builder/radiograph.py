@@ -11,6 +11,7 @@ import numpy as np
 
 MAX_PIXELS = 100_000_000  # a decompression bomb is refused from its header, before any memory is asked for
 MIN_MEAN = 3.0 / 255.0  # of full range; below it an image is "nearly_black"
+_DETECTOR_BITS = (8, 10, 12, 14, 16)
 MAX_ASPECT = 2.0  # longer side over shorter; beyond it a chest radiograph has an "unusual_shape"
 
 
@@ -38,7 +39,7 @@ class Radiograph:
 
     Attributes:
       pixels: uint8 or uint16 [height, width], grey, higher values brighter.
-      white: the value of full white; 0 takes 255 for uint8, and for uint16 the true range (see `range_maximum`).
+      white: the value of full white; 0 takes 255 for uint8, and for uint16 the true range (see `true_white`).
       content: digest by which equal files are found; b"" takes that of the pixels.
       notices: (kind, detail) pairs of what is odd but usable, such as ("unusual_shape", "2179x690").
     """
@@ -60,16 +61,42 @@ def content_digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:16]
 
 
-def range_maximum(pixels: np.ndarray) -> int:
-    """The value that stands for white: 255 for uint8; for uint16 the true range, 2**bits - 1 of its detector.
+def true_white(brightest: int, declared: int) -> int:
+    """The value that stands for white, by one rule for every format: the data are asked, not only the declaration.
 
-    Files of 16 bits often hold 10, 12 or 14 bits in the low end, without saying so. The true range is taken as
-    the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest pixel.
+    White is the smallest 2**n - 1, n of 8, 10, 12, 14 and 16 bits as detectors have them, that holds the brightest
+    value, and at most what the file declares. A declaration that the brightest value exceeds is false and not
+    followed. Files often declare 16 bits and hold 10, 12 or 14 in the low end.
+
+    What `brightest` is decides how far the rule depends on the single picture:
+      pixels without a table or window: the brightest pixel, padding left out. So of two pictures of one detector,
+        the one whose brightest pixel is below a quarter of the range is taken for one of fewer bits.
+      a table of a DICOM file: its largest entry, whether a pixel of this picture uses it or not.
+    A DICOM window does not come here: it says itself what is white. Nor does a PNG whose samples its `sBIT` chunk
+    rightly calls scaled to the full range, see `png_range`.
+
+    Args:
+      brightest: the largest value, 0 to 65535.
+      declared: the white that the file declares, such as 2**bits - 1.
     """
-    if pixels.dtype == np.uint8:
-        return 255
-    highest = int(pixels.max(initial=0))
-    return next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
+    found = next(2**bits - 1 for bits in _DETECTOR_BITS if brightest < 2**bits)
+    return declared if brightest <= declared <= found else found
+
+
+def range_notices(white: int, declared: int, declaration: str) -> tuple[tuple[str, str], ...]:
+    """A notice for a white that is not the declared one; none where they agree.
+
+    Args:
+      declaration: what declares it, such as "BitsStored (0028,0101)".
+    """
+    if white == declared:
+        return ()
+    return (("white_not_as_declared", f"white is {white}, {declaration} declares {declared}"),)
+
+
+def range_maximum(pixels: np.ndarray) -> int:
+    """The white of uint8 or uint16 pixels of which the type is all that is declared, see `true_white`."""
+    return 255 if pixels.dtype == np.uint8 else true_white(int(pixels.max(initial=0)), 65535)
 
 
 def check_size(width: int, height: int) -> None:

@@ -1,7 +1,9 @@
 """TIFF file -> radiograph, through Pillow: 1 to 16 bits of grey, palette, 8 bits of colour, any compression it knows.
 
-White-is-zero pictures are inverted; colour, alpha and 16 bits follow the rules of `image_io`; the orientation tag is
-applied. Pillow cuts colour of 16 bits down to 8, so that is refused, as are floats, signed numbers and inks.
+White-is-zero pictures are inverted within their range; colour, alpha and 16 bits follow the rules of `image_io`; the
+orientation tag is applied. A MaxSampleValue of 2**n - 1 counts as the declared white, see `radiograph.true_white`; any
+other, such as the brightest pixel's, does not. Pillow cuts colour of 16 bits down to 8, so that is refused, as are
+floats, signed numbers and inks.
 """
 
 import io
@@ -17,15 +19,18 @@ from tfrecords_builder.radiograph import (
     decoder_errors,
     luma,
     over_black,
-    range_maximum,
+    range_notices,
+    true_white,
 )
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 256, 257, 258, 262, 339
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _COMPRESSION, _SAMPLES, _ROWS_A_STRIP = 259, 277, 278
+_MAX_SAMPLE = 281
 _STRIP_OFFSETS, _STRIP_LENGTHS, _TILE_OFFSETS, _TILE_LENGTHS = 273, 279, 324, 325
 _WHITE_IS_ZERO, _UNSIGNED, _NOT_COMPRESSED = 0, 1, 1
+_BYTES_OF_TYPES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1))
 _GREY_MODES, _COLOUR_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16N", "I;16L"), ("P", "PA", "RGB", "RGBA", "RGBX")
 
 
@@ -40,16 +45,57 @@ def decode_tiff(data: bytes) -> Radiograph:
     page = int.from_bytes(data[4:8], order)
     if page + 6 + 12 * int.from_bytes(data[page : page + 2], order) > len(data):
         raise ImageError("truncated", "the file ends before or inside its first page's tags")
-    with decoder_errors("Pillow"):
+    try:
+        with decoder_errors("Pillow"):
+            return _decode(data)
+    except ImageError as error:
+        if error.reason == "unreadable" and _is_cut(data, order, page):
+            raise ImageError(
+                "truncated", f"the TIFF ends before what its first page refers to ({error.detail})"
+            ) from None
+        raise
+
+
+def _decode(data: bytes) -> Radiograph:
+    try:
+        image = Image.open(io.BytesIO(data), formats=["TIFF"])
+    except Image.DecompressionBombError:
+        raise ImageError("too_large", "more pixels than Pillow opens") from None
+    with image:
+        _check_header(image, len(data))
+        tags = image.tag_v2
+        is_inverted, bits = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, max(_bits_of_samples(tags))
+        declared = tags.get(_MAX_SAMPLE, 0)
         try:
-            image = Image.open(io.BytesIO(data), formats=["TIFF"])
-        except Image.DecompressionBombError:
-            raise ImageError("too_large", "more pixels than Pillow opens") from None
-        with image:
-            _check_header(image, len(data))
-            is_inverted = image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
             image.load()  # newer versions of Pillow apply the orientation here, and then take its tag away
-            return Radiograph(_grey(ImageOps.exif_transpose(image), is_inverted))
+        except OSError:
+            kind = image.info.get("compression", "unknown")
+            raise ImageError("unreadable", f"the pixels of the TIFF ({kind}) are damaged or end early") from None
+        pixels = _grey(ImageOps.exif_transpose(image))
+    if pixels.dtype == np.uint8:
+        return Radiograph(pixels)
+    brightest, name = int(pixels.max()), "MaxSampleValue (281)"
+    declared = max(declared, default=0) if isinstance(declared, tuple) else declared
+    if not isinstance(declared, int) or not brightest <= declared < 2**bits or declared & (declared + 1):
+        declared, name = 2**bits - 1, "BitsPerSample (258)"
+    white = true_white(brightest, declared)
+    # The range of what is stored, so that 12 bits in 16 do not end up at the white end.
+    return Radiograph(white - pixels if is_inverted else pixels, white, notices=range_notices(white, declared, name))
+
+
+def _is_cut(data: bytes, order: str, page: int) -> bool:
+    """Whether the values of a page's tags, or the next page's tags, lie behind the end of the file."""
+
+    def number(position: int, length: int) -> int:
+        return int.from_bytes(data[position : position + length], order)
+
+    end = page + 2 + 12 * number(page, 2)
+    for entry in range(page + 2, end, 12):
+        length = _BYTES_OF_TYPES.get(number(entry + 2, 2), 1) * number(entry + 4, 4)
+        if length > 4 and number(entry + 8, 4) + length > len(data):
+            return True
+    following = number(end, 4)
+    return following > 0 and following + 6 + 12 * number(following, 2) > len(data)
 
 
 def _check_header(image: Image.Image, file_bytes: int) -> None:
@@ -94,20 +140,18 @@ def _bits_of_samples(tags: dict) -> tuple[int, ...]:
     return bits * samples if len(bits) == 1 else bits
 
 
-def _grey(image: Image.Image, is_inverted: bool) -> np.ndarray:
-    """Decoded picture -> uint8 or uint16 [height, width]."""
+def _grey(image: Image.Image) -> np.ndarray:
+    """Decoded picture -> uint8 or uint16 [height, width]; Pillow inverts 8 bits where white is zero, and 16 not."""
     if image.mode in ("P", "PA"):
         image = image.convert("RGB" if image.mode == "P" else "RGBA")
     pixels = np.asarray(image)
     if image.mode == "1":
         return pixels.astype(np.uint8) * 255
     if image.mode == "L":
-        return pixels  # Pillow has inverted it
+        return pixels
     if image.mode == "LA":
         return over_black(pixels[..., 0], pixels[..., 1])
     if pixels.ndim == 2:
-        pixels = pixels.astype(np.uint16)
-        # The true range, not 65535, so that 12 bits in 16 do not end up at the white end.
-        return range_maximum(pixels) - pixels if is_inverted else pixels
+        return pixels.astype(np.uint16)
     grey = luma(np.ascontiguousarray(pixels[..., :3]))
     return over_black(grey, pixels[..., 3]) if image.mode == "RGBA" else grey

@@ -104,7 +104,7 @@ def sound_files() -> dict[str, bytes]:
 
 
 def sound_dicom_files(grey: np.ndarray, rgb: np.ndarray) -> dict[str, bytes]:
-    made = runpy.run_path(str(pathlib.Path(__file__).with_name("test_dicom_io.py")))
+    made = runpy.run_path(str(pathlib.Path(__file__).with_name("dicom_files.py")))
     dicom, uid, table = made["dicom"], made["uid"], made["table"]
     twelve = grey.astype(np.uint16) * 16
     files = {
@@ -215,6 +215,21 @@ def end_when_it_hangs():
 def test_every_sound_file_is_read():
     for name, data in sound_files().items():
         assert outcome(data) == "read", name
+
+
+def test_every_truncation_of_every_format_is_noticed():
+    """Called "truncated" wherever the file is cut, or its picture is whole and read as before."""
+    for name, data in sound_files().items():
+        expected, last = decode(data).pixels, len(data)
+        ends = {*range(1, 20), *range(20, last, last // 60 + 1), 128, 130, 131, 132, *range(last - 12, last)}
+        for end in sorted(ends - {last}):
+            try:
+                pixels = decode(data[:end]).pixels
+            except ImageError as error:
+                assert error.reason == "truncated", (name, end, error)
+            else:
+                np.testing.assert_array_equal(pixels, expected, err_msg=f"{name} cut at {end}")
+                assert end >= last - 12, (name, end)
 
 
 def test_damaged_images_are_read_or_refused_by_name_and_all_are_counted():

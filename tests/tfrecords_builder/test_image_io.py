@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+import socket
 import struct
 import zlib
 
@@ -247,9 +248,7 @@ def test_every_truncation_is_noticed(tmp_path, name, arguments):
     whole = save(tmp_path / name, noise(), **arguments).read_bytes()
     for kept in [*range(1, 64), *range(64, len(whole) - 1, len(whole) // 40), len(whole) - 1]:
         (tmp_path / name).write_bytes(whole[:kept])
-        assert reason(tmp_path / name) in ("truncated", "not_an_image"), kept
-        if kept > 8:
-            assert reason(tmp_path / name) == "truncated", kept
+        assert reason(tmp_path / name) == "truncated", kept
 
 
 def test_a_thumbnails_end_marker_does_not_hide_a_truncation(tmp_path):
@@ -271,10 +270,19 @@ def test_bytes_after_the_picture_do_no_harm(tmp_path):
         np.testing.assert_array_equal(pixels(path), expected)
 
 
+def test_gamma_of_a_png_is_not_applied():
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in noise()))
+    for gamma in (20_000, 45_455, 100_000):
+        data = png_bytes(50, 40, rows, 8, chunk(b"gAMA", struct.pack(">I", gamma)))
+        np.testing.assert_array_equal(decode(data).pixels, noise())
+
+
 def test_png_data_that_ends_early_is_unreadable(tmp_path):
     rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in noise()[:20]))  # half the rows of a sound file
     (tmp_path / "a.png").write_bytes(png_bytes(50, 40, rows))
-    assert reason(tmp_path / "a.png") == "unreadable"
+    message = "unreadable: the PNG's chunks are sound, but its compressed pixels are damaged or too few"
+    with pytest.raises(ImageError, match=message):
+        read_image(tmp_path / "a.png")
 
 
 def test_a_changed_byte_in_a_png_is_unreadable(tmp_path):
@@ -324,12 +332,66 @@ def test_other_content_is_named(tmp_path):
     assert reason(save(tmp_path / "a.gif", noise())) == "unsupported_format"
 
 
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"\xff", "truncated: only 1 bytes, the beginning of a picture's first ones"),
+        (b"\x89PNG", "truncated: only 4 bytes, the beginning of a picture's first ones"),
+        (b"MM\0", "truncated: only 3 bytes, the beginning of a picture's first ones"),
+        (bytes(50), "truncated: only 50 bytes, all zero as in the preamble of a DICOM file"),
+        (bytes(128) + b"DI", "truncated: only 130 bytes, all zero as in the preamble of a DICOM file"),
+        (b"x" * 128 + b"DIC", "truncated: only 131 bytes, which end inside the preamble of a DICOM file"),
+        (bytes(5000), "not_an_image: 5000 bytes, all zero"),
+        (b"x", "not_an_image: it begins with b'x', expected JPEG, PNG, TIFF or DICOM"),
+        (b"\n<!DOCTYPE html><p>", "not_an_image: a web page, perhaps in place of a download that failed"),
+        (b"<HTML>", "not_an_image: a web page, perhaps in place of a download that failed"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "not_an_image: a pointer of Git LFS to a file that was not"),
+        (b"\0\5\x16\7" + bytes(60), "not_an_image: what macOS keeps beside a file (AppleDouble), not the file itself"),
+        (b"PK\3\4" + bytes(60), "unsupported_format: zip, expected JPEG, PNG, TIFF or DICOM"),
+        (b"\0\0\0\x18ftypheic" + bytes(60), "unsupported_format: HEIF or AVIF, expected JPEG, PNG, TIFF or DICOM"),
+        (b"RIFF\0\0\0\0WEBP" + bytes(60), "unsupported_format: WebP, expected JPEG, PNG, TIFF or DICOM"),
+    ],
+)
+def test_what_is_no_picture_is_called_what_it_is(content, message):
+    with pytest.raises(ImageError) as caught:
+        decode(content)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
+    def message(path):
+        with pytest.raises(ImageError) as caught:
+            read_image(path)
+        return str(caught.value)
+
+    place = tmp_path / "images" / "absent.png"
+    assert message(place) == f"missing_file: {place}"
+    (tmp_path / "link.png").symlink_to("nothing.png")
+    assert message(tmp_path / "link.png") == f"missing_file: a link to a file that is not there: {tmp_path}/link.png"
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    assert message(tmp_path / "loop.png").endswith(f"symbolic links: {tmp_path}/loop.png")
+    assert message(tmp_path / ("x" * 300)).startswith("missing_file: File name too long: ")
+    assert message(f"{tmp_path}/a\0b.png").startswith("missing_file: no file can have this name: ")
+
+
+def test_a_name_that_is_not_utf_8_is_read_and_named(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    with pytest.raises(ImageError, match=r"missing_file: .*/caf\\xe9\.png") as caught:
+        read_image(path)
+    str(caught.value).encode("utf-8")
+    save(tmp_path / "a.png", noise()).rename(path)
+    np.testing.assert_array_equal(pixels(path), noise())
+
+
 def test_paths_that_are_no_files(tmp_path):
     assert reason(tmp_path / "absent.png") == "missing_file"
     assert reason(save(tmp_path / "a.png", noise()) / "below.png") == "missing_file"
     assert reason(tmp_path) == "not_a_file"
     os.mkfifo(tmp_path / "pipe.png")  # opened, it would wait for a writer for ever
     assert reason(tmp_path / "pipe.png") == "not_a_file"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(tmp_path / "socket.png"))
+        assert reason(tmp_path / "socket.png") == "not_a_file"
 
 
 def test_blank_images_are_refused(tmp_path):

@@ -17,6 +17,8 @@ from tfrecords_builder.radiograph import (
     luma,
     over_black,
     range_maximum,
+    range_notices,
+    true_white,
 )
 
 WEIGHTS = np.array([0.2989, 0.5870, 0.1140])
@@ -26,6 +28,25 @@ def test_true_range_of_sixteen_bits_is_the_next_detector_depth():
     for brightest, expected in {200: 255, 1000: 1023, 4000: 4095, 4096: 16383, 16384: 65535}.items():
         assert range_maximum(np.array([[0, brightest]], np.uint16)) == expected
     assert range_maximum(np.array([[0, 3]], np.uint8)) == 255
+
+
+@pytest.mark.parametrize(
+    "brightest, declared, white",
+    [
+        (3000, 65535, 4095), (3000, 4095, 4095), (3000, 16383, 4095), (900, 4095, 1023), (0, 65535, 255),
+        (3000, 3999, 3999), (3000, 3000, 3000), (1500, 2047, 2047),  # no wider than declared
+        (3000, 255, 4095), (4096, 4095, 16383), (65535, 4095, 65535),  # a declaration that is exceeded
+        (20, 63, 63), (63, 63, 63), (64, 63, 255),  # below 8 bits there is no smaller range
+    ],
+)  # fmt: skip
+def test_white_is_asked_of_the_data_within_what_is_declared(brightest, declared, white):
+    assert true_white(brightest, declared) == white
+
+
+def test_a_white_that_is_declared_is_not_noticed():
+    assert range_notices(4095, 4095, "BitsStored") == ()
+    detail = "white is 4095, BitsStored declares 65535"
+    assert range_notices(4095, 65535, "BitsStored") == (("white_not_as_declared", detail),)
 
 
 def test_white_and_content_are_found_unless_given():

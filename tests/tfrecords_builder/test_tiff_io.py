@@ -70,6 +70,28 @@ def test_white_of_sixteen_bits_is_the_true_range():
     assert decode(saved(noise(dtype=np.uint16) // 16)).white == 4095
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_a_white_below_the_declared_one_is_noticed(bits):
+    pixels = noise(dtype=np.uint16) >> (16 - bits)
+    image = decode(saved(pixels))
+    detail = f"white is {2**bits - 1}, BitsPerSample (258) declares 65535"
+    assert (image.white, image.notices) == (2**bits - 1, (("white_not_as_declared", detail),))
+    assert decode(saved(noise(dtype=np.uint16))).notices == ()
+
+
+def test_the_largest_sample_counts_where_it_is_a_range():
+    eleven = noise(dtype=np.uint16) >> 5
+    data = eleven.astype("<u2").tobytes()
+    assert decode(tiff(data, 30, 20, t258=16)).white == 4095
+    image = decode(tiff(data, 30, 20, t258=16, t281=2047))
+    assert (image.white, image.notices) == (2047, ())
+    # The brightest pixel's value is none, nor is one that a pixel exceeds.
+    for value in (int(eleven.max()) - 100, int(eleven.max()), 255, 70000):
+        assert decode(tiff(data, 30, 20, t258=16, t281=value)).white == 4095, value
+    image = decode(tiff(data, 30, 20, t258=16, t281=65535))
+    assert image.notices == (("white_not_as_declared", "white is 4095, MaxSampleValue (281) declares 65535"),)
+
+
 def test_one_bit_is_black_and_white():
     bits = noise() > 128
     np.testing.assert_array_equal(decode(saved(Image.fromarray(bits))).pixels, bits * 255)
@@ -97,6 +119,13 @@ def test_white_is_zero_is_inverted():
     read = decode(tiff(wide.tobytes(), 30, 20, t258=16, t262=0))
     assert read.white == 4095
     np.testing.assert_array_equal(read.pixels, 4095 - wide)
+
+
+def test_white_is_zero_keeps_the_range_of_what_is_stored():
+    narrow = 3500 + noise(dtype=np.uint16) % 500  # 12 bits whose inverse would fit into 10
+    read = decode(tiff(narrow.tobytes(), 30, 20, t258=16, t262=0))
+    assert read.white == 4095
+    np.testing.assert_array_equal(read.pixels, 4095 - narrow)
 
 
 def test_colour_becomes_luma_and_equals_that_of_a_png():
@@ -182,7 +211,7 @@ def test_every_truncation_is_noticed(compression):
     whole = saved(noise(), compression=compression)
     decode_tiff(whole)
     for kept in [*range(4, 140, 3), *range(140, len(whole) - 1, 29), *range(len(whole) - 30, len(whole))]:
-        assert reason(whole[:kept]) in ("truncated", "unreadable"), kept
+        assert reason(whole[:kept]) == "truncated", kept
     assert reason(tiff(noise().tobytes(), 30, 20)[:-1]) == "truncated"
     assert reason(tiff(noise().tobytes(), 30, 20)[:7]) == "truncated"
 
@@ -221,6 +250,25 @@ def test_damaged_compression_is_unreadable():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert reason(bytes(data)) == "unreadable"
+
+
+@needs_libtiff
+@pytest.mark.parametrize("compression", ["packbits", "tiff_lzw", "tiff_adobe_deflate"])
+def test_a_strip_that_ends_early_inside_a_whole_file_is_named(compression):
+    data = saved(noise(60, 60), compression=compression)
+    with Image.open(io.BytesIO(data)) as image:
+        (length,) = image.tag_v2[279]
+    tag = struct.pack("<HHII", 279, 4, 1, length)
+    assert data.count(tag) == 1
+    with pytest.raises(ImageError, match="unreadable: the pixels of the TIFF .* are damaged or end early"):
+        decode(data.replace(tag, struct.pack("<HHII", 279, 4, 1, length // 2)))
+
+
+def test_a_file_of_two_pages_that_is_cut_is_no_single_picture():
+    pages = [Image.fromarray(noise()), Image.fromarray(noise())]
+    data = saved(pages[0], save_all=True, append_images=pages[1:])
+    for end in range(8, len(data), 7):
+        assert reason(data[:end]) in ("truncated", "multi_frame"), end
 
 
 def test_equal_pictures_are_found_whatever_their_compression():

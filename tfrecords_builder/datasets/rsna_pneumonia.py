@@ -15,13 +15,11 @@ Options:
   labels        "target" (default): Lung Opacity, 1 or 0, as Target says. "classes": the three exclusive classes.
   dicom_window  how pixels are windowed, see `dicom_io.decode_dicom`.
 
-Age, sex and view are read from the DICOM header, from these three elements and no other. They are unknown where the
-header is damaged; what becomes of such a file is decided when its pixels are read.
+Age, sex and view are read from the DICOM header, from these three elements and no other, by the same way in as the
+pixels. They are unknown where the header is damaged; what becomes of such a file is decided when its pixels are read.
 """
 
-import contextlib
 import dataclasses
-import io
 import json
 import pathlib
 import re
@@ -39,8 +37,8 @@ from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
 from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 from tfrecords_builder.datasets.table import read_table
-from tfrecords_builder.dicom_io import WINDOWS, silent_logs
-from tfrecords_builder.radiograph import ImageError, decoder_errors
+from tfrecords_builder.dicom_file import read_texts
+from tfrecords_builder.dicom_io import WINDOWS
 
 OPACITY = "Lung Opacity"
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", OPACITY)
@@ -55,7 +53,6 @@ _SOURCES = {  # setting -> table, column, text in it -> label
         {name: tuple(float(other == name) for other in CLASSES) for name in CLASSES},
     ),
 }
-_HEADER_BYTES = 1 << 16  # the three elements stand near its start; a header without end is not followed
 _NIH_NAME = re.compile(r"(\d+)_\d+\.png")
 _CONFLICT = None
 
@@ -158,14 +155,8 @@ def dicom_facts(path: pathlib.Path) -> dict[str, float | str]:
       PermissionError: the file may not be read.
       ImportError: the extra `dicom` is not installed.
     """
-    pydicom = _import_pydicom()
-    elements = ["PatientAge", "PatientSex", "ViewPosition"]
-    age = sex = view = ""
-    if path.is_file():  # a pipe would be waited for
-        with path.open("rb") as file, contextlib.suppress(ImageError), decoder_errors("pydicom"), silent_logs():
-            start = io.BytesIO(file.read(_HEADER_BYTES))
-            header = pydicom.dcmread(start, stop_before_pixels=True, specific_tags=elements)
-            age, sex, view = (str(header.get(element) or "") for element in elements)
+    _import_pydicom()
+    age, sex, view = read_texts(path, ("PatientAge", "PatientSex", "ViewPosition")).values()
     return {"view": parse_view(view), "age": parse_age(age), "sex": parse_sex(sex)}
 
 
