@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.porting.fb_pggan import port
-from tfcxr.porting.pickle_machine import PickledObject
+from tfcxr.porting.inert_pickle import PickledObject
 
 
 def told_nothing(rows):
