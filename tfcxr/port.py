@@ -58,7 +58,7 @@ NOTICE = "The weights were ported from a PyTorch checkpoint; its licence and its
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("format", None, f"What the checkpoint is: {', '.join(FORMATS)}.", required=True)
-flags.DEFINE_string("checkpoint", None, "The .pt or .pth file.", required=True)
+flags.DEFINE_string("checkpoint", None, "The .pt or .pth file, or NVIDIA's .pkl.", required=True)
 flags.DEFINE_string("entry", None, "Entry of the checkpoint that holds the weights (ema, a/b), or a prefix of keys.")
 flags.DEFINE_string("reference", None, "An .npz of the original network's inputs in/... and outputs out/....")
 flags.DEFINE_string("out", None, "Folder of the model's versions, such as saved_models/cxr_pggan.", required=True)

@@ -20,6 +20,7 @@ from tfcxr.porting.pggan_weights import (
     latent_bias,
     latent_kernel,
     map_kernel,
+    one_number,
 )
 from tfcxr.porting.ported import Ported
 from tfcxr.porting.state_dicts import StateDict, state_dict
@@ -66,7 +67,7 @@ def port(
     settings = settings if isinstance(settings, Mapping) else {}
     state = state_dict(checkpoint.get("state_dict", checkpoint), "the checkpoint's state_dict")
     if leakiness is None:
-        leakiness = settings.get("leakiness", 0.2)
+        leakiness = one_number(settings.get("leakiness", 0.2), "leakiness", "settings")
     options = {"leaky_slope": leakiness, "upsampling": upsampling, "value_range": value_range, "dialect": "segal"}
     alpha = _alpha(settings, state)
     if any(key.startswith("fromRGB.") for key in state):

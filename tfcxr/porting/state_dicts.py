@@ -6,7 +6,7 @@
 Where there is a choice, the note says what was taken, and `choose` (the command's --entry) makes another one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -102,11 +102,18 @@ def tensors(value: Any) -> Iterator[tuple[list[str | int], np.ndarray]]:
             yield path, item
         elif id(item) not in seen and isinstance(item, (Mapping, list, tuple, PickledObject)):
             seen.add(id(item))
-            if isinstance(item, PickledObject):
-                parts = _module_arrays(item).items() if _is_module(item) else [("state", item.state)]
-            else:
-                parts = item.items() if isinstance(item, Mapping) else enumerate(item)
+            parts = item.items() if isinstance(item, Mapping) else _parts(item)
             waiting += reversed([([*path, key if isinstance(key, int) else str(key)], part) for key, part in parts])
+
+
+def _parts(item: Any) -> Iterable[tuple[Any, Any]]:
+    """Of a row or an object; of a network whose weights only its program knows, what it consists of."""
+    if not isinstance(item, PickledObject):
+        return enumerate(item)
+    try:
+        return _module_arrays(item).items()
+    except ValueError:
+        return [("state", item.state)]
 
 
 def _holds_weights(value: Any, depth: int = MAX_DEPTH) -> bool:

@@ -230,6 +230,13 @@ def test_every_tensor_has_its_path(torch_file, tmp_path):
         np.testing.assert_array_equal(array, weight)
 
 
+def test_a_network_of_another_program_is_listed_by_its_parts():
+    """It may lie beside the weights, which are read."""
+    network = PickledObject("__main__.Net", {"_modules": {}, "_parameters": {"w": np.ones(1)}})
+    found = [path for path, _ in tensors({"state_dict": weights(), "teacher": network})]
+    assert found == [["state_dict", key] for key in weights()] + [["teacher", "state", "_parameters", "w"]]
+
+
 def test_shared_containers_are_listed_once():
     shared = {"a": np.ones(1)}
     for _ in range(100):  # 2^100 paths lead to it
