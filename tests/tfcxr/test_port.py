@@ -1,6 +1,8 @@
 """The command python -m tfcxr.port: what it writes, and one sentence for each mistake."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -137,6 +139,13 @@ def test_a_gan_becomes_a_run_folder_and_a_saved_model(called):
     assert f"generator: {counts['generator']:,} parameters, 12 keys used, 0 ignored" in printed
     assert re.search(r"written against in memory, images and scores of 2 seeds: largest difference [\d.e-]+, ", printed)
     assert 0 <= report["parity"]["largest"] < 1e-4 and report["settings"]["upsampling"] == "bilinear"
+    assert report["reference"] is None and report["entry"] is None
+    assert report["tensors"]["count"] == len(state) and f"{len(state)} tensors were read, see tensors.csv" in printed
+    assert all(line in printed for line in report["tensors"]["compare_in_pytorch"])
+    table = (folder / "models" / "full" / "1" / report["tensors"]["file"]).read_text()
+    assert table == (folder / "runs" / "full" / "tensors.csv").read_text()
+    sums = {json.loads(row["path"])[-1]: float(row["sum"]) for row in csv.DictReader(io.StringIO(table))}
+    assert sums == {key: pytest.approx(array.sum(dtype=np.float64)) for key, array in state.items()}
 
     model, run, checkpoint = load_model(folder / "runs" / "full")
     assert (run.model, run.settings["filters"], checkpoint["step"]) == ("pggan", [4, 3], 12)
@@ -155,7 +164,7 @@ def test_a_discriminator_alone_becomes_weights(called):
     folder, results = called
     assert results["critic"]["status"] == 0, results["critic"]["errors"]
     version = folder / "models" / "critic" / "1"
-    assert {path.name for path in version.iterdir()} == {"weights.weights.h5", "port_report.json"}
+    assert {path.name for path in version.iterdir()} == {"weights.weights.h5", "port_report.json", "tensors.csv"}
     assert "holds a discriminator alone" in results["critic"]["errors"]
     report = json.loads((version / "port_report.json").read_text())
     assert report["kind"] == "discriminator" and report["settings"]["leaky_slope"] == 0.1

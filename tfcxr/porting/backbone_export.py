@@ -63,7 +63,7 @@ def _description(ported: Ported, format_name: str, checkpoint: pathlib.Path) -> 
         **describe_network(model),
         "labels": ported.settings.get("labels", []),
         "settings": ported.settings,
-        "notes": list(ported.notes),
+        "notes": [*ported.notes, *moved.notes],
         "tfcxr_version": tfcxr.__version__,
         "tensorflow_version": tf.__version__,
     }

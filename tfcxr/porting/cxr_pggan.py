@@ -20,9 +20,10 @@ from tfcxr.porting.pggan_weights import (
     latent_bias,
     latent_kernel,
     map_kernel,
+    one_number,
 )
 from tfcxr.porting.ported import Ported
-from tfcxr.porting.pytorch_file import state_dict
+from tfcxr.porting.state_dicts import StateDict, state_dict
 from tfcxr.porting.weight_transfer import Target, dense_kernel, layer_targets, transfer
 
 NETWORKS = {"generator": "generator", "ema_generator": "gen_shadow", "discriminator": "discriminator"}
@@ -66,7 +67,7 @@ def port(
     settings = settings if isinstance(settings, Mapping) else {}
     state = state_dict(checkpoint.get("state_dict", checkpoint), "the checkpoint's state_dict")
     if leakiness is None:
-        leakiness = settings.get("leakiness", 0.2)
+        leakiness = one_number(settings.get("leakiness", 0.2), "leakiness", "settings")
     options = {"leaky_slope": leakiness, "upsampling": upsampling, "value_range": value_range, "dialect": "segal"}
     alpha = _alpha(settings, state)
     if any(key.startswith("fromRGB.") for key in state):
@@ -74,7 +75,7 @@ def port(
     return _port_training(state, options, alpha)
 
 
-def _port_training(state: dict[str, np.ndarray], options: dict[str, Any], alpha: float) -> Ported:
+def _port_training(state: StateDict, options: dict[str, Any], alpha: float) -> Ported:
     has_average = any(key.startswith("gen_shadow.") for key in state)
     found = _generator_settings(state, "generator.") | _discriminator_settings(state, "discriminator.")
     config = make_config(PGGANConfig, found, options, {"ema_decay": 0.999 if has_average else 0.0})
@@ -88,7 +89,7 @@ def _port_training(state: dict[str, np.ndarray], options: dict[str, Any], alpha:
         targets = _discriminator_targets if name == "discriminator" else _generator_targets
         ignored = {f"{prefix}.{key}": reason for key, reason in SIZE_BUFFERS.items()}
         transfers[name] = transfer(part, targets(network, f"{prefix}."), ignored, name)
-    transfers["training"] = transfer(rest, {}, TRAINING_BUFFERS, "training's state")
+    transfers["training"] = transfer(StateDict(rest, state.notes), {}, TRAINING_BUFFERS, "training's state")
     model.state["alpha"].assign(alpha)
     if "g_current_iter" in state and state["g_current_iter"].size == 1:
         model.state["step"].assign(int(state["g_current_iter"].reshape(())))
@@ -104,7 +105,7 @@ def _port_training(state: dict[str, np.ndarray], options: dict[str, Any], alpha:
     return Ported(model, "gan", transfers, to_plain(config) | {"alpha": alpha}, tuple(notes))
 
 
-def _port_discriminator(state: dict[str, np.ndarray], options: dict[str, Any], alpha: float) -> Ported:
+def _port_discriminator(state: StateDict, options: dict[str, Any], alpha: float) -> Ported:
     config = make_config(PGGANConfig, _discriminator_settings(state, ""), options)
     network = Discriminator(config.architecture, seed=0)
     transfers = {"discriminator": transfer(state, _discriminator_targets(network, ""), SIZE_BUFFERS, "discriminator")}

@@ -13,10 +13,10 @@ import numpy as np
 
 from tfcxr.backbones.base import VALUE_RANGES
 from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
+from tfcxr.porting.inert_pickle import PickledObject
 from tfcxr.porting.layer_targets import BATCH_COUNTERS, dense_targets, dimension, normalization_targets
-from tfcxr.porting.pickle_machine import PickledObject
 from tfcxr.porting.ported import Ported
-from tfcxr.porting.pytorch_file import state_dict
+from tfcxr.porting.state_dicts import StateDict, state_dict
 from tfcxr.porting.weight_transfer import Target, convolution_kernel, transfer
 
 XRV_LABELS = (
@@ -40,6 +40,7 @@ XRV_LABELS = (
     "Enlarged Cardiomediastinum",
 )
 XRV_SIZE = 224  # pixels, to which TorchXRayVision resizes for its published weights
+FIRST_KEY = "features.conv0.weight"
 IGNORED = BATCH_COUNTERS | {"op_threshs": "operating points and no weights; kept as op_thresholds"}
 _DENSE_LAYER = re.compile(r"features\.denseblock(\d+)\.denselayer(\d+)\.")
 _DOTTED = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(\d)(?=\.)")
@@ -55,7 +56,7 @@ def port_xrv(checkpoint: Any, input_size: int = XRV_SIZE) -> Ported:
     Raises:
       ValueError: keys missing, without a place, of another shape, or values that are not finite.
     """
-    state = state_dict(checkpoint)
+    state = _with_plain_classifier(state_dict(checkpoint, first_key=FIRST_KEY))
     classes = dimension(state, "classifier.weight", 0, len(XRV_LABELS))
     thresholds = np.asarray(state.get("op_threshs", _attribute(checkpoint, "op_threshs", np.ndarray, np.zeros([0]))))
     if thresholds.size and thresholds.shape != (classes,):
@@ -76,12 +77,12 @@ def port_torchvision(checkpoint: Any, input_size: int = 0) -> Ported:
     Raises:
       ValueError: keys missing, without a place, of another shape, or values that are not finite.
     """
-    state = state_dict(checkpoint)
+    state = _with_plain_classifier(state_dict(checkpoint, first_key=FIRST_KEY))
     classes = dimension(state, "classifier.weight", 0, 1000)
     return _port(state, "imagenet", "torchvision DenseNet", 3, classes, input_size)
 
 
-def undotted(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def undotted(state: StateDict) -> StateDict:
     """The same arrays with `norm1` for `norm.1` and `conv2` for `conv.2` in dense layers.
 
     Raises:
@@ -90,7 +91,7 @@ def undotted(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     renamed = {_DOTTED.sub(r"\1\2", key): array for key, array in state.items()}
     if len(renamed) != len(state):
         raise ValueError("the checkpoint has the same dense layers with dotted (norm.1) and plain names (norm1)")
-    return renamed
+    return StateDict(renamed, state.notes)
 
 
 def densenet_targets(model: DenseNet) -> dict[str, Target]:
@@ -112,8 +113,22 @@ def densenet_targets(model: DenseNet) -> dict[str, Target]:
     return targets | dense_targets("classifier", model.classifier)
 
 
+def _with_plain_classifier(state: StateDict) -> StateDict:
+    """`classifier.weight` for `classifier.0.weight`, where that is the only layer there with weights."""
+    numbered = {key: match for key in state if (match := re.fullmatch(r"classifier\.(\d+)\.(weight|bias)", key))}
+    numbers = {match[1] for match in numbered.values()}
+    if len(numbers) != 1 or "classifier.weight" in state:
+        return state
+    renamed = {f"classifier.{numbered[key][2]}" if key in numbered else key: array for key, array in state.items()}
+    note = (
+        f"The classifier's layer {numbers.pop()}, its only one with weights, is the classifier; what followed it, such "
+        "as a sigmoid, is not applied: logits come out."
+    )
+    return StateDict(renamed, (*state.notes, note))
+
+
 def _port(
-    state: Mapping[str, np.ndarray],
+    state: StateDict,
     value_range: str,
     name: str,
     channels: int,

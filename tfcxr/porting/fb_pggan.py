@@ -19,6 +19,7 @@ from tfcxr.porting.pggan_weights import (
     latent_bias,
     latent_kernel,
     map_kernel,
+    one_number,
 )
 from tfcxr.porting.ported import Ported
 from tfcxr.porting.pytorch_file import PickledObject, state_dict
@@ -52,12 +53,14 @@ def port(
     given = given if isinstance(given, Mapping) else {}
     states = {name: state_dict(checkpoint[name], name) for name in ("netG", "netD", "avgG") if checkpoint.get(name)}
     alpha = checked_alpha(given.get("alpha", 0.0), "config")
+    if leakiness is None:
+        leakiness = one_number(given.get("leakyReluLeak", 0.2), "leakyReluLeak", "config")
     found = _settings(states["netG"], states["netD"])
     found |= {
         "dialect": "karras",
         "normalizes_generator": bool(given.get("perChannelNormalization", True)),
         "is_equalized": bool(given.get("equalizedlR", True)),
-        "leaky_slope": given.get("leakyReluLeak", 0.2) if leakiness is None else leakiness,
+        "leaky_slope": leakiness,
         "upsampling": upsampling,
         "output_activation": output_activation or _activation(given),
         "value_range": value_range,
@@ -75,7 +78,7 @@ def port(
     notes = []
     if "avgG" not in states:
         notes.append("The checkpoint has no moving average, so the trained generator is exported.")
-    if category := int(given.get("categoryVectorDim") or 0):
+    if category := int(one_number(given.get("categoryVectorDim") or 0, "categoryVectorDim", "config")):
         notes.append(f"The last {category} numbers of z name the category, as 0 and 1.")
     if alpha:
         notes.append(f"The checkpoint was saved while its last block faded in, and alpha {alpha:g} is kept.")

@@ -50,7 +50,7 @@ def inception_targets(model: InceptionV3) -> dict[str, Target]:
 def _port(
     checkpoint: Any, variant: str, name: str, default_classes: int, transform_input: bool, input_size: int
 ) -> Ported:
-    state = state_dict(checkpoint)
+    state = state_dict(checkpoint, first_key="Conv2d_1a_3x3.conv.weight")
     classes = dimension(state, "fc.weight", 0, default_classes)
     model = InceptionV3(variant, classes, transform_input, input_size)
     moved = transfer(state, inception_targets(model), IGNORED, name)

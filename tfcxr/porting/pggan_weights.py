@@ -60,9 +60,22 @@ def checked_alpha(value: Any, where: str) -> float:
     Raises:
       ValueError: not a single number in [0, 1].
     """
-    numbers = np.ravel(np.asarray(value))
-    if numbers.size != 1 or numbers.dtype.kind not in "biuf" or not 0 <= float(numbers[0]) <= 1:
-        raise ValueError(f"alpha, the weight of the old path, must be one number in [0, 1]; {where} has {value!s:.60}")
+    number = one_number(value, "alpha", where)
+    if not 0 <= number <= 1:
+        raise ValueError(f"alpha, the weight of the old path, must be one number in [0, 1]; {where} has {number:g}")
+    return number
+
+
+def one_number(value: Any, name: str, where: str) -> float:
+    """A setting in a checkpoint, which may be a tensor; lists are not looked into, as they may be endless.
+
+    Raises:
+      ValueError: something else.
+    """
+    numbers = np.ravel(value) if isinstance(value, (int, float, np.ndarray)) else np.empty(0)
+    if numbers.size != 1 or numbers.dtype.kind not in "biuf":
+        shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
+        raise ValueError(f"{name} must be one number; {where} has a value of type {type(value).__name__}{shape}")
     return float(numbers[0])
 
 

@@ -1,177 +1,150 @@
-"""Reads `.pt` and `.pth` files of `torch.save` without PyTorch and without running anything that is in them.
+"""Reads `.pt`, `.pth` and `.pkl` files of PyTorch without PyTorch and without running anything that is in them.
 
     checkpoint = read_pytorch_file("Final_Full_Model.pth")
     state = state_dict(checkpoint["state_dict"])  # key -> array
 
-Three layouts are known: the zip of today (PyTorch 1.6 and later), the pickles and raw storages one after another of
-before, and in either of them a whole pickled module. A tensor becomes a numpy array of its dtype (bfloat16: float32),
-whatever device it was on; an array may be read-only.
+Three layouts are known: the zip of torch.save (PyTorch 1.6 and later), its pickles and raw storages one after another
+of before, and a plain pickle, as NVIDIA's programs write. In any of them may be a whole pickled module. A tensor
+becomes a numpy array of its dtype (bfloat16: float32), whatever device it was on; an array may be read-only.
 """
 
-import io
+import functools
 import os
 import pathlib
 import zipfile
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
+from tfcxr.porting import inert_pickle
+from tfcxr.porting.inert_pickle import PickledObject
+from tfcxr.porting.pickle_names import check_name
+from tfcxr.porting.pickled_values import Resolver, Storage, find_persistent, itemsize
+from tfcxr.porting.state_dicts import state_dict
 
-from tfcxr.porting.pickle_machine import PickledObject, PickleMachine
-from tfcxr.porting.pickled_numpy import STATEFUL
-from tfcxr.porting.pickled_tensors import Storage, find_global, find_storage, itemsize, resolve
+__all__ = ["PickledObject", "read_pytorch_file", "state_dict"]
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
-MAX_KEYS = 100_000  # of a state dict; a small file could describe a module tree without an end
+SPARE_NUMBERS = 2**20  # that a small file may repeat
 
 
 def read_pytorch_file(path: str | os.PathLike) -> Any:
-    """The object in a file of `torch.save`: dictionaries, lists, tuples, text, numbers, None and numpy arrays.
+    """The object in a file of PyTorch: dictionaries, lists, tuples, sets, text, numbers, None and numpy arrays.
 
     Instances of network and configuration classes are `PickledObject`s.
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: truncated or damaged, not of `torch.save`, a TorchScript archive, or it names something else than
-        tensors and plain containers (the name is given; nothing was run).
+      ValueError: truncated or damaged, not of PyTorch, a TorchScript archive, or it names something else than tensors
+        and plain data (the name is given; nothing was run).
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
         with path.open("rb") as file:
-            start = file.read(4)
-            file.seek(0)
-            if start.startswith(b"PK"):
-                return _read_zip(file, path.stat().st_size)
-            return _read_legacy(file, start, path.stat().st_size)
-    except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:  # RuntimeError: an encrypted zip
+            if file.read(2) == b"PK":
+                return _read_zip(path)
+        return _read_pickles(path.read_bytes())
+    except (ValueError, RuntimeError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:  # of zipfile
         raise ValueError(f"the checkpoint {path} was not read: {error}") from error
 
 
-def state_dict(value: Any, name: str = "the checkpoint") -> dict[str, np.ndarray]:
-    """Key -> array of a state dict, or of a pickled module as its own `state_dict()` would give it.
-
-    Raises:
-      ValueError: something else; the message calls it `name`.
-    """
-    if isinstance(value, PickledObject):
-        found: dict[str, np.ndarray] = {}
-        _collect(value, "", found, ())
-        return found
-    if not isinstance(value, Mapping) or not value:
-        kind = "an empty dictionary" if isinstance(value, Mapping) else f"of type {type(value).__name__}"
-        raise ValueError(f"expected a state dict (key -> tensor) in {name}, which is {kind}")
-    if others := [key for key, item in value.items() if not isinstance(item, (np.ndarray, int, float))]:
-        keys = ", ".join(f"{key!s:.60}" for key in others[:5]) + (", ..." if len(others) > 5 else "")
-        raise ValueError(f"expected a state dict (key -> tensor) in {name}; no tensors are its keys {keys}")
-    return {str(key): np.asarray(item) for key, item in value.items()}
-
-
-# zip
-
-
-def _read_zip(file: BinaryIO, file_size: int) -> Any:
+def _read_zip(path: pathlib.Path) -> Any:
+    file_size = path.stat().st_size
     try:
-        archive = zipfile.ZipFile(file)
+        archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise ValueError("it begins like a zip and has no end; it is truncated, copy or download it again") from error
-    entries = {entry.filename: entry for entry in archive.infolist()}
-    names = [name for name in entries if name.split("/")[-1] == "data.pkl" and name.count("/") <= 1]
-    if not names:
-        raise ValueError("it is a zip of something else: torch.save writes a data.pkl, which it lacks")
-    prefix = names[0].removesuffix("data.pkl")
-    if f"{prefix}constants.pkl" in entries or any(name.startswith(f"{prefix}code/") for name in entries):
-        raise ValueError("it is a TorchScript archive, a program; expected a file of torch.save(model.state_dict())")
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-        raise ValueError("it is compressed, which torch.save never does; unpack it and save it with torch.save again")
-    if sum(entry.file_size for entry in archive.infolist()) > file_size:
-        raise ValueError("its parts are larger than the whole, so it is damaged")
+    with archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        names = [name for name in entries if name.split("/")[-1] == "data.pkl" and name.count("/") <= 1]
+        if not names:
+            raise ValueError("it is a zip of something else: torch.save writes a data.pkl, which it lacks")
+        prefix = names[0].removesuffix("data.pkl")
+        if f"{prefix}constants.pkl" in entries or any(name.startswith(f"{prefix}code/") for name in entries):
+            raise ValueError("it is a TorchScript archive, a program; expected torch.save(model.state_dict(), ...)")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed, which torch.save never does; unpack and save it with torch.save again")
+        if len(names) > 1 or len(entries) != len(archive.infolist()):
+            raise ValueError("it is damaged: it has two entries of one name")
+        if sum(entry.file_size for entry in archive.infolist()) > file_size:
+            raise ValueError("its parts are larger than the whole, so it is damaged")
 
-    def read_storage(storage: Storage) -> bytes:
-        entry = f"{prefix}data/{storage.key}"
-        expected = storage.whole_count * itemsize(storage.dtype)
-        if entry not in entries or entries[entry].file_size != expected:
-            size = entries[entry].file_size if entry in entries else "no"
-            raise ValueError(f"it is damaged: {entry} has {size} bytes, expected {expected}")
-        return archive.read(entry)
+        def read_storage(storage: Storage) -> bytes:
+            entry = f"{prefix}data/{storage.key}"
+            expected = storage.whole_count * itemsize(storage.dtype)
+            if entry not in entries or entries[entry].file_size != expected:
+                size = entries[entry].file_size if entry in entries else "no"
+                raise ValueError(f"it is damaged: {entry:.100} has {size} bytes, expected {expected}")
+            return archive.read(entry)
 
-    order = archive.read(f"{prefix}byteorder").decode("ascii") if f"{prefix}byteorder" in entries else "little"
-    if order not in ("little", "big"):
-        raise ValueError(f"its byte order is {order[:20]!r}, expected little or big")
-    value = _Reader().load(io.BytesIO(archive.read(f"{prefix}data.pkl")))
-    return resolve(value, read_storage, order)
-
-
-# before the zip
+        order = archive.read(f"{prefix}byteorder").decode("ascii") if f"{prefix}byteorder" in entries else "little"
+        if order not in ("little", "big"):
+            raise ValueError(f"its byte order is {order[:20]!r}, expected little or big")
+        find = functools.partial(_find_persistent, {})
+        value, _ = inert_pickle.load(archive.read(f"{prefix}data.pkl"), check_name, find)
+        return Resolver(read_storage, _inner_storage, _max_numbers(file_size), order).resolve(value)
 
 
-def _read_legacy(file: BinaryIO, start: bytes, file_size: int) -> Any:
-    if not start.startswith(b"\x80"):
-        kind = "is empty" if not start else f"begins with {start!r}"
+def _read_pickles(content: bytes) -> Any:
+    """Of a file before the zip, or of a plain pickle."""
+    if content[:1] not in (b"\x80", b"(", b"]", b"}", b"c"):
+        kind = f"begins with {content[:4]!r}" if content else "is empty"
         raise ValueError(f"it {kind}, so neither a zip nor the older layout of torch.save")
-    machine = _Reader()
-    if machine.load(file) != LEGACY_MAGIC:
-        raise ValueError("it is a plain pickle, not a file of torch.save; save the state dict with torch.save")
-    protocol, system = machine.load(file), machine.load(file)
+    value, contents = _unpickled(content)
+    return Resolver(lambda storage: contents[storage.key], _inner_storage, _max_numbers(len(content))).resolve(value)
+
+
+def _inner_storage(content: Any) -> Storage:
+    """The storage in a file of the older layout, as plain pickles have each of theirs."""
+    value, contents = _unpickled(content) if isinstance(content, bytes) else (None, {})
+    if not (isinstance(value, Storage) and value.key in contents):
+        raise ValueError("a tensor's storage is described in an unknown way")
+    return value._replace(content=contents[value.key])
+
+
+def _unpickled(content: bytes) -> tuple[Any, dict[str, memoryview]]:
+    """The object of the older layout or of a plain pickle, and the bytes of its storages by their keys.
+
+    In the older layout come a magic number, the version, the system, the object, the storages' keys, and each storage.
+    """
+    storages: dict[str, Storage] = {}
+    find = functools.partial(_find_persistent, storages)
+    value, position = inert_pickle.load(content, check_name, find)
+    if value != LEGACY_MAGIC:
+        if position != len(content) or storages:
+            raise ValueError("it is damaged: it begins like a plain pickle, which has nothing outside it")
+        return value, {}
+    parts = []
+    for _ in range(4):
+        part, position = inert_pickle.load(content, check_name, find, position)
+        parts.append(part)
+    protocol, system, value, keys = parts
     if protocol != LEGACY_PROTOCOL or not isinstance(system, dict) or not system.get("little_endian", True):
         raise ValueError("its layout is of an unknown version of PyTorch or of another byte order")
-    value = machine.load(file)
-    keys = machine.load(file)
-    wanted = machine.storages
-    if not isinstance(keys, list) or set(wanted) - set(map(str, keys)):
+    if not isinstance(keys, list) or set(storages) - set(map(str, keys)):
         raise ValueError("it is damaged: the list of its storages is not whole")
-    contents = {key: _read_storage(file, wanted.get(str(key)), file_size) for key in map(str, keys)}
-    return resolve(value, lambda storage: contents[storage.key])
+    contents = {}
+    for key in map(str, keys):
+        count = int.from_bytes(content[position : position + 8], "little")
+        if key not in storages or count != storages[key].whole_count:
+            raise ValueError("it is truncated or damaged: a storage has another length than its tensor says")
+        start, position = position + 8, position + 8 + count * itemsize(storages[key].dtype)
+        if position > len(content):
+            raise ValueError(f"it is truncated: {position} bytes expected, got {len(content)}; copy it again")
+        contents[key] = memoryview(content)[start:position]
+    return value, contents
 
 
-def _read_storage(file: BinaryIO, storage: Storage | None, file_size: int) -> bytes:
-    count = int.from_bytes(file.read(8), "little")
-    if storage is None or count != storage.whole_count:
-        raise ValueError("it is truncated or damaged: a storage has another length than its tensor says")
-    size = count * itemsize(storage.dtype)
-    if file.tell() + size > file_size:
-        raise ValueError(f"it is truncated: {file.tell() + size} bytes expected, got {file_size}; copy it again")
-    return file.read(size)
+def _find_persistent(storages: dict[str, Storage], identifier: Any) -> Any:
+    """Notes the storage in `storages`; another count or dtype of the same one is an error."""
+    found = find_persistent(identifier)
+    if isinstance(found, Storage):
+        first = storages.setdefault(found.key, found)
+        if (first.dtype, first.whole_count) != (found.dtype, found.whole_count):
+            raise ValueError(f"it is damaged: storage {found.key:.20} is described in two ways")
+    return found
 
 
-class _Reader(PickleMachine):
-    """Remembers the storages that it met.
-
-    Attributes:
-      storages: key -> stand-in; the same key with another count or dtype is an error.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(find_global, self._find, STATEFUL)
-        self.storages: dict[str, Storage] = {}
-
-    def _find(self, identifier: Any) -> Any:
-        found = find_storage(identifier)
-        if isinstance(found, Storage):
-            first = self.storages.setdefault(found.key, found)
-            if (first.dtype, first.whole_count) != (found.dtype, found.whole_count):
-                raise ValueError(f"it is damaged: storage {found.key:.20} is described in two ways")
-        return found
-
-
-def _collect(module: PickledObject, prefix: str, found: dict[str, np.ndarray], parents: tuple[int, ...]) -> None:
-    attributes = module.state
-    if not isinstance(attributes, dict) or not isinstance(attributes.get("_modules"), dict):
-        where = f" at {prefix.rstrip('.')}" if prefix else ""
-        raise ValueError(f"expected a state dict or a pickled torch.nn.Module, got a {module.class_name}{where}")
-    if id(module) in parents or len(found) > MAX_KEYS:
-        raise ValueError(f"the pickled {module.class_name} has no end at {prefix[:100]}")
-    dropped = attributes.get("_non_persistent_buffers_set") or ()
-    for kind, names_left_out in (("_parameters", ()), ("_buffers", dropped)):
-        for name, array in (attributes.get(kind) or {}).items():
-            if array is not None and name not in names_left_out:
-                if not isinstance(array, np.ndarray):
-                    raise ValueError(f"{prefix}{name} is of type {type(array).__name__}, expected a tensor")
-                found[f"{prefix}{name}"] = array
-    for name, child in attributes["_modules"].items():
-        if child is not None:
-            if not isinstance(child, PickledObject):
-                raise ValueError(f"{prefix}{name} is of type {type(child).__name__}, expected a module")
-            _collect(child, f"{prefix}{name}.", found, (*parents, id(module)))
+def _max_numbers(file_size: int) -> int:
+    return 2 * file_size + SPARE_NUMBERS

@@ -21,7 +21,8 @@ def port(checkpoint: Any, input_size: int = 0) -> Ported:
       ValueError: keys missing, without a place, of another shape, or values that are not finite.
     """
     model = VGG16Features(input_size)
-    moved = transfer(state_dict(checkpoint), vgg_targets(model), IGNORED, "torchvision VGG-16")
+    state = state_dict(checkpoint, first_key="features.0.weight")
+    moved = transfer(state, vgg_targets(model), IGNORED, "torchvision VGG-16")
     model.trainable = False
     settings = {"value_range": VALUE_RANGES["imagenet"].text, "input_size": input_size}
     return Ported(model, "backbone", {"vgg16": moved}, settings)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 import keras
 import numpy as np
 
+from tfcxr.porting.state_dicts import StateDict
+
 NAMED_KEYS = 10  # of each kind of mistake; the rest is counted
 
 
@@ -54,12 +56,14 @@ class WeightTransfer:
       used: keys that feed a variable, in the checkpoint's order. ignored: the other keys -> why.
       parameter_count: numbers in the used arrays. sha256: over key, shape and bytes of the used arrays as
         little-endian float32, in the checkpoint's layout and order.
+      notes: how the arrays were found in the checkpoint, a sentence each.
     """
 
     used: tuple[str, ...]
     ignored: dict[str, str]
     parameter_count: int
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def transfer(
@@ -109,7 +113,9 @@ def transfer(
         raise ValueError(f"the weights of the {name} do not fit, so nothing was loaded; keys {found}")
     for key, value in values.items():
         targets[key].variable.assign(value)
-    return WeightTransfer(tuple(values), reasons, sum(value.size for value in values.values()), digest.hexdigest())
+    count = sum(value.size for value in values.values())
+    notes = state.notes if isinstance(state, StateDict) else ()
+    return WeightTransfer(tuple(values), reasons, count, digest.hexdigest(), notes)
 
 
 def layer_targets(

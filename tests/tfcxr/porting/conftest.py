@@ -22,6 +22,8 @@ STORAGES = {
     "int8": "CharStorage",
     "uint8": "ByteStorage",
     "bool": "BoolStorage",
+    "complex64": "ComplexFloatStorage",
+    "complex128": "ComplexDoubleStorage",
 }
 
 
@@ -41,12 +43,20 @@ class Call:
 
 
 class Tensor:
-    """A tensor in a storage that others may share; `storage` is a one-dimensional array."""
+    """A tensor in a storage that others may share; `storage` is a one-dimensional array, `metadata` PyTorch's bits."""
 
-    def __init__(self, storage, size, stride, offset=0, storage_type=None, count=None):
+    def __init__(self, storage, size, stride, offset=0, storage_type=None, count=None, metadata=None):
+        self.metadata = metadata
         self.storage, self.size, self.stride, self.offset = storage, tuple(size), tuple(stride), offset
         self.storage_type = storage_type or STORAGES[storage.dtype.name]
         self.count = storage.size if count is None else count
+
+
+class Storage:
+    """The storage of a tensor, by itself."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
 
 
 class Encoder:
@@ -87,16 +97,30 @@ class Encoder:
             case np.ndarray():
                 strides = np.cumprod((1, *value.shape[:0:-1]))[::-1] if value.ndim else ()
                 return self.encode(Tensor(value.reshape(-1), value.shape, map(int, strides)))
-            case Tensor():
-                known = list(self.storages)
-                key = known.index(id(value.storage)) if id(value.storage) in known else len(known)
-                self.storages[id(value.storage)] = value.storage
+            case Storage():
+                tensor, known = value.tensor, list(self.storages)
+                key = known.index(id(tensor.storage)) if id(tensor.storage) in known else len(known)
+                self.storages[id(tensor.storage)] = tensor.storage
                 view = (None,) if self.is_legacy else ()
-                identifier = ("storage", Global("torch", value.storage_type), str(key), "cuda:0", value.count, *view)
+                identifier = ("storage", Global("torch", tensor.storage_type), str(key), "cuda:0", tensor.count, *view)
+                return self.encode(identifier) + b"Q"
+            case Tensor():
                 rest = (value.offset, value.size, value.stride, False, Call("collections", "OrderedDict"))
+                rest += () if value.metadata is None else (value.metadata,)
                 made_of = self.encode(Global("torch._utils", "_rebuild_tensor_v2"))
-                return made_of + b"(" + self.encode(identifier) + b"Q" + self.encode(rest)[1:] + b"R"
+                return made_of + b"(" + self.encode(Storage(value)) + self.encode(rest)[1:] + b"R"
         raise TypeError(type(value))
+
+
+def module(class_name, parameters=None, buffers=None, children=None, **more):
+    """A pickled torch.nn.Module."""
+
+    def ordered(items):
+        return Call("collections", "OrderedDict", list((items or {}).items()))
+
+    state = {"training": False, "_parameters": ordered(parameters), "_buffers": ordered(buffers)}
+    state |= {"_modules": ordered(children)} | more
+    return Call(*class_name.rsplit(".", 1), is_new=True, state=state)
 
 
 def write_zip(path, value, more=(), pickled=None, compression=zipfile.ZIP_STORED):
@@ -129,7 +153,14 @@ def write_legacy(path, value, pickled=None):
 def torch_file():
     """`write_zip(path, value)`, `write_legacy(path, value)` and what values may be made of."""
     return types.SimpleNamespace(
-        Global=Global, Call=Call, Tensor=Tensor, Encoder=Encoder, write_zip=write_zip, write_legacy=write_legacy
+        Global=Global,
+        Call=Call,
+        Tensor=Tensor,
+        Storage=Storage,
+        Encoder=Encoder,
+        module=module,
+        write_zip=write_zip,
+        write_legacy=write_legacy,
     )
 
 

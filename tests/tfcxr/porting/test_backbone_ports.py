@@ -6,7 +6,7 @@ import pytest
 from tfcxr.backbones.densenet import DenseNet
 from tfcxr.porting import FORMATS
 from tfcxr.porting.densenet import XRV_LABELS, densenet_targets
-from tfcxr.porting.pickle_machine import PickledObject
+from tfcxr.porting.inert_pickle import PickledObject
 
 TINY = {"growth_rate": 4, "block_config": (2, 3), "initial_filters": 8, "bottleneck_size": 2}
 NORM = ".denselayer2.norm1.weight"

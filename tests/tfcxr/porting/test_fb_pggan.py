@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.porting.fb_pggan import port
-from tfcxr.porting.pickle_machine import PickledObject
+from tfcxr.porting.inert_pickle import PickledObject
 
 
 def told_nothing(rows):
@@ -46,6 +46,9 @@ def test_the_reference_checkpoint_gives_the_reference_numbers(reference, assert_
 
 WIDTHS = [6, 5]  # at 4 and 8 px
 LATENT = 3
+ENDLESS = []
+for _ in range(100):
+    ENDLESS = [ENDLESS, ENDLESS]  # 2^100 leaves, which printing it would visit
 
 
 def make_checkpoint(middle=".module", **config):
@@ -150,7 +153,10 @@ def broken(network, **changes):
         ({"netG": {}}, r"expected a dictionary with netG, netD and mostly config and avgG, got \['netG'\]"),
         (make_checkpoint() | {"netD": [1]}, "in netD, which is of type list"),
         (make_checkpoint(alpha=-1), r"alpha, .*, must be one number in \[0, 1\]; config has -1"),
-        (make_checkpoint(leakyReluLeak="x"), "PGGANConfig.leaky_slope expects float"),
+        (make_checkpoint(leakyReluLeak="x"), "leakyReluLeak must be one number; config has a value of type str"),
+        (make_checkpoint(leakyReluLeak=ENDLESS), "leakyReluLeak must be one number; config has a value of type list"),
+        (make_checkpoint(alpha=ENDLESS), "alpha must be one number; config has a value of type list"),
+        (make_checkpoint(categoryVectorDim=ENDLESS), "categoryVectorDim must be one number; config has"),
         (broken("netG", **{"toRGBLayers.1.module.weight": None}), "netG do not fit, .* without a place"),
         (broken("netD", **{"groupScaleZero.0.module.weight": None}), "lacks the key groupScaleZero.0.module.weight"),
         (broken("avgG", **{"formatLayer.module.bias": np.ones(3)}), r"avgG do not fit, .* has shape \(3,\)"),

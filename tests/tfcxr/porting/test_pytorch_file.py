@@ -1,15 +1,13 @@
-"""The reader of torch.save's files: what it gives back, and that nothing in a file runs."""
+"""The reader of torch.save's files: what it gives back, and which files it refuses."""
 
 import pathlib
-import pickle
-import re
 import zipfile
 
 import numpy as np
 import pytest
 
-from tfcxr.porting.pickle_machine import PickledObject
-from tfcxr.porting.pytorch_file import read_pytorch_file, state_dict
+from tfcxr.porting.inert_pickle import PickledObject
+from tfcxr.porting.pytorch_file import read_pytorch_file
 
 
 @pytest.fixture(params=["zip", "legacy"])
@@ -17,15 +15,6 @@ def write(request, torch_file, tmp_path):
     """A function that writes a value in either layout and returns the path."""
     writer = {"zip": torch_file.write_zip, "legacy": torch_file.write_legacy}[request.param]
     return lambda value, **keywords: writer(tmp_path / "file.pt", value, **keywords)
-
-
-def module(torch_file, class_name, parameters=None, buffers=None, children=None, **more):
-    """A pickled torch.nn.Module."""
-    ordered = lambda items: torch_file.Call("collections", "OrderedDict", list((items or {}).items()))  # noqa: E731
-    state = {"training": False, "_parameters": ordered(parameters), "_buffers": ordered(buffers)}
-    state |= {"_modules": ordered(children)} | more
-    package, name = class_name.rsplit(".", 1)
-    return torch_file.Call(package, name, is_new=True, state=state)
 
 
 # what is read
@@ -37,6 +26,10 @@ def test_tensors_of_every_kind(write, torch_file):
         name: np.array([[0, 1, 2], [100, 3, 4]], name) for name in ("int64", "int32", "int16", "int8", "uint8", "bool")
     }
     plain |= {name: generator.normal(size=[2, 3]).astype(name) for name in ("float64", "float32", "float16")}
+    plain |= {
+        name: (generator.normal(size=[2, 3]) + 1j * generator.normal(size=[2, 3])).astype(name)
+        for name in ("complex64", "complex128")
+    }
     plain |= {"scalar": np.array(3.5, np.float32), "empty": np.zeros([0, 3], np.float32)}
     storage = np.arange(12, dtype=np.float32)
     halves = (np.array([1.5, -2.0, 3e38], np.float32).view(np.uint32) >> 16).astype(np.int16)
@@ -88,6 +81,109 @@ def test_containers_numbers_and_names(write, torch_file):
     assert (found["config"].class_name, found["config"].state) == ("models.utils.config.BaseConfig", {"alpha": 0.5})
 
 
+def drawn(seed):
+    generator = np.random.default_rng(seed)
+    return (generator.normal(size=[3, 4]) + 1j * generator.normal(size=[3, 4])).astype(np.complex64)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_conjugate_and_negative_bits_are_applied(write, torch_file, seed):
+    """They stand beside the numbers: x.conj() and x.conj().imag are views of x with a bit set."""
+    numbers, halves = drawn(seed), drawn(seed + 10)
+    size, stride = numbers.shape, [4, 1]
+    flat, parts = numbers.reshape(-1), halves.view(np.float32).reshape(-1)
+    value = {
+        "conjugate": torch_file.Tensor(flat, size, stride, metadata={"conj": True}),
+        "both": torch_file.Tensor(flat, size, stride, metadata={"conj": True, "neg": True}),
+        "adjoint": torch_file.Tensor(flat, [4, 3], [1, 4], metadata={"conj": True}),
+        "imaginary": torch_file.Tensor(parts, size, [8, 2], 1, metadata={"neg": True}),
+        "neither": torch_file.Tensor(parts, size, [8, 2], 0, metadata={"neg": False, "conj": False}),
+    }
+    found = read_pytorch_file(write(value))
+    np.testing.assert_array_equal(found["conjugate"], numbers.conj())
+    np.testing.assert_array_equal(found["both"], -numbers.conj())
+    np.testing.assert_array_equal(found["adjoint"], numbers.conj().T)
+    np.testing.assert_array_equal(found["imaginary"], -halves.imag)
+    np.testing.assert_array_equal(found["neither"], halves.real)
+    parameter = torch_file.Call("torch._utils", "_rebuild_parameter", value["imaginary"], True, {})
+    np.testing.assert_array_equal(read_pytorch_file(write([parameter]))[0], -halves.imag)
+    kind = torch_file.Global("torch.nn.parameter", "Parameter")
+    rebuild = torch_file.Global("torch._utils", "_rebuild_parameter")
+    typed = torch_file.Call(
+        "torch._tensor", "_rebuild_from_type_v2", rebuild, kind, (value["imaginary"], True, {}), {"note": 1}
+    )
+    np.testing.assert_array_equal(read_pytorch_file(write([typed]))[0], -halves.imag)
+
+
+def test_unknown_bits_beside_the_numbers_are_refused(write, torch_file):
+    tensor = torch_file.Tensor(np.ones(2, np.float32), [2], [1], metadata={"scaled": True})
+    with pytest.raises(ValueError, match=r"a tensor has the unknown metadata scaled; save its clone\(\)"):
+        read_pytorch_file(write([tensor]))
+
+
+def test_a_dtype_of_its_own(write, torch_file):
+    """As dtypes newer than the storages' classes are saved: bytes and the dtype's name."""
+    numbers = np.array([1, 2**15, 2**16 - 1], np.uint16)
+    tensor = torch_file.Tensor(numbers.view(np.uint8), [3], [1], storage_type="UntypedStorage")
+
+    def saved(dtype):
+        arguments = (torch_file.Storage(tensor), 0, (3,), (1,), False, {}, dtype)
+        return torch_file.Call("torch._utils", "_rebuild_tensor_v3", *arguments)
+
+    found = read_pytorch_file(write([saved(torch_file.Global("torch", "uint16"))]))
+    np.testing.assert_array_equal(found[0], numbers)
+    with pytest.raises(ValueError, match="a tensor of dtype float8_e4m3fn, which is not supported; save it as float32"):
+        read_pytorch_file(write([saved(torch_file.Global("torch", "float8_e4m3fn"))]))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torch._utils._rebuild_qtensor", r"a quantised tensor; save its dequantize\(\)"),
+        ("torch._utils._rebuild_sparse_tensor", r"a sparse tensor; save its to_dense\(\)"),
+        ("torch._utils._rebuild_nested_tensor", "a nested tensor; save its to_padded_tensor"),
+        ("torch._utils._rebuild_meta_tensor_no_storage", "a tensor of the device meta, which has no numbers"),
+        ("torch._utils._rebuild_wrapper_subclass", "a tensor of a class that only its program knows"),
+    ],
+)
+def test_tensors_without_plain_numbers_are_refused(write, torch_file, name, message):
+    with pytest.raises(ValueError, match=f"was not read: it holds {message}"):
+        read_pytorch_file(write({"w": torch_file.Call(*name.rsplit(".", 1), 1)}))
+
+
+def test_quantised_storages_and_tensors_of_other_classes_are_refused(write, torch_file):
+    tensor = torch_file.Tensor(np.ones(2, np.uint8), [2], [1], storage_type="QUInt8Storage")
+    with pytest.raises(ValueError, match="it holds a tensor of QUInt8 numbers, which is not supported"):
+        read_pytorch_file(write([tensor]))
+    rebuild = torch_file.Global("torch._utils", "_rebuild_tensor_v2")
+    kind = torch_file.Global("gguf.tensors", "PackedTensor")
+    typed = torch_file.Call("torch._tensor", "_rebuild_from_type_v2", rebuild, kind, (1, 0, (), ()), {})
+    with pytest.raises(ValueError, match="a tensor of the class gguf.tensors.PackedTensor"):
+        read_pytorch_file(write([typed]))
+
+
+def test_a_plain_pickle(torch_file, tmp_path):
+    """As pickle.dump writes a state dict: each storage is a small file of torch.save of its own."""
+
+    def stored(numbers):
+        storage = torch_file.Storage(torch_file.Tensor(numbers, [1], [1]))
+        path = torch_file.write_legacy(tmp_path / "storage.pt", storage)
+        return torch_file.Call("torch.storage", "_load_from_bytes", path.read_bytes())
+
+    numbers = np.arange(6, dtype=np.float32)
+    rest = (0, (2, 3), (3, 1), False, torch_file.Call("collections", "OrderedDict"))
+    tensor = torch_file.Call("torch._utils", "_rebuild_tensor_v2", stored(numbers), *rest)
+    path = tmp_path / "state.pkl"
+    path.write_bytes(torch_file.Encoder().pickle({"w": tensor}))
+    np.testing.assert_array_equal(read_pytorch_file(path)["w"], numbers.reshape(2, 3))
+    for wrong in (b"", b"N.", path.read_bytes()):
+        broken = torch_file.Call("torch.storage", "_load_from_bytes", wrong)
+        tensor = torch_file.Call("torch._utils", "_rebuild_tensor_v2", broken, *rest)
+        path.write_bytes(torch_file.Encoder().pickle(tensor))
+        with pytest.raises(ValueError, match="truncated or damaged|described in an unknown way"):
+            read_pytorch_file(path)
+
+
 def test_big_endian_numbers(torch_file, tmp_path):
     path = torch_file.write_zip(tmp_path / "big.pt", [np.arange(3, dtype=">f4")], {"byteorder": "big"})
     (found,) = read_pytorch_file(path)
@@ -95,153 +191,6 @@ def test_big_endian_numbers(torch_file, tmp_path):
     path = torch_file.write_zip(tmp_path / "odd.pt", [np.arange(3, dtype=">f4")], {"byteorder": "middle"})
     with pytest.raises(ValueError, match="its byte order is 'middle', expected little or big"):
         read_pytorch_file(path)
-
-
-def test_a_pickled_module_becomes_its_state_dict(write, torch_file):
-    weight, mean, count = np.ones([2, 3], np.float32), np.zeros([2], np.float32), np.array(7)
-    norm = module(
-        torch_file,
-        "torch.nn.modules.batchnorm.BatchNorm2d",
-        buffers={"running_mean": mean, "lost": mean, "num_batches_tracked": count, "none": None},
-        _non_persistent_buffers_set=torch_file.Call("builtins", "set", ["lost"]),
-    )
-    linear = module(torch_file, "torch.nn.modules.linear.Linear", parameters={"weight": weight, "bias": None})
-    features = module(torch_file, "torch.nn.modules.container.Sequential", children={"0": norm, "gone": None})
-    children = {"features": features, "classifier": linear}
-    whole = module(torch_file, "torchxrayvision.models.DenseNet", children=children, pathologies=["Mass"])
-    found = read_pytorch_file(write(whole))
-    assert (found.class_name, found.state["pathologies"]) == ("torchxrayvision.models.DenseNet", ["Mass"])
-    state = state_dict(found)
-    assert list(state) == ["features.0.running_mean", "features.0.num_batches_tracked", "classifier.weight"]
-    np.testing.assert_array_equal(state["classifier.weight"], weight)
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ([1], "expected a state dict .* in the file, which is of type list"),
-        ({}, "expected a state dict .* in the file, which is an empty dictionary"),
-        ({"a": np.ones(2), "b": "text", "c": {}}, "no tensors are its keys b, c"),
-        (PickledObject("models.utils.config.BaseConfig", {}), "or a pickled torch.nn.Module, got a models.utils"),
-        (PickledObject("N", {"_modules": {"a": PickledObject("torch.nn.ReLU")}}), "got a torch.nn.ReLU at a$"),
-        (PickledObject("N", {"_modules": {"a": 3}}), "a is of type int, expected a module"),
-        (PickledObject("N", {"_modules": {}, "_parameters": {"w": "x"}}), "w is of type str, expected a tensor"),
-    ],
-)
-def test_what_is_no_state_dict_is_refused(value, message):
-    with pytest.raises(ValueError, match=message):
-        state_dict(value, "the file")
-
-
-def test_a_module_that_contains_itself_is_refused():
-    endless = PickledObject("torch.nn.Sequential", {"_modules": {}})
-    endless.state["_modules"]["again"] = endless
-    with pytest.raises(ValueError, match="the pickled torch.nn.Sequential has no end at again"):
-        state_dict(endless)
-    many = PickledObject("torch.nn.Sequential", {"_modules": {}, "_parameters": {"w": np.zeros(1)}})
-    for _ in range(40):  # 2^40 paths lead to the first
-        many = PickledObject("torch.nn.Sequential", {"_modules": {"a": many, "b": many}})
-    with pytest.raises(ValueError, match="the pickled torch.nn.Sequential has no end at"):
-        state_dict(many)
-
-
-# what must not run
-
-ATTACKS = [
-    ("os", "system", ["touch PATH"]),
-    ("posix", "system", ["touch PATH"]),
-    ("subprocess", "check_call", [["touch", "PATH"]]),
-    ("builtins", "eval", ["open('PATH', 'w')"]),
-    ("__builtin__", "exec", ["open('PATH', 'w')"]),
-    ("builtins", "open", ["PATH", "w"]),
-    ("builtins", "getattr", ["x", "upper"]),
-    ("builtins", "__import__", ["os"]),
-    ("importlib", "import_module", ["antigravity"]),
-    ("pathlib", "Path.touch", ["PATH"]),
-    ("torch", "load", ["PATH"]),
-    ("torch.hub", "load", ["PATH"]),
-    ("torch._utils", "_import_dotted_name", ["os.system"]),
-    ("torch.serialization", "_load", ["PATH"]),
-    ("torch.utils.cpp_extension", "load", ["x", "PATH"]),
-    ("numpy.testing._private.utils", "runstring", ["open('PATH', 'w')", {}]),
-    ("operator", "attrgetter", ["system"]),
-    ("functools", "partial", ["x"]),
-    ("pickle", "loads", [b"N."]),
-    ("tfcxr.porting.pytorch_file", "read_pytorch_file", ["PATH"]),
-]
-
-
-def filled(argument, path):
-    if isinstance(argument, list):
-        return [filled(item, path) for item in argument]
-    return argument.replace("PATH", str(path)) if isinstance(argument, str) else argument
-
-
-@pytest.mark.parametrize(("package", "name", "arguments"), ATTACKS, ids=lambda value: str(value)[:20])
-def test_a_forbidden_name_is_refused_and_nothing_runs(write, torch_file, tmp_path, package, name, arguments):
-    marker = tmp_path / "made_by_the_attack"
-    attack = torch_file.Call(package, name, *filled(arguments, marker))
-    places = [
-        attack,
-        {"state_dict": {"w": np.ones(2, np.float32)}, "settings": [attack]},
-        torch_file.Call("collections", "OrderedDict", [("k", attack)]),
-        torch_file.Call("torch._utils", "_rebuild_parameter", attack, True, {}),
-        torch_file.Call("torch.nn.modules.linear", "Linear", is_new=True, state={"_parameters": attack}),
-    ]
-    for value in places:
-        with pytest.raises(ValueError, match=f"it names '{re.escape(package)}.{re.escape(name)}', .*nothing was run"):
-            read_pytorch_file(write(value))
-    path = tmp_path / "plain.pkl"
-    path.write_bytes(torch_file.Encoder().pickle(attack))
-    with pytest.raises(ValueError, match=f"it names '{re.escape(package)}.{re.escape(name)}'"):
-        read_pytorch_file(path)
-    assert not marker.exists()
-
-
-def test_the_attacks_would_work_on_pythons_own_reader(torch_file, tmp_path):
-    """So the test above can fail."""
-    marker = tmp_path / "made_by_the_attack"
-    for package, name, arguments in ATTACKS[:4]:
-        pickle.loads(torch_file.Encoder().pickle(torch_file.Call(package, name, *filled(arguments, marker))))
-        assert marker.exists()
-        marker.unlink()
-
-
-def test_names_in_allowed_modules_are_not_looked_up(write, torch_file, tmp_path):
-    """torch.nn and the like stand for themselves: nothing is imported, called or given a state by Python's rules."""
-    marker = tmp_path / "made_by_the_attack"
-    call = torch_file.Call("torch.nn.modules.module", "os.system", f"touch {marker}", state={"__setstate__": 1})
-    found = read_pytorch_file(write([call, torch_file.Global("torchvision.models.densenet", "DenseNet")]))
-    assert (found[0].class_name, found[0].state) == ("torch.nn.modules.module.os.system", {"__setstate__": 1})
-    assert (found[1].class_name, found[1].state) == ("torchvision.models.densenet.DenseNet", None)
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize(
-    ("pickled", "message"),
-    [
-        (b"\x80\x02\x82\x01.", "the instruction EXT1, which weights do not need"),
-        (b"\x80\x02P0\n.", "the instruction PERSID, which weights do not need"),
-        (b"\x80\x02X\x03\x00\x00\x00abcQ.", "a tensor's storage is described in an unknown way"),
-        (b"\x80\x02X\x03\x00\x00\x00abc)R.", r"damaged at byte 11 \(REDUCE: str is called\)"),
-        (b"\x80\x02)}b.", r"damaged at byte 4 \(BUILD: a state is given to tuple\)"),
-        (b"\x80\x02ctorch\nSize\n}(X\x01\x00\x00\x00aNub.", "a state is given to Constructor"),
-        (b"\x80\x02NN.", "it ends with 2 objects, expected 1"),
-        (b"\x80\x02r\xff\xff\xff\xff.", "damaged at byte 2"),
-        (b"\x80\x02h\x05.", "damaged at byte 2"),
-        (b"\x80\x02}))s.", "tuple as a key"),
-        (b"\x80\x02\x8d\xff\xff\xff\xff\xff\xff\xff\x7f.", "truncated or damaged"),
-        (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "it names 'os.system'"),
-        (b"(S'x'\nios\nsystem\n.", "it names 'os.system'"),
-        (b"(cos\nsystem\nS'x'\no.", "it names 'os.system'"),
-        (b"\x80\x02" + b"]" * 5000 + b"a" * 4999 + b".", "nested too deeply"),
-        (b"\x80\x02N", "truncated or damaged"),
-    ],
-    ids=range(16),
-)
-def test_damaged_and_hostile_pickles(torch_file, tmp_path, pickled, message):
-    with pytest.raises(ValueError, match=message):
-        read_pytorch_file(torch_file.write_zip(tmp_path / "file.pt", None, pickled=pickled))
 
 
 def test_lists_in_lists_that_share_do_not_explode(torch_file, tmp_path):
@@ -258,7 +207,7 @@ def test_lists_in_lists_that_share_do_not_explode(torch_file, tmp_path):
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")
 def test_any_flipped_byte_gives_a_value_or_a_sentence(torch_file, tmp_path):
     weight = np.arange(6, dtype=np.float32).reshape(2, 3)
-    value = {"a": weight, "b": module(torch_file, "torch.nn.Linear", {"w": weight}), "c": [1, 2.5, None, "text"]}
+    value = {"a": weight, "b": torch_file.module("torch.nn.Linear", {"w": weight}), "c": [1, 2.5, None, "text"]}
     pickled = torch_file.Encoder().pickle(value)
     generator = np.random.default_rng(1)
     refused = 0
@@ -297,7 +246,8 @@ def test_any_flipped_byte_gives_a_value_or_a_sentence(torch_file, tmp_path):
 def test_tensors_outside_their_storage_are_refused(write, torch_file, size, stride, offset, count):
     storage = np.arange(6, dtype=np.float32)
     tensor = torch_file.Tensor(storage, size, stride, offset, count=count)
-    with pytest.raises(ValueError, match="was not read: (a tensor (has|of) size|it is (truncated or )?damaged)"):
+    message = "was not read: (a tensor of size|it repeats its content|it is (truncated or )?damaged)"
+    with pytest.raises(ValueError, match=message):
         read_pytorch_file(write({"w": tensor}))
 
 
@@ -321,8 +271,7 @@ def test_a_missing_file(tmp_path):
     [
         (b"", "file.pt was not read: it is empty"),
         (b"<!DOCTYPE html>", "begins with b'<!DO', so neither a zip nor the older layout"),
-        (b"\x80\x02N.", "a plain pickle, not a file of torch.save"),
-        (b"\x80\x04ctorch_utils.persistence\n_reconstruct_persistent_obj\n.", "NVIDIA's own .pkl files hold programs"),
+        (b"\x80\x02N.more", "begins like a plain pickle, which has nothing outside it"),
     ],
 )
 def test_files_of_other_kinds(tmp_path, content, message):
