@@ -50,22 +50,23 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
 
     Raises:
       FileExistsError: the folder holds a finished build, other files in the place of ours, or another running build.
-      ValueError: the folder holds an unfinished build of other arguments, no image can be used, or what `make_plan`
-        raises.
+      NothingLeftError: no image can be used; `rejects.csv` says why of each.
+      ValueError: the folder holds an unfinished build of other arguments, or what `make_plan` raises.
       OSError: the disk is full, or a file may not be read or written.
     """
     out_dir = pathlib.Path(out_dir)
-    data_dirs = [out_dir / str(size) for size in options.image_sizes]
+    data_dirs = tuple(out_dir / str(size) for size in options.image_sizes)
+    ResumableWork(out_dir, WORK, data_dirs).check_free()
     try:
+        plan = make_plan(reader, options)  # before the folder is made, which may lie among the raw data
         with resumable_work(out_dir, WORK, data_dirs) as work:
-            plan = make_plan(reader, options)
             work.start(_arguments(reader, options, plan), follows=_DIVISION)
             return _build(reader, options, work, plan)
     except NothingLeftError as error:
-        if not error.rejects:
-            raise
-        write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), error.rejects))
-        raise ValueError(f"{error}; each is named in {out_dir / REJECTS_FILE}") from error
+        if error.rejects:
+            write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), error.rejects))
+            error.args = (f"{error}; each is named in {out_dir / REJECTS_FILE}",)
+        raise
 
 
 def _build(reader: Reader, options: BuildOptions, work: ResumableWork, plan: Plan) -> dict[int, DatasetInfo]:

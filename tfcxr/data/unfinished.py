@@ -51,6 +51,27 @@ class ResumableWork:
         """The file of arguments; it is there from `start` on."""
         return self.folder / f"{self.kind}.json"
 
+    def check_free(self) -> None:
+        """Refuses a folder that holds something else than unfinished work of this kind.
+
+        Raises:
+          FileExistsError: it is a file, or holds a data set, or shards of something else.
+        """
+        if self.out_dir.exists() and not self.out_dir.is_dir():
+            raise FileExistsError(f"{self.out_dir} is a file, expected a folder to write to")
+        if self.arguments_path.is_file():
+            return
+        sizes = [path.parent.name for path in self.out_dir.glob(f"*/{INFO_FILE}")]
+        if sizes or (self.out_dir / INFO_FILE).is_file():
+            at = f" at {', '.join(sorted(sizes, key=lambda size: (len(size), size)))} px" if sizes else ""
+            raise FileExistsError(f"{self.out_dir} already holds a data set{at}; remove it or choose another --out_dir")
+        for data_dir in self.data_dirs:
+            if any(data_dir.glob("*.tfrecord")):
+                raise FileExistsError(
+                    f"{data_dir} holds shards, but no {INFO_FILE} and no unfinished {self.kind}; remove them or choose "
+                    "another --out_dir"
+                )
+
     def start(self, arguments: dict[str, Any], follows: str = "") -> None:
         """Notes everything that the written bytes depend on, or finds it as an earlier run noted it.
 
@@ -94,12 +115,11 @@ def resumable_work(out_dir: str | os.PathLike, kind: str, data_dirs: Sequence[pa
         no unfinished work of this kind explains.
     """
     work = ResumableWork(pathlib.Path(out_dir), kind, tuple(data_dirs))
-    if work.out_dir.exists() and not work.out_dir.is_dir():
-        raise FileExistsError(f"{work.out_dir} is a file, expected a folder to write to")
+    work.check_free()
     is_new = not work.out_dir.exists()
     with _locked(work):
         try:
-            _check_free(work)
+            work.check_free()  # again: another process may have finished in the meantime
             yield work
         except BaseException:
             if not work.arguments_path.is_file():
@@ -152,22 +172,6 @@ def _is_file_of(file: TextIO, path: pathlib.Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _check_free(work: ResumableWork) -> None:
-    """Refuses a folder that holds something else than unfinished work of this kind."""
-    if work.arguments_path.is_file():
-        return
-    sizes = [path.parent.name for path in work.out_dir.glob(f"*/{INFO_FILE}")]
-    if sizes or (work.out_dir / INFO_FILE).is_file():
-        at = f" at {', '.join(sorted(sizes, key=lambda size: (len(size), size)))} px" if sizes else ""
-        raise FileExistsError(f"{work.out_dir} already holds a data set{at}; remove it or choose another --out_dir")
-    for data_dir in work.data_dirs:
-        if any(data_dir.glob("*.tfrecord")):
-            raise FileExistsError(
-                f"{data_dir} holds shards, but no {INFO_FILE} and no unfinished {work.kind}; remove them or choose "
-                "another --out_dir"
-            )
 
 
 def _remove_notes(folder: pathlib.Path) -> None:

@@ -1,6 +1,7 @@
 """State dicts of StyleGAN2-ADA (NVlabs/stylegan2-ada-pytorch): {"G_ema", "D"} and, if it is there, "G".
 
-NVIDIA's own .pkl files hold programs, which are never run here; where they can be loaded, save their state dicts:
+NVIDIA's own .pkl files are read too: their tensors, not the programs beside them. Where those cannot be understood, save
+state dicts where they can be loaded:
 
     torch.save({name: networks[name].state_dict() for name in ("G", "G_ema", "D")}, "state.pt")
 

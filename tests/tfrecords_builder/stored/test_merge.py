@@ -282,7 +282,7 @@ def test_wrong_folders_are_refused(one, two, tmp_path):
         merge_folders([one, two], tmp_path, options)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "precious.tfrecord").write_text("mine")
-    with pytest.raises(FileExistsError, match="foreign holds shards of something else"):
+    with pytest.raises(FileExistsError, match="foreign holds shards, but no dataset_info.json and no unfinished merge"):
         merge_folders([one, two], tmp_path / "foreign", options)
     with pytest.raises(FileExistsError, match="is a file, expected a folder"):
         merge_folders([one, two], tmp_path / "foreign" / "precious.tfrecord", options)
