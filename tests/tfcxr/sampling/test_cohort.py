@@ -129,7 +129,7 @@ def test_a_folder_in_use_is_refused(tiny_export, tmp_path):
         generate_cohort(StubModel(tiny_export), plan_of(2, 1), tmp_path)
     assert content(tmp_path) == before
     (tmp_path / "32" / "dataset_info.json").unlink()
-    with pytest.raises(FileExistsError, match="holds shards of something else"):
+    with pytest.raises(FileExistsError, match="holds shards, but no dataset_info.json and no unfinished cohort"):
         generate_cohort(StubModel(tiny_export), plan_of(2, 1), tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError, match="is a file, expected a folder"):
