@@ -103,25 +103,24 @@ def open_dicom(file: BinaryIO, keywords: Sequence[str]) -> DicomFile:
         here, but the result's `problem`.
       ImportError: the extra `dicom` is not installed.
     """
-    from pydicom.datadict import tag_for_keyword
     from pydicom.dataset import Dataset
 
     file.seek(0)
     file.seek(132 if file.read(132)[128:] == b"DICM" else 0)
     meta = _walk(file, (False, True), (0x00020002, 0x00020010), lambda tag: tag >> 16 != 2)
     identity = Dataset(meta.elements)
-    syntax = _text(identity, "TransferSyntaxUID")
+    syntax = text_of(identity, "TransferSyntaxUID")
     if syntax == DEFLATED:
         file = _inflated(file)
     form, guess = _form(file, syntax)
-    tags = tuple(tag_for_keyword(keyword) for keyword in ("SOPClassUID", *keywords))
+    tags = tuple(_tag(keyword) for keyword in ("SOPClassUID", *keywords))
     walk = _walk(file, form, tags, lambda tag: tag in _PIXELS or tag < _FIRST_TAG)
     dataset = Dataset(walk.elements)
     pixels = walk.end if walk.end and walk.end.tag in _PIXELS else None
     problem = meta.problem or walk.problem
     if problem is None and pixels is None:
         problem = _no_element(file, walk)
-    sop_class = _text(dataset, "SOPClassUID") or _text(identity, "MediaStorageSOPClassUID")
+    sop_class = text_of(dataset, "SOPClassUID") or text_of(identity, "MediaStorageSOPClassUID")
     return DicomFile(dataset, file, syntax or guess, sop_class, walk.last_tag, pixels, problem)
 
 
@@ -137,15 +136,13 @@ def read_texts(path: pathlib.Path, keywords: Sequence[str]) -> dict[str, str]:
         with path.open("rb") as file, contextlib.suppress(ImageError), decoder_errors("pydicom"), silent_logs():
             if is_dicom(file.read(FIRST_BYTES)):
                 dataset = open_dicom(file, keywords).dataset
-                texts = {keyword: _text(dataset, keyword) for keyword in keywords}
+                texts = {keyword: text_of(dataset, keyword) for keyword in keywords}
     return texts
 
 
 def named(keyword: str) -> str:
     """An element as messages name it, such as "Rows (0028,0010)"."""
-    from pydicom.datadict import tag_for_keyword
-
-    return f"{keyword} {_tag_text(tag_for_keyword(keyword))}"
+    return f"{keyword} {_tag_text(_tag(keyword))}"
 
 
 def first_number(dataset: "Dataset", keyword: str, default: float | None = None) -> float | None:
@@ -167,6 +164,15 @@ def first_number(dataset: "Dataset", keyword: str, default: float | None = None)
         shown = raw.decode("latin-1").rstrip(" \0") if isinstance(raw, bytes) else ""
         shown = repr(shown) if shown and _NUMBER.fullmatch(shown) else "other characters"
         raise ImageError("unreadable", f"{named(keyword)} expects a number such as 2047.5, got {shown}") from None
+
+
+def text_of(dataset: "Dataset", keyword: str) -> str:
+    """The value of a text element, which no message may repeat; "" where it is missing or damaged."""
+    tag = _tag(keyword)
+    try:
+        return str(_value(dataset, tag) or "") if tag in dataset else ""
+    except Exception:  # noqa: BLE001 (pydicom's errors over wrong values are of many types)
+        return ""
 
 
 def whole_number(dataset: "Dataset", keyword: str, default: int | None = None) -> int:
@@ -298,14 +304,6 @@ def _value(dataset: "Dataset", tag: int) -> Any:
         if not isinstance(element, RawDataElement):
             raise
         return convert_raw_data_element(element._replace(VR=None), ds=dataset).value
-
-
-def _text(dataset: "Dataset", keyword: str) -> str:
-    tag = _tag(keyword)
-    try:
-        return str(_value(dataset, tag) or "") if tag in dataset else ""
-    except Exception:  # noqa: BLE001 (pydicom's errors over wrong values are of many types)
-        return ""
 
 
 def _tag(keyword: str) -> int:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tfrecords_builder.dicom_file import DEFLATED, DicomFile, first_number, named, open_dicom, silent_logs, whole_number
+from tfrecords_builder.dicom_file import (
+    DEFLATED,
+    DicomFile,
+    first_number,
+    named,
+    open_dicom,
+    silent_logs,
+    text_of,
+    whole_number,
+)
 from tfrecords_builder.dicom_frame import Frame, read_compressed, read_uncompressed
 from tfrecords_builder.dicom_numbers import Reading, aligned, choose_reading, occurring
 from tfrecords_builder.dicom_values import grey_table
@@ -129,7 +138,7 @@ def decode_dicom(data: bytes, window: str = "file") -> Radiograph:
             raise
         pixels, white, notices = (_grey if words.ndim == 2 else _colour)(file.dataset, words, readings, window)
     notices = frame.notices + notices
-    if file.dataset.get("BurnedInAnnotation") == "YES":
+    if text_of(file.dataset, "BurnedInAnnotation") == "YES":
         notices += (("burned_in_annotation", ""),)
     return Radiograph(pixels, white, notices=notices)
 
@@ -177,7 +186,7 @@ def _layout(dataset: "Dataset") -> _Layout:
             f"{named('BitsStored')} is {bits} and {named('HighBit')} is {high_bit}, which do not fit into {allocated} "
             f"bits of {named('BitsAllocated')}",
         )
-    kind = str(dataset.get("PhotometricInterpretation") or "")
+    kind = text_of(dataset, "PhotometricInterpretation")
     is_grey = kind in ("MONOCHROME1", "MONOCHROME2")
     if not is_grey and not kind.startswith(("RGB", "YBR_")):
         kind = kind if kind in _COLOUR_SPACES else "unknown" if kind else "missing"

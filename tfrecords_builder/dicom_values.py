@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tfrecords_builder.dicom_file import first_number, named, whole_number
+from tfrecords_builder.dicom_file import first_number, named, text_of, whole_number
 from tfrecords_builder.dicom_numbers import Reading
 from tfrecords_builder.radiograph import ImageError, range_notices, true_white
 
@@ -62,7 +62,7 @@ def grey_table(dataset: "Dataset", reading: Reading, words: np.ndarray, window: 
         padding = padding | _lone_negative(numbers, ~padding)
         shown = _whole_range(dataset, reading, numbers, ~padding)
     greys, white, found = shown
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
+    if text_of(dataset, "PhotometricInterpretation") == "MONOCHROME1":
         greys = 1.0 - greys
     greys = np.where(padding, 0.0, greys)
     if white <= 255:
@@ -122,7 +122,7 @@ def _through_window(dataset: "Dataset", values: np.ndarray, lowest: float) -> _S
     center, width = first_number(dataset, "WindowCenter"), first_number(dataset, "WindowWidth")
     if center is None or width is None:
         return None
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+    function = (text_of(dataset, "VOILUTFunction") or "LINEAR").upper()
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         return f"{named('VOILUTFunction')} is none of LINEAR, LINEAR_EXACT and SIGMOID"
     smallest = 1 if function == "LINEAR" else np.finfo(np.float32).tiny
@@ -180,11 +180,12 @@ def _look_up(dataset: "Dataset", keyword: str, values: np.ndarray, lowest: float
     Returns:
       Entries for the values, int64; the white of all entries; and notices.
     """
-    item, name = dataset.get(keyword)[0], named(keyword)
+    name = named(keyword)
     try:
+        item = dataset.get(keyword)[0]
         count, first, bits = (int(number) for number in item.LUTDescriptor)
         data = item.LUTData
-    except (AttributeError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001 (pydicom's errors over missing and damaged elements are of many types)
         raise ImageError("unreadable", f"{name} lacks {named('LUTData')} or three numbers that describe it") from None
     count = count or 65536
     if isinstance(data, bytes):

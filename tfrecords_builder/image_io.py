@@ -105,35 +105,40 @@ def read_file(path: str | os.PathLike) -> bytes:
       ImageError: "missing_file", "not_a_file" for a folder, pipe or device, "too_large", "truncated" for an empty file.
       PermissionError: a file that may not be read.
     """
-    try:
-        # Half the time of pathlib, and a pipe that nobody writes to cannot hold us up.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:  # noqa: PTH123
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError("not_a_file", "a pipe or device")
-            if status.st_size > MAX_FILE_BYTES:
-                raise ImageError("too_large", f"{status.st_size} bytes, at most {MAX_FILE_BYTES} are read")
-            data = file.read()
-    except IsADirectoryError as error:
-        raise ImageError("not_a_file", "a folder") from error
+    try:  # half the time of pathlib
+        file = open(path, "rb", buffering=0, opener=_open_without_waiting)  # noqa: PTH123, SIM115 (closed below)
     except (OSError, ValueError) as error:
         raise _no_file(path, error) or error from None
+    with file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not_a_file", "a pipe or device")
+        if status.st_size > MAX_FILE_BYTES:
+            raise ImageError("too_large", f"{status.st_size} bytes, at most {MAX_FILE_BYTES} are read")
+        data = file.read()
     if not data:
         raise ImageError("truncated", "an empty file")
     return data
 
 
+def _open_without_waiting(path: str | os.PathLike, flags: int) -> int:
+    """A pipe that nobody writes to cannot hold us up."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _no_file(path: str | os.PathLike, error: OSError | ValueError) -> ImageError | None:
     """What is wrong with a path that cannot be opened; None where it is the machine that fails."""
     place = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if isinstance(error, IsADirectoryError):
+        return ImageError("not_a_file", "a folder")
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         broken = "a link to a file that is not there: " if os.path.islink(path) else ""  # noqa: PTH114 (any path)
         return ImageError("missing_file", f"{broken}{place}")
-    if isinstance(error, ValueError) and not isinstance(error, ImageError):  # a zero byte
+    if not isinstance(error, OSError):  # a zero byte
         return ImageError("missing_file", f"no file can have this name: {place!r}")
-    if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+    if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
         return ImageError("missing_file", f"{os.strerror(error.errno)}: {place}")
-    if isinstance(error, OSError) and error.errno == errno.ENXIO:
+    if error.errno == errno.ENXIO:
         return ImageError("not_a_file", "a socket or device")
     return None
 

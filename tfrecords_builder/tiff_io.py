@@ -10,7 +10,7 @@ import io
 import math
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tfrecords_builder.radiograph import (
     ImageError,
@@ -61,6 +61,8 @@ def _decode(data: bytes) -> Radiograph:
         image = Image.open(io.BytesIO(data), formats=["TIFF"])
     except Image.DecompressionBombError:
         raise ImageError("too_large", "more pixels than Pillow opens") from None
+    except UnidentifiedImageError:
+        raise ImageError("unreadable", "its tags describe no kind of TIFF that Pillow knows") from None
     with image:
         _check_header(image, len(data))
         tags = image.tag_v2

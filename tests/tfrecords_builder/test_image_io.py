@@ -386,7 +386,8 @@ def test_a_name_that_is_not_utf_8_is_read_and_named(tmp_path):
 def test_paths_that_are_no_files(tmp_path):
     assert reason(tmp_path / "absent.png") == "missing_file"
     assert reason(save(tmp_path / "a.png", noise()) / "below.png") == "missing_file"
-    assert reason(tmp_path) == "not_a_file"
+    for _ in range(2000):  # more than a process may hold open
+        assert reason(tmp_path) == "not_a_file"
     os.mkfifo(tmp_path / "pipe.png")  # opened, it would wait for a writer for ever
     assert reason(tmp_path / "pipe.png") == "not_a_file"
     with socket.socket(socket.AF_UNIX) as listener:

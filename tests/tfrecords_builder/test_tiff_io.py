@@ -198,6 +198,11 @@ def test_what_is_no_picture_of_sixteen_bits_is_unsupported():
     assert reason(saved(Image.fromarray(noise(20, 30, 4), "CMYK"))) == "unsupported_format"
 
 
+def test_a_kind_that_pillow_does_not_know_is_named():
+    with pytest.raises(ImageError, match="unreadable: its tags describe no kind of TIFF that Pillow knows"):
+        decode(tiff(noise().tobytes(), 30, 20, t258=9))
+
+
 def test_a_bomb_is_refused_from_its_header_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
