@@ -14,8 +14,8 @@ from absl import flags
 
 from tfcxr import command_line
 from tfcxr.config import parse_settings
-from tfcxr.data.pipeline import find_data_dir, load_images
-from tfcxr.sampling.embedded_cohort import check_records, embed_cohort, labels_to_draw
+from tfcxr.data.pipeline import find_data_dir
+from tfcxr.sampling.embedded_cohort import check_records, embed_cohort, stored_labels_to_draw
 from tfcxr.sampling.embedded_pairs import compare_pairs, write_pairs
 from tfcxr.sampling.latent_embedding import open_embedder
 from tfcxr.training.run_folder import read_run
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
     run = read_run(FLAGS.run_dir)
     data_dir = find_data_dir(FLAGS.data_dir, run.settings["image_size"])
     info = check_records(run, data_dir, FLAGS.splits)
-    labels = labels_to_draw(run, info, load_images(data_dir, FLAGS.splits).labels) if run.label_names else None
+    labels = stored_labels_to_draw(run, info, data_dir, FLAGS.splits) if run.label_names else None
     regressor_dir = FLAGS.regressor_dir or pathlib.Path(FLAGS.run_dir) / REGRESSOR_FOLDER
     embedder = open_embedder(FLAGS.run_dir, regressor_dir, parse_settings(FLAGS.set), FLAGS.checkpoint, labels)
     cohort = embed_cohort(embedder, data_dir, FLAGS.splits, FLAGS.out_dir)

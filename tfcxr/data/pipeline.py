@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
-from tfcxr.data.schema import DatasetInfo, parse_batch, parse_patient_keys
+from tfcxr.data.schema import DatasetInfo, parse_batch, parse_facts, parse_patient_keys
 
 SHUFFLE_MEMORY_BYTES = 256 * 2**20
 READ_BUFFER_BYTES = 8 * 2**20
@@ -141,11 +141,8 @@ def load_images(
     """
     info = read_dataset_info(data_dir)
     splits = [splits] if isinstance(splits, str) else list(splits)
-    total = sum(split_info(info, split).images for split in splits)
-    if max_images is not None and total < max_images:
-        raise ValueError(f"{max_images} images were asked for, but {info.name} holds {total} in {', '.join(splits)}")
-    chosen = np.zeros(total, bool)
-    chosen[np.random.default_rng(seed).permutation(total)[:max_images]] = True
+    chosen = choose_images(info, splits, max_images, seed)
+    total = len(chosen)
     columns: dict[str, list[np.ndarray]] = {"image": [], "label": [], "key": [], "patient_key": []}
     position = 0
     for split in splits:
@@ -166,6 +163,46 @@ def load_images(
         patient_keys=np.concatenate(columns["patient_key"]).astype(str),
         info=info,
     )
+
+
+def choose_images(info: DatasetInfo, splits: Sequence[str], max_images: int | None = None, seed: int = 0) -> np.ndarray:
+    """Which images of some splits, in stored order, are a random `max_images` of them (None: all), bool [images].
+
+    Raises:
+      ValueError: no such split, or fewer than `max_images` images.
+    """
+    total = sum(split_info(info, split).images for split in splits)
+    if max_images is not None and total < max_images:
+        raise ValueError(f"{max_images} images were asked for, but {info.name} holds {total} in {', '.join(splits)}")
+    chosen = np.zeros(total, bool)
+    chosen[np.random.default_rng(seed).permutation(total)[:max_images]] = True
+    return chosen
+
+
+def read_facts(data_dir: str | os.PathLike, splits: str | Sequence[str]) -> dict[str, np.ndarray]:
+    """What is stored beside the pixels of one or more splits, in stored order; no pixel is decoded.
+
+    Returns:
+      "label" float32 [images, labels], NaN where unknown; "key", "patient_key", "view", "sex" string [images];
+      "age" float32 [images] in years, NaN where unknown.
+
+    Raises:
+      FileNotFoundError: no data folder, or a shard is missing.
+      ValueError: no such split, or a record that cannot be read.
+    """
+    info = read_dataset_info(data_dir)
+    splits = [splits] if isinstance(splits, str) else list(splits)
+    batches: list[dict[str, np.ndarray]] = []
+    for split in splits:
+        records = tf.data.TFRecordDataset(shard_paths(data_dir, info, split), buffer_size=READ_BUFFER_BYTES)
+        parsed = records.batch(1024).map(lambda serialized: parse_facts(serialized, info))
+        with _damage_reported(data_dir, split):
+            batches.extend(parsed.as_numpy_iterator())
+    facts = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    total = sum(split_info(info, split).images for split in splits)
+    if len(facts["key"]) != total:
+        raise ValueError(f"{data_dir} is damaged: it holds {len(facts['key'])} images, not {total}; build it again")
+    return {name: values.astype(str) if values.dtype == object else values for name, values in facts.items()}
 
 
 def read_patient_keys(data_dir: str | os.PathLike, split: str) -> list[str]:

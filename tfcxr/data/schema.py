@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 SCHEMA_VERSION = 1
 INFO_FILE = "dataset_info.json"
@@ -209,20 +210,51 @@ def parse_batch(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tensor
       "image" uint8 or uint16 [batch, size, size, 1]; "label" float32 [batch, labels] with NaN where unknown;
       "key", "patient_key", "view", "sex" string [batch]; "age" float32 [batch] in years, NaN where unknown.
     """
-    parsed = tf.io.parse_example(
-        serialized,
-        {
-            "image/bytes": tf.io.FixedLenFeature([], tf.string),
-            "image/key": tf.io.FixedLenFeature([], tf.string),
-            "label": tf.io.FixedLenFeature([len(info.label_names)], tf.float32),
-            "patient/key": tf.io.FixedLenFeature([], tf.string),
-            "view": tf.io.FixedLenFeature([], tf.string, ""),
-            "patient/sex": tf.io.FixedLenFeature([], tf.string, ""),
-            "patient/age": tf.io.FixedLenFeature([], tf.float32, math.nan),
-        },
-    )
+    pixels = {"image/bytes": tf.io.FixedLenFeature([], tf.string)}
+    parsed = tf.io.parse_example(serialized, pixels | _fact_features(info))
+    return {"image": _decode_pixels(parsed["image/bytes"], info), **_facts(parsed)}
+
+
+def parse_facts(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tensor]:
+    """What `parse_batch` gives but for "image": no pixel is copied or decoded."""
+    return _facts(tf.io.parse_example(serialized, _fact_features(info)))
+
+
+def parse_patient_keys(serialized: tf.Tensor) -> tf.Tensor:
+    """The patient keys alone, string [batch], of serialised records [batch]; no pixel is decoded."""
+    return tf.io.parse_example(serialized, {"patient/key": tf.io.FixedLenFeature([], tf.string)})["patient/key"]
+
+
+def record_image(example: bytes, info: DatasetInfo) -> np.ndarray:
+    """The image of one serialised record, uint8 or uint16 [size, size], without TensorFlow.
+
+    Raises:
+      ValueError: not a record, or one without an image of the data set's size and depth.
+    """
+    try:
+        features = tf.train.Example.FromString(example).features.feature
+        image = _stored_image(features["image/bytes"].bytes_list.value[0], info)
+    except (DecodeError, IndexError, ValueError, cv2.error) as error:
+        raise ValueError(f"it holds no image ({error})") from error
+    if image is None or image.shape != (info.image_size, info.image_size) or image.itemsize != info.bits // 8:
+        got = "no PNG file" if image is None else f"{image.dtype} {image.shape}"
+        raise ValueError(f"expected an image of {info.image_size} px and {info.bits} bits, got {got}")
+    return image
+
+
+def _fact_features(info: DatasetInfo) -> dict[str, tf.io.FixedLenFeature]:
     return {
-        "image": _decode_pixels(parsed["image/bytes"], info),
+        "image/key": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([len(info.label_names)], tf.float32),
+        "patient/key": tf.io.FixedLenFeature([], tf.string),
+        "view": tf.io.FixedLenFeature([], tf.string, ""),
+        "patient/sex": tf.io.FixedLenFeature([], tf.string, ""),
+        "patient/age": tf.io.FixedLenFeature([], tf.float32, math.nan),
+    }
+
+
+def _facts(parsed: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {
         "label": parsed["label"],
         "key": parsed["image/key"],
         "patient_key": parsed["patient/key"],
@@ -230,11 +262,6 @@ def parse_batch(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tensor
         "sex": parsed["patient/sex"],
         "age": parsed["patient/age"],
     }
-
-
-def parse_patient_keys(serialized: tf.Tensor) -> tf.Tensor:
-    """The patient keys alone, string [batch], of serialised records [batch]; no pixel is decoded."""
-    return tf.io.parse_example(serialized, {"patient/key": tf.io.FixedLenFeature([], tf.string)})["patient/key"]
 
 
 def _encode_pixels(image: np.ndarray, encoding: str) -> bytes:

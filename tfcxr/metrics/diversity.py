@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from tfcxr.data.stored_images import StoredImages
 from tfcxr.metrics.structural_similarity import SCALE_WEIGHTS, WINDOW_SIZES, SimilarityMeasure
 
 FILTER_SIZE = WINDOW_SIZES["gaussian"]  # pixels; the smallest scale must hold one window
@@ -25,12 +26,12 @@ class PairwiseSimilarity:
 
 
 def mean_pairwise_ms_ssim(
-    images: np.ndarray, pairs: int = 1000, seed: int = 0, resamples: int = 1000
+    images: np.ndarray | StoredImages, pairs: int = 1000, seed: int = 0, resamples: int = 1000
 ) -> PairwiseSimilarity:
     """Mean multi-scale SSIM of random pairs of different images.
 
     Args:
-      images: uint8 [images, size, size, channels], all of one class.
+      images: uint8 [images, size, size, channels], all of one class; a few pairs are in memory at a time.
       pairs: how many; each joins two different images, and images recur as seldom as possible.
       seed: of the pairing and the interval. resamples: of the bootstrap, which draws images, not pairs, because
         pairs that share an image are not independent.
@@ -43,14 +44,16 @@ def mean_pairwise_ms_ssim(
     """
     if len(images) < 2 or images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"expected at least two uint8 images [N, H, W, C], got {images.dtype} {images.shape}")
-    measure = SimilarityMeasure(255.0, scales=_scales(min(images.shape[1:3])))
+    measure = SimilarityMeasure(255.0, scales=scales_of(min(images.shape[1:3])))
     first, second = random_pairs(len(images), pairs, seed)
     values = measure.of_rows(images, images, first, second)
     generator = np.random.default_rng(seed)
     counts = generator.multinomial(len(images), np.full(len(images), 1 / len(images)), size=resamples)
     pair_weights = counts[:, first] * counts[:, second]
-    totals = np.maximum(pair_weights.sum(axis=1), 1)
-    low, high = np.percentile(pair_weights @ values / totals, [2.5, 97.5])
+    pair_weights = pair_weights[pair_weights.sum(axis=1) > 0]  # a resample without any of the pairs has no mean
+    low, high = values.mean(), values.mean()
+    if len(pair_weights):
+        low, high = np.percentile(pair_weights @ values / pair_weights.sum(axis=1), [2.5, 97.5])
     return PairwiseSimilarity(float(values.mean()), float(low), float(high), pairs, measure.scales)
 
 
@@ -75,7 +78,12 @@ def random_pairs(images: int, pairs: int, seed: int) -> tuple[np.ndarray, np.nda
     return first, second
 
 
-def _scales(size: int) -> int:
+def scales_of(size: int) -> int:
+    """Scales that images of `size` pixels to each side have, at most five.
+
+    Raises:
+      ValueError: images smaller than one window.
+    """
     if size < FILTER_SIZE:
         raise ValueError(f"multi-scale SSIM needs images of at least {FILTER_SIZE} pixels, got {size}")
     return min(len(SCALE_WEIGHTS), int(np.log2(size / FILTER_SIZE)) + 1)

@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 
+MIN_ROWS = 4  # two subsets of two
 STRIPE_ROWS = 2048  # columns of the kernel that are in memory at once
 
 
@@ -86,9 +87,10 @@ def kernel_distance(
 
 def _checked(features: np.ndarray, name: str) -> np.ndarray:
     features = np.asarray(features)
-    if features.ndim != 2 or len(features) < 4:
+    if features.ndim != 2 or len(features) < MIN_ROWS:
         raise ValueError(
-            f"expected features [images, features] of 4 images or more, got shape {features.shape} as the {name} set"
+            f"expected features [images, features] of {MIN_ROWS} images or more, got shape {features.shape} as the "
+            f"{name} set"
         )
     features = features.astype(np.float32)
     if not np.isfinite(features).all():

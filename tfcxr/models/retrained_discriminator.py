@@ -51,6 +51,7 @@ class RetrainedDiscriminator:
     Attributes:
       trunk: the copied discriminator, of which everything below the decision is used. last_layer: the new one.
       trained_variables: what `train_step` moves.
+      judge: images -> (outputs, features), as a graph that is traced once for each shape.
     """
 
     def __init__(self, model: AdversarialModel, outputs: int, config: RetrainingConfig | None = None) -> None:
@@ -73,6 +74,7 @@ class RetrainedDiscriminator:
             self.trained_variables += self._used_variables()
         self._optimizer = FusedAdam(config.learning_rate)
         self._optimizer.build(self.trained_variables)
+        self.judge = tf.function(self._judge, autograph=False)
 
     def __call__(self, image: tf.Tensor) -> tf.Tensor:
         return self.last_layer(self.features(image))
@@ -81,8 +83,7 @@ class RetrainedDiscriminator:
         """What the last layer reads, float32 [batch, channels at 4 px]."""
         return self._model.critic_features(image, self.trunk)
 
-    def judge(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(outputs, features) of images."""
+    def _judge(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features = self.features(image)
         return self.last_layer(features), features
 

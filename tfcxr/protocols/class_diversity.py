@@ -9,8 +9,10 @@ from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
 from tfcxr.metrics.feature_distance import mean_pairwise_feature_distance
 from tfcxr.protocols.classifier import TrainedClassifier, predict
 from tfcxr.protocols.cohorts import Cohort, Comparison
+from tfcxr.protocols.label_checks import listed
 
 SEED = 0
+LEAST_DIVERSITY = 1e-6  # 1 - MS-SSIM of equal images is 0 but for rounding
 MAX_IMAGES = 1000  # of each class and side; feature distances are taken between all pairs of them
 
 
@@ -27,14 +29,28 @@ def feature_distances(
     sides = {"synthetic": comparison.synthetic, "real": comparison.real, "test": next(iter(comparison.tests.values()))}
     distances: dict[str, dict[str, list[float] | None]] = {}
     for side, cohort in sides.items():
+        chosen = [_class_images(cohort, column) for column in range(len(comparison.label_names))]
+        used = np.unique(np.concatenate(chosen))
+        features = predict(classifier, cohort.images.where(used))[1] if len(used) else np.zeros([0, 0])
         distances[side] = {}
-        for column, name in enumerate(comparison.label_names):
-            chosen = _class_images(cohort, column)
+        for name, positions in zip(comparison.label_names, chosen, strict=True):
+            of_class = features[np.searchsorted(used, positions)]
             distances[side][name] = None
-            if len(chosen) >= 2:
-                _, features = predict(classifier, cohort.images[chosen])
-                distances[side][name] = list(mean_pairwise_feature_distance(features, seed=SEED))
+            if len(of_class) >= 2:
+                distances[side][name] = list(mean_pairwise_feature_distance(of_class, seed=SEED))
     return distances
+
+
+def diversity_notices(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence for the labels whose diversity could not be compared."""
+    few = [row["label"] for row in rows if min(row["synthetic_images"], row["real_images"]) < 2]
+    alike = [row["label"] for row in rows if row["label"] not in few and row["diversity_ratio"] is None]
+    notices = []
+    if few:
+        notices.append(f"diversity needs two images on each side, which {listed(few)} lacks")
+    if alike:
+        notices.append(f"real training images of {listed(alike)} are all the same: no ratio of diversity to them")
+    return notices
 
 
 def diversity_rows(
@@ -57,12 +73,12 @@ def diversity_rows(
             row[f"{side}_images"] = len(chosen)
             row[f"{side}_ms_ssim"] = None
             if len(chosen) >= 2:
-                similarity = mean_pairwise_ms_ssim(cohort.images[chosen], pairs, SEED)
+                similarity = mean_pairwise_ms_ssim(cohort.images.where(chosen), pairs, SEED)
                 row[f"{side}_ms_ssim"] = [similarity.mean, similarity.low, similarity.high]
         for side in ("synthetic", "real", "test"):
             values = [distances[side][name] for distances in distances_by_seed if distances[side][name] is not None]
             row[f"{side}_feature_distance"] = np.mean(values, axis=0).tolist() if values else None
-        if row["synthetic_ms_ssim"] and row["real_ms_ssim"] and row["real_ms_ssim"][0] < 1:
+        if row["synthetic_ms_ssim"] and row["real_ms_ssim"] and 1 - row["real_ms_ssim"][0] > LEAST_DIVERSITY:
             row["diversity_ratio"] = (1 - row["synthetic_ms_ssim"][0]) / (1 - row["real_ms_ssim"][0])
         if row["synthetic_feature_distance"] and row["real_feature_distance"] and row["real_feature_distance"][0] > 0:
             row["feature_distance_ratio"] = row["synthetic_feature_distance"][0] / row["real_feature_distance"][0]

@@ -13,6 +13,7 @@ of the two logits) with the same loss; labels that may occur together end in a s
 """
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -26,10 +27,13 @@ from tqdm import tqdm
 from tfcxr.command_line import nearest_name
 from tfcxr.config import make_config
 from tfcxr.data.pipeline import to_unit_range
+from tfcxr.data.stored_images import StoredImages, read_batches
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 
-PREDICTION_BATCH = 256
+PREDICTION_BATCH = 256  # images judged at once, at most
+PREDICTION_PIXELS = 2**21  # of them: from 91 px on, batches are smaller, so that activations do not fill the memory
+PARALLEL_READS = 4  # batches that are decoded at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +96,17 @@ class TrainedClassifier:
     curves: dict[str, list[float]]
     best_epoch: int
     seconds: float
+
+    @functools.cached_property
+    def judge(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """What the model says of uint8 images [batch, size, size, 1], as a graph that is traced once."""
+
+        def judge(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            probability, features = self.model(to_unit_range(images), training=False)
+            return probability, tf.cast(features, tf.float32)
+
+        spec = tf.TensorSpec([None, *self.model.input_shape[1:]], tf.uint8)
+        return tf.function(judge, input_signature=[spec], autograph=False)
 
 
 def vgg16(images: keras.KerasTensor) -> keras.KerasTensor:
@@ -174,9 +189,9 @@ def build_classifier(
 
 def train_classifier(
     config: ClassifierConfig,
-    images: np.ndarray,
+    images: np.ndarray | StoredImages,
     labels: np.ndarray,
-    validation_images: np.ndarray,
+    validation_images: np.ndarray | StoredImages,
     validation_labels: np.ndarray,
     is_single_label: bool,
     seed: int,
@@ -185,17 +200,22 @@ def train_classifier(
     """Trains one classifier with a progress bar; the same arguments give the same weights on one CPU.
 
     Args:
-      images, validation_images: uint8 [images, size, size, 1].
+      images, validation_images: uint8 [images, size, size, 1]; only the batches in use are read.
       labels, validation_labels: float32 [images, labels], 1 present, 0 absent, NaN unknown.
 
     Raises:
-      ValueError: no training or validation image, images too small for the architecture, or a loss that is not finite.
+      ValueError: no training or validation image, no label that can be learned or none that is known of the validation
+        images, images too small for the architecture, or a loss that is not finite.
     """
     if not len(images) or not len(validation_images):
         raise ValueError(
             f"a classifier needs training and validation images, got {len(images)} and {len(validation_images)}; "
             "raise --images or set validation_fraction"
         )
+    if not ((labels == 1).any(axis=0) & (labels == 0).any(axis=0)).any():
+        raise ValueError("no label is known to be in some training images and not in others, so nothing can be learned")
+    if np.isnan(validation_labels).all():
+        raise ValueError("no label of the validation images is known, so training cannot tell when to end")
     started = time.monotonic()
     batch_size = min(config.batch_size, len(images))
     steps_per_epoch = len(images) // batch_size
@@ -225,30 +245,38 @@ def train_classifier(
     )
 
 
-def predict(classifier: TrainedClassifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Judges uint8 images [images, size, size, 1].
+def predict(classifier: TrainedClassifier, images: np.ndarray | StoredImages) -> tuple[np.ndarray, np.ndarray]:
+    """Judges uint8 images [images, size, size, 1], of which only some batches are in memory.
 
     Returns:
       (probabilities float32 [images, labels], features of the last hidden layer float32 [images, features]).
     """
-    batches = tf.data.Dataset.range(0, len(images), PREDICTION_BATCH)
-    stored = tf.constant(images)
-    batches = batches.map(lambda start: to_unit_range(stored[start : start + PREDICTION_BATCH]))
-    probability, features = classifier.model.predict(batches, verbose=0)
+    batch_size = max(1, min(PREDICTION_BATCH, PREDICTION_PIXELS // images.shape[1] ** 2))
+    judged = [classifier.judge(batch) for batch in read_batches(images, batch_size)]
+    probability, features = (np.concatenate(column) for column in zip(*judged, strict=True))
     return probability, features
 
 
 def _batches(
-    images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int | None = None, augment: bool = False
+    images: np.ndarray | StoredImages,
+    labels: np.ndarray,
+    batch_size: int,
+    seed: int | None = None,
+    augment: bool = False,
 ) -> tf.data.Dataset:
     """Batches of (image in [-1, 1], label): in order, or with a seed shuffled anew each epoch, whole batches only."""
-    stored_images, stored_labels = tf.constant(images), tf.constant(labels)
+    stored_labels = tf.constant(labels)
+
+    def read(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.numpy_function(images.__getitem__, [chosen], tf.uint8)
+        return tf.ensure_shape(pixels, [*chosen.shape, *images.shape[1:]]), tf.gather(stored_labels, chosen)
+
     positions = tf.data.Dataset.range(len(images))
     if seed is not None:
         positions = positions.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-    batches = positions.batch(batch_size, drop_remainder=seed is not None).map(
-        lambda chosen: (to_unit_range(tf.gather(stored_images, chosen)), tf.gather(stored_labels, chosen))
-    )
+    batches = positions.batch(batch_size, drop_remainder=seed is not None)
+    batches = batches.map(read, num_parallel_calls=PARALLEL_READS, deterministic=True)
+    batches = batches.map(lambda pixels, label: (to_unit_range(pixels), label))
     if augment:
         from tfcxr.data.augment import make_augmentation  # here, because importing keras-cv takes seconds
 

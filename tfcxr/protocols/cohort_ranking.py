@@ -21,12 +21,15 @@ from tqdm import tqdm
 
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import read_dataset_info
-from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
+from tfcxr.metrics.diversity import mean_pairwise_ms_ssim, scales_of
+from tfcxr.metrics.kernel_distance import MIN_ROWS
 from tfcxr.metrics.pairwise_tests import pairwise_t_tests
+from tfcxr.protocols.class_diversity import LEAST_DIVERSITY
 from tfcxr.protocols.classifier import ClassifierConfig
 from tfcxr.protocols.cohorts import Cohort, generator_leaks, load_cohort
 from tfcxr.protocols.distance_measures import distances_of_draws
-from tfcxr.protocols.feature_extractor import FeatureExtractor, ready_extractor
+from tfcxr.protocols.feature_extractor import ready_extractor
+from tfcxr.protocols.label_checks import check_labels, counts_of_splits
 from tfcxr.protocols.report_data import plain_json
 
 REPORT_FILE = "ranking.json"
@@ -77,21 +80,37 @@ def run(settings: RankingSettings) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: a folder or shard is missing.
-      ValueError: real and synthetic data swapped, other image sizes, too few images, or test patients that a
-        generator or the extractor has seen.
+      ValueError: real and synthetic data swapped, other image sizes, too few images, no label that the extractor could
+        learn, or test patients that a generator or the extractor has seen.
     """
-    extractor, test, training = _load_real(settings)
+    seen, test, training = _load_real(settings)
     cohorts = {name: _load_synthetic(settings, name, folder, test) for name, folder in settings.cohorts.items()}
     of_draw = min(len(test.images), *(len(cohort.images) // settings.draws for cohort in cohorts.values()))
-    if of_draw < 2:
-        raise ValueError(f"{settings.draws} draws need two images each or more, the smallest cohort gives {of_draw}")
+    if of_draw < MIN_ROWS:
+        raise ValueError(
+            f"{settings.draws} draws need {MIN_ROWS} images each or more, the smallest cohort or split "
+            f"{settings.test_split!r} gives {of_draw}"
+        )
+    if len(training.images) < 2:
+        raise ValueError(f"diversity needs two images, but split {settings.train_split!r} holds {len(training.images)}")
+    scales_of(test.images.shape[1])  # refuses images too small for MS-SSIM
+    info = read_dataset_info(settings.extractor_data_dir)
+    extractor = ready_extractor(
+        settings.extractor_dir,
+        settings.classifier,
+        settings.seed,
+        seen,
+        None,
+        info.label_names,
+        info.is_single_label,
+    )
     real_features = extractor.features(test.images)
     distances, diversity, random = {}, {}, np.random.default_rng(settings.seed)
     for name, cohort in tqdm({**cohorts, REAL: training}.items(), desc="ranking", unit="cohort"):
-        images = cohort.images[random.permutation(len(cohort.images))]
+        images = cohort.images.where(random.permutation(len(cohort.images)))
         draws = settings.draws if name != REAL else min(settings.draws, len(images) // of_draw)
         if draws >= 1:
-            features = extractor.features(images[: draws * of_draw])
+            features = extractor.features(images.where(slice(draws * of_draw)))
             distances[name] = distances_of_draws(np.split(features, draws), real_features, settings.seed)
         diversity[name] = 1.0 - mean_pairwise_ms_ssim(images, pairs=DIVERSITY_PAIRS, resamples=1).mean
     rows = [
@@ -103,7 +122,7 @@ def run(settings: RankingSettings) -> dict[str, Any]:
                 for statistic, function in (("mean", np.mean), ("deviation", _deviation))
             },
             "draws": len(of_kinds["frechet"]),
-            "diversity_ratio": diversity[name] / diversity[REAL],
+            "diversity_ratio": diversity[name] / diversity[REAL] if diversity[REAL] > LEAST_DIVERSITY else None,
         }
         for name, of_kinds in distances.items()
     ]
@@ -117,6 +136,7 @@ def run(settings: RankingSettings) -> dict[str, Any]:
                 ]
                 for kind in ("frechet", "kernel")
             },
+            "notices": _notices(distances, diversity, of_draw),
             "images_a_draw": of_draw,
             "distances": {name: {kind: list(v) for kind, v in kinds.items()} for name, kinds in distances.items()},
             "extractor": extractor.facts,
@@ -124,7 +144,7 @@ def run(settings: RankingSettings) -> dict[str, Any]:
             "real": {"test": test.passport, "training": training.passport},
         }
     )
-    write_atomically(settings.out_dir / REPORT_FILE, json.dumps(report, indent=2) + "\n")
+    write_atomically(settings.out_dir / REPORT_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
     return report
 
 
@@ -133,6 +153,7 @@ def table_text(report: dict[str, Any], kind: str = "frechet") -> str:
     lines = [
         f"{report['images_a_draw']} images a draw; mean and standard deviation over draws; diversity is 1 - MS-SSIM, "
         "real = 1.",
+        *(f"{notice}." for notice in report["notices"]),
         "",
         "| cohort | Frechet distance | kernel distance | diversity |",
         "| --- | --- | --- | --- |",
@@ -142,7 +163,7 @@ def table_text(report: dict[str, Any], kind: str = "frechet") -> str:
         shown = ["" if np.isnan(value) else f" (sd {value:.2g})" for value in map(_number, deviations)]
         lines.append(
             f"| {row['cohort']} | {row['frechet_mean']:.3g}{shown[0]} | {row['kernel_mean']:.3g}{shown[1]} | "
-            f"{row['diversity_ratio']:.2f} |"
+            f"{'-' if row['diversity_ratio'] is None else format(row['diversity_ratio'], '.2f')} |"
         )
     names = [row["cohort"] for row in report["table"] if row["cohort"] != REAL]
     adjusted = {frozenset((test["first"], test["second"])): test for test in report["tests"][kind]}
@@ -161,7 +182,17 @@ def table_text(report: dict[str, Any], kind: str = "frechet") -> str:
     return "\n".join(lines)
 
 
-def _load_real(settings: RankingSettings) -> tuple[FeatureExtractor, Cohort, Cohort]:
+def _notices(distances: Mapping[str, Any], diversity: Mapping[str, float], of_draw: int) -> list[str]:
+    notices = []
+    if REAL not in distances:
+        notices.append(f"there is no floor: the {REAL} are fewer than the {of_draw} of a draw")
+    if not diversity[REAL] > LEAST_DIVERSITY:
+        notices.append(f"the {REAL} are all the same, so that diversity has no ratio to them")
+    return notices
+
+
+def _load_real(settings: RankingSettings) -> tuple[Cohort, Cohort, Cohort]:
+    """The extractor's training patients, the test patients and the real training images."""
     real_info, extractor_info = read_dataset_info(settings.real_dir), read_dataset_info(settings.extractor_data_dir)
     for folder, info in ((settings.real_dir, real_info), (settings.extractor_data_dir, extractor_info)):
         if info.is_synthetic:
@@ -176,18 +207,17 @@ def _load_real(settings: RankingSettings) -> tuple[FeatureExtractor, Cohort, Coh
             f"{settings.extractor_data_dir} and {settings.real_dir} were built with different salts, so their "
             "patients cannot be compared; build both with one salt"
         )
-    names = extractor_info.label_names
-    seen = load_cohort(settings.extractor_data_dir, extractor_info, settings.extractor_splits, names)
+    names, splits = extractor_info.label_names, settings.extractor_splits
+    where = f"split {','.join(splits)} of {settings.extractor_data_dir}"
+    check_labels(where, counts_of_splits(extractor_info, splits, names), extractor_info.is_single_label, "learned")
+    seen = load_cohort(settings.extractor_data_dir, extractor_info, splits, names)
     test = load_cohort(settings.real_dir, real_info, [settings.test_split], ())
     if shared := int(np.isin(np.unique(test.patient_keys), seen.patient_keys).sum()):
         raise ValueError(
             f"{shared} patients of split {settings.test_split!r} in {settings.real_dir} are in the extractor's "
             f"training data {settings.extractor_data_dir}; build both with --split_by=hash"
         )
-    extractor = ready_extractor(
-        settings.extractor_dir, settings.classifier, settings.seed, seen, None, names, extractor_info.is_single_label
-    )
-    return extractor, test, load_cohort(settings.real_dir, real_info, [settings.train_split], ())
+    return seen, test, load_cohort(settings.real_dir, real_info, [settings.train_split], ())
 
 
 def _load_synthetic(settings: RankingSettings, name: str, folder: pathlib.Path, test: Cohort) -> Cohort:

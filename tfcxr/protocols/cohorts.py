@@ -1,4 +1,4 @@
-"""Loads a synthetic cohort and real patients side by side, and refuses comparisons that would mislead.
+"""Opens a synthetic cohort and real patients side by side, and refuses comparisons that would mislead.
 
 A test set must be of real patients whom neither the classifiers nor the generator have seen. The generator's training
 patients stand beside a cohort's `dataset_info.json`, one salted key a line, in the file that its provenance names.
@@ -11,11 +11,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tfcxr.data.pipeline import ImageSet, load_images, to_pixels, to_unit_range
+from tfcxr.data.pipeline import choose_images, read_facts
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
 from tfcxr.data.schema import DatasetInfo
+from tfcxr.data.stored_images import StoredImages, open_images
+from tfcxr.protocols.label_checks import (
+    check_arms,
+    check_label_splits,
+    check_patients,
+    counts_of_labels,
+    counts_of_splits,
+    test_name,
+)
 from tfcxr.protocols.settings import EvaluationSettings
 
 SUBSET_SEED = 0  # of the images that are taken where a side has more than are wanted
@@ -23,16 +31,16 @@ SUBSET_SEED = 0  # of the images that are taken where a side has more than are w
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """Images in memory, ready for a classifier.
+    """Images on disk, ready for a classifier; what is known of them is in memory.
 
     Attributes:
-      images: uint8 [images, size, size, 1]; deeper images are reduced to 8 bits, so that no side has finer greys.
+      images: uint8 [images, size, size, 1], read when they are asked for.
       labels: float32 [images, labels] in the order of `Comparison.label_names`, NaN where unknown.
       patient_keys: string [images].
       passport: what it was: data set, splits, counts and the SHA-256 over its shards' SHA-256s.
     """
 
-    images: np.ndarray
+    images: StoredImages
     labels: np.ndarray
     patient_keys: np.ndarray
     passport: dict[str, Any]
@@ -65,27 +73,37 @@ def load_comparison(settings: EvaluationSettings) -> Comparison:
 
     Raises:
       FileNotFoundError: a folder or shard is missing.
-      ValueError: a damaged or altered shard; no such split; too few images; real and synthetic data swapped; sets of
-        another image size or other labels; or, unless `allow_shared_patients`, test patients that were trained on or
-        that cannot be compared with those that were.
+      ValueError: a damaged or altered shard; no such split; too few images or patients; real and synthetic data
+        swapped; sets of another image size or other labels; no label that can be learned or tested; or, unless
+        `allow_shared_patients`, test patients that were trained on or that cannot be compared with those that were.
     """
     test_dir = settings.test_dir or settings.real_dir
-    real_info, test_info = read_dataset_info(settings.real_dir), read_dataset_info(test_dir)
-    synthetic_info = read_dataset_info(settings.synthetic_dir)
+    real_info, synthetic_info, test_info = read_infos(settings)
     check_kinds(settings, real_info, synthetic_info, test_info)
     for directory, info in ((settings.synthetic_dir, synthetic_info), (test_dir, test_info)):
         check_alike(settings.real_dir, real_info, directory, info)
     synthetic_splits = settings.synthetic_splits or tuple(synthetic_info.splits)
     images = _images_a_side(settings, real_info, synthetic_info, synthetic_splits)
-    names = real_info.label_names
+    names, is_single_label = real_info.label_names, real_info.is_single_label
+    whole = {
+        "real": counts_of_splits(real_info, settings.train_splits, names),
+        "synthetic": counts_of_splits(synthetic_info, synthetic_splits, names),
+    }
+    check_arms(settings, whole, is_single_label)
+    label_notices = check_label_splits(settings, real_info, test_info)
     real = load_cohort(settings.real_dir, real_info, settings.train_splits, names, images)
     synthetic = load_cohort(settings.synthetic_dir, synthetic_info, synthetic_splits, names, images)
+    sides = {"real": real, "synthetic": synthetic}
+    chosen = {side: counts_of_labels(cohort.labels, names) for side, cohort in sides.items()}
+    label_notices += check_arms(settings, chosen, is_single_label)
     validation = (
         load_cohort(settings.real_dir, real_info, settings.validation_splits, names)
         if settings.validation_splits
         else None
     )
     tests = {split: load_cohort(test_dir, test_info, [split], names) for split in settings.test_splits}
+    for split, test in tests.items():
+        label_notices += check_patients(test_name(settings, split), test.labels, test.patient_keys, names)
     shared = training_leaks(real, validation, tests, real_info, test_info)
     if settings.arms != ("real",):
         shared += generator_leaks(settings.synthetic_dir, synthetic_info, tests, test_info)
@@ -93,7 +111,7 @@ def load_comparison(settings: EvaluationSettings) -> Comparison:
         raise ValueError(f"{shared[0]}; choose other splits, or set --allow_shared_patients, which marks the report")
     return Comparison(
         label_names=names,
-        is_single_label=real_info.is_single_label,
+        is_single_label=is_single_label,
         synthetic=synthetic,
         real=real,
         validation=validation,
@@ -103,9 +121,27 @@ def load_comparison(settings: EvaluationSettings) -> Comparison:
             *dict.fromkeys(
                 f"{info.name}: {info.notice}" for info in (real_info, synthetic_info, test_info) if info.notice
             ),
+            *label_notices,
             *prevalence_notices(names, synthetic, real),
         ),
     )
+
+
+def read_infos(settings: EvaluationSettings) -> tuple[DatasetInfo, DatasetInfo, DatasetInfo]:
+    """The descriptions of the real training, the synthetic and the test data.
+
+    Raises:
+      FileNotFoundError: a folder is missing or holds no data. ValueError: an exported model in place of its cohort.
+    """
+    for folder in (settings.synthetic_dir, *pathlib.Path(settings.synthetic_dir).glob("[0-9]*")):
+        if (pathlib.Path(folder) / "saved_model.pb").is_file():
+            raise ValueError(
+                f"--synthetic_dir={settings.synthetic_dir} holds an exported model, not a cohort; draw one with "
+                f"python -m tfcxr.generate --saved_model={settings.synthetic_dir}"
+            )
+    folders = (settings.real_dir, settings.synthetic_dir, settings.test_dir or settings.real_dir)
+    real_info, synthetic_info, test_info = map(read_dataset_info, folders)
+    return real_info, synthetic_info, test_info
 
 
 def split_off_validation(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -154,7 +190,9 @@ def check_alike(real_dir: pathlib.Path, real: DatasetInfo, other_dir: pathlib.Pa
         described = [
             f"{'one of' if info.is_single_label else 'any of'} {', '.join(info.label_names)}" for info in (real, other)
         ]
-        raise ValueError(f"labels differ: {real_dir} has {described[0]}, {other_dir} has {described[1]}")
+        is_case = {name.lower() for name in other.label_names} == {name.lower() for name in real.label_names}
+        hint = "; names are matched letter by letter, upper and lower case too" if is_case else ""
+        raise ValueError(f"labels differ: {real_dir} has {described[0]}, {other_dir} has {described[1]}{hint}")
 
 
 def _images_a_side(
@@ -179,7 +217,7 @@ def load_cohort(
     label_names: Sequence[str],
     images: int | None = None,
 ) -> Cohort:
-    """One side in memory: all images of some splits, or a random `images` of them, with the labels of `label_names`.
+    """One side: all images of some splits, or a random `images` of them, with the labels of `label_names`.
 
     Raises:
       FileNotFoundError: a shard is missing.
@@ -187,26 +225,23 @@ def load_cohort(
     """
     for split in splits:
         shard_paths(directory, info, split, verify_checksums=True)
-    loaded: ImageSet = load_images(directory, splits, images, SUBSET_SEED)
-    columns = [info.label_names.index(name) for name in label_names]
-    pixels = loaded.images
-    if pixels.dtype != np.uint8:
-        pixels = to_pixels(to_unit_range(tf.constant(pixels))).numpy()
-    labels = loaded.labels[:, columns]
-    if not info.is_synthetic and (loaded.patient_keys == "").any():
+    chosen = choose_images(info, splits, images, SUBSET_SEED)
+    facts = {name: values[chosen] for name, values in read_facts(directory, splits).items()}
+    labels = facts["label"][:, [info.label_names.index(name) for name in label_names]]
+    if not info.is_synthetic and (facts["patient_key"] == "").any():
         raise ValueError(f"{directory} has images without a patient key, so patients cannot be kept apart")
     digest = hashlib.sha256("".join(shard.sha256 for name in splits for shard in info.splits[name].shards).encode())
     return Cohort(
-        images=pixels,
+        images=open_images(directory, splits).where(chosen),
         labels=labels,
-        patient_keys=loaded.patient_keys,
+        patient_keys=facts["patient_key"],
         passport={
             "name": info.name,
             "folder": str(directory),
             "splits": list(splits),
             "label_names": list(info.label_names),
-            "images": len(pixels),
-            "patients": None if info.is_synthetic else len(np.unique(loaded.patient_keys)),
+            "images": len(labels),
+            "patients": None if info.is_synthetic else len(np.unique(facts["patient_key"])),
             "positives": {name: int((labels[:, index] == 1).sum()) for index, name in enumerate(label_names)},
             "sha256": digest.hexdigest(),
             "image_size": info.image_size,
@@ -267,7 +302,14 @@ def prevalence_notices(label_names: Sequence[str], synthetic: Cohort, real: Coho
     """A sentence for each label whose share differs between the sides."""
     notices = []
     for index, name in enumerate(label_names):
-        shares = [float(np.nanmean(side.labels[:, index])) for side in (synthetic, real) if len(side.labels)]
+        known = {
+            side: column[~np.isnan(column)]
+            for side, column in (("synthetic", synthetic.labels[:, index]), ("real training", real.labels[:, index]))
+        }
+        if unknown := [side for side, values in known.items() if not len(values)]:
+            notices.append(f"{name} is known for none of the {' and '.join(unknown)} images")
+            continue
+        shares = [float(values.mean()) for values in known.values()]
         if abs(shares[0] - shares[1]) > 0.05:
             notices.append(
                 f"{name} is in {shares[0]:.0%} of the synthetic and {shares[1]:.0%} of the real training images: "

@@ -20,6 +20,7 @@ KERNEL_SUBSET_SIZE = 1000  # at most; half of the images where that is less
 FLOOR_DRAWS = 10  # random halvings of the real patients
 MIN_IMAGES = 8
 MIN_PATIENTS = 4  # below it, halves and intervals by patient say nothing
+MIN_HALF_IMAGES = 4  # of the real images; a kernel distance needs them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,16 @@ class FeatureSet:
     def some(self, count: int, generator: np.random.Generator) -> "FeatureSet":
         """`count` images at random."""
         return self.where(np.sort(generator.permutation(len(self.rows))[:count]))
+
+
+def halvings(patients: np.ndarray) -> list[np.ndarray]:
+    """Masks bool [images] of the first of two halves, in random divisions that keep a patient's images together."""
+    return [split_off_validation(patients, 0.5, draw) for draw in range(FLOOR_DRAWS)]
+
+
+def smallest_half(patients: np.ndarray) -> int:
+    """Images of the smallest half of all `halvings`; few where one patient has most of the images."""
+    return min(min(is_first.sum(), (~is_first).sum()) for is_first in halvings(patients))
 
 
 def distances_of_draws(draws: Sequence[np.ndarray], real: np.ndarray, seed: int = SEED) -> dict[str, np.ndarray]:
@@ -81,7 +92,7 @@ def compare(
     """The score of synthetic images against real ones, and what it is to be held against.
 
     Args:
-      real: with its patients, `MIN_IMAGES` images of `MIN_PATIENTS` patients or more.
+      real: with its patients: `MIN_IMAGES` images of `MIN_PATIENTS` patients or more, halves of `MIN_HALF_IMAGES`.
       training: real training images to hold against `real` as well, or None.
       images: N, on each side; 0 is as many as the smaller side has.
 
@@ -93,10 +104,7 @@ def compare(
     count = images or min(len(synthetic.rows), len(real.rows))
     generator = np.random.default_rng(SEED)
     score = _measured(synthetic.some(count, generator), real.some(count, generator))
-    halves = []
-    for draw in range(FLOOR_DRAWS):
-        is_first = split_off_validation(real.patients, 0.5, draw)
-        halves.append((real.where(is_first), real.where(~is_first)))
+    halves = [(real.where(is_first), real.where(~is_first)) for is_first in halvings(real.patients)]
     floor_count = min(count, *(len(half.rows) for pair in halves for half in pair))
     floors, scores = [], []
     for pair in halves:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcxr.data.stored_images import StoredImages
 from tfcxr.protocols.plots import sample_grid
 from tfcxr.protocols.report_page import cohort_table, page, picture, settings_table, software_text, table, text
 
@@ -20,7 +21,7 @@ kernel distance; real images are taken by patient. They do not cover the extract
 new patients."""
 
 
-def render_html(report: Mapping[str, Any], pictures: Mapping[str, np.ndarray]) -> str:
+def render_html(report: Mapping[str, Any], pictures: Mapping[str, np.ndarray | StoredImages]) -> str:
     """The whole page.
 
     Args:
@@ -65,7 +66,7 @@ def _rows(compared: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _strip(pictures: Mapping[str, np.ndarray]) -> str:
+def _strip(pictures: Mapping[str, np.ndarray | StoredImages]) -> str:
     shown = [images[:PICTURES_A_SET] for images in pictures.values()]
     owner = np.repeat(np.arange(len(shown)), [len(images) for images in shown])
     is_of_set = owner[:, None] == np.arange(len(shown))

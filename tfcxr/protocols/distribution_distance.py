@@ -15,6 +15,7 @@ grey images in their own size, no resize between.
 
 import dataclasses
 import json
+import math
 import pathlib
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from absl import logging
 from tqdm import tqdm
 
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
-from tfcxr.data.records import read_dataset_info
+from tfcxr.data.schema import DatasetInfo
 from tfcxr.metrics.classification import roc_auc
 from tfcxr.protocols.cohorts import (
     Cohort,
@@ -34,20 +35,24 @@ from tfcxr.protocols.cohorts import (
     generator_leaks,
     load_cohort,
     prevalence_notices,
+    read_infos,
     training_leaks,
 )
 from tfcxr.protocols.distance_measures import (
     FLOOR_DRAWS,
     KERNEL_SUBSET_SIZE,
     KERNEL_SUBSETS,
+    MIN_HALF_IMAGES,
     MIN_IMAGES,
     MIN_PATIENTS,
     SEED,
     FeatureSet,
     compare,
+    smallest_half,
 )
 from tfcxr.protocols.distance_report import render_html
 from tfcxr.protocols.feature_extractor import FeatureExtractor, ready_extractor
+from tfcxr.protocols.label_checks import check_labels, check_validation, counts_of_splits, tell_labels, test_name
 from tfcxr.protocols.report_data import plain_json, software_versions
 from tfcxr.protocols.scores import score_labels
 from tfcxr.protocols.settings import EvaluationSettings
@@ -119,8 +124,7 @@ def run(settings: EvaluationSettings) -> dict[str, Any]:
 
 def _load_sides(settings: EvaluationSettings) -> _Sides:
     test_dir = settings.test_dir or settings.real_dir
-    real_info, test_info = read_dataset_info(settings.real_dir), read_dataset_info(test_dir)
-    synthetic_info = read_dataset_info(settings.synthetic_dir)
+    real_info, synthetic_info, test_info = read_infos(settings)
     check_kinds(settings, real_info, synthetic_info, test_info)
     names = real_info.label_names
     if not names:
@@ -130,6 +134,7 @@ def _load_sides(settings: EvaluationSettings) -> _Sides:
     check_alike(settings.real_dir, real_info, settings.synthetic_dir, dataclasses.replace(synthetic_info, **labelled))
     check_alike(settings.real_dir, real_info, test_dir, test_info)
     splits = settings.synthetic_splits or tuple(synthetic_info.splits)
+    label_notices = _check_labels(settings, real_info, test_info)
     synthetic = load_cohort(settings.synthetic_dir, synthetic_info, splits, names if has_labels else ())
     real = load_cohort(settings.real_dir, real_info, settings.train_splits, names)
     validation = (
@@ -144,10 +149,27 @@ def _load_sides(settings: EvaluationSettings) -> _Sides:
     if shared and not settings.allow_shared_patients:
         raise ValueError(f"{shared[0]}; choose other splits, or set --allow_shared_patients, which marks the report")
     said = [f"{info.name}: {info.notice}" for info in (real_info, synthetic_info, test_info) if info.notice]
-    notices = [*dict.fromkeys(said), *(prevalence_notices(names, synthetic, real) if has_labels else [])]
+    notices = [*dict.fromkeys(said), *label_notices]
+    notices += prevalence_notices(names, synthetic, real) if has_labels else []
     return _Sides(
         synthetic, real, validation, tests, names, real_info.is_single_label, has_labels, tuple(shared), tuple(notices)
     )
+
+
+def _check_labels(settings: EvaluationSettings, real_info: DatasetInfo, test_info: DatasetInfo) -> list[str]:
+    """What labels the extractor cannot learn, or cannot be judged by.
+
+    Raises:
+      ValueError: training or validation splits without a usable label.
+    """
+    names, is_single_label = real_info.label_names, real_info.is_single_label
+    where = f"--train_split={','.join(settings.train_splits)} of {settings.real_dir}"
+    counts = counts_of_splits(real_info, settings.train_splits, names)
+    notices = check_labels(where, counts, is_single_label, "learned") + check_validation(settings, real_info)
+    for split in settings.test_splits:
+        counts = counts_of_splits(test_info, [split], names)
+        notices += tell_labels(test_name(settings, split), counts, is_single_label, "tested")
+    return notices
 
 
 def _check_images(settings: EvaluationSettings, synthetic: Cohort, real_sets: dict[str, Cohort]) -> None:
@@ -164,6 +186,11 @@ def _check_images(settings: EvaluationSettings, synthetic: Cohort, real_sets: di
             of_patients = f" of {MIN_PATIENTS} patients" if name in real_sets else ""
             got = f"{count} of {patients}" if name in real_sets else f"{count}"
             raise ValueError(f"a distance needs {MIN_IMAGES} images{of_patients} or more, but {where} holds {got}")
+        if name in real_sets and (fewest := smallest_half(cohort.patient_keys)) < MIN_HALF_IMAGES:
+            raise ValueError(
+                f"the floor needs halves of {MIN_HALF_IMAGES} images that share no patient, but {where} has halves of "
+                f"{fewest}: few patients have most of its {count} images"
+            )
 
 
 def _report(settings: EvaluationSettings, sides: _Sides, extractor: FeatureExtractor) -> dict[str, Any]:
@@ -188,8 +215,7 @@ def _report(settings: EvaluationSettings, sides: _Sides, extractor: FeatureExtra
             progress.update()
             for column, label in labels:
                 positive = [side.where(side.labels[:, column] == 1) for side in (synthetic, real)]
-                enough = min(len(side.rows) for side in positive) >= MIN_CLASS_IMAGES
-                if enough and len(np.unique(positive[1].patients)) >= MIN_PATIENTS:
+                if _is_enough(*positive):
                     comparison["by_label"][label] = compare(*positive)
                 progress.update()
             comparisons.append(comparison)
@@ -217,6 +243,15 @@ def _report(settings: EvaluationSettings, sides: _Sides, extractor: FeatureExtra
             "software": software_versions(),
         },
     }
+
+
+def _is_enough(synthetic: FeatureSet, real: FeatureSet) -> bool:
+    """Whether the images of one label allow a distance of their own."""
+    return (
+        min(len(synthetic.rows), len(real.rows)) >= MIN_CLASS_IMAGES
+        and len(np.unique(real.patients)) >= MIN_PATIENTS
+        and smallest_half(real.patients) >= MIN_HALF_IMAGES
+    )
 
 
 def _mean_auc(sides: _Sides, labels: np.ndarray, probability: np.ndarray) -> float:
@@ -258,14 +293,21 @@ def _verdict(settings: EvaluationSettings, comparisons: Sequence[dict[str, Any]]
             conclusion = "they are nearer to the training images than real patients are to each other, as copies are"
         else:
             conclusion = "the intervals leave open whether synthetic images differ from real ones"
-        times = matched["frechet"]["mean"] / max(floor["frechet"]["mean"], 1e-12)
+        times = "this floor has no Frechet distance to divide by"
+        if floor["frechet"]["mean"] > 0:
+            times = f"{matched['frechet']['mean'] / floor['frechet']['mean']:.3g} times this floor (Frechet)"
         sentences += [
             f"{score['images']} synthetic images are at Frechet distance {_said(score['frechet'])} and kernel distance "
             f"{_said(score['kernel'])} from {whom}{beside}.",
             f"At {floor['images']} images a side they are at {_said(matched['frechet'])} and "
             f"{_said(matched['kernel'])}, and two halves of these real patients at {_said(floor['frechet'])} and "
-            f"{_said(floor['kernel'])}: {times:.3g} times this floor (Frechet), so {conclusion}.",
+            f"{_said(floor['kernel'])}: {times}, so {conclusion}.",
         ]
+    if unknown := [name for name, value in auc.items() if math.isnan(value)]:
+        sentences.append(
+            f"How well the extractor knows the labels of {', '.join(unknown)} cannot be told: no label is known to be "
+            "in some of the images and not in others."
+        )
     weak = {name: value for name, value in auc.items() if value < WEAK_AUC}
     if weak:
         named = ", ".join(f"{value:.3f} on {name}" for name, value in weak.items())

@@ -21,6 +21,7 @@ from absl import logging
 
 from tfcxr.config import to_plain
 from tfcxr.data.atomic import write_atomically
+from tfcxr.data.stored_images import StoredImages
 from tfcxr.protocols.classifier import ClassifierConfig, TrainedClassifier, build_classifier, predict, train_classifier
 from tfcxr.protocols.cohorts import Cohort, split_off_validation
 from tfcxr.protocols.report_data import plain_json, software_versions
@@ -41,14 +42,13 @@ class FeatureExtractor:
     classifier: TrainedClassifier
     facts: dict[str, Any]
 
-    def features(self, images: np.ndarray) -> np.ndarray:
+    def features(self, images: np.ndarray | StoredImages) -> np.ndarray:
         """Pooled features float32 [images, features] of uint8 images [images, size, size, 1]."""
         return self.probabilities_and_features(images)[1]
 
-    def probabilities_and_features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def probabilities_and_features(self, images: np.ndarray | StoredImages) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities float32 [images, labels], pooled features float32 [images, features])."""
-        probability, features = predict(self.classifier, images)
-        return probability, features.astype(np.float32)
+        return predict(self.classifier, images)
 
 
 def ready_extractor(
@@ -121,10 +121,10 @@ def _train(
     is_kept_back = np.zeros(len(real.images), bool)
     if validation is None:
         is_kept_back = split_off_validation(real.patient_keys, config.validation_fraction, seed)
-    judged = (real.images[is_kept_back], real.labels[is_kept_back])
+    judged = (real.images.where(is_kept_back), real.labels[is_kept_back])
     return train_classifier(
         config,
-        real.images[~is_kept_back],
+        real.images.where(~is_kept_back),
         real.labels[~is_kept_back],
         *(judged if validation is None else (validation.images, validation.labels)),
         is_single_label,

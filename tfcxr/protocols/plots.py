@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
+from tfcxr.data.stored_images import StoredImages
+
 ARM_COLOURS = {"real": "#1f6f8b", "synthetic": "#d1622b", "both": "#6b4fa0"}
 LABELS_SHOWN = 8
 DOTS_PER_INCH = 110
@@ -76,7 +78,9 @@ def curves_plot(trainings: Sequence[dict[str, Any]]) -> bytes:
     return _png(figure)
 
 
-def sample_grid(images: np.ndarray, labels: np.ndarray, label_names: Sequence[str], columns: int = 8) -> bytes:
+def sample_grid(
+    images: np.ndarray | StoredImages, labels: np.ndarray, label_names: Sequence[str], columns: int = 8
+) -> bytes:
     """One row a label (at most `LABELS_SHOWN`) of the first images that have it.
 
     Args:
@@ -90,7 +94,7 @@ def sample_grid(images: np.ndarray, labels: np.ndarray, label_names: Sequence[st
         for column, panel in enumerate(panels[row]):
             panel.set_axis_off()
             if column < len(chosen):
-                panel.imshow(images[chosen[column], ..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+                panel.imshow(images[chosen[column]][..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         first = panels[row, 0]
         first.text(-0.08, 0.5, name, transform=first.transAxes, rotation=90, ha="right", va="center", fontsize=8)
     figure.subplots_adjust(left=0.045, right=1, top=1, bottom=0, wspace=0.03, hspace=0.03)

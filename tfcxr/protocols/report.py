@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcxr.data.stored_images import StoredImages
 from tfcxr.protocols.plots import ARM_COLOURS, curves_plot, roc_plot, sample_grid
 from tfcxr.protocols.report_page import cohort_table, page, picture, settings_table, software_text, table, text
 from tfcxr.protocols.scores import score_labels
@@ -27,16 +28,16 @@ choose its threshold."""
 
 @dataclasses.dataclass(frozen=True)
 class ReportPictures:
-    """Arrays that the plots are drawn from.
+    """What the plots are drawn from.
 
     Attributes:
       synthetic, real: uint8 [images, size, size, 1]; synthetic_labels, real_labels: float [images, labels].
       test_labels: float [images, labels] by split. probabilities: by arm and split, float [images, labels] a seed.
     """
 
-    synthetic: np.ndarray
+    synthetic: np.ndarray | StoredImages
     synthetic_labels: np.ndarray
-    real: np.ndarray
+    real: np.ndarray | StoredImages
     real_labels: np.ndarray
     test_labels: dict[str, np.ndarray]
     probabilities: dict[str, dict[str, list[np.ndarray]]]

@@ -7,6 +7,7 @@ start is the range over seeds, given beside it. Neither covers the choice of tra
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,9 +101,20 @@ def score_arm(
 
 
 def ratio_summary(numerator: ArmScores, denominator: ArmScores) -> dict[str, Any]:
-    """Ratio of two arms' AUCs, with an interval from the same resampled patients on both sides."""
-    ratios = numerator.auc_rows / denominator.auc_rows
+    """Ratio of two arms' AUCs, NaN over one of 0, with an interval from the same resampled patients on both sides."""
+    missing = np.full(len(numerator.auc_rows), np.nan)
+    ratios = np.divide(numerator.auc_rows, denominator.auc_rows, out=missing, where=denominator.auc_rows > 0)
     return {"mean": float(ratios[0]), "interval": list(percentile_interval(ratios[1:]))}
+
+
+def score_text(summary: dict[str, Any]) -> str:
+    """ "0.912 (0.870 to 0.950)" of a summary, or words where the score or its interval has no value."""
+    if not math.isfinite(summary["mean"]):
+        return "unknown"
+    low, high = summary["interval"]
+    if not math.isfinite(low):
+        return f"{summary['mean']:.3f} (no interval: no resample of the patients has one)"
+    return f"{summary['mean']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _auc_rows(labels: np.ndarray, probability: np.ndarray, columns: list[int], weights: np.ndarray) -> np.ndarray:
@@ -145,11 +157,17 @@ def _threshold_scores(label_names: Sequence[str], is_single_label: bool, confusi
         rows.append({"label": name, **values})
     names = ["labels"] if is_single_label else list(label_names)
     return {
-        "accuracy": _summary(accuracy(confusions).mean(2)),
-        "balanced_accuracy": _summary(balanced_accuracy(confusions).mean(2)),
+        "accuracy": _summary(_over_labels(accuracy(confusions))),
+        "balanced_accuracy": _summary(_over_labels(balanced_accuracy(confusions))),
         "per_class": rows,
         "confusion": {name: confusions[:, 0, table].mean(0).tolist() for table, name in enumerate(names)},
     }
+
+
+def _over_labels(scores: np.ndarray) -> np.ndarray:
+    """Mean [seeds, rows] of scores [seeds, rows, tables] over the labels that have one of all patients; else NaN."""
+    scored = np.isfinite(scores[:, 0]).all(0)
+    return scores[:, :, scored].mean(2) if scored.any() else np.full(scores.shape[:2], np.nan)
 
 
 def _summary(rows: np.ndarray) -> dict[str, Any]:

@@ -55,6 +55,9 @@ class EvaluationSettings:
         for name in ("train_splits", "test_splits"):
             if not getattr(self, name):
                 raise ValueError(f"--{name} names no split")
+        for name in ("synthetic_splits", "train_splits", "validation_splits", "test_splits"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"--{name} names a split twice: {','.join(getattr(self, name))}")
         for name, least in (("images", 0), ("distance_images", 0), ("bootstrap_resamples", 1), ("diversity_pairs", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} must be {least} or more, got {getattr(self, name)}")

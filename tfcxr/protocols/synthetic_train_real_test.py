@@ -11,9 +11,11 @@ that has collapsed to one picture a class can still teach a classifier a good de
 Each finished training is kept in `out_dir/arms`, so a killed evaluation goes on where it stopped.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
+import math
 import pathlib
 import time
 from typing import Any
@@ -24,12 +26,14 @@ from absl import logging
 from tfcxr.config import to_plain
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
 from tfcxr.metrics.classification import patient_resamples
-from tfcxr.protocols.class_diversity import diversity_rows, feature_distances
+from tfcxr.metrics.diversity import scales_of
+from tfcxr.protocols.arms import arm_images, check_kept_back
+from tfcxr.protocols.class_diversity import diversity_notices, diversity_rows, feature_distances
 from tfcxr.protocols.classifier import predict, train_classifier
-from tfcxr.protocols.cohorts import Cohort, Comparison, load_comparison, split_off_validation
+from tfcxr.protocols.cohorts import Comparison, load_comparison
 from tfcxr.protocols.report import ReportPictures, render_html
 from tfcxr.protocols.report_data import plain_json, software_versions
-from tfcxr.protocols.scores import ArmScores, ratio_summary, score_arm, youden_thresholds
+from tfcxr.protocols.scores import ArmScores, ratio_summary, score_arm, score_text, youden_thresholds
 from tfcxr.protocols.settings import EvaluationSettings
 
 PROTOCOL = "synthetic_train_real_test"
@@ -54,6 +58,9 @@ def run(settings: EvaluationSettings) -> dict[str, Any]:
     if (out_dir / REPORT_FILE).exists() and not settings.overwrite:
         raise ValueError(f"{out_dir} already holds a report; choose another --out_dir or set --overwrite")
     comparison = load_comparison(settings)
+    scales_of(comparison.real.images.shape[1])  # refuses images too small for MS-SSIM
+    kept_back = check_kept_back(settings, comparison)
+    comparison = dataclasses.replace(comparison, notices=(*comparison.notices, *kept_back))
     for sentence in comparison.shared_patients:
         logging.warning("NOT patient-disjoint: %s.", sentence)
     for sentence in comparison.notices:
@@ -87,32 +94,6 @@ def run(settings: EvaluationSettings) -> dict[str, Any]:
     write_atomically(out_dir / HTML_FILE, render_html(plain, pictures))
     write_atomically(out_dir / REPORT_FILE, json.dumps(plain, indent=2, allow_nan=False) + "\n")
     return plain
-
-
-def _arm_images(
-    settings: EvaluationSettings, comparison: Comparison, arm: str, seed: int
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """(images, labels) that an arm trains on and (images, labels) that it validates on."""
-    sides: list[Cohort] = {
-        "synthetic": [comparison.synthetic],
-        "real": [comparison.real],
-        "both": [comparison.synthetic, comparison.real],
-    }[arm]
-    if comparison.validation is not None:
-        training = [(side.images, side.labels) for side in sides]
-        return _joined(training), (comparison.validation.images, comparison.validation.labels)
-    training, validation = [], []
-    for side in sides:
-        groups = np.arange(len(side.images)) if side is comparison.synthetic else side.patient_keys
-        is_kept_back = split_off_validation(groups, settings.classifier.validation_fraction, seed)
-        training.append((side.images[~is_kept_back], side.labels[~is_kept_back]))
-        validation.append((side.images[is_kept_back], side.labels[is_kept_back]))
-    return _joined(training), _joined(validation)
-
-
-def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return images, labels
 
 
 def _finished_training(
@@ -159,7 +140,7 @@ def _finished_training(
 def _train(
     settings: EvaluationSettings, comparison: Comparison, arm: str, seed: int, number: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    (images, labels), (validation_images, validation_labels) = _arm_images(settings, comparison, arm, seed)
+    (images, labels), (validation_images, validation_labels) = arm_images(settings, comparison, arm, seed)
     logging.info("%s: training on %d images (%s), seed %d", number, len(images), arm, seed)
     classifier = train_classifier(
         settings.classifier,
@@ -227,13 +208,14 @@ def _report(
         }
     distances = [item["feature_distances"] for item in trainings.get("real", [])]
     diversity = diversity_rows(comparison, distances, settings.diversity_pairs)
+    notices = [*comparison.notices, *diversity_notices(diversity)]
     return {
         "protocol": PROTOCOL,
         "protocol_version": PROTOCOL_VERSION,
         "verdict": _verdict(settings, tests, diversity),
         "is_patient_disjoint": not comparison.shared_patients,
         "shared_patients": comparison.shared_patients,
-        "notices": comparison.notices,
+        "notices": notices,
         "label_names": comparison.label_names,
         "is_single_label": comparison.is_single_label,
         "images_a_side": len(comparison.real.images),
@@ -267,13 +249,13 @@ def _verdict(settings: EvaluationSettings, tests: dict[str, Any], diversity: lis
             ratio = test["auc_ratio_to_real"]["synthetic"]
             sentences.append(
                 f"On real patients of {split}, {settings.classifier.architecture} trained on synthetic images reaches "
-                f"AUC {_with_interval(arms['synthetic']['auc'])}, trained on as many real ones "
-                f"{_with_interval(arms['real']['auc'])}: a ratio of {_with_interval(ratio)}."
+                f"AUC {score_text(arms['synthetic']['auc'])}, trained on as many real ones "
+                f"{score_text(arms['real']['auc'])}: {_ratio_text(ratio)}."
             )
         else:
-            scores = ", ".join(f"{arm} {_with_interval(summary['auc'])}" for arm, summary in arms.items())
+            scores = ", ".join(f"{arm} {score_text(summary['auc'])}" for arm, summary in arms.items())
             sentences.append(f"On real patients of {split}, {settings.classifier.architecture} reaches AUC: {scores}.")
-        if "real" in arms and not arms["real"]["auc"]["mean"] >= WEAK_AUC:
+        if "real" in arms and arms["real"]["auc"]["mean"] < WEAK_AUC:
             sentences.append(
                 f"The classifier trained on real images is itself weak on {split}, so the comparison says little: "
                 "give it more images, more epochs (patience, max_epochs) or another learning_rate."
@@ -288,6 +270,5 @@ def _verdict(settings: EvaluationSettings, tests: dict[str, Any], diversity: lis
     return sentences
 
 
-def _with_interval(summary: dict[str, Any]) -> str:
-    low, high = summary["interval"]
-    return f"{summary['mean']:.3f} ({low:.3f} to {high:.3f})"
+def _ratio_text(ratio: dict[str, Any]) -> str:
+    return f"a ratio of {score_text(ratio)}" if math.isfinite(ratio["mean"]) else "there is no ratio to an AUC of 0"

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 import tfcxr
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.pipeline import read_patient_keys
+from tfcxr.data.pipeline import read_facts, read_patient_keys
 from tfcxr.data.records import open_shard, read_dataset_info, shard_paths, split_info, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, default_encoding, encode_record, parse_batch
 from tfcxr.data.unfinished import finished_shard, resumable_work
@@ -114,6 +114,13 @@ def labels_to_draw(run: RunConfig, info: DatasetInfo, labels: np.ndarray) -> np.
     """Stored labels [images, labels] as the model draws them, float32; unknown as absent, none where it has none."""
     columns = [info.label_names.index(name) for name in run.label_names]
     return np.nan_to_num(labels[:, columns], nan=0.0).astype(np.float32)
+
+
+def stored_labels_to_draw(
+    run: RunConfig, info: DatasetInfo, data_dir: str | os.PathLike, splits: Sequence[str]
+) -> np.ndarray:
+    """`labels_to_draw` of all records of some splits; no pixel is decoded."""
+    return labels_to_draw(run, info, read_facts(data_dir, splits)["label"])
 
 
 def _embed_shard(

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfcxr.command_line import nearest_name
-from tfcxr.data.records import read_dataset_info, shard_paths, split_info
-from tfcxr.data.schema import parse_batch
-
-READ_BATCH = 512
+from tfcxr.data.pipeline import read_facts
+from tfcxr.data.records import read_dataset_info, split_info
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +84,7 @@ def plan_like(
             f"the model draws {', '.join(label_names)}, but {info.name} has {', '.join(info.label_names)}; "
             f"{', '.join(missing)} occurs on one side only, so joint labels cannot be kept"
         )
-    stored = _read_labels(data_dir, split)[:, [info.label_names.index(name) for name in label_names]]
+    stored = read_facts(data_dir, split)["label"][:, [info.label_names.index(name) for name in label_names]]
     unknown = np.isnan(stored)
     known = stored[~unknown.all(axis=1)]
     if not len(known):
@@ -141,14 +138,3 @@ def parse_counts(texts: Sequence[str]) -> dict[str, int]:
             raise ValueError(f"label {name!r} is counted twice")
         counts[name] = int(count)
     return counts
-
-
-def _read_labels(data_dir: str | os.PathLike, split: str) -> np.ndarray:
-    """float32 [images, labels] of a split in stored order; pixels are read and dropped a batch at a time."""
-    info = read_dataset_info(data_dir)
-    serialized = tf.data.TFRecordDataset(shard_paths(data_dir, info, split)).batch(READ_BATCH)
-    batches = serialized.map(lambda batch: parse_batch(batch, info)["label"])
-    try:
-        return np.concatenate(list(batches.as_numpy_iterator()))
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        raise ValueError(f"a record of split {split!r} in {data_dir} is damaged: {error.message}") from error

@@ -34,7 +34,14 @@ from tfcxr.backbones.stored_backbone import (
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.data.pipeline import ImageSet, load_images
 from tfcxr.models.retrained_discriminator import label_loss
-from tfcxr.training.label_fitting import FittingRules, LabelledImages, fit_labels, judge_images, label_probability
+from tfcxr.training.label_fitting import (
+    FittingRules,
+    Judge,
+    LabelledImages,
+    fit_labels,
+    judge_images,
+    label_probability,
+)
 from tfcxr.training.run_folder import describe_data
 
 FORMAT = "trained_densenet"
@@ -90,6 +97,7 @@ class TrainedBackbone:
       curves: "loss", "validation_loss" and "validation_auc", one value an epoch. best_epoch: counted from 1.
       macro_auc: on the validation images at the best epoch; NaN where no label has known positives and negatives.
       facts: data, training settings, seed and time, plain JSON.
+      judge: images in [-1, 1] -> (logits, features), as `label_fitting` takes it.
     """
 
     network: DenseNet
@@ -99,6 +107,7 @@ class TrainedBackbone:
     best_epoch: int
     macro_auc: float
     facts: dict[str, Any]
+    judge: Judge
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Judges uint8 or uint16 images [images, size, size, 1].
@@ -106,7 +115,7 @@ class TrainedBackbone:
         Returns:
           probabilities float32 [images, labels], and what the classifier reads, float32 [images, features].
         """
-        logits, features = judge_images(functools.partial(_judge, self.network), images)
+        logits, features = judge_images(self.judge, images)
         return label_probability(logits, self.is_single_label), features
 
 
@@ -147,10 +156,11 @@ def train_backbone(
     for layer in network._flatten_layers():
         if hasattr(layer, "momentum"):
             layer.momentum = min(layer.momentum, 0.1 ** (1 / steps))
+    judge = tf.function(functools.partial(_judge, network), autograph=False)
     curves, best_epoch, auc = fit_labels(
         "DenseNet",
         functools.partial(_train_step, network, optimizer, info.is_single_label),
-        functools.partial(_judge, network),
+        judge,
         network.variables,
         LabelledImages(images.images, images.labels),
         LabelledImages(validation.images, validation.labels),
@@ -164,7 +174,7 @@ def train_backbone(
         "training": {**dataclasses.asdict(config), "seed": seed, "validation_split": validation_split},
         "seconds": round(time.monotonic() - started, 1),
     }
-    return TrainedBackbone(network, info.label_names, info.is_single_label, curves, best_epoch, auc, facts)
+    return TrainedBackbone(network, info.label_names, info.is_single_label, curves, best_epoch, auc, facts, judge)
 
 
 def export_trained_backbone(trained: TrainedBackbone, path: str | os.PathLike) -> pathlib.Path:

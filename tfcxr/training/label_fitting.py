@@ -1,6 +1,7 @@
 """What every classifier of ours is trained by: epochs until validation gets no better, and the best epoch's weights.
 
-`judge` stands for a network: images in [-1, 1] -> (logits float32 [batch, labels], features float32 [batch, width]).
+A judge stands for a network: images in [-1, 1] -> (logits float32 [batch, labels], features float32 [batch, width]). It
+is a `tf.function` made once a network, and traced once for each image size.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from tfcxr.models.retrained_discriminator import label_loss
 
 PREDICTION_BATCH = 128
 
-Judge = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+Judge = tf.types.experimental.PolymorphicFunction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +63,7 @@ def fit_labels(
     Raises:
       ValueError: a loss that is not finite.
     """
-    stored_images, stored_labels = tf.constant(training.images), tf.constant(training.labels, tf.float32)
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([rules.batch_size], tf.int64)])
-    def step_function(chosen: tf.Tensor) -> tf.Tensor:
-        return train_step(to_unit_range(tf.gather(stored_images, chosen)), tf.gather(stored_labels, chosen))
-
+    step_function = tf.function(train_step, autograph=False)
     curves: dict[str, list[float]] = {"loss": [], "validation_loss": [], "validation_auc": []}
     steps = len(training.images) // rules.batch_size
     best = _values(variables)
@@ -76,7 +72,9 @@ def fit_labels(
             order = np.random.default_rng([rules.seed, epoch]).permutation(len(training.images))
             losses = []
             for step in range(steps):
-                losses.append(float(step_function(order[step * rules.batch_size :][: rules.batch_size])))
+                chosen = order[step * rules.batch_size :][: rules.batch_size]
+                image, label = to_unit_range(tf.constant(training.images[chosen])), tf.constant(training.labels[chosen])
+                losses.append(float(step_function(image, label)))
                 if not math.isfinite(losses[-1]):
                     at = epoch * steps + step + 1
                     raise ValueError(f"the label loss is {losses[-1]} at step {at}; lower learning_rate")
@@ -102,12 +100,9 @@ def fit_labels(
 def judge_images(judge: Judge, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logits float32 [images, labels] and features float32 [images, width] of stored images."""
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, *images.shape[1:]], images.dtype)])
-    def judge_pixels(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return judge(to_unit_range(pixels))
-
+    any_number = judge.get_concrete_function(tf.TensorSpec([None, *images.shape[1:]], tf.float32))  # traced if new
     starts = range(0, len(images), PREDICTION_BATCH)
-    parts = [judge_pixels(images[start : start + PREDICTION_BATCH]) for start in starts]
+    parts = [any_number(to_unit_range(tf.constant(images[start : start + PREDICTION_BATCH]))) for start in starts]
     logits, features = (np.concatenate([part.numpy() for part in column]) for column in zip(*parts, strict=True))
     return logits, features
 

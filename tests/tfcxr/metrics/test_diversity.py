@@ -17,6 +17,12 @@ def test_one_picture_scores_one():
     assert pixel_deviation(images) == pytest.approx(0, abs=1e-6)
 
 
+def test_resamples_without_a_pair_do_not_widen_the_interval():
+    """Of two images, half of the resamples draw one of them twice and hold no pair."""
+    similarity = mean_pairwise_ms_ssim(noise_images(2, 64) // 4 + 90, pairs=4)
+    assert 0 < similarity.low == pytest.approx(similarity.mean) == similarity.high
+
+
 def test_noise_scores_near_zero_and_mixtures_between():
     noise = noise_images(20, 64)
     base = noise_images(1, 64, seed=1)

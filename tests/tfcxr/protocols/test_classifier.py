@@ -3,9 +3,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.data.pipeline import load_images
+from tfcxr.data.stored_images import open_images
 from tfcxr.protocols import classifier
 from tfcxr.protocols.classifier import (
     ClassifierConfig,
+    TrainedClassifier,
     build_classifier,
     make_classifier_config,
     predict,
@@ -42,6 +45,51 @@ def test_training_learns_keeps_the_best_epoch_and_follows_the_seed(squares):
     assert best == pytest.approx(min(losses), rel=1e-3)
     again, _ = predict(train(images, labels, patience=6), images[200:])
     np.testing.assert_array_equal(probability, again)
+
+
+def test_stored_images_train_and_are_judged_as_an_array_is(disc_records):
+    """Only the batches in use are read, and neither the weights nor the scores change by that."""
+    stored, loaded = open_images(disc_records, ["train"]), load_images(disc_records, "train")
+    config = make_classifier_config("small_cnn", {"max_epochs": 2, "batch_size": 8, "dense_units": (8,)})
+    results = []
+    for images in (stored, loaded.images):
+        rows = images.where if images is stored else images.__getitem__
+        parts = rows(slice(36)), rows(slice(36, 48))
+        labels = loaded.labels
+        trained = train_classifier(config, parts[0], labels[:36], parts[1], labels[36:], True, seed=0)
+        results.append((trained.curves, *predict(trained, images)))
+    assert results[0][0] == results[1][0]
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+    np.testing.assert_array_equal(results[0][2], results[1][2])
+
+
+def test_the_judge_is_traced_once(squares):
+    images, labels = squares
+    trained = train(images, labels, max_epochs=1)
+    for count in (40, 3, 1):
+        predict(trained, images[:count])
+    assert trained.judge.experimental_get_tracing_count() == 1
+
+
+def test_large_images_are_judged_a_few_at_a_time(monkeypatch):
+    batches = []
+    read = classifier.read_batches
+    monkeypatch.setattr(classifier, "read_batches", lambda images, size: batches.append(size) or read(images, size))
+    model = keras.Sequential([keras.Input([512, 512, 1]), keras.layers.GlobalAveragePooling2D()])
+    model = keras.Model(model.inputs, [model.outputs[0], model.outputs[0]])
+    probability, _ = predict(TrainedClassifier(model, {}, 1, 0.0), np.full((9, 512, 512, 1), 255, np.uint8))
+    assert batches == [8]
+    np.testing.assert_allclose(probability, 1.0)
+
+
+def test_labels_that_teach_or_validate_nothing_are_refused(squares):
+    images, labels = squares
+    with pytest.raises(ValueError, match="no label is known to be in some training images and not in others"):
+        train(images, np.eye(2, dtype=np.float32)[np.zeros(240, int)])
+    unknown = labels.copy()
+    unknown[160:200] = np.nan
+    with pytest.raises(ValueError, match="no label of the validation images is known"):
+        train(images, unknown)
 
 
 def test_joint_labels_with_unknown_ones_augmented_balanced_in_bfloat16(squares):

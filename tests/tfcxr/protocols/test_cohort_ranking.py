@@ -54,7 +54,7 @@ def test_seen_patients_and_swapped_data_are_refused(settings, noise_cohort, copy
         ({"real_dir": noise_cohort}, "holds synthetic images .*, expected real patients"),
         ({"cohorts": {"real": disc_records, "noise": noise_cohort}}, "cohort real in .* holds real images"),
         ({"cohorts": {"seen": seen, "noise": noise_cohort}}, "seen: 1 of the 8 patients of split 'test' are also in"),
-        ({"draws": 60}, "60 draws need two images each or more, the smallest cohort gives 1"),
+        ({"draws": 60}, "60 draws need 4 images each or more, the smallest cohort or split 'test' gives 1"),
     ):
         with pytest.raises(ValueError, match=message):
             cohort_ranking.run(dataclasses.replace(settings, **changes))

@@ -150,6 +150,7 @@ def test_validation_leaves_patients_to_train_on():
         ({"classifier_seeds": (-1,)}, "--classifier_seeds must be 0 or more"),
         ({"test_splits": ()}, "--test_splits names no split"),
         ({"images": -1}, "--images must be 0 or more, got -1"),
+        ({"train_splits": ("train", "train")}, "--train_splits names a split twice: train,train"),
         ({"distance_images": -1}, "--distance_images must be 0 or more, got -1"),
         ({"bootstrap_resamples": 0}, "--bootstrap_resamples must be 1 or more, got 0"),
         ({"diversity_pairs": 0}, "--diversity_pairs must be 1 or more, got 0"),

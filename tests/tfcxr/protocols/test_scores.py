@@ -1,9 +1,11 @@
+import re
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from tfcxr.metrics.classification import patient_resamples
-from tfcxr.protocols.scores import ratio_summary, score_arm, score_labels, youden_thresholds
+from tfcxr.protocols.scores import ratio_summary, score_arm, score_labels, score_text, youden_thresholds
 
 
 @pytest.fixture
@@ -47,6 +49,34 @@ def test_ratio_pairs_the_same_patients(two_classes):
     labels, probabilities, resamples = two_classes
     arm = score_arm(("NORMAL", "SICK"), True, labels, probabilities, [[0.5], [0.5]], resamples)
     assert ratio_summary(arm, arm) == {"mean": 1.0, "interval": [1.0, 1.0]}  # unpaired draws would spread
+
+
+def test_scores_without_a_value_are_words(two_classes):
+    """A judge that is always wrong has an AUC of 0, to which there is no ratio; resamples of one class have no AUC."""
+    labels = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
+    wrong, right = 1 - labels, labels
+    of_one_class = np.array([[2, 2, 0, 0]] * 3, np.float32)
+    scores = [
+        score_arm(("a", "b"), True, labels, [probability], [[0.5]], of_one_class) for probability in (right, wrong)
+    ]
+    with np.errstate(all="raise"):
+        ratio = ratio_summary(*scores)
+        back = ratio_summary(*scores[::-1])
+    assert np.isnan(ratio["mean"]) and back["mean"] == 0.0
+    texts = [score_text(summary) for summary in (scores[0].summary["auc"], ratio, back)]
+    assert texts[0] == "1.000 (no interval: no resample of the patients has one)" and texts[1] == "unknown"
+    assert texts[2] == "0.000 (no interval: no resample of the patients has one)"
+    labels, probabilities, resamples = two_classes
+    text = score_text(score_arm(("a", "b"), True, labels, probabilities, [[0.3]] * 2, resamples).summary["auc"])
+    assert re.fullmatch(r"0\.\d{3} \(0\.\d{3} to \d\.\d{3}\)", text)
+
+
+def test_means_over_labels_leave_out_those_without_a_score():
+    labels = np.array([(0, 1, np.nan), (1, 1, np.nan), (0, 1, np.nan), (1, 1, np.nan)], np.float32)
+    probability = np.array([(0.1, 0.9, 0.5), (0.9, 0.2, 0.5), (0.8, 0.9, 0.5), (0.7, 0.9, 0.5)], np.float32)
+    arm = score_arm(("a", "always", "unknown"), False, labels, [probability], [[0.5] * 3], np.ones([2, 4], np.float32))
+    assert arm.summary["at_half"]["balanced_accuracy"]["mean"] == pytest.approx((1 + 0.5) / 2), "of a alone"
+    assert arm.summary["at_half"]["accuracy"]["mean"] == pytest.approx(3 / 4), "of the two that are known"
 
 
 def test_unknown_labels_of_joint_labels_count_nothing():

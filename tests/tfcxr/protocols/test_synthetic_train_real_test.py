@@ -149,5 +149,21 @@ def test_a_weak_judge_is_named(quick_settings, trainings, tmp_path):
     assert not any(math.isnan(auc) for auc in real)
 
 
+def test_a_ratio_to_nothing_is_words(quick_settings):
+    auc = {"mean": 0.5, "interval": [0.4, 0.6]}
+    tests = {
+        "test": {
+            "arms": {"synthetic": {"auc": auc}, "real": {"auc": {"mean": 0.0, "interval": [0.0, 0.0]}}},
+            "auc_ratio_to_real": {"synthetic": {"mean": math.nan, "interval": [math.nan, math.nan]}},
+        }
+    }
+    first, second = synthetic_train_real_test._verdict(quick_settings, tests, [])
+    assert "real ones 0.000 (0.000 to 0.000): there is no ratio to an AUC of 0." in first
+    assert "is itself weak on test" in second
+    tests["test"]["arms"]["real"]["auc"] = {"mean": math.nan, "interval": [math.nan, math.nan]}
+    (only,) = synthetic_train_real_test._verdict(quick_settings, tests, [])
+    assert "real ones unknown" in only and "nan" not in only
+
+
 def test_registered_protocols_are_functions():
     assert PROTOCOLS["synthetic_train_real_test"] is synthetic_train_real_test.run

@@ -10,17 +10,18 @@ import pytest
 
 from tfcxr.config import to_plain
 from tfcxr.data.pipeline import load_images, read_patient_keys
-from tfcxr.data.records import read_dataset_info, shard_paths, write_dataset_info
+from tfcxr.data.records import read_dataset_info, shard_paths, write_dataset_info, write_shard
+from tfcxr.data.schema import Record, encode_record
 from tfcxr.models.acgan import ACGAN
 from tfcxr.models.pggan import PGGAN
 from tfcxr.sampling import embedded_cohort
-from tfcxr.sampling.embedded_cohort import embed_cohort, labels_to_draw
+from tfcxr.sampling.embedded_cohort import embed_cohort, labels_to_draw, stored_labels_to_draw
 from tfcxr.sampling.embedded_pairs import compare_pairs, write_pairs
 from tfcxr.sampling.latent_embedding import open_embedder
 from tfcxr.serving.saved_model import served_variables
 from tfcxr.serving.version_folder import weights_sha256
 from tfcxr.training.checkpoints import Checkpoints
-from tfcxr.training.run_folder import RunConfig, start_run
+from tfcxr.training.run_folder import RunConfig, read_run, start_run
 
 SPLITS = ["validation", "test"]
 SETTINGS = {"steps": 50, "batch_size": 16, "learning_rate": 0.01, "held_out_images": 16, "report_every": 30}
@@ -178,6 +179,26 @@ def test_a_conditional_model_is_told_the_labels(disc_records, tmp_path):
     renamed = dataclasses.replace(embedder.run, label_names=("PNEUMONIA", "HEALTHY"))
     with pytest.raises(ValueError, match="the model draws PNEUMONIA, HEALTHY, but discs has NORMAL, PNEUMONIA; embed"):
         embedded_cohort.check_records(renamed, disc_records, ["test"])
+
+
+def test_labels_to_draw_are_read_without_decoding_a_pixel(disc_records, tmp_path):
+    folder = tmp_path / "32"
+    splits = read_dataset_info(disc_records).splits
+    label = (float("nan"), 1.0)
+    shards = tuple(
+        write_shard(
+            folder / shard.file, [encode_record(Record(np.zeros((5, 5), np.uint8), "k", label, "p"), "raw")] * 2
+        )
+        for shard in splits["test"].shards
+    )
+    test = dataclasses.replace(splits["test"], images=2 * len(shards), shards=shards)
+    info = dataclasses.replace(read_dataset_info(disc_records), splits={"test": test})
+    write_dataset_info(folder, info)
+    write_run(tmp_path / "run", label_names=("PNEUMONIA", "NORMAL"))
+    with pytest.raises(ValueError, match="is damaged"):
+        load_images(folder, "test")
+    labels = stored_labels_to_draw(read_run(tmp_path / "run"), info, folder, ["test"])
+    np.testing.assert_array_equal(labels, [[1.0, 0.0]] * 2 * len(shards))
 
 
 def test_z_is_found_for_stored_pixels(embedder, disc_records):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfcxr.sampling.label_plan import parse_counts, plan_counts, plan_like, plan_unlabelled
@@ -11,8 +12,9 @@ FINDINGS = ("Mass", "Nodule", "Effusion")
 NAN = float("nan")
 
 
-def write_findings(data_dir, rows, names=FINDINGS):
-    records = [Record(np.full((32, 32), 9, np.uint8), f"k{i}", tuple(row), f"p{i}") for i, row in enumerate(rows)]
+def write_findings(data_dir, rows, names=FINDINGS, side=32):
+    """Records of a folder of 32 px; images of another `side` cannot be decoded."""
+    records = [Record(np.full((side, side), 9, np.uint8), f"k{i}", tuple(row), f"p{i}") for i, row in enumerate(rows)]
     shard = write_shard(data_dir / shard_name("train", 0, 1), [encode_record(record, "raw") for record in records])
     labels = {name: {"positive": 0, "negative": 0, "unknown": 0} for name in names}
     splits = {"train": SplitInfo(len(rows), len(rows), labels, (shard,))}
@@ -20,6 +22,13 @@ def write_findings(data_dir, rows, names=FINDINGS):
         data_dir, DatasetInfo("findings", tuple(names), False, 32, 8, "raw", splits, len(rows), len(rows), {}, {}, {})
     )
     return data_dir
+
+
+def test_labels_are_read_without_decoding_a_pixel(tmp_path):
+    data_dir = write_findings(tmp_path / "32", [(1, 0, 0), (0, 1, 0)], side=7)
+    with pytest.raises(ValueError, match="is damaged"):
+        load_images(data_dir, "train")
+    np.testing.assert_array_equal(plan_like(data_dir, "train", FINDINGS, False).labels(0, 2), [(1, 0, 0), (0, 1, 0)])
 
 
 @pytest.fixture

@@ -46,6 +46,8 @@ def test_discs_are_told_apart_also_in_images_that_were_not_seen(trained, disc_re
     np.testing.assert_allclose(probability.sum(axis=1), 1.0, rtol=1e-5)
     assert (probability.argmax(axis=1) == test.labels.argmax(axis=1)).mean() > 0.8
     assert features.shape == (16, trained.network.feature_count)
+    trained.predict(test.images[:3])
+    assert trained.judge.experimental_get_tracing_count() == 1, "for all epochs and calls"
     assert not trained.network.trainable_variables
 
 

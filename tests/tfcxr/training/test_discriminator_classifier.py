@@ -41,6 +41,15 @@ def test_it_learns_the_discs(model, data, disc_records):
         np.testing.assert_array_equal(variable, value)
 
 
+def test_the_judge_is_traced_once(model, data, disc_records):
+    config = DiscriminatorClassifierConfig(batch_size=16, max_epochs=3, patience=3)
+    classifier = train_discriminator_classifier(model, *data, is_single_label=True, config=config)
+    for count in (16, 5, 1):
+        classifier.predict(data[2][:count])
+    assert len(classifier.curves["loss"]) == 3
+    assert classifier.network.judge.experimental_get_tracing_count() == 1
+
+
 def test_the_best_epoch_is_kept(model, data):
     """With wrong validation labels the loss only grows after the first epoch, so training ends `patience` later."""
     images, labels, validation_images, validation_labels = data
