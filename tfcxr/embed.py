@@ -15,7 +15,12 @@ from absl import flags
 from tfcxr import command_line
 from tfcxr.config import parse_settings
 from tfcxr.data.pipeline import find_data_dir
-from tfcxr.sampling.embedded_cohort import check_records, embed_cohort, stored_labels_to_draw
+from tfcxr.sampling.embedded_cohort import (
+    check_cohort_folder,
+    check_records,
+    embed_cohort,
+    stored_labels_to_draw,
+)
 from tfcxr.sampling.embedded_pairs import compare_pairs, write_pairs
 from tfcxr.sampling.latent_embedding import open_embedder
 from tfcxr.training.run_folder import read_run
@@ -24,7 +29,7 @@ REGRESSOR_FOLDER = "latent_regressor"
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "Run folder of a pggan.", required=True)
-flags.DEFINE_enum("checkpoint", "last", ["last", "best"], "Which checkpoint of the run.")
+flags.DEFINE_string("checkpoint", "last", "Which checkpoint of the run: last, best or the number of a step.")
 flags.DEFINE_string("data_dir", None, "Data folder of the real images.", required=True)
 flags.DEFINE_list("splits", ["train"], "Splits to embed, each kept under its name, such as train,validation.")
 flags.DEFINE_string("out_dir", None, "Folder to write the cohort to.", required=True)
@@ -39,6 +44,7 @@ def main(argv: list[str]) -> None:
     run = read_run(FLAGS.run_dir)
     data_dir = find_data_dir(FLAGS.data_dir, run.settings["image_size"])
     info = check_records(run, data_dir, FLAGS.splits)
+    check_cohort_folder(FLAGS.out_dir, info)
     labels = stored_labels_to_draw(run, info, data_dir, FLAGS.splits) if run.label_names else None
     regressor_dir = FLAGS.regressor_dir or pathlib.Path(FLAGS.run_dir) / REGRESSOR_FOLDER
     embedder = open_embedder(FLAGS.run_dir, regressor_dir, parse_settings(FLAGS.set), FLAGS.checkpoint, labels)

@@ -24,7 +24,7 @@ flags.DEFINE_string("super_resolution", None, "With --generator: an exported sup
 flags.DEFINE_float("min_realism", 0.9, "With --generator: the critic's score that an image must reach.", 0.0, 1.0)
 flags.DEFINE_integer("max_tries", 100, "With --generator: candidates of an image.", lower_bound=1)
 flags.DEFINE_string("out_dir", None, "Folder of the model's versions, such as saved_models/acgan.", required=True)
-flags.DEFINE_enum("checkpoint", "last", ["last", "best"], "Which checkpoint of the run.")
+flags.DEFINE_string("checkpoint", "last", "Which checkpoint of the run: last, best or the number of a step.")
 flags.DEFINE_integer("version", None, "Number of the version; the next free one by default.", lower_bound=1)
 flags.DEFINE_integer(
     "chunk_rows", None, "Images computed at once; by image size by default, more for a GPU.", lower_bound=1

@@ -38,11 +38,12 @@ def test_trains_embeds_and_refuses(disc_records, tmp_path):
         [*fits, f"--out_dir={tmp_path / 'wrong'}", "--splits=held_out"],
         [f"--run_dir={tmp_path / 'small'}", records, f"--out_dir={tmp_path / 'wrong'}"],
         [f"--run_dir={tmp_path / 'none'}", records, f"--out_dir={tmp_path / 'wrong'}"],
+        [*fits, f"--regressor_dir={tmp_path / 'other'}", f"--out_dir={tmp_path / 'first'}"],
     ]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(FORKED), "tfcxr.embed"]
     done = subprocess.run(command, input=json.dumps(calls), capture_output=True, text=True, env=environment, check=True)
-    first, again, no_split, other_size, no_run = json.loads(done.stdout)
+    first, again, no_split, other_size, no_run, taken = json.loads(done.stdout)
     assert first["status"] == 0, first["errors"]
     assert f"wrote 32 images of validation, test to {tmp_path / 'first' / '32'}" in first["errors"]
     assert "info: step 3: loss " in first["errors"] and "test: mean squared pixel difference 0." in first["errors"]
@@ -55,4 +56,5 @@ def test_trains_embeds_and_refuses(disc_records, tmp_path):
     assert no_split["status"] == 1 and "error: data set discs has no split 'held_out'; it has" in no_split["errors"]
     assert other_size["status"] == 1 and "holds images of 32 px, but 16 px were asked for" in other_size["errors"]
     assert no_run["status"] == 1 and "none is not a run folder" in no_run["errors"]
-    assert not (tmp_path / "wrong").exists()
+    assert taken["status"] == 1 and "first already holds a data set at 32 px" in taken["errors"]
+    assert not (tmp_path / "wrong").exists() and not (tmp_path / "other").exists(), "no regressor is trained in vain"

@@ -1,7 +1,7 @@
 """State dicts of StyleGAN2-ADA (NVlabs/stylegan2-ada-pytorch): {"G_ema", "D"} and, if it is there, "G".
 
-NVIDIA's own .pkl files are read too: their tensors, not the programs beside them. Where those cannot be understood, save
-state dicts where they can be loaded:
+NVIDIA's own .pkl files are read too: their tensors, not the programs beside them. One that is refused must be loaded
+where its program is trusted, to save its state dicts:
 
     torch.save({name: networks[name].state_dict() for name in ("G", "G_ema", "D")}, "state.pt")
 

@@ -27,7 +27,7 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import read_facts, read_patient_keys
 from tfcxr.data.records import open_shard, read_dataset_info, shard_paths, split_info, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, default_encoding, encode_record, parse_batch
-from tfcxr.data.unfinished import finished_shard, resumable_work
+from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
 from tfcxr.sampling.cascade import to_grey
 from tfcxr.sampling.latent_embedding import LatentEmbedder
 from tfcxr.serving.cascade_parts import LUMA
@@ -108,6 +108,16 @@ def check_records(run: RunConfig, data_dir: str | os.PathLike, splits: Sequence[
             "records of the same labels"
         )
     return info
+
+
+def check_cohort_folder(out_dir: str | os.PathLike, info: DatasetInfo) -> None:
+    """Whether a cohort of these records may be written to a folder, before a regressor is trained for it.
+
+    Raises:
+      FileExistsError: see `resumable_work`.
+    """
+    out_dir = pathlib.Path(out_dir)
+    ResumableWork(out_dir, "cohort", (out_dir / str(info.image_size),)).check_free()
 
 
 def labels_to_draw(run: RunConfig, info: DatasetInfo, labels: np.ndarray) -> np.ndarray:
