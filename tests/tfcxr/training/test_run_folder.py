@@ -101,7 +101,7 @@ def test_folder_without_a_run(tmp_path):
 def test_trained_model_comes_back_in_float32(tmp_path):
     run = make_run(settings=make_run().settings | {"precision": "mixed_bfloat16"})
     start_run(tmp_path, run, resume=False)
-    with pytest.raises(FileNotFoundError, match="no last checkpoint yet"):
+    with pytest.raises(FileNotFoundError, match="has no checkpoint yet; train it first"):
         load_model(tmp_path)
     model = make_model(run)
     Checkpoints(tmp_path).save(5, model.checkpoint_variables(), {})
@@ -109,6 +109,9 @@ def test_trained_model_comes_back_in_float32(tmp_path):
     assert loaded.config.precision == "float32"
     assert loaded_run == run
     assert state["step"] == 5
+    assert load_model(tmp_path, "5")[2]["step"] == 5
+    with pytest.raises(FileNotFoundError, match="has no checkpoint 7; it keeps those of the steps 5"):
+        load_model(tmp_path, "7")
 
 
 def test_data_are_described_by_their_content(disc_records):
