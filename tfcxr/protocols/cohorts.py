@@ -22,7 +22,7 @@ from tfcxr.protocols.label_checks import (
     check_patients,
     counts_of_labels,
     counts_of_splits,
-    test_name,
+    name_of_test_split,
 )
 from tfcxr.protocols.settings import EvaluationSettings
 
@@ -103,7 +103,7 @@ def load_comparison(settings: EvaluationSettings) -> Comparison:
     )
     tests = {split: load_cohort(test_dir, test_info, [split], names) for split in settings.test_splits}
     for split, test in tests.items():
-        label_notices += check_patients(test_name(settings, split), test.labels, test.patient_keys, names)
+        label_notices += check_patients(name_of_test_split(settings, split), test.labels, test.patient_keys, names)
     shared = training_leaks(real, validation, tests, real_info, test_info)
     if settings.arms != ("real",):
         shared += generator_leaks(settings.synthetic_dir, synthetic_info, tests, test_info)

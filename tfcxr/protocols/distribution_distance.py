@@ -52,7 +52,13 @@ from tfcxr.protocols.distance_measures import (
 )
 from tfcxr.protocols.distance_report import render_html
 from tfcxr.protocols.feature_extractor import FeatureExtractor, ready_extractor
-from tfcxr.protocols.label_checks import check_labels, check_validation, counts_of_splits, tell_labels, test_name
+from tfcxr.protocols.label_checks import (
+    check_labels,
+    check_validation,
+    counts_of_splits,
+    tell_labels,
+    name_of_test_split,
+)
 from tfcxr.protocols.report_data import plain_json, software_versions
 from tfcxr.protocols.scores import score_labels
 from tfcxr.protocols.settings import EvaluationSettings
@@ -168,7 +174,7 @@ def _check_labels(settings: EvaluationSettings, real_info: DatasetInfo, test_inf
     notices = check_labels(where, counts, is_single_label, "learned") + check_validation(settings, real_info)
     for split in settings.test_splits:
         counts = counts_of_splits(test_info, [split], names)
-        notices += tell_labels(test_name(settings, split), counts, is_single_label, "tested")
+        notices += tell_labels(name_of_test_split(settings, split), counts, is_single_label, "tested")
     return notices
 
 

@@ -139,7 +139,7 @@ def check_label_splits(settings: EvaluationSettings, real_info: DatasetInfo, tes
     notices = []
     for split in settings.test_splits:
         counts = counts_of_splits(test_info, [split], names)
-        notices += check_labels(test_name(settings, split), counts, is_single_label, "tested")
+        notices += check_labels(name_of_test_split(settings, split), counts, is_single_label, "tested")
     return notices + check_validation(settings, real_info)
 
 
@@ -152,7 +152,7 @@ def check_validation(settings: EvaluationSettings, real_info: DatasetInfo) -> li
     return check_labels(where, counts, real_info.is_single_label, "validated")
 
 
-def test_name(settings: EvaluationSettings, split: str) -> str:
+def name_of_test_split(settings: EvaluationSettings, split: str) -> str:
     """Of a test split in messages."""
     return f"--test_splits={split} of {settings.test_dir or settings.real_dir}"
 
