@@ -56,8 +56,8 @@ from tfcxr.protocols.label_checks import (
     check_labels,
     check_validation,
     counts_of_splits,
-    tell_labels,
     name_of_test_split,
+    tell_labels,
 )
 from tfcxr.protocols.report_data import plain_json, software_versions
 from tfcxr.protocols.scores import score_labels
