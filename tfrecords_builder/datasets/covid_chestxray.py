@@ -15,13 +15,12 @@ as "excluded_view", CT as "excluded_modality", volumes as "unsupported_format".
 import math
 from collections.abc import Iterator
 
-from tfcxr.command_line import nearest_name
 from tfrecords_builder.datasets.folder_reader import FolderReader
 from tfrecords_builder.datasets.folder_walk import FolderWalk
 from tfrecords_builder.datasets.image_files import image_files
 from tfrecords_builder.datasets.label_text import plain_blanks
 from tfrecords_builder.datasets.named_files import NamedFiles
-from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
+from tfrecords_builder.datasets.patient_facts import chosen_views, parse_age, parse_sex, parse_view
 from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 from tfrecords_builder.datasets.table import find_table, read_table
 
@@ -86,7 +85,7 @@ class CovidChestxray(FolderReader):
         """
         super().__init__(raw_dir)
         self.raw_dir = existing_folder(raw_dir)
-        self.views = _parse_views(views)
+        self.views = chosen_views(views, VIEWS, "covid_chestxray")
         self._table = find_table(self.raw_dir, [_TABLE])
         if not (self.raw_dir / _IMAGES).is_dir():
             raise FileNotFoundError(f"{self.raw_dir} holds no folder {_IMAGES}; expected {_TABLE} and {_IMAGES}/*")
@@ -159,15 +158,3 @@ def _node_value(node: str, path: str) -> float:
     if f"{path}/".startswith(f"{node}/"):
         return 1.0
     return math.nan if node.startswith(f"{path}/") else 0.0
-
-
-def _parse_views(text: str) -> list[str]:
-    """The views of a comma list, as the data set spells them."""
-    spelling = {view.lower(): view for view in VIEWS}
-    views = []
-    for name in text.split(","):
-        view = spelling.get(name.strip().lower())
-        if view is None:
-            raise ValueError(f"covid_chestxray has no view {name.strip()!r}; {nearest_name(name.strip(), VIEWS)}")
-        views.append(view)
-    return views

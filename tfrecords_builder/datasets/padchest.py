@@ -36,7 +36,7 @@ from tfrecords_builder.datasets.folder_walk import FolderWalk
 from tfrecords_builder.datasets.image_files import image_files
 from tfrecords_builder.datasets.label_text import check_spellings, folded, split_labels
 from tfrecords_builder.datasets.named_files import NamedFiles
-from tfrecords_builder.datasets.patient_facts import age_in_year, is_rounded_number, parse_sex, parse_view
+from tfrecords_builder.datasets.patient_facts import age_in_year, chosen_views, is_rounded_number, parse_sex, parse_view
 from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 from tfrecords_builder.datasets.table import find_table, read_table
 
@@ -95,7 +95,7 @@ class PadChest(FolderReader):
           ValueError: a view that the data set does not have, a label that is named twice, or both forms of the table.
         """
         super().__init__(raw_dir)
-        self.views = _parse_views(views)
+        self.views = chosen_views(views, VIEWS, "padchest")
         self.label_names = _parse_labels(labels)
         self.raw_dir = existing_folder(raw_dir)
         self._table = find_table(self.raw_dir, _TABLES)
@@ -188,15 +188,3 @@ def _parse_labels(text: str) -> tuple[str, ...]:
     # Pneumonia is a finding of ours and pneumonia a label of PadChest's: two that differ, but not to the eye.
     check_spellings(names, "padchest setting labels: the names", "leave one of them")
     return names
-
-
-def _parse_views(text: str) -> list[str]:
-    """The views of a comma list, as the data set spells them."""
-    spelling = {view.lower(): view for view in VIEWS}
-    views = []
-    for name in text.split(","):
-        view = spelling.get(name.strip().lower())
-        if view is None:
-            raise ValueError(f"padchest has no view {name.strip()!r}; {nearest_name(name.strip(), VIEWS)}")
-        views.append(view)
-    return views

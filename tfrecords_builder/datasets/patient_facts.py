@@ -2,6 +2,9 @@
 
 import math
 import re
+from collections.abc import Sequence
+
+from tfcxr.command_line import nearest_name
 
 OLDEST = 120.0  # years; published tables hold ages such as 411, which are slips of the pen
 
@@ -69,3 +72,16 @@ def age_in_year(birth_year: str, study_date: str) -> float | None:
 def is_rounded_number(text: str) -> bool:
     """Whether an identifier is written as 8.4E+35, as spreadsheet programs write long numbers: its end is lost."""
     return bool(_ROUNDED.fullmatch(text.strip()))
+
+
+def chosen_views(text: str, views: Sequence[str], dataset: str) -> list[str]:
+    """Those of a data set's `views` that a comma list names in any case, as the data set spells them.
+
+    Raises:
+      ValueError: another name; the nearest is offered.
+    """
+    spelling = {view.lower(): view for view in views}
+    names = [name.strip() for name in text.split(",")]
+    if wrong := [name for name in names if name.lower() not in spelling]:
+        raise ValueError(f"{dataset} has no view {wrong[0]!r}; {nearest_name(wrong[0], views)}")
+    return [spelling[name.lower()] for name in names]
