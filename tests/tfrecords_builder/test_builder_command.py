@@ -23,6 +23,10 @@ def root(tmp_path_factory):
     for name in ("b", "c"):
         (root / "damaged" / name).mkdir()
         (root / "damaged" / name / "1.png").write_bytes(b"no picture")
+    for split, name in (("train", "a"), ("train", "b"), ("test", "a")):
+        path = root / "one_class" / split / name / "1.png"
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), random.integers(0, 256, (9, 12), dtype=np.uint8))
     (root / "empty").mkdir()
     (root / "file").touch()
     (root / "salt").write_bytes(bytes(range(32)))
@@ -43,6 +47,8 @@ CASES = {
         "--out_dir={root}/damaged_out",
         "--workers=1",
     ],
+    "one class": ["--dataset=image_folder", "--raw_dir={root}/one_class", "--out_dir={root}/one_class_out"]
+    + ["--set=split_folders=true", "--workers=1"],
     "data set": ["--dataset=image_foldr", "--out_dir={root}/x"],
     "flag": [*PHANTOM, "--imge_sizes=64"],
     "setting": [*PHANTOM, "--set=imges=5"],
@@ -99,6 +105,8 @@ def test_a_class_of_which_nothing_was_written_is_named(results):
     assert status == 0 and "read 22 = written 20 + rejected 2 (not_an_image 2)" in output
     assert "\nno image with the label b, c was written\n" in output
     assert "no image with the label" not in results["good"][1]
+    assert " holds no " not in output and " holds no " not in results["good"][1]
+    assert "\ntest holds no b: nothing can be learned or tested about it there\n" in results["one class"][1]
 
 
 @pytest.mark.parametrize("case", ERRORS)

@@ -158,6 +158,10 @@ def _summary(info: DatasetInfo, out_dir: pathlib.Path, sizes: list[int]) -> str:
         lines.append(f"written, but look at them: {notices}; named in {out_dir / NOTICES_FILE}, which is private too")
     if absent := [label for label in info.label_names if not _positives(info, label)]:
         lines.append(f"no image with the label {', '.join(absent)} was written")
+    for name, split in info.splits.items():
+        lacking = [label for label, counts in split.labels.items() if not counts["positive"] and label not in absent]
+        if split.images and lacking:
+            lines.append(f"{name} holds no {', '.join(lacking)}: nothing can be learned or tested about it there")
     lines.append(f"wrote {', '.join(str(out_dir / str(size)) for size in sizes)}")
     return "\n".join(lines)
 
