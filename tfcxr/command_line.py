@@ -35,6 +35,19 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
     return (f"did you mean {close[0]!r}? " if close else "") + f"valid names: {', '.join(names) or 'none'}"
 
 
+def refuse_flags(names: Iterable[str], reason: str) -> None:
+    """Refuses flags that the user gave although they have no effect in what is asked for.
+
+    Args:
+      reason: why, such as "they are of a cascade; ...".
+
+    Raises:
+      ValueError: one of them was given; the message names those.
+    """
+    if given := [f"--{name}" for name in names if flags.FLAGS[name].present]:
+        raise ValueError(f"{' and '.join(given)} would have no effect: {reason}")
+
+
 class _TerminalHandler(logging.Handler):
     """Our own messages, and the warnings of libraries, one line each and above a progress bar, not through it."""
 

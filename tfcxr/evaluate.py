@@ -18,7 +18,7 @@ import pathlib
 from absl import flags, logging
 
 from tfcxr import command_line
-from tfcxr.command_line import nearest_name
+from tfcxr.command_line import nearest_name, refuse_flags
 from tfcxr.config import parse_settings
 from tfcxr.protocols import PROTOCOLS, REPORT_FILES, distribution_distance, synthetic_train_real_test
 from tfcxr.protocols.classifier import CLASSIFIERS, make_classifier_config
@@ -76,7 +76,10 @@ flags.DEFINE_bool(
 flags.DEFINE_bool("overwrite", False, "Replace reports in --out_dir; trainings that still fit are used again.")
 flags.DEFINE_multi_string("set", [], "A classifier setting, name=value.")
 
-IMAGES_OF_PROTOCOL = {"images": synthetic_train_real_test.PROTOCOL, "distance_images": distribution_distance.PROTOCOL}
+FLAGS_OF_PROTOCOL = {
+    synthetic_train_real_test.PROTOCOL: ("images", "arms", "bootstrap_resamples", "diversity_pairs"),
+    distribution_distance.PROTOCOL: ("distance_images", "extractor_dir"),
+}
 
 
 def main(argv: list[str]) -> None:
@@ -84,9 +87,12 @@ def main(argv: list[str]) -> None:
     for name in values.protocols:
         if name not in PROTOCOLS:
             raise ValueError(f"unknown protocol {name!r}; {nearest_name(name, PROTOCOLS)}")
-    for flag, name in IMAGES_OF_PROTOCOL.items():
-        if values[flag].value and name not in values.protocols:
-            raise ValueError(f"--{flag} is of {name}, which --protocols={','.join(values.protocols)} does not ask for")
+    for name, of_protocol in FLAGS_OF_PROTOCOL.items():
+        if name not in values.protocols:
+            asked = ",".join(values.protocols)
+            refuse_flags(of_protocol, f"only {name} has a use for it, and --protocols={asked} does not ask for that")
+    if set(values.protocols) == {distribution_distance.PROTOCOL} and len(values.classifier_seeds) > 1:
+        refuse_flags(["classifier_seeds"], "distribution_distance trains one extractor; give it one seed")
     settings = _settings()
     names = list(dict.fromkeys(values.protocols))
     finished = [name for name in names if (settings.out_dir / REPORT_FILES[name][0]).exists()]
@@ -110,12 +116,18 @@ def _settings() -> EvaluationSettings:
         raise ValueError(
             f"--classifier_seeds expects whole numbers such as 0,1,2, got {values.classifier_seeds}"
         ) from error
+    classifier = parse_settings(values["set"].value)
+    if values.validation_split and "validation_fraction" in classifier:
+        raise ValueError(
+            "--set=validation_fraction would have no effect: with --validation_split, nothing is kept back of the "
+            "training images; leave out one of them"
+        )
     return EvaluationSettings(
         synthetic_dir=pathlib.Path(values.synthetic_dir),
         real_dir=pathlib.Path(values.real_dir),
         test_dir=pathlib.Path(values.test_dir) if values.test_dir else None,
         out_dir=pathlib.Path(values.out_dir),
-        classifier=make_classifier_config(values.classifier, parse_settings(values["set"].value)),
+        classifier=make_classifier_config(values.classifier, classifier),
         synthetic_splits=tuple(values.synthetic_splits),
         train_splits=tuple(values.train_split),
         validation_splits=tuple(values.validation_split),

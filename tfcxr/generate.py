@@ -17,6 +17,7 @@ import pathlib
 from absl import flags
 
 from tfcxr import command_line
+from tfcxr.command_line import refuse_flags
 from tfcxr.sampling.cohort import CohortOptions, generate_cohort
 from tfcxr.sampling.label_plan import LabelPlan, parse_counts, plan_counts, plan_like, plan_unlabelled
 from tfcxr.sampling.preview import write_preview
@@ -48,6 +49,8 @@ flags.DEFINE_bool("preview", False, "Write a captioned preview.png beside the sh
 def main(argv: list[str]) -> None:
     """Plans the labels, draws the cohort and prints what it holds."""
     options = CohortOptions(FLAGS.seed, FLAGS.truncation, FLAGS.batch_size, FLAGS.shard_images)
+    if not FLAGS.like:
+        refuse_flags(["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
     gate = _gate()
     model = load_drawing_model(FLAGS.saved_model)
     super_resolution = FLAGS.super_resolution and LoadedModel(FLAGS.super_resolution)
@@ -77,11 +80,15 @@ def _gate() -> RealismGate | None:
 def _plan(model: LoadedModel) -> LabelPlan:
     label_names = model.description.label_names
     if not label_names:
-        if FLAGS.counts or FLAGS.like or FLAGS.images is None:
-            raise ValueError("the model draws images without labels; give their number as --images=1000, and no labels")
+        how = f"{model.path} draws images without labels; give their number as --images=1000"
+        refuse_flags(["counts", "like"], how)
+        if FLAGS.images is None:
+            raise ValueError(how)
         return plan_unlabelled(FLAGS.images)
     if bool(FLAGS.counts) == bool(FLAGS.like):
-        raise ValueError("give either --counts=LABEL=COUNT,... or --like=DATA_FOLDER")
+        raise ValueError(
+            f"{model.path} draws {', '.join(label_names)}; give either --counts=LABEL=COUNT,... or --like=DATA_FOLDER"
+        )
     if FLAGS.counts:
         if FLAGS.images is not None:
             raise ValueError("--images goes with --like; with --counts the counts say how many")

@@ -9,6 +9,8 @@ import pytest
 
 from tfcxr.data.records import read_dataset_info, write_dataset_info
 
+FORKED = pathlib.Path(__file__).with_name("forked_commands.py")
+
 
 def evaluate(*flags: str) -> subprocess.CompletedProcess:
     """Runs the command as a user does, in a process of its own."""
@@ -63,22 +65,37 @@ def test_the_command_writes_a_report_of_each_protocol(disc_records, cohort, tmp_
     assert [item["score"]["images"] for item in distances["comparisons"]] == [8, 8], "not --images"
 
 
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
+def test_a_mistake_is_one_sentence_and_a_status(disc_records, cohort, tmp_path):
+    distances = "--protocols=distribution_distance"
+    mistakes = [
         (
-            "--protocols=synthetic_train",
+            ["--protocols=synthetic_train"],
             "unknown protocol 'synthetic_train'; did you mean 'synthetic_train_real_test'?",
         ),
         (
-            "--distance_images=8",
-            "--distance_images is of distribution_distance, which --protocols=synthetic_train_real_test does not ask",
+            ["--distance_images=8", "--extractor_dir=shared"],
+            "--distance_images and --extractor_dir would have no effect: only distribution_distance has a use for it, "
+            "and --protocols=synthetic_train_real_test does not ask for that",
         ),
-        ("--classifier_seeds=0,x", "--classifier_seeds expects whole numbers such as 0,1,2"),
-    ],
-)
-def test_a_mistake_is_one_sentence_and_a_status(disc_records, cohort, tmp_path, flag, message):
-    finished = evaluate(f"--synthetic_dir={cohort}", f"--real_dir={disc_records}", f"--out_dir={tmp_path / 'e'}", flag)
-    assert finished.returncode == 1
-    assert message in finished.stderr and "Traceback" not in finished.stderr
+        (
+            [distances, "--images=8", "--arms=real", "--bootstrap_resamples=9", "--diversity_pairs=9"],
+            "--images and --arms and --bootstrap_resamples and --diversity_pairs would have no effect: only",
+        ),
+        (
+            [distances, "--classifier_seeds=0,1"],
+            "--classifier_seeds would have no effect: distribution_distance trains",
+        ),
+        (
+            ["--validation_split=validation", "--set=validation_fraction=.3"],
+            "--set=validation_fraction would have no effect: with --validation_split, nothing is kept back",
+        ),
+        (["--classifier_seeds=0,x"], "--classifier_seeds expects whole numbers such as 0,1,2"),
+    ]
+    given = [f"--synthetic_dir={cohort}", f"--real_dir={disc_records}", f"--out_dir={tmp_path / 'e'}"]
+    calls = [given + flags for flags, _ in mistakes]
+    command = [sys.executable, str(FORKED), "tfcxr.evaluate"]
+    done = subprocess.run(command, input=json.dumps(calls), capture_output=True, text=True, check=True)
+    for result, (_, message) in zip(json.loads(done.stdout), mistakes, strict=True):
+        assert result["status"] == 1
+        assert message in result["errors"] and "Traceback" not in result["errors"]
     assert not (tmp_path / "e").exists()

@@ -40,10 +40,17 @@ def load_drawing_model(path: str | os.PathLike) -> LoadedModel:
     """A model that draws images: a `LoadedCascade` where `path` is one.
 
     Raises:
-      FileNotFoundError, ValueError: as `LoadedModel`.
+      FileNotFoundError: as `LoadedModel`. ValueError: as `LoadedModel`; or a super-resolution model.
     """
     version = find_version(path)
-    return LoadedCascade(version) if read_description(version).kind == "cascade" else LoadedModel(version)
+    description = read_description(version)
+    if description.kind == "super_resolution":
+        raise ValueError(
+            f"{version} is a super-resolution model ({description.model}): it enlarges images and draws none. Give an "
+            f"exported generator as --saved_model and this one as --super_resolution={path}, or join both with "
+            f"python -m tfcxr.export --generator=GENERATOR --super_resolution={path} --out_dir=CASCADE"
+        )
+    return LoadedCascade(version) if description.kind == "cascade" else LoadedModel(version)
 
 
 def measure_cascade(model: LoadedCascade, repeats: int) -> dict[str, Any]:

@@ -6,7 +6,16 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from tfcxr.data.schema import INFO_FILE
 from tfcxr.serving.model_card import DESCRIPTION_FILE, PATIENTS_FILE, ModelDescription, read_description
+from tfcxr.training.run_folder import CONFIG_FILE
+
+OTHER_FOLDERS = {  # file -> what holds it and is no exported model
+    "backbone.json": "a backbone, which reads images and draws none",
+    CONFIG_FILE: "a run folder; python -m tfcxr.export --run_dir exports it",
+    INFO_FILE: "a data folder",
+    "saved_model.pb": "a SavedModel without model.json; python -m tfcxr.export and tfcxr.port write both",
+}
 
 
 class LoadedModel:
@@ -83,5 +92,9 @@ def find_version(path: str | os.PathLike) -> pathlib.Path:
         raise FileNotFoundError(f"{path} does not exist; python -m tfcxr.export writes a SavedModel")
     versions = [entry for entry in path.iterdir() if entry.name.isdigit() and (entry / DESCRIPTION_FILE).is_file()]
     if not versions:
+        for folder in (path, *(entry for entry in path.iterdir() if entry.name.isdigit())):
+            for name, what in OTHER_FOLDERS.items():
+                if (folder / name).is_file():
+                    raise FileNotFoundError(f"{folder} is no exported model but {what}")
         raise FileNotFoundError(f"{path} holds no exported model; python -m tfcxr.export writes one")
     return max(versions, key=lambda entry: int(entry.name))

@@ -184,13 +184,8 @@ def test_a_conditional_model_is_told_the_labels(disc_records, tmp_path):
 def test_labels_to_draw_are_read_without_decoding_a_pixel(disc_records, tmp_path):
     folder = tmp_path / "32"
     splits = read_dataset_info(disc_records).splits
-    label = (float("nan"), 1.0)
-    shards = tuple(
-        write_shard(
-            folder / shard.file, [encode_record(Record(np.zeros((5, 5), np.uint8), "k", label, "p"), "raw")] * 2
-        )
-        for shard in splits["test"].shards
-    )
+    undecodable = encode_record(Record(np.zeros((5, 5), np.uint8), "k", (float("nan"), 1.0), "p"), "raw")
+    shards = tuple(write_shard(folder / shard.file, [undecodable] * 2) for shard in splits["test"].shards)
     test = dataclasses.replace(splits["test"], images=2 * len(shards), shards=shards)
     info = dataclasses.replace(read_dataset_info(disc_records), splits={"test": test})
     write_dataset_info(folder, info)
