@@ -124,7 +124,7 @@ def open_embedder(
             "settings": dataclasses.asdict(config),
             "curve": curve,
         }
-        write_atomically(path, json.dumps(facts, indent=2) + "\n")  # last: what has it is whole
+        write_atomically(path, json.dumps(facts, indent=2, allow_nan=False) + "\n")  # last: what has it is whole
     return LatentEmbedder(run_dir, run, state["step"], model, network, facts)
 
 
