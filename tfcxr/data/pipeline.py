@@ -21,6 +21,7 @@ from tfcxr.data.schema import DatasetInfo, parse_batch, parse_facts, parse_patie
 SHUFFLE_MEMORY_BYTES = 256 * 2**20
 READ_BUFFER_BYTES = 8 * 2**20
 PARALLEL_SHARDS = 8
+FACTS_BATCH = 64  # records parsed at once for what stands beside their pixels, which are in memory meanwhile
 UNLABELLED = "images"  # stands for a label name where there is none
 
 
@@ -195,7 +196,7 @@ def read_facts(data_dir: str | os.PathLike, splits: str | Sequence[str]) -> dict
     batches: list[dict[str, np.ndarray]] = []
     for split in splits:
         records = tf.data.TFRecordDataset(shard_paths(data_dir, info, split), buffer_size=READ_BUFFER_BYTES)
-        parsed = records.batch(1024).map(lambda serialized: parse_facts(serialized, info))
+        parsed = records.batch(FACTS_BATCH).map(lambda serialized: parse_facts(serialized, info))
         with _damage_reported(data_dir, split):
             batches.extend(parsed.as_numpy_iterator())
     facts = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
@@ -215,7 +216,7 @@ def read_patient_keys(data_dir: str | os.PathLike, split: str) -> list[str]:
     keys: set[bytes] = set()
     records = tf.data.TFRecordDataset(shard_paths(data_dir, info, split), buffer_size=READ_BUFFER_BYTES)
     with _damage_reported(data_dir, split):
-        for batch in records.batch(1024).map(parse_patient_keys).as_numpy_iterator():
+        for batch in records.batch(FACTS_BATCH).map(parse_patient_keys).as_numpy_iterator():
             keys.update(batch)
     return sorted(key.decode() for key in keys)
 

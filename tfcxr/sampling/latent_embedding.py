@@ -92,7 +92,7 @@ def open_embedder(
 
     Args:
       settings: of `LatentRegressionConfig`; a kept regressor must have the same where they are given.
-      checkpoint: of the run, "last" or "best".
+      checkpoint: of the run, "last", "best" or the number of a step.
       labels: float32 [rows, labels] that a conditional model's training pairs are drawn with.
 
     Raises:
@@ -124,7 +124,7 @@ def open_embedder(
             "settings": dataclasses.asdict(config),
             "curve": curve,
         }
-        write_atomically(path, json.dumps(facts, indent=2) + "\n")  # last: what has it is whole
+        write_atomically(path, json.dumps(facts, indent=2, allow_nan=False) + "\n")  # last: what has it is whole
     return LatentEmbedder(run_dir, run, state["step"], model, network, facts)
 
 
