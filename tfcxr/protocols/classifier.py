@@ -231,7 +231,7 @@ def train_classifier(
     progress = _Progress(description, config.max_epochs * steps_per_epoch)
     history = trained.fit(
         _batches(images, labels, batch_size, seed, config.augmentation),
-        validation_data=_batches(validation_images, validation_labels, PREDICTION_BATCH),
+        validation_data=_batches(validation_images, validation_labels, _judged_at_once(images.shape[1])),
         epochs=config.max_epochs,
         verbose=0,
         shuffle=False,  # the data set shuffles itself
@@ -251,10 +251,13 @@ def predict(classifier: TrainedClassifier, images: np.ndarray | StoredImages) ->
     Returns:
       (probabilities float32 [images, labels], features of the last hidden layer float32 [images, features]).
     """
-    batch_size = max(1, min(PREDICTION_BATCH, PREDICTION_PIXELS // images.shape[1] ** 2))
-    judged = [classifier.judge(batch) for batch in read_batches(images, batch_size)]
+    judged = [classifier.judge(batch) for batch in read_batches(images, _judged_at_once(images.shape[1]))]
     probability, features = (np.concatenate(column) for column in zip(*judged, strict=True))
     return probability, features
+
+
+def _judged_at_once(image_size: int) -> int:
+    return max(1, min(PREDICTION_BATCH, PREDICTION_PIXELS // image_size**2))
 
 
 def _batches(

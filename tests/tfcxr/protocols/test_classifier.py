@@ -82,6 +82,17 @@ def test_large_images_are_judged_a_few_at_a_time(monkeypatch):
     np.testing.assert_allclose(probability, 1.0)
 
 
+def test_large_validation_images_are_judged_a_few_at_a_time(squares, monkeypatch):
+    sizes = []
+    batches = classifier._batches
+    monkeypatch.setattr(
+        classifier, "_batches", lambda *given, **kind: sizes.append(given[2]) or batches(*given, **kind)
+    )
+    monkeypatch.setattr(classifier, "PREDICTION_PIXELS", 5 * 32**2)
+    train(*squares, max_epochs=1)
+    assert sizes == [32, 5], "of training, as it is set, and of validation"
+
+
 def test_labels_that_teach_or_validate_nothing_are_refused(squares):
     images, labels = squares
     with pytest.raises(ValueError, match="no label is known to be in some training images and not in others"):
