@@ -188,7 +188,12 @@ def test_one_and_two_replicas_take_the_same_step(name, options, disc_records, tw
         states.append(weights | {mean.name: np.asarray(mean.result()) for mean in model.metrics})
     assert strategy.num_replicas_in_sync == 2
     for key, single in states[0].items():
-        atol = 1e-6 * max(1.0, float(np.abs(single).max(initial=0.0)))  # a sum's rounding grows with its largest term
+        largest = float(np.abs(single).max(initial=0.0))
+        atol = 1e-6 * max(1.0, largest)  # a sum's rounding grows with its largest term
+        if "_optimizer/" in key:
+            # Adam's moments are sums of gradients; on an Intel Xeon those of a pggan with two critic steps differed by
+            # up to 2e-4 of the largest, the same in every run, on an AMD EPYC by less than 1e-6
+            atol = max(atol, 5e-4 * largest)
         np.testing.assert_allclose(states[1][key], single, rtol=1e-4, atol=atol, err_msg=key)
 
 
