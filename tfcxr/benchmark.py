@@ -185,4 +185,4 @@ def table(report: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    command_line.run(main)
+    command_line.run_main(main)

@@ -1,31 +1,158 @@
-"""How every command starts and how it fails: a user's mistake gives one clear sentence and exit status 1."""
+"""How every command reads its flags, starts and fails: a user's mistake gives one clear sentence and exit status 1.
 
+A command is a function of one frozen dataclass, its arguments. Each field is a flag; the class's `Attributes:` say what
+it means, and the module's docstring opens `--help`. Notebooks and tests call the function with the dataclass.
+"""
+
+import dataclasses
 import difflib
 import errno
+import inspect
 import logging
 import os
 import pathlib
+import re
 import sys
+import textwrap
+import typing
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
 OUR_FOLDERS = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1] / "tfrecords_builder")
+HELP_WIDTH = 100
+DEFINERS = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 
-flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error instead of one sentence.")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Base of a command's arguments: values outside a field's range are refused.
+
+    A field's type is bool, int, float, str, any of these or None, or a tuple of str; its flag has the field's name.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, least, most = (
+                getattr(self, field.name),
+                field.metadata.get("minimum"),
+                field.metadata.get("maximum"),
+            )
+            if value is None or ((least is None or value >= least) and (most is None or value <= most)):
+                continue
+            allowed = f"from {least:g} to {most:g}" if most is not None else f"{least:g} or more"
+            raise ValueError(f"--{_flag_name(field)} must be {allowed}, got {value}")
 
 
-def run(main: Callable[[list[str]], None], argv: list[str] | None = None, takes_arguments: bool = False) -> None:
-    """Parses the flags and runs `main`; a wrong value, path or file ends with one sentence and exit status 1.
+def flag(
+    default: Any = dataclasses.MISSING,
+    *,
+    name: str | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    is_repeated: bool = False,
+    is_positional: bool = False,
+) -> Any:
+    """A field of `Arguments` that says more of its flag than its type does.
 
     Args:
-      main: gets the program's name and what stands beside the flags.
-      argv: instead of `sys.argv`.
-      takes_arguments: whether anything may stand beside the flags.
+      default: required where left out.
+      name: of the flag, where the field has another.
+      minimum: the smallest value that is allowed.
+      maximum: the largest value that is allowed; it needs a minimum.
+      is_repeated: the values of a tuple are given one by one, `--set=a=1 --set=b=2`, not with commas between.
+      is_positional: the values of a tuple stand beside the flags.
     """
-    app.run(lambda arguments: _run_guarded(main, arguments, takes_arguments), argv)
+    facts = {"name": name, "minimum": minimum, "maximum": maximum}
+    return dataclasses.field(
+        default=default, metadata=facts | {"is_repeated": is_repeated, "is_positional": is_positional}
+    )
+
+
+def run(command: Callable[[Any], Any], argv: list[str] | None = None) -> None:
+    """Reads the flags of a command and calls it; a wrong value, path or file ends with one sentence and exit status 1.
+
+    Args:
+      command: takes its arguments alone, annotated with their class.
+      argv: the program's name and the flags; `sys.argv` where None.
+
+    Raises:
+      SystemExit: a mistake of the user's (1), Ctrl-C (130), or --help (0).
+    """
+    flags.FLAGS.mark_as_parsed()  # libraries that define flags of their own find their defaults
+    _log_to_the_terminal()
+    is_traced = False
+    try:
+        arguments, is_traced = parse(command, sys.argv if argv is None else argv)
+        command(arguments)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, ImportError, flags.Error) as error:
+        if is_traced:
+            raise
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def parse(command: Callable[[Any], Any], argv: list[str]) -> tuple[Any, bool]:
+    """The arguments of a command by `argv`, and whether a whole traceback is asked for.
+
+    Raises:
+      ValueError: a required flag is missing, a value is out of range, or something stands beside the flags.
+      absl.flags.Error: an unknown flag (the nearest is named) or a value of another type.
+      SystemExit: --help.
+    """
+    arguments_class = _arguments_class(command)
+    types_by_name = typing.get_type_hints(arguments_class)
+    values = flags.FlagValues()
+    flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
+    flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.", flag_values=values)
+    fields = dataclasses.fields(arguments_class)
+    for field in fields:
+        if not field.metadata.get("is_positional"):
+            _define(field, types_by_name[field.name], values)
+    beside = tuple(values(argv)[1:])
+    if values.help:
+        print(help_text(command))
+        sys.exit(0)
+    given = {}
+    for field in fields:
+        name = _flag_name(field)
+        if field.metadata.get("is_positional"):
+            given[field.name], beside = beside, ()
+        elif values[name].value is None and field.default is dataclasses.MISSING:
+            raise ValueError(f"--{name} is required: {_meanings(arguments_class)[field.name]}")
+        else:
+            value = values[name].value
+            given[field.name] = tuple(value) if isinstance(value, list) else value
+    if beside:
+        raise ValueError(f"unexpected argument {beside[0]!r}; flags are written --name=value")
+    return arguments_class(**given), values.traceback
+
+
+def flag_names(command: Callable[[Any], Any]) -> list[str]:
+    """The flags of a command."""
+    fields = dataclasses.fields(_arguments_class(command))
+    return [_flag_name(field) for field in fields if not field.metadata.get("is_positional")]
+
+
+def help_text(command: Callable[[Any], Any]) -> str:
+    """What --help prints: the module's docstring, then each flag with its meaning and default."""
+    arguments_class = _arguments_class(command)
+    meanings = _meanings(arguments_class)
+    lines = [inspect.cleandoc(inspect.getmodule(command).__doc__), "", "Flags:"]
+    for field in dataclasses.fields(arguments_class):
+        if field.metadata.get("is_positional"):
+            continue
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        note = " (required)" if default is dataclasses.MISSING else f" (default: {default})"
+        text = meanings[field.name] + ("" if default in (None, "") else note)
+        lines += [f"  --{_flag_name(field)}", textwrap.indent(textwrap.fill(text, HELP_WIDTH), "      ")]
+    return "\n".join([*lines, "  --traceback", "      Show the whole traceback of an error instead of one sentence."])
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
@@ -35,15 +162,47 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
     return (f"did you mean {close[0]!r}? " if close else "") + f"valid names: {', '.join(names) or 'none'}"
 
 
-def refuse_flags(names: Iterable[str], reason: str) -> None:
-    """Refuses flags that the user gave although they have no effect in what is asked for.
+def refuse_flags(arguments: Arguments, names: Iterable[str], reason: str) -> None:
+    """Refuses flags that the user set although they have no effect in what is asked for.
 
     Args:
+      names: of the arguments' fields.
       reason: why, such as "they are of a cascade; ...".
 
     Raises:
-      ValueError: one of them was given; the message names those.
+      ValueError: one of them has another value than its default; the message names those.
     """
+    fields = {field.name: field for field in dataclasses.fields(arguments)}
+    set_flags = [f"--{_flag_name(fields[name])}" for name in names if getattr(arguments, name) != fields[name].default]
+    if set_flags:
+        raise ValueError(f"{' and '.join(set_flags)} would have no effect: {reason}")
+
+
+def run_main(main: Callable[[list[str]], None], argv: list[str] | None = None, takes_arguments: bool = False) -> None:
+    """`run` for a command that still reads global flags; goes when none does."""
+    if "traceback" not in flags.FLAGS:
+        flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error instead of one sentence.")
+
+    def guarded(rest: list[str]) -> None:
+        _log_to_the_terminal()
+        try:
+            if len(rest) > 1 and not takes_arguments:
+                raise ValueError(f"unexpected argument {rest[1]!r}; flags are written --name=value")
+            main(rest)
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            sys.exit(130)
+        except (ValueError, OSError, ImportError) as error:
+            if flags.FLAGS.traceback:
+                raise
+            print(f"error: {_sentence(error)}", file=sys.stderr)
+            sys.exit(1)
+
+    app.run(guarded, argv)
+
+
+def refuse_global_flags(names: Iterable[str], reason: str) -> None:
+    """`refuse_flags` for a command that still reads global flags; goes when none does."""
     if given := [f"--{name}" for name in names if flags.FLAGS[name].present]:
         raise ValueError(f"{' and '.join(given)} would have no effect: {reason}")
 
@@ -57,22 +216,42 @@ class _TerminalHandler(logging.Handler):
             tqdm.write(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
 
 
-def _run_guarded(main: Callable[[list[str]], None], argv: list[str], takes_arguments: bool) -> None:
+def _log_to_the_terminal() -> None:
     absl_logging.set_verbosity(absl_logging.INFO)
     absl_logging.get_absl_logger().handlers = [_TerminalHandler()]
     absl_logging.get_absl_logger().propagate = False
-    try:
-        if len(argv) > 1 and not takes_arguments:
-            raise ValueError(f"unexpected argument {argv[1]!r}; flags are written --name=value")
-        main(argv)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, OSError, ImportError) as error:
-        if flags.FLAGS.traceback:
-            raise
-        print(f"error: {_sentence(error)}", file=sys.stderr)
-        sys.exit(1)
+
+
+def _arguments_class(command: Callable[[Any], Any]) -> type[Arguments]:
+    (parameter,) = inspect.signature(command).parameters
+    return typing.get_type_hints(command)[parameter]
+
+
+def _flag_name(field: dataclasses.Field) -> str:
+    return field.metadata.get("name") or field.name
+
+
+def _define(field: dataclasses.Field, field_type: Any, values: flags.FlagValues) -> None:
+    default = None if field.default is dataclasses.MISSING else field.default
+    arguments = {"name": _flag_name(field), "help": field.name, "flag_values": values}
+    (kind, *_) = [option for option in typing.get_args(field_type) or (field_type,) if option is not type(None)]
+    if typing.get_origin(field_type) is tuple or any(
+        typing.get_origin(option) is tuple for option in typing.get_args(field_type)
+    ):
+        define = flags.DEFINE_multi_string if field.metadata.get("is_repeated") else flags.DEFINE_list
+        define(default=None if default is None else list(default), **arguments)
+    else:
+        DEFINERS[kind](default=default, **arguments)
+
+
+def _meanings(arguments_class: type) -> dict[str, str]:
+    """Field name -> what the class's `Attributes:` say of it."""
+    meanings: dict[str, str] = {}
+    for base in reversed(arguments_class.__mro__):
+        _, _, attributes = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")
+        for name, text in re.findall(r"^  (\w+): (.*(?:\n {4,}.*)*)", attributes, re.MULTILINE):
+            meanings[name] = " ".join(text.split())
+    return meanings
 
 
 def _sentence(error: Exception) -> str:

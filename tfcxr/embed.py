@@ -65,4 +65,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    command_line.run(main)
+    command_line.run_main(main)

@@ -18,7 +18,7 @@ import pathlib
 from absl import flags, logging
 
 from tfcxr import command_line
-from tfcxr.command_line import nearest_name, refuse_flags
+from tfcxr.command_line import nearest_name, refuse_global_flags
 from tfcxr.config import parse_settings
 from tfcxr.protocols import PROTOCOLS, REPORT_FILES, distribution_distance, synthetic_train_real_test
 from tfcxr.protocols.classifier import CLASSIFIERS, make_classifier_config
@@ -90,9 +90,11 @@ def main(argv: list[str]) -> None:
     for name, of_protocol in FLAGS_OF_PROTOCOL.items():
         if name not in values.protocols:
             asked = ",".join(values.protocols)
-            refuse_flags(of_protocol, f"only {name} has a use for it, and --protocols={asked} does not ask for that")
+            refuse_global_flags(
+                of_protocol, f"only {name} has a use for it, and --protocols={asked} does not ask for that"
+            )
     if set(values.protocols) == {distribution_distance.PROTOCOL} and len(values.classifier_seeds) > 1:
-        refuse_flags(["classifier_seeds"], "distribution_distance trains one extractor; give it one seed")
+        refuse_global_flags(["classifier_seeds"], "distribution_distance trains one extractor; give it one seed")
     settings = _settings()
     names = list(dict.fromkeys(values.protocols))
     finished = [name for name in names if (settings.out_dir / REPORT_FILES[name][0]).exists()]
@@ -145,4 +147,4 @@ def _settings() -> EvaluationSettings:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run_main(main)

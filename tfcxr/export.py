@@ -13,7 +13,7 @@ import os
 from absl import flags
 
 from tfcxr import command_line
-from tfcxr.command_line import refuse_flags
+from tfcxr.command_line import refuse_global_flags
 from tfcxr.models.base import GAN
 from tfcxr.serving.cascade import export_cascade
 from tfcxr.serving.saved_model import export_model
@@ -38,19 +38,21 @@ def main(argv: list[str]) -> None:
     if FLAGS.generator or FLAGS.super_resolution:
         if FLAGS.run_dir or not (FLAGS.generator and FLAGS.super_resolution):
             raise ValueError("a cascade needs --generator and --super_resolution, both exported, and no --run_dir")
-        refuse_flags(["checkpoint", "chunk_rows"], "they are of a run folder; a cascade joins models exported before")
+        refuse_global_flags(
+            ["checkpoint", "chunk_rows"], "they are of a run folder; a cascade joins models exported before"
+        )
         gate = (FLAGS.min_realism, FLAGS.max_tries)
         print(export_cascade(FLAGS.generator, FLAGS.super_resolution, FLAGS.out_dir, *gate, FLAGS.version))
         return
     if not FLAGS.run_dir:
         raise ValueError("give --run_dir of a training, or --generator and --super_resolution for a cascade")
-    refuse_flags(["min_realism", "max_tries"], "they are of a cascade; give --generator and --super_resolution")
+    refuse_global_flags(["min_realism", "max_tries"], "they are of a cascade; give --generator and --super_resolution")
     model, run, state = load_model(FLAGS.run_dir, FLAGS.checkpoint)
     if not isinstance(model, GAN):
-        refuse_flags(["chunk_rows"], f"{FLAGS.run_dir} holds a {run.model}, which enlarges one image at a time")
+        refuse_global_flags(["chunk_rows"], f"{FLAGS.run_dir} holds a {run.model}, which enlarges one image at a time")
     print(export_model(model, run, FLAGS.out_dir, state, FLAGS.version, FLAGS.run_dir, FLAGS.chunk_rows))
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    command_line.run(main)
+    command_line.run_main(main)

@@ -17,7 +17,7 @@ import pathlib
 from absl import flags
 
 from tfcxr import command_line
-from tfcxr.command_line import refuse_flags
+from tfcxr.command_line import refuse_global_flags
 from tfcxr.sampling.cohort import CohortOptions, generate_cohort
 from tfcxr.sampling.label_plan import LabelPlan, parse_counts, plan_counts, plan_like, plan_unlabelled
 from tfcxr.sampling.preview import write_preview
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     """Plans the labels, draws the cohort and prints what it holds."""
     options = CohortOptions(FLAGS.seed, FLAGS.truncation, FLAGS.batch_size, FLAGS.shard_images)
     if not FLAGS.like:
-        refuse_flags(["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
+        refuse_global_flags(["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
     gate = _gate()
     model = load_drawing_model(FLAGS.saved_model)
     super_resolution = FLAGS.super_resolution and LoadedModel(FLAGS.super_resolution)
@@ -81,7 +81,7 @@ def _plan(model: LoadedModel) -> LabelPlan:
     label_names = model.description.label_names
     if not label_names:
         how = f"{model.path} draws images without labels; give their number as --images=1000"
-        refuse_flags(["counts", "like"], how)
+        refuse_global_flags(["counts", "like"], how)
         if FLAGS.images is None:
             raise ValueError(how)
         return plan_unlabelled(FLAGS.images)
@@ -100,4 +100,4 @@ def _plan(model: LoadedModel) -> LabelPlan:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    command_line.run(main)
+    command_line.run_main(main)

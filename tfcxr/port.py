@@ -218,4 +218,4 @@ def _sha256(path: pathlib.Path) -> str:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    command_line.run(main)
+    command_line.run_main(main)

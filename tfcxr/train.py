@@ -277,4 +277,4 @@ def _make_callbacks(
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run_main(main)

@@ -11,7 +11,7 @@ import sys
 
 from absl import flags
 
-from tfcxr.command_line import nearest_name, run
+from tfcxr.command_line import nearest_name, run_main
 from tfrecords_builder.commands import COMMANDS
 
 
@@ -25,7 +25,7 @@ def start(argv: list[str]) -> None:
     command.define_flags()
     flags.adopt_module_key_flags(command)
     sys.modules["__main__"].__doc__ = command.__doc__  # what --help prints
-    run(lambda arguments: command.main(arguments[1:]), [argv[0], *rest], takes_arguments=True)
+    run_main(lambda arguments: command.main(arguments[1:]), [argv[0], *rest], takes_arguments=True)
 
 
 if __name__ == "__main__":

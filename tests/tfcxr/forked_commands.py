@@ -20,7 +20,7 @@ def call(main, arguments: list[str]) -> dict:
             os.dup2(errors.fileno(), 2)
             os.dup2(errors.fileno(), 1)
             sys.argv = ["command", *arguments]
-            command_line.run(main)
+            command_line.run_main(main)
             os._exit(0)  # command_line.run does not come back
         _, status = os.waitpid(child, 0)
         errors.seek(0)

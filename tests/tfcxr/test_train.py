@@ -138,7 +138,7 @@ def test_full_disk_keeps_what_was_there(disc_records, tmp_path):
     run_dir = tmp_path / "run"
     script = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "import tfcxr.train as t; from tfcxr import command_line; command_line.run(t.main)"
+        "import tfcxr.train as t; from tfcxr import command_line; command_line.run_main(t.main)"
     )
     command = [sys.executable, "-c", script, f"--data_dir={disc_records}", f"--run_dir={run_dir}", *TINY]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)

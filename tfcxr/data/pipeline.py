@@ -43,7 +43,7 @@ class ImageSet:
     info: DatasetInfo
 
 
-def to_unit_range(image: tf.Tensor) -> tf.Tensor:
+def from_pixels(image: tf.Tensor) -> tf.Tensor:
     """Stored pixels, uint8 or uint16 -> float32 in [-1, 1]. The only place where stored pixels become floats."""
     return tf.cast(image, tf.float32) * (2.0 / image.dtype.max) - 1.0
 
@@ -242,7 +242,7 @@ def read_samples(
         if looked_at >= look_at_most or all(len(images) == per_label for images in found.values()):
             break
     stacked = {name: np.stack(images) for name, images in found.items() if len(images) >= 2}
-    return {name: to_pixels(to_unit_range(tf.constant(images))).numpy() for name, images in stacked.items()}
+    return {name: to_pixels(from_pixels(tf.constant(images))).numpy() for name, images in stacked.items()}
 
 
 @contextlib.contextmanager
@@ -261,7 +261,7 @@ def _read_shard(path: tf.Tensor) -> tf.data.Dataset:
 
 def _training_batch(parsed: dict[str, tf.Tensor], batch_size: int, shrink: int) -> dict[str, tf.Tensor]:
     known = tf.logical_not(tf.math.is_nan(parsed["label"]))
-    image = to_unit_range(parsed["image"])
+    image = from_pixels(parsed["image"])
     batch = {
         "image": image if shrink == 1 else tf.nn.avg_pool2d(image, shrink, shrink, "VALID"),
         "label": tf.where(known, parsed["label"], 0.0),

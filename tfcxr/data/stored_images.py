@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfcxr.data.pipeline import to_pixels, to_unit_range
+from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
 from tfcxr.data.schema import DatasetInfo, record_image
 
@@ -131,4 +131,4 @@ def _record_places(path: pathlib.Path) -> np.ndarray:
 @functools.cache
 def _eight_bit_greys() -> np.ndarray:
     """uint8 [65536]: what each 16-bit grey is in 8 bits."""
-    return to_pixels(to_unit_range(tf.constant(np.arange(2**16).astype(np.uint16)))).numpy()
+    return to_pixels(from_pixels(tf.constant(np.arange(2**16).astype(np.uint16)))).numpy()

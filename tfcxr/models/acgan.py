@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.layers.minibatch_deviation import minibatch_deviation
+from tfcxr.layers.minibatch_stddev import minibatch_stddev
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.classification import class_loss
 from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
@@ -39,7 +39,7 @@ class ACGANConfig(GANConfig):
       generator_kernel_size, discriminator_kernel_size: pixels.
       discriminator_filters: channels after the first convolution, doubled at each halving, at most 8 times.
       dropout: before the discriminator's heads. l2: weight of the squared kernels (singh2023's "regularised").
-      minibatch_deviation: a channel that tells how much a batch varies (Karras et al. 2018).
+      minibatch_stddev: a channel that tells how much a batch varies (Karras et al. 2018).
       initializer: "normal" N(0, .02) (Radford, Metz, Chintala 2016) or "glorot" (Keras's default).
       adversarial_loss: "least_squares" on the sigmoid (singh2023) or "log", non-saturating (Goodfellow et al. 2014).
       discriminator_class_weight, generator_class_weight: of the class losses beside the adversarial ones.
@@ -60,7 +60,7 @@ class ACGANConfig(GANConfig):
     discriminator_kernel_size: int = 5
     dropout: float = 0.0
     l2: float = 0.0
-    minibatch_deviation: bool = False
+    minibatch_stddev: bool = False
     initializer: Literal["normal", "glorot"] = "normal"
     adversarial_loss: Literal["least_squares", "log"] = "log"
     discriminator_class_weight: float = 1.0
@@ -81,6 +81,10 @@ class ACGANConfig(GANConfig):
             raise ValueError(f"unknown augmentations {sorted(unknown)}; valid names: {', '.join(AUGMENTATIONS)}")
         if self.r1_interval < 1:
             raise ValueError(f"r1_interval must be at least 1 step, got {self.r1_interval}")
+
+    @property
+    def compares_images(self) -> bool:
+        return self.minibatch_stddev
 
 
 class Generator(keras.Model):
@@ -140,8 +144,8 @@ class Discriminator(keras.Model):
         if dropout_noise is not None and self.config.dropout:
             kept = tf.cast(dropout_noise >= self.config.dropout, features.dtype)
             features = features * kept / (1.0 - self.config.dropout)
-        if self.config.minibatch_deviation:
-            features = minibatch_deviation(features)
+        if self.config.minibatch_stddev:
+            features = minibatch_stddev(features)
         flat = tf.reshape(features, [-1, math.prod(features.shape[1:])])
         return self.realism(flat), self.label(flat)
 
@@ -170,14 +174,14 @@ class ACGAN(GAN):
         return tf.zeros([1, self.config.image_size, self.config.image_size, self.config.channels])
 
     @property
-    def critic_needs_label(self) -> bool:
+    def discriminator_reads_label(self) -> bool:
         return False
 
     @property
-    def names_labels(self) -> bool:
+    def discriminator_predicts_labels(self) -> bool:
         return True
 
-    def judge(
+    def score(
         self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         return self.discriminator(image)

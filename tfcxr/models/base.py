@@ -32,6 +32,7 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     config_class: ClassVar[type[AdversarialConfig]] = AdversarialConfig
     metric_names: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str] = "generator"  # what it makes: decides how it is watched, exported and measured
 
     def __init__(self, config: AdversarialConfig, seed: int = 0) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ class AdversarialModel(keras.Model, abc.ABC):
         return self.config.image_size
 
     def sampling_state(self) -> list[Any]:
-        """Further variables that `decode` and `judge` read, which are exported with the weights."""
+        """Further variables that sampling and scoring read; they are exported with the weights."""
         return []
 
     @property
@@ -219,27 +220,29 @@ class GAN(AdversarialModel):
         return tf.zeros([1, size, size, self.config.channels]), tf.zeros([1, self.config.label_count])
 
     @property
-    def critic_needs_label(self) -> bool:
+    def discriminator_reads_label(self) -> bool:
         """Whether the discriminator judges an image together with its label."""
         return self.config.conditional
 
     @property
-    def names_labels(self) -> bool:
+    def discriminator_predicts_labels(self) -> bool:
         """Whether the discriminator names the labels of an image."""
         return False
 
     @abc.abstractmethod
-    def judge(
+    def score(
         self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """What the discriminator thinks of images, as it is exported.
 
         Args:
           image: float32 [batch, image_size, image_size, channels] in [-1, 1].
-          label: float32 [batch, labels], read where `critic_needs_label`. label_mask: 1 where known, all where None.
+          label: float32 [batch, labels], read where `discriminator_reads_label`.
+          label_mask: float32 [batch, labels], 1 where the label is known; all are known where None.
 
         Returns:
-          realism logits float32 [batch, 1], and label logits float32 [batch, labels] where `names_labels`, else None.
+          realism logits float32 [batch, 1].
+          label logits float32 [batch, labels] where `discriminator_predicts_labels`, else None.
         """
 
     def condition(self, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tf.Tensor:
@@ -251,7 +254,7 @@ class GAN(AdversarialModel):
             return label[:, :0]
         return label_condition(label, label_mask, self.config.is_single_label)
 
-    def decode(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
+    def generate_from_latent(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
         """Images float32 [batch, image_size, image_size, channels] in [-1, 1] by the generator that is exported.
 
         Args:
@@ -261,8 +264,8 @@ class GAN(AdversarialModel):
         return tf.clip_by_value(tf.cast(image, tf.float32), -1.0, 1.0)
 
     def generate(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
-        """Draws images, as `decode` does; a seed, int64 [batch], and a label give the same picture in any batch."""
-        return self.decode(latents_from_seeds(seed, self.config.latent_size), label, truncation)
+        """Images of seeds, int64 [batch]; a seed and a label give the same image in any batch."""
+        return self.generate_from_latent(latents_from_seeds(seed, self.config.latent_size), label, truncation)
 
 
 def latents_from_seeds(seed: tf.Tensor, latent_size: int) -> tf.Tensor:

@@ -218,7 +218,7 @@ class CGAN(GAN):
     def make_discriminator(self) -> keras.Model:
         return Discriminator(self.config, self.seed + 1)
 
-    def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
+    def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         return self.discriminator((image, self.condition(label, label_mask))), None
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

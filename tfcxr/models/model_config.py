@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 DEFAULT_STEPS = 1000
+RENAMED_SETTINGS = {  # name that an earlier version stored -> today's
+    "minibatch_deviation": "minibatch_stddev",
+    "has_minibatch_deviation": "minibatch_stddev",
+}
 PROBABILITY_LOSSES = ("log", "minimax", "least_squares")  # they draw the discriminator's sigmoid to 1 for real images
 
 
@@ -69,6 +73,12 @@ class AdversarialConfig:
         """Settings that `stored`, of an earlier version, lacks, where today's default is not what that version did."""
         return {}
 
+    @classmethod
+    def current_settings(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that a run folder or an export stored, under today's names, with those of an earlier version."""
+        renamed = {RENAMED_SETTINGS.get(name, name): value for name, value in stored.items()}
+        return cls.implied_settings(renamed) | renamed
+
     def for_inference(self) -> "AdversarialConfig":
         """The same networks in float32, without what only training needs."""
         return dataclasses.replace(self, precision="float32")
@@ -77,6 +87,11 @@ class AdversarialConfig:
     def batches_per_step(self) -> int:
         """How many batches one training step takes: those of the critic's steps before the generator's one."""
         return 1
+
+    @property
+    def compares_images(self) -> bool:
+        """Whether the discriminator scores an image together with the others of its batch (minibatch stddev)."""
+        return False
 
     @property
     def realism_is_probability(self) -> bool:

@@ -107,7 +107,7 @@ class PGGAN(GAN):
         steps = tf.cast(self.step.value - self.state["grown_at"].value, tf.float32)
         return 1.0 - tf.minimum(self.config.ema_decay, (1.0 + steps) / (10.0 + steps))
 
-    def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
+    def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Critic values float32 [batch, 1], without a zero of their own; each image is judged for itself."""
         while image.shape[1] > self.current_size:
             image = average_pixels(image)
@@ -131,7 +131,7 @@ class PGGAN(GAN):
         features = network.features(self._inside(image), self._blending(), self.state["deviation"].value)
         return tf.cast(features, tf.float32)
 
-    def decode(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
+    def generate_from_latent(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
         """Images of z and label by the averaged generator, float32 [batch, size, size, channels] in [-1, 1].
 
         `truncation` below 1 cuts z off at twice its value on either side: the network normalizes z, so that a mere
@@ -264,7 +264,7 @@ class PGGAN(GAN):
         real_values = self.discriminator.values(real_map, condition)
         adversarial = discriminator_loss("wasserstein", real_values, fake_values)
         drift = drift_penalty(real_values)
-        if self.config.has_minibatch_deviation:
+        if self.config.minibatch_stddev:
             typical = self.state["deviation"]
             deviation = tf.stop_gradient(self.discriminator.batch_deviation(real_map))
             rate = tf.maximum(DEVIATION_RATE, 1.0 / tf.cast(self.step.value + 1, tf.float32))

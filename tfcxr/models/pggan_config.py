@@ -19,7 +19,7 @@ class PGGANConfig(GANConfig):
         dialect's.
       channel_base, channel_max: channels are channel_base / size in pixels, at most channel_max. filters: channels at
         4 px, 8 px ... image_size instead.
-      leaky_slope, upsampling, normalizes_generator, normalizes_discriminator, is_equalized, has_minibatch_deviation,
+      leaky_slope, upsampling, normalizes_generator, normalizes_discriminator, is_equalized, minibatch_stddev,
         output_activation: of the networks. critic_outputs: 1; others are for ported weights.
       penalty_weight: of the gradient penalty. drift_weight: of the critic's squared values on real images.
       critic_steps: of the critic before each step of the generator.
@@ -57,7 +57,7 @@ class PGGANConfig(GANConfig):
     normalizes_generator: bool = True
     normalizes_discriminator: bool = False
     is_equalized: bool = True
-    has_minibatch_deviation: bool = True
+    minibatch_stddev: bool = True
     critic_outputs: int = 1
     output_activation: Literal["linear", "tanh"] = "linear"
     penalty_weight: float = 10.0

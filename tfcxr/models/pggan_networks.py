@@ -26,7 +26,7 @@ import keras
 import tensorflow as tf
 
 from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
-from tfcxr.layers.minibatch_deviation import consecutive_deviation, minibatch_deviation
+from tfcxr.layers.minibatch_stddev import consecutive_stddev, minibatch_stddev
 from tfcxr.layers.pixel_normalization import pixel_normalization
 from tfcxr.layers.resample import average_pixels, repeat_pixels
 from tfcxr.layers.runtime_scaled import ScaledConvolution, ScaledDense
@@ -50,7 +50,7 @@ class Architecture:
     normalizes_generator: bool
     normalizes_discriminator: bool
     is_equalized: bool
-    has_minibatch_deviation: bool
+    minibatch_stddev: bool
     critic_outputs: int
     output_activation: Literal["linear", "tanh"]
     recomputes_blocks: bool
@@ -211,7 +211,7 @@ class Discriminator(keras.Model):
             )
             for index, (before, after) in enumerate(zip(filters[1:], filters[:-1], strict=True), start=1)
         ]
-        inputs = width + architecture.has_minibatch_deviation
+        inputs = width + architecture.minibatch_stddev
         self.last = ScaledConvolution(inputs, width, 3, next(seeds), is_equalized, name="last")
         self.dense = ScaledDense(BASE_SIZE**2 * width, width, next(seeds), is_equalized, name="dense")
         self.decision = ScaledDense(
@@ -284,7 +284,7 @@ class Discriminator(keras.Model):
         architecture = self.architecture
         slope = LEAKY_SLOPE if architecture.dialect == "segal" else architecture.leaky_slope
         is_normalized = architecture.normalizes_discriminator
-        if architecture.has_minibatch_deviation:
+        if architecture.minibatch_stddev:
             features = self._with_deviation(features, deviation)
         features = _activated(self.last(features), slope, is_normalized)
         features = tf.reshape(features, [-1, math.prod(features.shape[1:])])
@@ -309,8 +309,8 @@ class Discriminator(keras.Model):
             channel = tf.fill(tf.shape(features[..., :1]), tf.cast(deviation, features.dtype))
             return tf.concat([features, channel], axis=-1)
         if self.architecture.dialect == "karras":
-            return consecutive_deviation(features)
-        return minibatch_deviation(features, group_size=features.shape[0])
+            return consecutive_stddev(features)
+        return minibatch_stddev(features, group_size=features.shape[0])
 
 
 def depth_of(size: int | None, filters: tuple[int, ...]) -> int:

@@ -17,7 +17,7 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
-from tfcxr.data.pipeline import to_pixels, to_unit_range
+from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.layers.tiling import enlarge_by_tiles
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.models.base import AdversarialModel
@@ -134,6 +134,7 @@ class SRGAN(AdversarialModel):
     """Super-resolution; one training step moves the generator and, after the warm-up, the discriminator once each."""
 
     config_class = SRGANConfig
+    kind = "super_resolution"
     metric_names = (
         "pixel_error",
         "content",
@@ -213,7 +214,7 @@ class SRGAN(AdversarialModel):
         config = self.config
         real = self._crop(data["image"])
         # rounded to whole grey levels, as a small image is stored
-        low = to_unit_range(to_pixels(average_down(real, config.scale)))
+        low = from_pixels(to_pixels(average_down(real, config.scale)))
         with tf.GradientTape() as tape:
             fake = self.generator(low, training=True)  # [batch, crop, crop, channels]
         is_warm = self.step.value >= config.warmup_steps

@@ -198,12 +198,12 @@ class StyleGAN2(GAN):
             names += ["augmentation_probability", "real_sign_sum"]
         return {name: keras.Variable(0.0, trainable=False, aggregation="mean", name=name) for name in names}
 
-    def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
+    def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Realism logits; each image is judged for itself, whatever batch it is in."""
         logits, _ = self.discriminator((image, self.condition(label, label_mask)), is_alone=True)
         return logits, None
 
-    def decode(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
+    def generate_from_latent(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
         """Images of z and label by the averaged generator, float32 in [-1, 1].
 
         `truncation` moves w towards its average: w_avg + truncation * (w - w_avg); 0 is the average image.

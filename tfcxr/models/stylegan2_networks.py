@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfcxr.layers.equalized import EqualizedConvolution, EqualizedDense, normalize_second_moment
-from tfcxr.layers.minibatch_deviation import minibatch_deviation
+from tfcxr.layers.minibatch_stddev import minibatch_stddev
 from tfcxr.layers.modulated_convolution import StyleConvolution, ToImage
 from tfcxr.layers.resample import upsample
 from tfcxr.models.base import initializer_seeds
@@ -285,7 +285,7 @@ class Discriminator(keras.Model):
             channel = tf.fill(tf.shape(features[..., :1]), tf.cast(deviation, features.dtype))
             features = tf.concat([features, channel], axis=-1)
         else:
-            features = minibatch_deviation(features, self.group_size)
+            features = minibatch_stddev(features, self.group_size)
             deviation = tf.reduce_mean(tf.cast(features[..., -1], tf.float32))
         features = self.conv(features)
         features = self.fc(tf.reshape(features, [-1, math.prod(features.shape[1:])]))

@@ -69,7 +69,7 @@ class TransferPGGANConfig(PGGANConfig):
     records_size: ClassVar[str] = "data_size"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "has_minibatch_deviation", False)  # the critic has none
+        object.__setattr__(self, "minibatch_stddev", False)  # the critic has none
         super().__post_init__()
         if self.conditional or self.label_count:
             raise ValueError("transfer_pggan draws without labels; expected conditional=False and label_count=0")
@@ -185,7 +185,7 @@ class TransferPGGAN(PGGAN):
         base = "4 px, " if config.trains_base else ""
         return f"{learning:,} of {total:,} parameters of the generator learn: what makes {base}{sizes}"
 
-    def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
+    def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Critic values float32 [batch, 1], without a zero of their own."""
         return self.discriminator((self._real_images(image, 0.0), self.condition(label, label_mask))), None
 

@@ -113,7 +113,7 @@ class VanillaGAN(GAN):
     def make_discriminator(self) -> keras.Model:
         return PerceptronDiscriminator(self.config, self.seed + 1)
 
-    def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
+    def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Realism logits float32 [batch, 1] of images, and no label logits."""
         condition = self.condition(label, label_mask)
         return self.discriminator((image, condition)), None

@@ -173,7 +173,7 @@ class WGANGP(GAN):
         is_perceptron = self.config.architecture == "perceptron"
         return (PerceptronDiscriminator if is_perceptron else ConvolutionalCritic)(self.config, self.seed + 1)
 
-    def judge(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
+    def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Critic values float32 [batch, 1], which have no zero of their own: compare them only with each other."""
         condition = self.condition(label, label_mask)
         return self.discriminator((image, condition)), None

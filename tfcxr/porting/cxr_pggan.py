@@ -141,7 +141,7 @@ def _discriminator_settings(state: dict[str, np.ndarray], prefix: str) -> dict[s
         "filters": tuple(shape[0] for shape in shapes),
         "is_equalized": bool(middle),
         "normalizes_discriminator": f"{prefix}DecisionBlock.3" in _modules(state),
-        "has_minibatch_deviation": first[1] == first[0] + 1,
+        "minibatch_stddev": first[1] == first[0] + 1,
         "critic_outputs": kernel_shape(state, f"{prefix}DecisionLinear.module.weight", 2)[0],
     }
 

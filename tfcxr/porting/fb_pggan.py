@@ -98,7 +98,7 @@ def _settings(generator: dict[str, np.ndarray], critic: dict[str, np.ndarray]) -
         "channels": shapes[0][0],
         "filters": tuple(shape[1] for shape in shapes),
         "latent_size": kernel_shape(generator, f"formatLayer{middle}.weight", 2)[1],
-        "has_minibatch_deviation": first[1] == first[0] + 1,
+        "minibatch_stddev": first[1] == first[0] + 1,
         "critic_outputs": kernel_shape(critic, f"decisionLayer{_middle(critic)}.weight", 2)[0],
     }
 

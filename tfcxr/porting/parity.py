@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.backbones.base import Backbone
-from tfcxr.data.pipeline import to_pixels, to_unit_range
+from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.models.base import GAN, latents_from_seeds
 from tfcxr.models.pggan_networks import Discriminator
 from tfcxr.porting.ported import Ported
@@ -52,11 +52,11 @@ def gan_parity(model: GAN, saved_model: str | os.PathLike) -> Parity:
         labels = model.config.label_count
         label = tf.one_hot([index % labels], labels) if labels else tf.zeros([1, 0])
         told = (label,) if labels else ()
-        image = model.decode(z, label)
+        image = model.generate_from_latent(z, label)
         pairs.append((loaded.draw_latent(z, *told)["image"], image))
         pixels = to_pixels(image)
-        realism = tf.sigmoid(model.judge(to_unit_range(pixels), label)[0][:, 0])
-        judged = loaded.score(pixels, *(told if model.critic_needs_label else ()))
+        realism = tf.sigmoid(model.score(from_pixels(pixels), label)[0][:, 0])
+        judged = loaded.score(pixels, *(told if model.discriminator_reads_label else ()))
         pairs.append((judged["realism"], realism))
     return _compared(f"images and scores of {len(SEEDS)} seeds", pairs)
 

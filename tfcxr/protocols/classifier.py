@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from tfcxr.command_line import nearest_name
 from tfcxr.config import make_config
-from tfcxr.data.pipeline import to_unit_range
+from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import StoredImages, read_batches
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
@@ -102,7 +102,7 @@ class TrainedClassifier:
         """What the model says of uint8 images [batch, size, size, 1], as a graph that is traced once."""
 
         def judge(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            probability, features = self.model(to_unit_range(images), training=False)
+            probability, features = self.model(from_pixels(images), training=False)
             return probability, tf.cast(features, tf.float32)
 
         spec = tf.TensorSpec([None, *self.model.input_shape[1:]], tf.uint8)
@@ -279,7 +279,7 @@ def _batches(
         positions = positions.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
     batches = positions.batch(batch_size, drop_remainder=seed is not None)
     batches = batches.map(read, num_parallel_calls=PARALLEL_READS, deterministic=True)
-    batches = batches.map(lambda pixels, label: (to_unit_range(pixels), label))
+    batches = batches.map(lambda pixels, label: (from_pixels(pixels), label))
     if augment:
         from tfcxr.data.augment import make_augmentation  # here, because importing keras-cv takes seconds
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.pipeline import evaluation_batches, to_pixels, to_unit_range
+from tfcxr.data.pipeline import evaluation_batches, from_pixels, to_pixels
 from tfcxr.training.sample_grid import draw_grid
 
 PAIRS_FILE = "pairs.png"
@@ -71,5 +71,5 @@ def _paired_batches(data_dir: str | os.PathLike, cohort_dir: str | os.PathLike, 
     for real, embedded in zip(*sides, strict=True):
         if not np.array_equal(real["key"], embedded["key"]):
             raise ValueError(f"{cohort_dir} is not an embedding of split {split!r} of {data_dir}: other image keys")
-        images = [(to_unit_range(tf.constant(side["image"])).numpy() + 1.0) / 2.0 for side in (real, embedded)]
+        images = [(from_pixels(tf.constant(side["image"])).numpy() + 1.0) / 2.0 for side in (real, embedded)]
         yield *images, real["key"]

@@ -18,7 +18,7 @@ from absl import logging
 
 from tfcxr.config import make_config
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.pipeline import to_pixels, to_unit_range
+from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.serving.saved_model import served_variables
 from tfcxr.serving.version_folder import weights_sha256
 from tfcxr.training.checkpoints import Checkpoints, restore
@@ -50,7 +50,7 @@ class LatentEmbedder:
         size = model.config.image_size
         pixels = tf.TensorSpec([None, size, size, 1], tf.float32)
         label = tf.TensorSpec([None, model.config.label_count], tf.float32)
-        redraw = lambda image, label: to_pixels(model.decode(network(image), label))  # noqa: E731
+        redraw = lambda image, label: to_pixels(model.generate_from_latent(network(image), label))  # noqa: E731
         self._embed = tf.function(network.__call__, input_signature=[pixels], autograph=False)
         self._redraw = tf.function(redraw, input_signature=[pixels, label], autograph=False)
 
@@ -67,7 +67,7 @@ class LatentEmbedder:
     def embed(self, images: np.ndarray) -> np.ndarray:
         """z float32 [images, latent_size] of uint8 or uint16 images [images, size, size, 1]."""
         starts = range(0, len(images), BATCH)
-        return np.concatenate([self._embed(to_unit_range(tf.constant(images[at : at + BATCH]))) for at in starts])
+        return np.concatenate([self._embed(from_pixels(tf.constant(images[at : at + BATCH]))) for at in starts])
 
     def redraw(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """What the generator makes of the images' z: uint8 [images, size, size, channels].
@@ -76,7 +76,7 @@ class LatentEmbedder:
         """
         starts = range(0, len(images), BATCH)
         parts = [
-            self._redraw(to_unit_range(tf.constant(images[at : at + BATCH])), labels[at : at + BATCH]) for at in starts
+            self._redraw(from_pixels(tf.constant(images[at : at + BATCH])), labels[at : at + BATCH]) for at in starts
         ]
         return np.concatenate(parts)
 

@@ -42,7 +42,7 @@ class ServedCascade(tf.Module):
         self._large_size = parts.image_size
         self._chunk_rows = description.chunk_rows
         self._label_count = len(description.label_names)
-        self._critic_needs_label = parts.generator.critic_needs_label
+        self._critic_needs_label = parts.generator.discriminator_reads_label
         self._generator = tf.saved_model.load(str(parts.generator.path))
         self._super_resolution = tf.saved_model.load(str(parts.super_resolution.path))
         self.draw = self._drawing_function("image", lambda images: images)

@@ -118,19 +118,20 @@ def check_critic(model: LoadedModel, gate: RealismGate) -> None:
       ValueError: the model has no critic, or one that compares the images of a request with each other.
     """
     try:
-        _ = model.critic_needs_label
+        _ = model.discriminator_reads_label
     except KeyError as error:
         raise ValueError(
             f"{model.path} has no critic (no signature 'score'), so a gate cannot tell which images look real; "
             "draw without min_realism, or export a model that has one"
         ) from error
-    settings = model.description.settings
-    if settings.get("minibatch_deviation"):
+    config_class = model_class(model.description.model).config_class
+    config = make_config(config_class, config_class.current_settings(model.description.settings))
+    if config.compares_images:
         raise ValueError(
-            f"the critic of {model.path} compares the images of a request with each other (minibatch_deviation), so "
-            "no image has a score of its own; draw without min_realism, or train a model without minibatch_deviation"
+            f"the critic of {model.path} compares the images of a request with each other (minibatch_stddev), so "
+            "no image has a score of its own; draw without min_realism, or train a model without minibatch_stddev"
         )
-    if not make_config(model_class(model.description.model).config_class, settings).realism_is_probability:
+    if not config.realism_is_probability:
         logging.warning(
             "the loss of %s (%s) does not train probabilities: its realism ranks images, so min_realism %g means "
             "nothing outside this model",

@@ -64,12 +64,12 @@ class LoadedModel:
     def score(self, image: np.ndarray, label: np.ndarray) -> np.ndarray:
         """Realism in [0, 1], float32 [batch], of uint8 [batch, size, size, channels] with labels [batch, labels]."""
         images = tf.constant(image, tf.uint8)
-        if self.critic_needs_label:
+        if self.discriminator_reads_label:
             return self._functions.score(images, tf.constant(label, tf.float32))["realism"].numpy()
         return self._functions.score(images)["realism"].numpy()
 
     @property
-    def critic_needs_label(self) -> bool:
+    def discriminator_reads_label(self) -> bool:
         """Whether `score` reads a label beside the image."""
         return "label" in self._functions.signatures["score"].structured_input_signature[1]
 

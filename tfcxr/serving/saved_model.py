@@ -23,7 +23,7 @@ in a batch of 2 or more, with batch normalization one in 25 at some sizes), so r
 one size, the last chunk filled up. So computed, the pictures were equal in every pixel. Another kind of processor or
 number of threads may round differently: there a pixel can be off by one grey level.
 
-A score is one picture's own, but for a discriminator with minibatch deviation: that one compares the pictures of a
+A score is one picture's own, but for a discriminator with minibatch stddev: that one compares the pictures of a
 request in groups of 8, a group that is not full with copies from the request's beginning.
 
 Beside `saved_model.pb` stand `model.json` (see `ModelDescription`), `README.md` (the model card) and, for a model
@@ -40,7 +40,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfcxr
-from tfcxr.data.pipeline import to_pixels, to_unit_range
+from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.models.base import GAN, AdversarialModel, latents_from_seeds
 from tfcxr.serving.model_card import PATIENTS_FILE, ModelDescription, card_text
 from tfcxr.serving.super_resolution import ServedSuperResolution, super_resolution_card
@@ -49,7 +49,7 @@ from tfcxr.training.run_folder import RunConfig
 
 CHUNK_PIXELS = 8 * 64 * 64  # rows of a chunk x image pixels: larger chunks make a single picture slower
 MAX_CHUNK_ROWS = 8
-DEVIATION_ROWS = 8  # images scored at once where the discriminator compares them (minibatch deviation)
+STDDEV_ROWS = 8  # images scored at once where the discriminator compares them (minibatch stddev)
 
 
 class ServedModel(tf.Module):
@@ -137,7 +137,7 @@ class ServedModel(tf.Module):
         def untold(image):
             return self._score(image, tf.zeros([tf.shape(image)[0], config.label_count]))
 
-        if self._model.model.critic_needs_label and self._label_names:
+        if self._model.model.discriminator_reads_label and self._label_names:
             return signature(told, [image_spec, self._label_spec()])
         return signature(untold, [image_spec])
 
@@ -159,7 +159,7 @@ class ServedModel(tf.Module):
         )
         image_shape = [config.image_size, config.image_size, config.channels]
         images = tf.map_fn(
-            lambda inputs: finish(self._model.model.decode(*inputs, truncation)),
+            lambda inputs: finish(self._model.model.generate_from_latent(*inputs, truncation)),
             chunks,
             fn_output_signature=tf.TensorSpec([chunk, *image_shape], dtype),
             parallel_iterations=1,
@@ -168,7 +168,7 @@ class ServedModel(tf.Module):
 
     def _score(self, image: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores in chunks filled up with the request's own images."""
-        score_rows = DEVIATION_ROWS if getattr(self._config, "minibatch_deviation", False) else self.chunk_rows
+        score_rows = STDDEV_ROWS if self._config.compares_images else self.chunk_rows
         rows, image_shape = tf.shape(image)[0], image.shape[1:]
         chunks = (rows + score_rows - 1) // score_rows
         filling = tf.range(chunks * score_rows) % rows
@@ -176,7 +176,7 @@ class ServedModel(tf.Module):
         labels = tf.reshape(tf.gather(label, filling), [chunks, score_rows, self._config.label_count])
 
         def judge(inputs: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-            realism, named = self._model.model.judge(to_unit_range(inputs[0]), inputs[1])
+            realism, named = self._model.model.score(from_pixels(inputs[0]), inputs[1])
             scores = {"realism": tf.sigmoid(tf.cast(realism, tf.float32)[:, 0])}
             if named is not None:
                 probability = tf.nn.softmax if self._config.is_single_label else tf.sigmoid
@@ -184,7 +184,7 @@ class ServedModel(tf.Module):
             return scores
 
         outputs = {"realism": tf.TensorSpec([score_rows])}
-        if self._model.model.names_labels:
+        if self._model.model.discriminator_predicts_labels:
             outputs["label_probability"] = tf.TensorSpec([score_rows, self._config.label_count])
         scores = tf.map_fn(judge, (filled, labels), fn_output_signature=outputs, parallel_iterations=1)
         return {name: tf.reshape(score, [-1, *score.shape[2:]])[:rows] for name, score in scores.items()}

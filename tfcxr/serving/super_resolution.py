@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfcxr.data.pipeline import to_pixels, to_unit_range
+from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.models.srgan import SRGAN
 from tfcxr.serving.model_card import PATIENTS_FILE, ModelDescription
 from tfcxr.serving.version_folder import Untracked, encode_pngs, signature
@@ -48,7 +48,7 @@ class ServedSuperResolution(tf.Module):
         message = ["image needs at least one pixel to each side, got shape", tf.shape(image)]
         with tf.control_dependencies([tf.debugging.Assert(has_pixels, message)]):
             image = tf.identity(image)
-        return to_pixels(self._model.model.enhance(to_unit_range(image)))
+        return to_pixels(self._model.model.enhance(from_pixels(image)))
 
 
 def super_resolution_card(description: ModelDescription) -> str:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 from tqdm import tqdm
 
-from tfcxr.data.pipeline import to_unit_range
+from tfcxr.data.pipeline import from_pixels
 from tfcxr.metrics.classification import roc_auc
 from tfcxr.models.retrained_discriminator import label_loss
 
@@ -73,7 +73,7 @@ def fit_labels(
             losses = []
             for step in range(steps):
                 chosen = order[step * rules.batch_size :][: rules.batch_size]
-                image, label = to_unit_range(tf.constant(training.images[chosen])), tf.constant(training.labels[chosen])
+                image, label = from_pixels(tf.constant(training.images[chosen])), tf.constant(training.labels[chosen])
                 losses.append(float(step_function(image, label)))
                 if not math.isfinite(losses[-1]):
                     at = epoch * steps + step + 1
@@ -102,7 +102,7 @@ def judge_images(judge: Judge, images: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     any_number = judge.get_concrete_function(tf.TensorSpec([None, *images.shape[1:]], tf.float32))  # traced if new
     starts = range(0, len(images), PREDICTION_BATCH)
-    parts = [any_number(to_unit_range(tf.constant(images[start : start + PREDICTION_BATCH]))) for start in starts]
+    parts = [any_number(from_pixels(tf.constant(images[start : start + PREDICTION_BATCH]))) for start in starts]
     logits, features = (np.concatenate([part.numpy() for part in column]) for column in zip(*parts, strict=True))
     return logits, features
 

@@ -3,8 +3,8 @@
     network, curve = train_latent_regressor(model, LatentRegressionConfig(steps=2000))
     z = network(images)
 
-It learns on pairs that the generator makes, as many as wanted: z is drawn, the image is what `model.decode` gives. A
-real image's z is then what comes out for it. The scale of z means nothing where the network normalizes it, so the
+It learns on pairs that the generator makes, as many as wanted: z is drawn, the image is generated from it. A real
+image's z is then what comes out for it. The scale of z means nothing where the network normalizes it, so the
 target is the normalized z, and closeness is told as the cosine of the angle to it: 1 is perfect, 0 is chance.
 """
 
@@ -72,7 +72,7 @@ def train_latent_regressor(
         seed = tf.stack([tf.constant(2 * config.seed + stream, tf.int64), step])
         z = tf.random.stateless_normal([images, model.config.latent_size], seed)
         chosen = tf.random.stateless_uniform([images], seed, 0, rows.shape[0], tf.int32)
-        return model.decode(z, tf.gather(rows, chosen)), latent_target(model, z)
+        return model.generate_from_latent(z, tf.gather(rows, chosen)), latent_target(model, z)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int64)])
     def step_function(step: tf.Tensor) -> tf.Tensor:

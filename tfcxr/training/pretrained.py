@@ -16,7 +16,7 @@ from tfcxr.training.run_folder import read_run
 
 INHERITED = {field.name for field in dataclasses.fields(Architecture)} - {
     "recomputes_blocks",
-    "has_minibatch_deviation",
+    "minibatch_stddev",
 }
 INHERITED |= {"image_size", "value_range", "channel_base", "channel_max"}
 CRITIC = {"growth_rate": "critic_growth_rate", "block_config": "critic_blocks", "initial_filters": "critic_filters"}

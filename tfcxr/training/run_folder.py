@@ -88,9 +88,7 @@ def read_run(run_dir: str | os.PathLike) -> RunConfig:
     if run.model not in MODELS:
         return run
     config_class = MODELS[run.model].config_class
-    if {field.name for field in dataclasses.fields(config_class)} <= run.settings.keys():
-        return run
-    config = make_config(config_class, config_class.implied_settings(run.settings), run.settings)
+    config = make_config(config_class, config_class.current_settings(run.settings))
     return dataclasses.replace(run, settings=to_plain(config))
 
 

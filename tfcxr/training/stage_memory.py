@@ -209,7 +209,7 @@ def _training_call(model: AdversarialModel, size: int, batch: int) -> tuple[Call
 
 def _drawing_call(model: GAN, size: int, batch: int) -> tuple[Callable[[], None], list[tf.Tensor]]:
     z, label = tf.ones([batch, model.config.latent_size]), tf.zeros([batch, model.config.label_count])
-    draw = tf.function(functools.partial(model.decode), autograph=False)
+    draw = tf.function(functools.partial(model.generate_from_latent), autograph=False)
     return lambda: draw(z, label).numpy(), [z, label]
 
 

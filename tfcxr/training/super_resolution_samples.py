@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfcxr.data.atomic import atomic_path
-from tfcxr.data.pipeline import to_pixels, to_unit_range
+from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
 from tfcxr.metrics.image_fidelity import psnr, ssim
 from tfcxr.models.srgan import SRGAN, average_down
@@ -67,7 +67,7 @@ class SuperResolutionSamples(keras.callbacks.Callback):
         self._real_images = real_images
         self._sample_every = sample_every
         self._metrics_log = metrics_log
-        self._enhance = tf.function(lambda image: to_pixels(model.enhance(to_unit_range(image))))
+        self._enhance = tf.function(lambda image: to_pixels(model.enhance(from_pixels(image))))
         self._channels = model.config.channels
         self._small = np.stack([self._reduce(image) for image in real_images])
         self._bicubic = np.stack([self._enlarge_bicubic(image) for image in self._small])
@@ -95,10 +95,10 @@ class SuperResolutionSamples(keras.callbacks.Callback):
 
     def _reduce(self, image: np.ndarray) -> np.ndarray:
         """uint8 [size, size, 1] -> uint8 [size / scale, size / scale, 1]."""
-        return to_pixels(average_down(to_unit_range(tf.constant(image[None])), self._scale))[0].numpy()
+        return to_pixels(average_down(from_pixels(tf.constant(image[None])), self._scale))[0].numpy()
 
     def _enlarge_bicubic(self, image: np.ndarray) -> np.ndarray:
-        return to_pixels(enlarge_bicubic(to_unit_range(tf.constant(image[None])), self._scale))[0].numpy()
+        return to_pixels(enlarge_bicubic(from_pixels(tf.constant(image[None])), self._scale))[0].numpy()
 
     def _enlarge(self, image: np.ndarray) -> np.ndarray:
         """One image at a time, so that memory stays that of one; three equal channels are one."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.data.pipeline import choose_images, load_images, read_facts, to_pixels, to_unit_range
+from tfcxr.data.pipeline import choose_images, from_pixels, load_images, read_facts, to_pixels
 from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfcxr.data.stored_images import join_images, open_images, read_batches
@@ -44,7 +44,7 @@ def test_rows_are_those_of_the_array_in_memory(tmp_path, encoding, bits):
     write_images(tmp_path, noise(np.dtype(f"uint{bits}")), encoding, bits=bits)
     expected = load_images(tmp_path, "train").images
     if bits == 16:
-        expected = to_pixels(to_unit_range(tf.constant(expected))).numpy()
+        expected = to_pixels(from_pixels(tf.constant(expected))).numpy()
     images = open_images(tmp_path, ["train"])
     assert images.shape == (9, 24, 24, 1) and len(images) == 9 and images.dtype == np.uint8
     mask = np.arange(9) % 3 == 1

@@ -25,7 +25,7 @@ def step_once(batch, **settings):
     [
         {"output": "sigmoid", "channels": 3, "generator_dense_units": (16,), "normalization": "layer"},
         {"upsampling": "resize", "generator_kernel_size": 3, "initializer": "glorot"},
-        {"minibatch_deviation": True, "dropout": 0.4, "l2": 1e-4},
+        {"minibatch_stddev": True, "dropout": 0.4, "l2": 1e-4},
         {"adversarial_loss": "least_squares", "r1_gamma": 0.0, "ema_decay": 0.0},
         {"augmentations": ("translation", "brightness", "contrast", "cutout"), "r1_interval": 2},
         {"is_single_label": False, "fake_labels": "batch", "classify_fakes": False},

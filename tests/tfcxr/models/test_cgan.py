@@ -39,7 +39,7 @@ def test_every_option_takes_a_finite_step(settings):
     image = model.generate(tf.constant([1], tf.int64), label)
     assert image.shape == (1, 32, 32, settings.get("channels", 1))
     assert -1 <= tf.reduce_min(image) <= tf.reduce_max(image) <= 1
-    realism, named = model.judge(image, label)
+    realism, named = model.score(image, label)
     assert realism.shape == (1, 1)
     assert realism.dtype == tf.float32
     assert named is None
@@ -86,10 +86,10 @@ def test_both_networks_hear_the_label(conditioning):
     images = model.generator((z, tf.eye(2)), training=True)  # in inference mode an untrained one draws near grey
     assert not np.allclose(images[0], images[1], atol=1e-3)
     same = tf.repeat(images[:1], 2, axis=0)
-    logits, _ = model.judge(same, tf.eye(2))
+    logits, _ = model.score(same, tf.eye(2))
     assert abs(float(logits[0, 0] - logits[1, 0])) > 1e-5
-    assert model.critic_needs_label
-    assert not model.names_labels
+    assert model.discriminator_reads_label
+    assert not model.discriminator_predicts_labels
 
 
 def test_projection_is_equation_3():
@@ -110,8 +110,8 @@ def test_unknown_label_is_not_taken_for_an_absent_one():
     batch = make_batch()
     model = CGAN(make_config(CGANConfig, TINY, {"is_single_label": False}))
     label = tf.zeros([6, 2])
-    absent, _ = model.judge(batch["image"], label)
-    unknown, _ = model.judge(batch["image"], label, tf.zeros([6, 2]))
+    absent, _ = model.score(batch["image"], label)
+    unknown, _ = model.score(batch["image"], label, tf.zeros([6, 2]))
     assert np.abs(absent - unknown).min() > 1e-6
 
 

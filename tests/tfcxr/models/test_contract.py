@@ -51,8 +51,8 @@ REPLICAS = {
         {"normalization": "none", "conditioning": "projection", "spectral_normalization": True, "r1_gamma": 0.0},
     ],
     "pggan": [
-        {"has_minibatch_deviation": False},
-        {"has_minibatch_deviation": False, "conditional": True, "label_count": 2, "dialect": "karras"}
+        {"minibatch_stddev": False},
+        {"minibatch_stddev": False, "conditional": True, "label_count": 2, "dialect": "karras"}
         | {"update_order": "alternating", "critic_steps": 2},
     ],
     "srgan": [{}],
@@ -266,7 +266,7 @@ def test_export_reloads_and_draws_the_same(drawing, tmp_path):
     assert drawn.std() > 0
     scores = loaded.score(drawn, label)
     assert scores.shape == (3,) and ((scores >= 0) & (scores <= 1)).all()
-    assert loaded.critic_needs_label == model.critic_needs_label
+    assert loaded.discriminator_reads_label == model.discriminator_reads_label
 
 
 def test_images_of_another_size_are_refused_before_the_first_step(name, disc_records):

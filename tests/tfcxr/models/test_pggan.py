@@ -247,15 +247,15 @@ def test_while_it_grows_images_are_enlarged_by_repeated_pixels():
     drawn = model.generate(tf.range(3, dtype=tf.int64), nothing(3))
     assert drawn.shape == (3, 16, 16, 1)
     np.testing.assert_array_equal(repeat_pixels(average_pixels(drawn)), drawn)
-    assert model.judge(drawn, nothing(3))[0].shape == (3, 1)
+    assert model.score(drawn, nothing(3))[0].shape == (3, 1)
 
 
 def test_truncation_cuts_z_off():
     model, z = make(), noise(64, 8)
     model.generator.set_weights([0.3 * weight for weight in model.generator.get_weights()])
-    whole = model.decode(z, nothing(64))
-    assert np.array_equal(whole, model.decode(z, nothing(64), 1.0))
-    assert not np.allclose(whole, model.decode(z, nothing(64), 0.3), atol=1e-3)
+    whole = model.generate_from_latent(z, nothing(64))
+    assert np.array_equal(whole, model.generate_from_latent(z, nothing(64), 1.0))
+    assert not np.allclose(whole, model.generate_from_latent(z, nothing(64), 0.3), atol=1e-3)
 
 
 @pytest.mark.parametrize(

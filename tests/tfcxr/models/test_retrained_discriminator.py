@@ -42,7 +42,7 @@ def test_features_are_those_that_the_critic_decides_by():
     model = make()
     features = model.critic_features(images())
     assert features.shape == (4, 8) and features.dtype == tf.float32
-    judged, _ = model.judge(images(), tf.zeros([4, 0]))
+    judged, _ = model.score(images(), tf.zeros([4, 0]))
     np.testing.assert_allclose(model.discriminator.decision(features), judged, rtol=1e-5)
     np.testing.assert_allclose(model.critic_features(images()[1:2]), features[1:2], rtol=1e-4, atol=1e-6)  # alone
 

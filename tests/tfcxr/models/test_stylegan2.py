@@ -190,22 +190,22 @@ def test_options_take_finite_steps(settings):
 def test_truncation_leads_to_the_average_style(tiny):
     tiny.ema_generator.mapping.average.assign(np.linspace(-1, 1, 8))
     z, label = tf.random.stateless_normal([2, 8], [1, 2]), tf.one_hot([0, 1], 2)
-    none = tiny.decode(z, label, truncation=0.0)
+    none = tiny.generate_from_latent(z, label, truncation=0.0)
     np.testing.assert_allclose(none[0], none[1], atol=1e-6)
     whole = tf.clip_by_value(tiny.ema_generator((z, label)), -1.0, 1.0)
-    np.testing.assert_allclose(tiny.decode(z, label), whole, atol=1e-5)
-    half = tiny.decode(z, label, truncation=0.5)
+    np.testing.assert_allclose(tiny.generate_from_latent(z, label), whole, atol=1e-5)
+    half = tiny.generate_from_latent(z, label, truncation=0.5)
     assert not np.allclose(half, whole, atol=0.01) and not np.allclose(half, none, atol=0.01)
 
 
 def test_a_score_does_not_depend_on_the_batch(tiny):
     batch = make_batch()
     tiny.discriminator.typical_deviation.assign(0.7)
-    together, names = tiny.judge(batch["image"], batch["label"])
+    together, names = tiny.score(batch["image"], batch["label"])
     assert names is None
-    alone = tf.concat([tiny.judge(batch["image"][i : i + 1], batch["label"][i : i + 1])[0] for i in range(4)], 0)
+    alone = tf.concat([tiny.score(batch["image"][i : i + 1], batch["label"][i : i + 1])[0] for i in range(4)], 0)
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
-    other_label, _ = tiny.judge(batch["image"], 1.0 - batch["label"])
+    other_label, _ = tiny.score(batch["image"], 1.0 - batch["label"])
     assert not np.allclose(together, other_label), "the critic is told the label"
     in_training, _ = tiny.discriminator((batch["image"], batch["label"]))
     assert not np.allclose(together, in_training)

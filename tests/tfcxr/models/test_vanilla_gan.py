@@ -43,7 +43,7 @@ def test_every_option_takes_a_finite_step(settings):
     image = model.generate(tf.constant([1, 2], tf.int64), tf.ones([2, model.config.label_count]))
     assert image.shape == (2, 32, 32, settings.get("channels", 1))
     assert -1 <= tf.reduce_min(image) <= tf.reduce_max(image) <= 1
-    logits, label_logits = model.judge(image, tf.ones([2, model.config.label_count]))
+    logits, label_logits = model.score(image, tf.ones([2, model.config.label_count]))
     assert logits.shape == (2, 1)
     assert logits.dtype == tf.float32
     assert label_logits is None
@@ -89,9 +89,9 @@ def test_both_networks_are_told_the_label():
     seed = tf.constant([1], tf.int64)
     image = model.generate(seed, normal)
     assert not np.allclose(image, model.generate(seed, pneumonia), atol=1e-4)
-    logits, _ = model.judge(tf.repeat(image, 2, axis=0), tf.concat([normal, pneumonia], axis=0))
+    logits, _ = model.score(tf.repeat(image, 2, axis=0), tf.concat([normal, pneumonia], axis=0))
     assert abs(float(logits[0, 0] - logits[1, 0])) > 1e-4
-    unknown = model.judge(image, normal, tf.zeros([1, 2]))[0]
+    unknown = model.score(image, normal, tf.zeros([1, 2]))[0]
     np.testing.assert_allclose(unknown, model.discriminator((image, tf.zeros([1, 2]))), err_msg="an unknown label")
 
 

@@ -44,7 +44,7 @@ def test_every_option_takes_a_finite_step(settings):
     image = model.generate(tf.constant([1, 2], tf.int64), labels)
     assert image.shape == (2, 32, 32, settings.get("channels", 1))
     assert -1 <= tf.reduce_min(image) <= tf.reduce_max(image) <= 1
-    critic_value, label_logits = model.judge(image, labels)
+    critic_value, label_logits = model.score(image, labels)
     assert critic_value.shape == (2, 1)
     assert critic_value.dtype == tf.float32
     assert label_logits is None
@@ -148,8 +148,8 @@ def test_the_penalty_weighs_what_is_set():
 @pytest.mark.parametrize("settings", [{}, PERCEPTRON], ids=["convolutional", "perceptron"])
 def test_critic_values_each_image_alone(settings):
     model, images = make_gan(**settings), make_batch(4)["image"]
-    together = model.judge(images, tf.zeros([4, 0]))[0]
-    alone = [model.judge(images[row : row + 1], tf.zeros([1, 0]))[0][0] for row in range(4)]
+    together = model.score(images, tf.zeros([4, 0]))[0]
+    alone = [model.score(images[row : row + 1], tf.zeros([1, 0]))[0][0] for row in range(4)]
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
 
@@ -160,14 +160,14 @@ def test_both_networks_are_told_the_label(settings):
     seed = tf.constant([1], tf.int64)
     image = model.generate(seed, normal)
     assert not np.allclose(image, model.generate(seed, pneumonia), atol=1e-4)
-    values_of_both, _ = model.judge(tf.repeat(image, 2, axis=0), tf.concat([normal, pneumonia], axis=0))
+    values_of_both, _ = model.score(tf.repeat(image, 2, axis=0), tf.concat([normal, pneumonia], axis=0))
     assert abs(float(values_of_both[0, 0] - values_of_both[1, 0])) > 1e-4
 
 
 def test_an_unknown_label_adds_nothing_to_the_critics_value():
     model, images = make_gan(**CONDITIONAL), make_batch(2)["image"]
     without = model.discriminator((images, tf.zeros([2, 2])))
-    np.testing.assert_allclose(model.judge(images, tf.ones([2, 2]), tf.zeros([2, 2]))[0], without)
+    np.testing.assert_allclose(model.score(images, tf.ones([2, 2]), tf.zeros([2, 2]))[0], without)
     features = images
     for convolution in model.discriminator.convolutions:
         features = tf.nn.leaky_relu(convolution(features), 0.2)

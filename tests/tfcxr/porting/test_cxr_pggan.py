@@ -73,7 +73,7 @@ def discriminator_numbers(discriminator, image, alpha):
     }
     found |= {f"discriminator/{name}": value for name, value in discriminator_maps(discriminator, image, alpha).items()}
     found = {f"loaded/{name}": value for name, value in found.items()}
-    if discriminator.architecture.has_minibatch_deviation:
+    if discriminator.architecture.minibatch_stddev:
         deviation = discriminator.batch_deviation(discriminator.map_of(image, alpha))
         alone = each_alone(lambda row: discriminator((row, told_nothing(row)), alpha=alpha), image)
         found["loaded/discriminator/minibatch_std"] = tf.fill([len(image)], deviation)
@@ -247,7 +247,7 @@ def test_a_checkpoint_gives_the_numbers_of_a_forward_pass_in_numpy():
         expected = draw(state, name, z, 0.3)
         found = generator(inputs, alpha=0.3).numpy().transpose(0, 3, 1, 2)
         np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
-    shown = model.decode(*inputs).numpy().transpose(0, 3, 1, 2)
+    shown = model.generate_from_latent(*inputs).numpy().transpose(0, 3, 1, 2)
     np.testing.assert_allclose(shown, np.clip(2 * expected - 1, -1, 1), atol=1e-3, err_msg="in [-1, 1], alpha kept")
     image = np.random.default_rng(2).uniform(size=[3, 1, 16, 16])
     found = model.discriminator((tf.constant(image.transpose(0, 2, 3, 1), tf.float32), inputs[1]), alpha=0.3)

@@ -36,7 +36,7 @@ def test_the_reference_checkpoint_gives_the_reference_numbers(reference, assert_
         total = tf.reduce_sum(discriminator((image, none))[0])
     found["grad_norm"] = tf.norm(tf.reshape(tape.gradient(total, image), [4, -1]), axis=1)
     assert_reference(found, data.expected)
-    alone = ported.model.judge(image, none)[0]
+    alone = ported.model.score(image, none)[0]
     each = [discriminator((image[row : row + 1], none[:1]))[0] for row in range(4)]
     np.testing.assert_allclose(alone, tf.concat(each, 0), rtol=1e-4, err_msg="as the original judges one image")
 
@@ -64,7 +64,7 @@ def test_the_conditional_checkpoint_gives_the_reference_numbers(reference, asser
         "image/other_label": generator((z, other)),
         "cmap": discriminator.mapping(None, label),
         "score": discriminator((image, label))[0],
-        "score/alone": model.judge(image, label)[0],
+        "score/alone": model.score(image, label)[0],
     }
     found["image/psi_0.7"] = generator.synthesis(generator.styles(found["w/psi_0.7"]))
     found["score/of_fake"] = discriminator((found["image"], first))[0]
@@ -77,7 +77,9 @@ def test_the_conditional_checkpoint_gives_the_reference_numbers(reference, asser
     found["clamped/score"] = clamped.discriminator((image, label))[0]
     assert_reference(found, data.expected)
     whole = tf.clip_by_value(found["image/psi_0.7"], -1.0, 1.0)
-    np.testing.assert_allclose(model.decode(z, first, truncation=0.7), whole, atol=1e-5, err_msg="as it is exported")
+    np.testing.assert_allclose(
+        model.generate_from_latent(z, first, truncation=0.7), whole, atol=1e-5, err_msg="as it is exported"
+    )
 
 
 # a checkpoint of this file's own: 32 px, 2 labels
@@ -169,10 +171,10 @@ def test_joint_labels_are_told_as_the_original_tells_them():
     z = tf.random.stateless_normal([4, LATENT], [1, 2])
     image = tf.random.stateless_uniform([4, 32, 32, 1], [3, 4], -1.0, 1.0)
     label = tf.constant([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    drawn = plain.decode(z, label)
+    drawn = plain.generate_from_latent(z, label)
     assert np.std(drawn) > 0.01
-    np.testing.assert_allclose(joint.decode(z, label), drawn, atol=1e-5)
-    np.testing.assert_allclose(joint.judge(image, label)[0], plain.judge(image, label)[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(joint.generate_from_latent(z, label), drawn, atol=1e-5)
+    np.testing.assert_allclose(joint.score(image, label)[0], plain.score(image, label)[0], rtol=1e-4, atol=1e-6)
     trained = joint.generator((z, joint.condition(label)))
     np.testing.assert_allclose(trained, plain.generator((z, label)), atol=1e-5)
     half = joint.discriminator.mapping(None, joint.condition(label[3:], tf.zeros([1, 2])))

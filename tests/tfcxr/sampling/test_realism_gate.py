@@ -150,7 +150,7 @@ def test_a_critic_that_cannot_judge_one_image(tiny_export, tiny_enlarger, caplog
     model = LoadedModel(tiny_export)
     check_critic(model, RealismGate())
     assert not caplog.records
-    settings = model.description.settings | {"minibatch_deviation": True}
+    settings = model.description.settings | {"minibatch_stddev": True}
     model.description = dataclasses.replace(model.description, settings=settings)
     with pytest.raises(ValueError, match="compares the images of a request with each other"):
         check_critic(model, RealismGate())

@@ -114,7 +114,7 @@ def test_a_critic_that_is_told_the_label(tiny_enlarger, classes, tmp_path):
     )
     run = RunConfig("cgan", to_plain(config), NAMES, seed=3, batch_size=4, steps=7, data={"name": "discs"})
     generator = LoadedModel(export_model(CGAN(config, seed=3), run, tmp_path / "cgan", {"step": 7}))
-    assert generator.critic_needs_label
+    assert generator.discriminator_reads_label
     scores = [candidates(generator, seed, label, 4)[1] for seed, label in zip(SEEDS, classes, strict=True)]
     gate = RealismGate(float(np.median(scores)), 4)
     drawn = search(CascadeParts(generator, LoadedModel(tiny_enlarger)), gate, SEEDS, classes)

@@ -134,8 +134,8 @@ def test_several_labels_have_probabilities_of_their_own(make_tiny_gan):
     np.testing.assert_allclose(probability, tf.sigmoid(logits), atol=1e-5)
 
 
-def test_minibatch_deviation_scores_any_number_of_images(make_tiny_gan):
-    functions = ServedModel(make_tiny_gan(minibatch_deviation=True)[0], NAMES)
+def test_minibatch_stddev_scores_any_number_of_images(make_tiny_gan):
+    functions = ServedModel(make_tiny_gan(minibatch_stddev=True)[0], NAMES)
     for rows in (1, 8, 11):
         assert functions.score(tf.zeros([rows, 32, 32, 1], tf.uint8))["realism"].shape == (rows,)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfcxr.config import to_plain
-from tfcxr.data.pipeline import to_pixels, to_unit_range
+from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.models.srgan import SRGAN, SRGANConfig
 from tfcxr.serving.model_card import read_description
 from tfcxr.serving.saved_model import export_model, served_variables
@@ -72,7 +72,7 @@ def test_signatures_agree_with_the_model(exported):
     loaded = tf.saved_model.load(str(exported))
     for shape in ((3, 16, 16, 1), (1, 5, 40, 1), (1, 1, 1, 1)):
         small = pictures(*shape)
-        expected = to_pixels(model.enhance(to_unit_range(tf.constant(small)))).numpy()
+        expected = to_pixels(model.enhance(from_pixels(tf.constant(small)))).numpy()
         assert np.abs(loaded.enhance(small)["image"].numpy().astype(int) - expected).max() <= 1  # rounding
         pngs = loaded.enhance_png(small)["png_bytes"].numpy()
         np.testing.assert_array_equal(np.stack([tf.io.decode_png(png) for png in pngs]), loaded.enhance(small)["image"])

@@ -25,7 +25,7 @@ def run_child(arguments: list[str]) -> int:
     if child:
         return child
     sys.argv = ["train", *arguments]
-    command_line.run(tfcxr.train.main)
+    command_line.run_main(tfcxr.train.main)
     os._exit(0)  # command_line.run does not come back
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
-from tfcxr.data.pipeline import load_images, to_unit_range
+from tfcxr.data.pipeline import from_pixels, load_images
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import Record, SplitInfo, encode_record
 from tfcxr.training.backbone_training import (
@@ -52,7 +52,7 @@ def test_discs_are_told_apart_also_in_images_that_were_not_seen(trained, disc_re
 
 
 def test_stored_network_gives_the_same_features_bit_for_bit(trained, stored, disc_records):
-    image = to_unit_range(tf.constant(load_images(disc_records, "test").images))
+    image = from_pixels(tf.constant(load_images(disc_records, "test").images))
     loaded = load_backbone(stored)
     expected = trained.network.pooled(trained.network.from_signed(image)).numpy()
     assert expected.std(axis=0).max() > 0

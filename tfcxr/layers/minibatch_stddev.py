@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def minibatch_deviation(features: tf.Tensor, group_size: int = 8) -> tf.Tensor:
+def minibatch_stddev(features: tf.Tensor, group_size: int = 8) -> tf.Tensor:
     """Appends one channel that says how much the images of a group differ, so that sameness gives fakes away.
 
     Args:
@@ -22,10 +22,10 @@ def minibatch_deviation(features: tf.Tensor, group_size: int = 8) -> tf.Tensor:
     return tf.concat([features, tf.cast(channel, features.dtype)], axis=-1)
 
 
-def consecutive_deviation(features: tf.Tensor, group_size: int = 4) -> tf.Tensor:
+def consecutive_stddev(features: tf.Tensor, group_size: int = 4) -> tf.Tensor:
     """Appends the deviation as the GAN zoo's PGGAN computes it; float [batch, height, width, channels + 1].
 
-    Differs from `minibatch_deviation`: images that follow each other form a group, all of the batch where it is no
+    Differs from `minibatch_stddev`: images that follow each other form a group, all of the batch where it is no
     multiple of `group_size`; the variance is the unbiased one; an image alone has 0.
     """
     batch, height, width, channels = features.shape
