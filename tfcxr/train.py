@@ -28,18 +28,17 @@ from tfcxr.data.schema import INFO_FILE, DatasetInfo
 from tfcxr.experiment import read_training
 from tfcxr.models.base import GAN, AdversarialModel
 from tfcxr.models.model_config import Stage
-from tfcxr.models.transfer_pggan import TransferPGGAN
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training import callbacks
 from tfcxr.training.checkpoints import Checkpoints, restore
 from tfcxr.training.embedded_data import phantom_records
 from tfcxr.training.loop import OpenBatches, train_stages
-from tfcxr.training.pretrained import inherited_settings, load_pretrained
 from tfcxr.training.run_folder import (
     RunConfig,
     describe_data,
     make_model,
     model_class,
+    read_stored_run,
     settings_of_earlier_version,
     start_run,
 )
@@ -84,8 +83,7 @@ def main(argv: list[str]) -> None:
     gan_class = model_class(FLAGS.model)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
-    if issubclass(gan_class, TransferPGGAN):
-        settings = inherited_settings(settings)
+    settings = gan_class.prepare_settings(settings, read_stored_run)
     data_dir = _data_dir(settings.get(gan_class.config_class.records_size))
     info = read_dataset_info(data_dir)
     run_dir = pathlib.Path(FLAGS.run_dir or pathlib.Path("runs") / FLAGS.model)
@@ -122,8 +120,8 @@ def main(argv: list[str]) -> None:
         model = make_model(run)
     last = checkpoints.find()
     state = {"step": 0, "metrics_size": 0} if last is None else restore(last, model.checkpoint_variables())
-    if isinstance(model, TransferPGGAN) and not state["step"]:
-        load_pretrained(model)
+    if not state["step"]:
+        model.load_initial_weights(read_stored_run)
     if state["step"]:
         logging.info("resuming at step %d of %d", state["step"], run.steps)
     is_labelled = bool(run.label_names) and issubclass(gan_class, GAN)

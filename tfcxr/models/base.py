@@ -6,7 +6,8 @@
 """
 
 import abc
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import keras
@@ -17,6 +18,24 @@ from tfcxr.layers.label_condition import label_condition
 from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRun:
+    """What a run folder holds of a training, for a model that starts from it.
+
+    Attributes:
+      model: name of the GAN.
+      settings: of its configuration.
+      weights: the last checkpoint, by the names of `checkpoint_variables`.
+    """
+
+    model: str
+    settings: dict[str, Any]
+    weights: dict[str, np.ndarray]
+
+
+ReadRun = Callable[[str], StoredRun]  # reads a run folder; raises FileNotFoundError or ValueError
 
 
 class AdversarialModel(keras.Model, abc.ABC):
@@ -84,6 +103,14 @@ class AdversarialModel(keras.Model, abc.ABC):
         """How far the averaged generator moves towards the trained one in this step, a float32 scalar in (0, 1]."""
         step = tf.cast(self.step.value, tf.float32)
         return 1.0 - tf.minimum(self.config.ema_decay, (1.0 + step) / (10.0 + step))
+
+    @classmethod
+    def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
+        """The settings of a new training, with those filled in that another training decides."""
+        return settings
+
+    def load_initial_weights(self, read_run: ReadRun) -> None:
+        """Puts weights of another training into a fresh model; most models begin with random ones."""
 
     def begin_stage(self, stage: Stage, is_new: bool = True) -> None:
         """Prepares for steps of a stage; `is_new` is False where a resumed run is in the middle of it."""

@@ -1,25 +1,35 @@
 """Transfer-PGGAN: Li, Guo, Zhang 2025. A pretrained PGGAN's last blocks learn another data set from a frozen critic.
 
-The critic is a frozen DenseNet, such as TorchXRayVision's, with a small head that learns. `training.pretrained` fills
-both in: a generator from a run folder (trained here or ported), a DenseNet from what `tfcxr.port` wrote.
+The critic is a frozen DenseNet, such as TorchXRayVision's, with a small head that learns. The generator comes from a
+run folder (trained here or ported), the DenseNet from what `tfcxr.port` wrote.
 """
 
 import dataclasses
 from typing import Any, ClassVar, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from tfcxr.backbones.base import global_mean
 from tfcxr.backbones.bilinear_resize import resize_antialiased
 from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
+from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.models.base import initializer_seeds
+from tfcxr.models.base import ReadRun, initializer_seeds
 from tfcxr.models.model_config import DEFAULT_STEPS, Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
-from tfcxr.models.pggan_networks import Generator
+from tfcxr.models.pggan_networks import Architecture, Generator
 
 LUMA = (0.2989, 0.5870, 0.1140)  # of red, green and blue
+INHERITED = {field.name for field in dataclasses.fields(Architecture)} - {"recomputes_blocks", "minibatch_stddev"}
+INHERITED |= {"image_size", "value_range", "channel_base", "channel_max"}
+BACKBONE_SETTINGS = {  # of a stored DenseNet -> of the configuration
+    "growth_rate": "critic_growth_rate",
+    "block_config": "critic_blocks",
+    "initial_filters": "critic_filters",
+}
 PUBLISHED_MEAN, PUBLISHED_DEVIATION = 0.502, 0.290  # of the authors' real images in [0, 1]
 
 
@@ -168,6 +178,69 @@ class TransferPGGAN(PGGAN):
 
     def make_discriminator(self) -> keras.Model:
         return TransferCritic(self.config, self.seed + 1)
+
+    @classmethod
+    def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
+        """The settings with those of the pretrained generator and discriminator filled in.
+
+        Raises:
+          FileNotFoundError: no such run folder, or no checkpoint or feature network in it.
+          ValueError: no `pretrained`, a run of another model or one that is not grown, or a setting that contradicts.
+        """
+        run_dir = settings.get("pretrained")
+        if not run_dir:
+            raise ValueError(
+                "transfer_pggan fine-tunes a trained PGGAN: give its run folder as --set=pretrained=runs/NAME "
+                "(of tfcxr.train --model=pggan, or of tfcxr.port)"
+            )
+        run = read_run(run_dir)
+        if run.model not in ("pggan", "transfer_pggan"):
+            raise ValueError(f"pretrained={run_dir} is a run of {run.model}; a run of pggan was expected")
+        size = int(run.weights["state/size"])
+        if size != run.settings["image_size"]:
+            raise ValueError(
+                f"{run_dir} has grown to {size} of {run.settings['image_size']} px only; train it to its end first"
+            )
+        found = {name: value for name, value in run.settings.items() if name in INHERITED}
+        if settings.get("critic_weights"):
+            stored = read_backbone(settings["critic_weights"])["settings"]
+            found |= {name: stored[theirs] for theirs, name in BACKBONE_SETTINGS.items()}
+        for name, value in found.items():
+            given = settings.get(name, value)
+            if (list(given) if isinstance(given, tuple) else given) != value:
+                raise ValueError(f"{name}={given} does not fit what is pretrained, which has {name}={value}")
+        return settings | found
+
+    def load_initial_weights(self, read_run: ReadRun) -> None:
+        """Loads the pretrained generator and discriminator, and says what learns.
+
+        Raises:
+          FileNotFoundError, ValueError: as `prepare_settings`, or weights that do not fit.
+        """
+        config = self.config
+        weights, source = read_run(config.pretrained).weights, config.starts_from
+        if f"{source}/000" not in weights:
+            raise ValueError(f"{config.pretrained} keeps no averaged generator; set starts_from=generator")
+        for network in filter(None, (self.generator, self.ema_generator)):
+            for index, variable in enumerate(network.variables):
+                variable.assign(weights[f"{source}/{index:03d}"])
+        if config.critic_weights:
+            self._load_backbone(config)
+        else:
+            logging.warning("no critic_weights given: the frozen critic has random weights, which know no radiographs")
+        logging.info("%s", self.learning_text())
+
+    def _load_backbone(self, config: TransferPGGANConfig) -> None:
+        backbone, own = load_backbone(config.critic_weights), self.discriminator.backbone.variables
+        stored = backbone.variables[: len(own)]  # its classifier comes last and is left out
+        shapes = [[tuple(variable.shape) for variable in variables] for variables in (stored, own)]
+        if backbone.value_range != "xrv" or shapes[0] != shapes[1]:
+            raise ValueError(
+                f"{config.critic_weights} is no grey DenseNet of [-1024, 1024] with the critic's widths (growth rate "
+                f"{config.critic_growth_rate}, blocks {config.critic_blocks}), such as TorchXRayVision's"
+            )
+        for variable, value in zip(own, stored, strict=True):
+            variable.assign(np.asarray(value))
 
     def begin_stage(self, stage: Stage, is_new: bool = True) -> None:
         super().begin_stage(stage, is_new)

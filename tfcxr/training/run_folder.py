@@ -12,8 +12,8 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import split_info
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.models import MODELS
-from tfcxr.models.base import AdversarialModel
-from tfcxr.training.checkpoints import Checkpoints, restore
+from tfcxr.models.base import AdversarialModel, StoredRun
+from tfcxr.training.checkpoints import Checkpoints, read_arrays, restore
 
 CONFIG_FILE = "config.json"
 
@@ -127,6 +127,19 @@ def load_model(
     gan_class = model_class(run.model)
     model = gan_class(make_config(gan_class.config_class, run.settings).for_inference(), seed=run.seed)
     return model, run, restore(path, model.checkpoint_variables())
+
+
+def read_stored_run(run_dir: str | os.PathLike) -> StoredRun:
+    """A run folder's model, settings and last checkpoint, for a model that starts from it.
+
+    Raises:
+      FileNotFoundError: not a run folder, or one without a checkpoint.
+      ValueError: a damaged file.
+    """
+    run, path = read_run(run_dir), Checkpoints(run_dir).find()
+    if path is None:
+        raise FileNotFoundError(f"{run_dir} has no checkpoint yet; train it first")
+    return StoredRun(run.model, run.settings, read_arrays(path))
 
 
 def describe_data(info: DatasetInfo, split: str) -> dict[str, str]:
