@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -64,13 +64,10 @@ def find(registry: dict[str, Any], name: str, what: str) -> tuple[str, Any]:
         if name not in registry:
             raise ValueError(f"unknown {what} {name!r}; {nearest_name(name, registry)}")
         return name, registry[name]
+    before = set(registry)
     module = load_plugin(name)
-    own = [key for key, entry in registry.items() if _module_name(entry) == module.__name__]
-    if len(own) != 1:
-        found = ", ".join(own) or "none"
+    added = vars(module).setdefault("_REGISTERED", {}).setdefault(what, sorted(set(registry) - before))
+    if len(added) != 1:
+        found = ", ".join(added) or "none"
         raise ValueError(f"{name} must register one {what} to be named by its path, but it registers {found}")
-    return own[0], registry[own[0]]
-
-
-def _module_name(entry: Callable | Any) -> str:
-    return getattr(entry, "__module__", type(entry).__module__)
+    return added[0], registry[added[0]]
