@@ -1,4 +1,4 @@
-"""Images a second that the builder writes, beside the bare OpenCV calls that it cannot do without."""
+"""How many images per second the builder writes, beside the bare OpenCV calls that it cannot do without."""
 
 import pathlib
 import resource
@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tfcxr.benchmarks.measurement import MeasurementArguments
 from tfrecords_builder.datasets.phantom import Phantom
 
 RAW_SIZE, STORED_SIZE = 256, 128  # pixels
@@ -21,14 +22,14 @@ FEW, MANY = 2000, 20000  # the start of a build costs seconds whatever its size,
 PER_SHARD = 1000
 
 
-def measure_builder(workers: int = 2, repeats: int = 3) -> dict[str, Any]:
+def measure_builder(arguments: MeasurementArguments, workers: int = 2) -> dict[str, Any]:
     """Builds grey JPEGs of 256 px into records of 128 px with CLAHE, and runs the bare calls on the same files.
 
-    Rates are medians over `repeats` rounds, in each of which every variant runs once, so that other work on the machine
-    falls on all alike; ratios are medians of the rounds' ratios.
+    Rates are medians over `builder_repeats` rounds, in each of which every variant runs once, so that other work on the
+    machine falls on all alike; ratios are medians of the rounds' ratios.
 
     Returns:
-      images a second: "bare" of read, decode, CLAHE, resize and PNG in one thread; "one_worker" as the builder stores
+      images per second: "bare" of read, decode, CLAHE, resize and PNG in one thread; "one_worker" as the builder stores
       this size by default (raw), "one_worker_png", and "images_per_second" of `workers` workers (raw);
       "ratio_to_bare", "ratio_to_bare_png" of one worker, "ratio_to_one_worker" of all;
       "worker_memory_mib", the most that a worker held.
@@ -38,7 +39,7 @@ def measure_builder(workers: int = 2, repeats: int = 3) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         few, many = _write_raw(root / "few", FEW), _write_raw(root / "many", MANY)
-        for number in range(repeats):
+        for number in range(arguments.builder_repeats):
             rates = {"bare": FEW / _bare_seconds(few)}
             for name, (count, encoding) in variants.items():
                 times = []
@@ -58,6 +59,16 @@ def measure_builder(workers: int = 2, repeats: int = 3) -> dict[str, Any]:
         "workers": workers,
         "worker_memory_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**20,
     }
+
+
+def describe_builder(figures: dict[str, Any]) -> str:
+    """The details of the table's line."""
+    return (
+        f"{figures['workers']} workers, {figures['ratio_to_one_worker']:.2f} of one worker "
+        f"({figures['one_worker']:.1f}; as PNG {figures['one_worker_png']:.1f}); one worker is "
+        f"{figures['ratio_to_bare']:.2f} (as PNG {figures['ratio_to_bare_png']:.2f}) of bare OpenCV calls "
+        f"({figures['bare']:.1f}); a worker held {figures['worker_memory_mib']:.0f} MiB"
+    )
 
 
 def _write_raw(folder: pathlib.Path, count: int) -> pathlib.Path:

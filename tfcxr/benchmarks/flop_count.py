@@ -1,8 +1,8 @@
-"""How many floating point operations a traced function holds, and how many a second this machine can do."""
+"""How many floating point operations a traced function holds, and how many per second this machine can do."""
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
@@ -12,6 +12,16 @@ PEAK_CHANNELS = 128
 PEAK_MATRIX = 1536
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CONDITIONALS = ("If", "StatelessIf")
+# type of an operation -> sizes whose product is its number of multiplications: of the output, and of what is summed
+SIZES: dict[str, Callable[[tf.Operation], list[int | None]]] = {
+    "Conv2D": lambda conv: [*conv.outputs[0].shape, *conv.inputs[1].shape[:3]],
+    "Conv2DBackpropInput": lambda conv: [*conv.inputs[2].shape, *conv.inputs[1].shape[:3]],
+    "Conv2DBackpropFilter": lambda conv: [*conv.inputs[2].shape, *conv.outputs[0].shape[:3]],
+    "MatMul": lambda dot: [*dot.outputs[0].shape, dot.inputs[0].shape[0 if dot.get_attr("transpose_a") else 1]],
+} | dict.fromkeys(
+    ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"),
+    lambda dot: [*dot.outputs[0].shape, dot.inputs[0].shape[-2 if dot.get_attr("adj_x") else -1]],
+)
 
 
 def count_flops(function: ConcreteFunction, then_shares: Mapping[str, float] | None = None) -> tuple[int, list[str]]:
@@ -20,9 +30,9 @@ def count_flops(function: ConcreteFunction, then_shares: Mapping[str, float] | N
     Padding counts as if it were computed, as is usual.
 
     Args:
-      function: traced with shapes that are known.
-      then_shares: conditional -> in what share of the calls its first branch runs, by the beginning of its name
-        (a lazy penalty); 1 where none is given.
+      function: Traced with known shapes.
+      then_shares: How a conditional's name begins -> the share of calls that take its first branch (a lazy penalty);
+        1 where none is given.
 
     Returns:
       the operations of one call, and the types of operations left out because a shape is unknown.
@@ -54,19 +64,19 @@ def _best_rate(function: Callable[[], tf.Tensor], flops: int) -> float:
 def _count(graph: tf.Graph, then_shares: Mapping[str, float]) -> tuple[float, set[str]]:
     total, unknown = 0.0, set()
     for operation in _operations_that_run(graph):
+        parts = []
         if operation.type in CALLS:
             parts = [(1.0, operation.get_attr("f"))]
         elif operation.type in CONDITIONALS:
-            branches = operation.get_attr("then_branch"), operation.get_attr("else_branch")
             own_name = operation.name.split("/")[-1]
             share = next((share for name, share in then_shares.items() if own_name.startswith(name)), 1.0)
-            parts = list(zip((share, 1.0 - share), branches, strict=True))
-        else:
-            flops = _flops_of(operation)
-            if flops is None:
+            parts = [(share, operation.get_attr("then_branch")), (1.0 - share, operation.get_attr("else_branch"))]
+        elif operation.type in SIZES:
+            sizes = SIZES[operation.type](operation)
+            if None in sizes:
                 unknown.add(operation.type)
-            total += flops or 0
-            continue
+            else:
+                total += 2 * math.prod(sizes)
         for share, called in parts:
             flops, unknown_inside = _count(_function_graph(graph, called.name), then_shares)
             total += share * flops
@@ -89,25 +99,3 @@ def _function_graph(graph: tf.Graph, name: str) -> tf.Graph:
     while name not in graph._functions:  # a library function is held by the graph that calls it, or one around it
         graph = graph.outer_graph
     return graph._functions[name].graph
-
-
-def _flops_of(operation: tf.Operation) -> int | None:
-    """0 for what is not counted, None where a shape is unknown."""
-    if operation.type == "Conv2D":
-        return _product(operation.outputs[0].shape, operation.inputs[1].shape[:3])
-    if operation.type == "Conv2DBackpropInput":
-        return _product(operation.inputs[2].shape, operation.inputs[1].shape[:3])
-    if operation.type == "Conv2DBackpropFilter":
-        return _product(operation.inputs[2].shape, operation.outputs[0].shape[:3])
-    if operation.type == "MatMul":
-        inner = 0 if operation.get_attr("transpose_a") else 1
-        return _product(operation.outputs[0].shape, operation.inputs[0].shape[inner : inner + 1])
-    if operation.type in ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"):
-        inner = -2 if operation.get_attr("adj_x") else -1
-        return _product(operation.outputs[0].shape, [operation.inputs[0].shape[inner]])
-    return 0
-
-
-def _product(outputs: Iterable[int | None], summed: Iterable[int | None]) -> int | None:
-    sizes = [*outputs, *summed]
-    return None if None in sizes else 2 * math.prod(sizes)
