@@ -5,13 +5,13 @@ it means, and the module's docstring opens `--help`. Notebooks and tests call th
 """
 
 import dataclasses
-import difflib
 import errno
 import inspect
 import logging
 import os
 import pathlib
 import re
+import shlex
 import sys
 import textwrap
 import typing
@@ -22,8 +22,14 @@ from absl import app, flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
+from tfcxr.registry import load_plugin, nearest_name  # noqa: F401
+
 OUR_FOLDERS = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1] / "tfrecords_builder")
 HELP_WIDTH = 100
+COMMON_FLAGS = {
+    "plugin": "A Python file of your own to load first, see tfcxr/registry.py; repeatable.",
+    "traceback": "Show the whole traceback of an error instead of one sentence.",
+}
 DEFINERS = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 
 
@@ -110,7 +116,8 @@ def parse(command: Callable[[Any], Any], argv: list[str]) -> tuple[Any, bool]:
     types_by_name = typing.get_type_hints(arguments_class)
     values = flags.FlagValues()
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
-    flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.", flag_values=values)
+    flags.DEFINE_bool("traceback", False, COMMON_FLAGS["traceback"], flag_values=values)
+    flags.DEFINE_multi_string("plugin", [], COMMON_FLAGS["plugin"], flag_values=values)
     fields = dataclasses.fields(arguments_class)
     for field in fields:
         if not field.metadata.get("is_positional"):
@@ -119,6 +126,8 @@ def parse(command: Callable[[Any], Any], argv: list[str]) -> tuple[Any, bool]:
     if values.help:
         print(help_text(command))
         sys.exit(0)
+    for path in values.plugin:
+        load_plugin(path)
     given = {}
     for field in fields:
         name = _flag_name(field)
@@ -152,14 +161,27 @@ def help_text(command: Callable[[Any], Any]) -> str:
         note = " (required)" if default is dataclasses.MISSING else f" (default: {default})"
         text = meanings[field.name] + ("" if default in (None, "") else note)
         lines += [f"  --{_flag_name(field)}", textwrap.indent(textwrap.fill(text, HELP_WIDTH), "      ")]
-    return "\n".join([*lines, "  --traceback", "      Show the whole traceback of an error instead of one sentence."])
+    for name, text in COMMON_FLAGS.items():
+        lines += [f"  --{name}", f"      {text}"]
+    return "\n".join(lines)
 
 
-def nearest_name(name: str, names: Iterable[str]) -> str:
-    """A hint for an unknown name: the closest valid one, then all of them."""
-    names = list(names)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"valid names: {', '.join(names) or 'none'}"
+def command_text(command: Callable[[Any], Any], arguments: Arguments) -> str:
+    """The line that runs a command with these arguments, for a shell; flags that have their default are left out."""
+    words = ["python", "-m", inspect.getmodule(command).__spec__.name]
+    for field in dataclasses.fields(arguments):
+        name, value = _flag_name(field), getattr(arguments, field.name)
+        if value == field.default:
+            continue
+        if field.metadata.get("is_positional"):
+            words += value
+        elif field.metadata.get("is_repeated"):
+            words += [f"--{name}={part}" for part in value]
+        elif isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no{name}")
+        else:
+            words.append(f"--{name}={','.join(value) if isinstance(value, tuple) else value}")
+    return shlex.join(words)
 
 
 def refuse_flags(arguments: Arguments, names: Iterable[str], reason: str) -> None:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import errno
+import sys
 
 import pytest
 
 from tfcxr import command_line
-from tfcxr.command_line import Arguments, flag, nearest_name, parse, refuse_flags
+from tfcxr.command_line import Arguments, flag, parse, refuse_flags
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,6 +116,17 @@ def test_help_names_every_flag_with_its_meaning_and_default(capsys):
     assert command_line.flag_names(draw) == ["saved_model", "images", "truncation", "labels", "limit", "set", "preview"]
 
 
-def test_the_nearest_name():
-    assert nearest_name("acgn", ["acgan", "cgan"]) == "did you mean 'acgan'? valid names: acgan, cgan"
-    assert nearest_name("zzz", []) == "valid names: none"
+def test_the_line_that_runs_a_command_again():
+    arguments = DrawArguments(saved_model="a b", images=3, labels=("x", "y"), settings=("a=1", "b=2"), preview=True)
+    module = __name__
+    assert command_line.command_text(draw, arguments) == (
+        f"python -m {module} '--saved_model=a b' --labels=x,y --set=a=1 --set=b=2 --preview"
+    )
+
+
+def test_a_plugin_is_loaded_before_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / "own_greeting.py").write_text("print('hello')\n")
+    command_line.run(draw, ["draw", "--saved_model=m", f"--plugin={tmp_path / 'own_greeting.py'}"])
+    assert capsys.readouterr().out == "hello\n3\n"
+    del sys.modules["own_greeting"]

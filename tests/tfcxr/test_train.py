@@ -1,34 +1,35 @@
-"""`python -m tfcxr.train` as a user calls it wrongly: one sentence each, nothing lost. See also test_readme.py."""
+"""`tfcxr.train` as users call it, rightly and wrongly: one sentence per mistake, nothing lost. See also test_readme."""
 
 import json
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
+from tfcxr import command_line
+from tfcxr.train import train
 from tfcxr.training.run_folder import RunConfig, start_run
 
 TINY = ["--steps=2", "--batch_size=8", "--set=generator_filters=32", "--set=discriminator_filters=8"]
 
 
-FORKED = pathlib.Path(__file__).with_name("forked_commands.py")
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """A function: lists of arguments -> [(exit status, what was printed)], run in this process and in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
 
+    def run(arguments):
+        status = 0
+        try:
+            command_line.run(train, ["train", "--nodeterministic", *map(str, arguments)])
+        except SystemExit as stopped:
+            status = stopped.code
+        return status, capsys.readouterr().err
 
-def call(*calls, cwd):
-    """Runs each list of arguments; returns [(exit status, what was printed)]."""
-    result = subprocess.run(
-        [sys.executable, str(FORKED), "tfcxr.train"],
-        input=json.dumps([[str(argument) for argument in arguments] for arguments in calls]),
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=400,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return [(done["status"], done["errors"]) for done in json.loads(result.stdout)]
+    return lambda *calls: [run(arguments) for arguments in calls]
 
 
 WRONG_CALLS = [
@@ -36,7 +37,7 @@ WRONG_CALLS = [
     (["--modle=acgan"], "Unknown command line flag 'modle'. Did you mean: model"),
     (["acgan"], "error: unexpected argument 'acgan'; flags are written --name=value"),
     (["--data_dir=nowhere"], "error: data folder nowhere does not exist"),
-    (["--data_dir=DATA", "--split=tran"], "error: data set discs has no split 'tran'"),
+    (["--data_dir=DATA", "--splits=tran"], "error: data set discs has no split 'tran'"),
     (["--data_dir=DATA", "--set=dropuot=.1"], "error: ACGANConfig has no setting 'dropuot'; did you mean 'dropout'"),
     (["--data_dir=DATA", "--set=image_size=64"], "error: .* holds images of 32 px, but 64 px were asked for"),
     (["--data_dir=DATA", "--set=label_count=3"], "error: label_count=3 does not fit data set discs"),
@@ -68,10 +69,10 @@ def write_paper(folder):
     return path
 
 
-def test_a_variant_decides_all_of_a_training_but_what_flags_say(disc_records, tmp_path):
+def test_a_variant_decides_all_of_a_training_but_what_flags_say(disc_records, tmp_path, call):
     variant = [f"--data_dir={disc_records}", f"--experiment={write_paper(tmp_path)}", "--variant=small", "--noexport"]
     calls = [[*variant, "--run_dir=whole"], [*variant, "--run_dir=changed", "--steps=1", "--set=latent_size=5"]]
-    for (status, errors), steps in zip(call(*calls, cwd=tmp_path), (3, 1), strict=True):
+    for (status, errors), steps in zip(call(*calls), (3, 1), strict=True):
         assert status == 0, errors[-3000:]
         said = f"model cgan, batch_size 8, steps {steps}, sample_every 2; not of training and left out: images"
         assert said in errors
@@ -82,12 +83,12 @@ def test_a_variant_decides_all_of_a_training_but_what_flags_say(disc_records, tm
     assert (tmp_path / "whole" / "samples" / "step-00000002.png").is_file()
 
 
-def test_a_wrong_call_gives_one_sentence(disc_records, tmp_path):
+def test_a_wrong_call_gives_one_sentence(disc_records, tmp_path, call):
     file = tmp_path / "FILE"
     file.write_text("not a folder")
     places = {"DATA": disc_records, "FILE": file, "PAPER": write_paper(tmp_path)}
     calls = [[filled(argument, places) for argument in arguments] for arguments, _ in WRONG_CALLS]
-    results = call(*calls, cwd=tmp_path)
+    results = call(*calls)
     for (arguments, message), (status, errors) in zip(WRONG_CALLS, results, strict=True):
         assert status == 1, (arguments, errors)
         assert re.search(message, errors), (arguments, errors)
@@ -96,39 +97,39 @@ def test_a_wrong_call_gives_one_sentence(disc_records, tmp_path):
     assert not (tmp_path / "runs").exists(), "a call that cannot work leaves no run folder in the way"
 
 
-def test_folder_of_another_run_is_refused_and_kept(disc_records, tmp_path):
+def test_folder_of_another_run_is_refused_and_kept(disc_records, tmp_path, call):
     run = [f"--data_dir={disc_records}", f"--run_dir={tmp_path / 'run'}", "--noexport", *TINY]
-    first, again, other = call(run, run, [*run, "--resume", "--seed=5"], cwd=tmp_path)
+    first, again, other = call(run, run, [*run, "--resume", "--seed=5"])
     assert first[0] == 0, first[1]
     assert again[0] == other[0] == 1
     assert "holds a run already; go on with --resume" in again[1]
     assert "seed was 0, now 5" in other[1]
     checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    ((status, errors),) = call([*run, "--resume"], cwd=tmp_path)
+    ((status, errors),) = call([*run, "--resume"])
     assert status == 1
     assert "step-00000002.npz is damaged" in errors
 
 
-def test_run_of_an_earlier_version_is_resumed_with_the_settings_it_lacks(disc_records, tmp_path):
+def test_run_of_an_earlier_version_is_resumed_with_the_settings_it_lacks(disc_records, tmp_path, call):
     stored = RunConfig("stylegan2", {"mapping_layers": 3}, ("NORMAL", "PNEUMONIA"), 0, 4, 2, {})
     start_run(tmp_path / "run", stored, resume=False)
     run = ["--model=stylegan2", f"--data_dir={disc_records}", f"--run_dir={tmp_path / 'run'}", "--resume"]
-    same, given = call(run, [*run, "--set=discriminator_mapping_layers=4"], cwd=tmp_path)
+    same, given = call(run, [*run, "--set=discriminator_mapping_layers=4"])
     assert same[0] == given[0] == 1
     assert "settings.mapping_layers was 3, now 2" in same[1]
     assert "discriminator_mapping_layers" not in same[1]
     assert "settings.discriminator_mapping_layers was 3, now 4" in given[1]
 
 
-def test_altered_shard_is_found_on_request(disc_records, tmp_path):
+def test_altered_shard_is_found_on_request(disc_records, tmp_path, call):
     data_dir = shutil.copytree(disc_records, tmp_path / "copy")
     shard = data_dir / "train-00000-of-00003.tfrecord"
     content = bytearray(shard.read_bytes())
     content[-20] ^= 1
     shard.write_bytes(content)
     run = [f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}", "--verify_checksums", *TINY]
-    ((status, errors),) = call(run, cwd=tmp_path)
+    ((status, errors),) = call(run)
     assert status == 1
     assert "was altered: its SHA-256 is not the recorded one" in errors
 
@@ -138,7 +139,7 @@ def test_full_disk_keeps_what_was_there(disc_records, tmp_path):
     run_dir = tmp_path / "run"
     script = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "import tfcxr.train as t; from tfcxr import command_line; command_line.run_main(t.main)"
+        "import tfcxr.train as t; from tfcxr import command_line; command_line.run(t.train)"
     )
     command = [sys.executable, "-c", script, f"--data_dir={disc_records}", f"--run_dir={run_dir}", *TINY]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -149,7 +150,7 @@ def test_full_disk_keeps_what_was_there(disc_records, tmp_path):
     assert not checkpoints.exists() or not list(checkpoints.iterdir())
 
 
-def test_models_without_z_and_without_labels_train_and_export_by_the_same_command(disc_records, tmp_path):
+def test_models_without_z_and_without_labels_train_and_export_by_the_same_command(disc_records, tmp_path, call):
     small = {
         "srgan": ["residual_blocks=1", "filters=8", "discriminator_filters=4", "warmup_steps=0"],
         "vanilla_gan": ["generator_units=(16,32)", "discriminator_units=(32,16)"],
@@ -159,8 +160,8 @@ def test_models_without_z_and_without_labels_train_and_export_by_the_same_comman
         [f"--model={name}", f"--data_dir={disc_records}", *steps, *(f"--set={setting}" for setting in settings)]
         for name, settings in small.items()
     ]
-    no_split = [*calls[0], "--run_dir=runs/other", "--validation_split=held_out"]
-    *trained, refused = call(*calls, no_split, cwd=tmp_path)
+    no_split = [*calls[0], "--run_dir=runs/other", "--validation_splits=held_out"]
+    *trained, refused = call(*calls, no_split)
     assert [status for status, _ in trained] == [0, 0], trained
     for name, kind, labels, logged in (
         ("srgan", "super_resolution", [], "psnr_bicubic"),
@@ -180,11 +181,11 @@ TUNING = ["--model=transfer_pggan", "--steps=2", "--batch_size=4", "--sample_eve
 TUNING += ["--set=critic_blocks=1,1", "--set=critic_filters=8", "--set=critic_size=32", "--set=critic_head=8"]
 
 
-def test_growth_in_one_command_then_fine_tuning(disc_records, tmp_path):
+def test_growth_in_one_command_then_fine_tuning(disc_records, tmp_path, call):
     """Sizes, progress and the shrunk records of growth; what fine-tuning starts from, and what it refuses."""
     data = f"--data_dir={disc_records}"
     grown, tuned, other = (tmp_path / name for name in ("grown", "tuned", "other"))
-    (growth,) = call([data, f"--run_dir={grown}", *GROWING], cwd=tmp_path)
+    (growth,) = call([data, f"--run_dir={grown}", *GROWING])
     assert growth[0] == 0, growth[1][-3000:]
     assert "there are no records of 16 px: those in" in growth[1]
     assert "32 px fading, alpha" in growth[1]
@@ -207,7 +208,6 @@ def test_growth_in_one_command_then_fine_tuning(disc_records, tmp_path):
         start(pretrained, "--set=trained_blocks=7,"),
         start(pretrained, "--set=latent_size=9"),
         start(pretrained, "--set=critic_weights=nowhere"),
-        cwd=tmp_path,
     )
     assert done[0] == 0, done[1][-3000:]
     assert re.search(r"1,6\d\d of 4,\d\d\d parameters of the generator learn: what makes 16 px, 32 px", done[1]), done[

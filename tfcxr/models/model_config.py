@@ -69,6 +69,11 @@ class AdversarialConfig:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
 
     @classmethod
+    def reads_labels(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether a model of these settings is told the labels of the data."""
+        return False
+
+    @classmethod
     def implied_settings(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Settings that `stored`, of an earlier version, lacks, where today's default is not what that version did."""
         return {}
@@ -118,6 +123,10 @@ class GANConfig(AdversarialConfig):
 
     latent_size: int = 100
     conditional: bool = True
+
+    @classmethod
+    def reads_labels(cls, settings: Mapping[str, Any]) -> bool:
+        return settings.get("conditional", cls.conditional)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,6 +16,7 @@ from tfcxr.models.base import AdversarialModel, StoredRun
 from tfcxr.training.checkpoints import Checkpoints, read_arrays, restore
 
 CONFIG_FILE = "config.json"
+PATIENTS_FILE = "training_patients.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ def model_class(name: str) -> type[AdversarialModel]:
       ValueError: no such model; the nearest name is offered.
     """
     if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; {nearest_name(name, MODELS)}")
+        raise ValueError(f"unknown model {name!r}; {nearest_name(name, MODELS)}; --plugin=FILE.py loads your own")
     return MODELS[name]
 
 

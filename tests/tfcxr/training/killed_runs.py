@@ -25,8 +25,8 @@ def run_child(arguments: list[str]) -> int:
     if child:
         return child
     sys.argv = ["train", *arguments]
-    command_line.run_main(tfcxr.train.main)
-    os._exit(0)  # command_line.run does not come back
+    command_line.run(tfcxr.train.train)
+    os._exit(0)
 
 
 def half_written(run_dir: pathlib.Path) -> list[str]:

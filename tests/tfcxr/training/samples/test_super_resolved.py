@@ -11,7 +11,7 @@ from tfcxr.data.pipeline import load_images
 from tfcxr.metrics.image_fidelity import psnr, ssim
 from tfcxr.models.srgan import SRGAN, SRGANConfig
 from tfcxr.training.callbacks import MetricsLog
-from tfcxr.training.super_resolution_samples import SuperResolutionSamples
+from tfcxr.training.samples.super_resolved import SuperResolvedSamples
 
 TINY = {"image_size": 32, "scale": 2, "residual_blocks": 1, "filters": 4, "kernel_size": 3, "discriminator_filters": 2}
 
@@ -24,7 +24,9 @@ def real(disc_records):
 def make_samples(run_dir, real, **settings):
     model = SRGAN(SRGANConfig(**(TINY | {"warmup_steps": 2} | settings)), seed=1)
     log = MetricsLog(run_dir, log_every=100)
-    return model, SuperResolutionSamples(model, run_dir, real, 3, log)
+    samples = SuperResolvedSamples(model, run_dir, (), {"images": real}, 3, log)
+    samples.set_model(model)
+    return model, samples
 
 
 def lines(run_dir):
