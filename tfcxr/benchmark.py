@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 import tfcxr
 from tfcxr import command_line
+from tfcxr.benchmarks.builder import measure_builder
 from tfcxr.config import make_config, parse_settings, to_plain
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import find_data_dir
@@ -36,7 +37,6 @@ from tfcxr.serving.saved_model import export_model
 from tfcxr.serving.throughput import measure_enhancing, measure_generation
 from tfcxr.training import stage_memory, throughput
 from tfcxr.training.run_folder import make_model, model_class
-from tfrecords_builder.throughput import measure_builder
 
 MEASUREMENTS = ("train", "pipeline", "generate", "builder", "stages")
 ALL_MODELS = "all"
