@@ -28,7 +28,6 @@ ALLOWED = {
     "optimizers": set(),
     "precision": set(),
     "__init__": set(),
-    "benchmarks": {"benchmarks"},
 }
 BUILDER_USERS = {
     "tfcxr/training/embedded_data.py",  # builds the data of a run that is given none
