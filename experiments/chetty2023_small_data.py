@@ -150,12 +150,16 @@ def commands(arguments: ChettyArguments) -> list[Command]:
             ),
         ]
     cohorts = {run: folder / "cohorts" / run / str(size) for run in RUNS}
-    ranked = experiment.ranking(arguments, cohorts, normal / str(size), both / str(size), DRAWS, max_epochs=12)
+    settings = {
+        "classifier": {"max_epochs": 12},
+        "cohort_ranking": {"draws": DRAWS, "extractor_data_dir": both / str(size)},
+    }
+    ranked = experiment.ranking(arguments, cohorts, real_dir=normal / str(size), settings=settings)
     return [*commands, ranked]
 
 
 def main(arguments: ChettyArguments) -> None:
-    """Runs what is not finished of the chosen variant; its last command prints the ranking."""
+    """Runs what is not finished of the chosen variant; its last command ranks the cohorts."""
     experiment.run(__file__, arguments, {"splits": SPLITS, "runs": RUNS}, commands(arguments))
 
 

@@ -188,8 +188,11 @@ def tuning(arguments: LiArguments) -> list[Command]:
     ]
     if settings["image_size"] == settings["data_size"]:
         cohorts = {name: cohort / arguments.records.name for name, cohort in cohorts.items()}
-        of_extractor = arguments.extractor_data_dir or arguments.records
-        commands.append(experiment.ranking(arguments, cohorts, arguments.records, of_extractor, DRAWS, max_epochs=8))
+        settings = {
+            "classifier": {"max_epochs": 8},
+            "cohort_ranking": {"draws": DRAWS, "extractor_data_dir": arguments.extractor_data_dir or arguments.records},
+        }
+        commands.append(experiment.ranking(arguments, cohorts, real_dir=arguments.records, settings=settings))
     return commands
 
 

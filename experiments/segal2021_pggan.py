@@ -93,7 +93,6 @@ def commands(arguments: SegalArguments) -> list[Command]:
         command("tfcxr.generate", saved_model=exports, out_dir=folder / "cohort", like=real, preview=True),
         command(
             "tfcxr.evaluate",
-            report="distances.json",
             protocols="distribution_distance",
             synthetic_dir=folder / "cohort" / str(size),
             real_dir=real,

@@ -95,7 +95,6 @@ def commands(arguments: SinghArguments) -> list[Command]:
         ),
         command(
             "tfcxr.evaluate",
-            report="report.json",
             protocols="tstr",
             synthetic_dir=cohort / "64",
             real_dir=real,

@@ -117,7 +117,6 @@ def commands(arguments: WoloszynArguments) -> list[Command]:
         ),
         command(
             "tfcxr.evaluate",
-            report="report.json",
             protocols=["tstr", "distribution_distance"],
             synthetic_dir=folder / "cohort" / small,
             real_dir=records / small,

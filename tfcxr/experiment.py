@@ -27,7 +27,7 @@ RESULTS = {
     "tfcxr.export": ("out_dir", EXPORT),
     "tfcxr.generate": ("out_dir", RECORDS),
     "tfcxr.embed": ("out_dir", RECORDS),
-    "tfcxr.evaluate": ("out_dir", "{report}"),
+    "tfcxr.evaluate": ("out_dir", "report.json"),
 }
 
 
@@ -134,12 +134,11 @@ class Command:
         return any(self.folder.glob(self.result))
 
 
-def command(module: str, *, report: str = "", settings: Mapping[str, Any] | None = None, **flags: Any) -> Command:
+def command(module: str, *, settings: Mapping[str, Any] | None = None, **flags: Any) -> Command:
     """`python -m MODULE` with flags: None is left out, True is --name, values of a list are joined by commas.
 
     Args:
       module: One of `RESULTS`.
-      report: Of tfcxr.evaluate, the file that it writes last.
       settings: One --set=name=value each; a dictionary in it gives names such as classifier.learning_rate.
       **flags: Flag -> value.
     """
@@ -153,7 +152,7 @@ def command(module: str, *, report: str = "", settings: Mapping[str, Any] | None
         words += [f"--set={key}={part}" for key, part in parts.items()]
     folder, result = RESULTS[module]
     size = flags.get("image_sizes", ["*"])[-1]  # the largest is written last
-    return Command(("-m", module, *words), pathlib.Path(flags[folder]), result.format(size=size, report=report))
+    return Command(("-m", module, *words), pathlib.Path(flags[folder]), result.format(size=size))
 
 
 def training(path: str, variant: str, **flags: Any) -> Command:
@@ -162,28 +161,18 @@ def training(path: str, variant: str, **flags: Any) -> Command:
     return command("tfcxr.train", **flags, resume=True)
 
 
-def ranking(
-    arguments: ExperimentArguments,
-    cohorts: dict[str, pathlib.Path],
-    real_dir: pathlib.Path,
-    extractor_data_dir: str | os.PathLike,
-    draws: int,
-    max_epochs: int,
-) -> Command:
-    """Ranks cohorts by their distance from held-out patients, as a small classifier sees it, and prints the tables."""
-    cohorts = {name: str(path) for name, path in cohorts.items()}
-    chosen = {"cohorts": cohorts, "extractor_data_dir": extractor_data_dir, "draws": draws}
+def ranking(arguments: ExperimentArguments, cohorts: dict[str, pathlib.Path], **flags: Any) -> Command:
+    """Ranks cohorts by their distance from held-out patients, as a small classifier sees it, in `ranking/report.html`."""
     return command(
         "tfcxr.evaluate",
-        report="ranking.json",
         protocols="cohort_ranking",
-        real_dir=real_dir,
+        synthetic_dir=[f"{name}={path}" for name, path in cohorts.items()],
         test_splits="held_out",
-        out_dir=arguments.folder,
+        out_dir=arguments.folder / "ranking",
         extractor_dir=pathlib.Path(arguments.work_dir) / "extractor",
         classifier="small_cnn",
         classifier_seeds=[0],
-        settings={"classifier": {"max_epochs": max_epochs}, "cohort_ranking": chosen},
+        **flags,
     )
 
 

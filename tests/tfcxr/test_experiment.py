@@ -96,7 +96,6 @@ def test_a_path_into_something_else_than_settings_is_refused(paper):
 def test_a_command_has_its_flags_and_settings():
     made = command(
         "tfcxr.evaluate",
-        report="report.json",
         protocols=["tstr", "distribution_distance"],
         out_dir=pathlib.Path("reports"),
         overwrite=True,
