@@ -23,8 +23,8 @@ Hardware and time: two CPU cores, 6.5 minutes after the pretraining. README.md h
 the frozen critic's batch statistics move; `corrected` starts from the averaged generator and treats both alike. The
 paper's exclusion of images by view and labels is left to `tfrecords_builder`'s own flags.
 `cpu` pretrains a small PGGAN on children's chests (`pretraining_raw_dir`), trains a small DenseNet on the labels of the
-new set for its critic, and fine-tunes on adults: two blocks, and everything, side by side. It prints SSIM and Frechet
-distance before and after with intervals, and how near each came after how many images.
+new set for its critic, and fine-tunes on adults: two blocks, and everything, side by side. It prints SSIM before and
+after with intervals, and how near each came after how many images; `ranking/report.html` has the Frechet distances.
 
 SSIM is the paper's judge. `pairwise_similarity` says why it is a poor one; the table shows a blurred mean image beside
 the generators, so that one can see.
@@ -249,7 +249,7 @@ def progress_table(arguments: LiArguments) -> list[str]:
 
 
 def main(arguments: LiArguments) -> None:
-    """Runs what is not finished of the chosen variant and prints the tables."""
+    """Runs what is not finished of the chosen variant and prints SSIM and the progress of the tunings."""
     experiment.run(__file__, arguments, {"splits": SPLITS}, preparation(arguments))
     train_critic(arguments)
     experiment.run_commands(tuning(arguments))

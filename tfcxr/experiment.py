@@ -162,7 +162,7 @@ def training(path: str, variant: str, **flags: Any) -> Command:
 
 
 def ranking(arguments: ExperimentArguments, cohorts: dict[str, pathlib.Path], **flags: Any) -> Command:
-    """Ranks cohorts by their distance from held-out patients, as a small classifier sees it, in `ranking/report.html`."""
+    """Ranks cohorts by their distance from held-out patients, by the features of a small classifier."""
     return command(
         "tfcxr.evaluate",
         protocols="cohort_ranking",
