@@ -20,6 +20,7 @@ ALLOWED = {
     "sampling": {"sampling", "serving", "metrics", "data", "config", "command_line", "registry", "training"},
     "protocols": {"protocols", "metrics", "data", "config", "command_line", "registry", "optimizers", "precision"},
     "porting": {"porting", "models", "backbones", "layers", "precision", "data", "config", "command_line", "registry"},
+    "benchmarks": {"benchmarks", "serving", "training", "models", "data", "config", "command_line", "registry"},
     "config": {"command_line", "registry"},
     "experiment": {"command_line", "registry", "data"},
     "command_line": {"registry"},
@@ -30,7 +31,7 @@ ALLOWED = {
 }
 BUILDER_USERS = {
     "tfcxr/training/embedded_data.py",  # builds the data of a run that is given none
-    "tfcxr/benchmark.py",  # times the builder
+    "tfcxr/benchmarks/builder.py",  # times the builder
 }
 PACKAGES = ("tfcxr", "tfrecords_builder")
 SOURCES = sorted(path.relative_to(ROOT) for name in PACKAGES for path in (ROOT / name).rglob("*.py"))

@@ -1,5 +1,6 @@
-"""README's commands do what README says; long ones are run with fewer images and steps (a later flag wins)."""
+"""What README and the folders' pages say is run, in one process and with smaller numbers (a later flag wins)."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -8,31 +9,83 @@ import shlex
 import subprocess
 import sys
 
+import cv2
+import numpy as np
+import pytest
+
+from tfcxr import command_line
+from tfcxr.data.records import read_dataset_info
+from tfcxr.models import MODELS
+from tfrecords_builder.commands import COMMANDS
+
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-LINES = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix() for path in ROOT.rglob("README.md") if not {"tests", ".venv"} & {*path.parts}
+)
 SMALL_MODEL = ["--set=generator_filters=32", "--set=discriminator_filters=8"]
+RAW_DATA = {"chest_xray_pneumonia", "nih_chestxray14", "image_folder", "image_table", "phantom"}
 
 
-def run_line(line, extra, cwd, cache):
-    """Runs one of README's `python -m` commands with this interpreter and smaller numbers."""
-    words = shlex.split(line)
-    assert pathlib.Path(words[0]).name == "python"
-    environment = os.environ | {"TFCXR_CACHE_DIR": str(cache)}
-    command = [sys.executable, *words[1:], *extra]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result
+def lines_of(page):
+    """The commands of a page's bash blocks, a line each."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+
+
+def python_lines_of(page):
+    return [line for line in lines_of(page) if line.startswith("python ")]
+
+
+def parsed(line, *extra):
+    """The function that a command line calls, and its arguments."""
+    _, *words = shlex.split(line)
+    if words[0] != "-m":
+        spec = importlib.util.spec_from_file_location(pathlib.Path(words[0]).stem, ROOT / words[0])
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        function, flags = module.main, words[1:]
+    elif words[1] == "tfrecords_builder":
+        name, flags = ("build", words[2:]) if words[2].startswith("-") else (words[2], words[3:])
+        function = COMMANDS[name]
+    else:
+        function = getattr(importlib.import_module(words[1]), words[1].removeprefix("tfcxr."))
+        flags = words[2:]
+    return function, command_line.parse(function, [line, *flags, *extra])[0]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs a command line in an empty folder, with flags after its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_line(line, *extra):
+        function, arguments = parsed(line, *extra)
+        return function(arguments)
+
+    return run_line
+
+
+def at_32(line):
+    return line.replace("/64", "/32").replace("/128", "/32")
+
+
+@pytest.mark.parametrize(("page", "line"), [(page, line) for page in PAGES for line in python_lines_of(page)])
+def test_every_command_has_flags_that_it_knows(page, line):
+    parsed(line)
 
 
 def test_first_command_installs_and_trains_on_the_embedded_data(tmp_path):
-    install, train = LINES[0].split(" && ", 2)[1:]
-    assert LINES[0].startswith("python3 -m venv .venv && ")
+    install, train = lines_of("README.md")[0].split(" && ", 2)[1:]
+    assert lines_of("README.md")[0].startswith("python3 -m venv .venv && ")
     assert install == ".venv/bin/pip install ."
     assert train == ".venv/bin/python -m tfcxr.train --model=acgan"
-    errors = run_line(train, ["--steps=2", "--batch_size=8", *SMALL_MODEL], tmp_path, tmp_path / "cache").stderr
-    assert "no --data_dir given: building 2000 phantom radiographs in" in errors
-    assert "PHANTOM, NOT PATIENTS" in errors
+    command = [sys.executable, *shlex.split(train)[1:], "--steps=2", "--batch_size=8", *SMALL_MODEL]
+    environment = os.environ | {"TFCXR_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "no --data_dir given: building 2000 phantom radiographs in" in done.stderr
+    assert "PHANTOM, NOT PATIENTS" in done.stderr
     run_dir = tmp_path / "runs" / "acgan"
     present = {path.name for path in run_dir.iterdir()}
     assert {"config.json", "metrics.jsonl", "checkpoints", "tensorboard", "training_patients.txt"} <= present
@@ -41,23 +94,99 @@ def test_first_command_installs_and_trains_on_the_embedded_data(tmp_path):
 
 
 def test_second_command_passes_the_tests_and_is_what_ci_runs():
-    assert LINES[1] == (
+    line = lines_of("README.md")[1]
+    assert line == (
         "python3 -m venv .venv-test && .venv-test/bin/pip install -e '.[dev]' && .venv-test/bin/python -m pytest"
     )
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     pattern = re.search(r"grep -m1 -- '(.*?)' README.md", script)[1]
-    assert [line for line in README.splitlines() if re.search(pattern, line)] == [LINES[1]]
+    assert [line for line in README.splitlines() if re.search(pattern, line)] == [line]
 
 
-def test_the_chain_on_the_phantom(tmp_path):
-    builder, train, generate, evaluate = LINES[2:6]
-    run_line(builder, ["--image_sizes=32", "--set=images=200", "--workers=1"], tmp_path, tmp_path)
-    at_32 = lambda line: line.replace("/64", "/32")  # noqa: E731
-    run_line(at_32(train), ["--steps=3", "--batch_size=8", "--sample_every=3", *SMALL_MODEL], tmp_path, tmp_path)
-    run_line(at_32(generate), ["--images=40"], tmp_path, tmp_path)
-    extra = ["--set=max_epochs=1", "--classifier_seeds=0", "--images=40", "--bootstrap_resamples=50"]
-    run_line(at_32(evaluate), extra, tmp_path, tmp_path)
-    assert "<html" in (tmp_path / "runs" / "verdict" / "report.html").read_text(encoding="utf-8")
+def test_the_chain_on_the_phantom(run):
+    builder, train, generate, evaluate = python_lines_of("README.md")
+    run(builder, "--image_sizes=32", "--set=images=200", "--workers=1")
+    run(at_32(train), "--steps=3", "--batch_size=8", "--sample_every=3", *SMALL_MODEL)
+    run(at_32(generate), "--images=40")
+    tiny = ["--set=classifier.max_epochs=1", "--set=tstr.images=40", "--set=tstr.bootstrap_resamples=50"]
+    run(at_32(evaluate), "--classifier_seeds=0", *tiny)
+    assert "<html" in pathlib.Path("runs/verdict/report.html").read_text(encoding="utf-8")
+
+
+def test_the_data_tables_commands_build_records(run):
+    write_raw_data()
+    for flags in re.findall(r"\| `(--dataset=[^`]*)` \|", README):
+        name = re.match(r"--dataset=(\w+)", flags)[1]
+        out_dir = pathlib.Path("built") / name
+        images = ["--set=images=8"] if name == "phantom" else []
+        run(f"python -m tfrecords_builder {flags}", f"--out_dir={out_dir}", "--image_sizes=32", "--workers=1", *images)
+        assert read_dataset_info(out_dir / "32").images_written >= 6
+    assert {path.name for path in pathlib.Path("built").iterdir()} == RAW_DATA
+
+
+def test_settings_resume_growth_and_embedding_of_the_training_page(run):
+    train, resume, narrow_stylegan2, narrow_pggan, build, grow, transfer, embed = python_lines_of(
+        "tfcxr/training/README.md"
+    )
+    run(build, "--image_sizes=4,8,16,32", "--set=images=60", "--workers=1")
+    pathlib.Path("other").symlink_to("records")
+    steps = ["--batch_size=4", "--sample_every=2", "--noexport"]
+    run(at_32(train), "--steps=1", *steps, *SMALL_MODEL)
+    run(at_32(resume), "--steps=2", *steps, *SMALL_MODEL)
+    tiny = ["--set=channel_base=64", "--set=channel_max=8", "--set=latent_size=8"]
+    run(narrow_stylegan2, "--data_dir=records/32", "--steps=1", "--set=style_size=8", *steps, *tiny)
+    run(narrow_pggan, "--data_dir=records/32", "--set=stage_images=4,8,8,8", *steps, *tiny)
+    run(at_32(grow), "--set=stage_images=4,8,8,8", *steps, *tiny)
+    critic = ["--set=critic_size=32", "--set=critic_head=8", "--set=critic_weights=random"]
+    run(at_32(transfer), "--steps=1", *steps, *critic)
+    run(at_32(embed), "--set=steps=2", "--set=batch_size=8")
+    assert read_dataset_info("cohorts/embedded/32").is_synthetic
+
+
+def test_exports_cohorts_and_cascades_of_the_serving_page_and_their_evaluation(run, disc_records):
+    export, by_counts, like_real, cgan, srgan, gated, cascade = (
+        line.replace("/512", "/32") for line in map(at_32, python_lines_of("tfcxr/serving/README.md"))
+    )
+    pathlib.Path("records").mkdir()
+    pathlib.Path("records/32").symlink_to(disc_records)
+    tiny = ["--steps=1", "--batch_size=4", "--sample_every=1", "--set=discriminator_filters=4"]
+    run(
+        "python -m tfcxr.train --model=acgan --data_dir=records/32 --run_dir=runs/acgan",
+        *("--noexport", "--set=generator_filters=16", *tiny),
+    )
+    run(export)
+    run(by_counts, "--counts=NORMAL=20,PNEUMONIA=20")
+    run(like_real, "--images=4")
+    run(cgan, "--set=generator_filters=16", *tiny)
+    run(srgan, "--set=filters=8", "--set=residual_blocks=1", *tiny)
+    run(gated, "--min_realism=0", "--images=2")
+    run(cascade)
+    assert read_dataset_info("cohorts/large/128").images_written == 2
+    assert pathlib.Path("saved_models/cascade/1/saved_model.pb").is_file()
+    (evaluate,) = python_lines_of("tfcxr/evaluation/README.md")
+    tiny = ["--set=classifier.max_epochs=1", "--set=tstr.images=40", "--set=tstr.bootstrap_resamples=50"]
+    run(at_32(evaluate), "--classifier_seeds=0", *tiny)
+    assert "<html" in pathlib.Path("runs/verdict/report.html").read_text(encoding="utf-8")
+
+
+def write_raw_data():
+    """Raw folders of the data table, of six images or more each."""
+    numbers = range(1, 7)
+    kaggle = [f"train/NORMAL/IM-{number:04d}-0001.jpeg" for number in numbers]
+    kaggle += [f"{split}/PNEUMONIA/person{number}_virus_6.jpeg" for number in numbers for split in ("train", "test")]
+    files = [f"chest_xray/{name}" for name in kaggle]
+    files += [f"my_images/{label}/{number}.png" for label in "AB" for number in numbers]
+    files += [f"csv/{number}.png" for number in numbers] + [f"nih/images/{number}.png" for number in numbers]
+    for name in files:
+        path = pathlib.Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(files.index(name)).integers(0, 256, [40, 40], np.uint8)
+        assert cv2.imwrite(name, pixels)
+    rows = ["file,A,B", *(f"{number}.png,{number % 2},0" for number in numbers)]
+    pathlib.Path("csv/t.csv").write_text("\n".join(rows))
+    columns = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+    rows = [columns, *(f"{number}.png,Mass,0,{number},58,M,PA" for number in numbers)]
+    pathlib.Path("nih/Data_Entry_2017.csv").write_text("\n".join(rows))
 
 
 def test_every_file_and_registry_that_readme_names_is_there():
@@ -67,6 +196,23 @@ def test_every_file_and_registry_that_readme_names_is_there():
     assert {name for name in names if not (ROOT / name).exists()} == set()
     for registry, path in re.findall(r"`([A-Z]+)` in `([\w/.]+)`", README):
         assert f"\n{registry}" in (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_file(page):
+    folder = (ROOT / page).parent
+    links = re.findall(r"\]\(([\w./]+)[^)]*\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_readme_fits_on_three_screens():
+    lines = README.splitlines()
+    assert len(lines) <= 130 and max(map(len, lines)) <= 120
+
+
+def test_the_model_table_names_every_model():
+    table = README.split("## Models")[1].split("![")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == sorted(MODELS, key=table.index)
 
 
 def test_dependency_table_names_the_original_packages_and_all_of_ours():
@@ -80,7 +226,18 @@ def test_dependency_table_names_the_original_packages_and_all_of_ours():
         "numpy",
         "absl-py",
     }
-    named = set(re.findall(r"`([\w-]+)`", README.split("## Dependencies")[1].split("## Measured")[0]))
+    page = (ROOT / "tfcxr" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w-]+)`", page.split("## Dependencies")[1]))
     assert original <= named
     requirements = (ROOT / "setup.cfg").read_text(encoding="utf-8").split("install_requires =")[1].split("[options")[0]
     assert {line.split()[0] for line in requirements.splitlines() if line.strip()} <= named
+
+
+def test_the_folder_table_follows_the_import_rules():
+    spec = importlib.util.spec_from_file_location("import_rules", ROOT / "tests" / "test_import_rules.py")
+    rules = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rules)
+    page = (ROOT / "tfcxr" / "README.md").read_text(encoding="utf-8").split("## Folders")[1].split("`config.py`")[0]
+    for folders, stands_on in re.findall(r"^\| (`.*?) \|.*\| (.*) \|$", page, re.MULTILINE):
+        for folder in re.findall(r"`(\w+)/`", folders):
+            assert set(re.findall(r"`(\w+)`", stands_on)) <= rules.ALLOWED[folder], folder

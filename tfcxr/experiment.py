@@ -1,4 +1,4 @@
-"""Experiment files: their settings, read as data without running the file, and the commands they consist of."""
+"""Experiment files: their settings, read as data without running the file, and the commands that they run."""
 
 import ast
 import dataclasses
@@ -8,17 +8,52 @@ import pathlib
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import logging
 
-from tfcxr.command_line import nearest_name
+from tfcxr.command_line import Arguments, nearest_name
 from tfcxr.data.atomic import write_atomically
 
 VARIANTS_NAME = "VARIANTS"
 SETTINGS_FILE = "experiment.json"
 TRAINING_FLAGS = ("batch_size", "steps", "sample_every")  # flags of `tfcxr.train` that a variant may give values for
+RECORDS, EXPORT = "{size}/dataset_info.json", "1/saved_model.pb"
+# command -> the flag of the folder that it writes to, and what it writes there last
+RESULTS = {
+    "tfrecords_builder": ("out_dir", RECORDS),
+    "tfcxr.train": ("export_dir", EXPORT),
+    "tfcxr.export": ("out_dir", EXPORT),
+    "tfcxr.generate": ("out_dir", RECORDS),
+    "tfcxr.embed": ("out_dir", RECORDS),
+    "tfcxr.evaluate": ("out_dir", "report.json"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentArguments(Arguments):
+    """The flags of every experiment file.
+
+    Attributes:
+      variant: Name in the file's VARIANTS.
+      raw_dir: Folder of the raw data set.
+      work_dir: Folder for records, runs, models, cohorts and reports.
+    """
+
+    variant: str = "corrected"
+    raw_dir: str
+    work_dir: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "/" in self.variant:
+            raise ValueError(f"--variant expects a whole variant such as corrected, got {self.variant!r}")
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Folder of the variant; the records beside it in `work_dir` serve all variants."""
+        return pathlib.Path(self.work_dir) / self.variant
 
 
 def read_variant(path: str | os.PathLike, variant: str) -> dict[str, Any]:
@@ -36,26 +71,26 @@ def read_variant(path: str | os.PathLike, variant: str) -> dict[str, Any]:
         raise FileNotFoundError(f"experiment {path} does not exist; {nearest_name(str(path), others)}")
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        variants = next(ast.literal_eval(node.value) for node in tree.body if _assigns(node, VARIANTS_NAME))
+        settings = next(ast.literal_eval(node.value) for node in tree.body if _assigns(node, VARIANTS_NAME))
     except (SyntaxError, ValueError, StopIteration) as error:
         raise ValueError(f"{path} has no literal dictionary {VARIANTS_NAME} = {{name: settings}}") from error
-    settings = variants
     for name in variant.split("/"):
-        if not isinstance(settings, dict) or name not in settings:
-            raise ValueError(f"{path} has no variant {variant!r}; {nearest_name(name, settings)}")
-        settings = settings[name]
+        names = settings if isinstance(settings, dict) else {}
+        if name not in names:
+            raise ValueError(f"{path} has no variant {variant!r}; {nearest_name(name, names)}")
+        settings = names[name]
     return settings
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What a variant says of one training.
+    """What a variant says about one training.
 
     Attributes:
-      model: name of the GAN.
-      settings: of its configuration.
-      flags: values of `tfcxr.train`'s flags of these names, the model's among them.
-      others: names of what the variant says of other commands.
+      model: Name of the GAN.
+      settings: Of its configuration.
+      flags: Flags of `tfcxr.train` -> their values, the model's among them.
+      others: Names of what the variant says about other commands.
     """
 
     model: str
@@ -81,55 +116,126 @@ def read_training(path: str | os.PathLike, variant: str) -> Training:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-    """One command of an experiment; it is skipped when `result` is there, so that a stopped experiment goes on."""
+class Command:
+    """One command of an experiment.
 
-    command: tuple[str, ...]
-    result: pathlib.Path
+    Attributes:
+      words: What follows `python`.
+      folder: Where it writes.
+      result: Pattern of what it writes there last.
+    """
+
+    words: tuple[str, ...]
+    folder: pathlib.Path
+    result: str
+
+    def is_finished(self) -> bool:
+        """Whether the result is there, so that a stopped experiment skips the command when it is run again."""
+        return any(self.folder.glob(self.result))
 
 
-def claim_folder(work_dir: str | os.PathLike, settings: dict[str, Any]) -> None:
-    """Writes what an experiment is into its folder, or checks that the folder is of the same one.
+def command(module: str, *, settings: Mapping[str, Any] | None = None, **flags: Any) -> Command:
+    """`python -m MODULE` with flags: None is left out, True is --name, values of a list are joined by commas.
 
-    Stages that are done are skipped, so results of other settings must not be taken for these.
+    Args:
+      module: One of `RESULTS`.
+      settings: One --set=name=value each; a dictionary in it gives names such as classifier.learning_rate.
+      **flags: Flag -> value.
+    """
+    words = [
+        f"--{name}" if value is True else f"--{name}={_text(value)}"
+        for name, value in flags.items()
+        if value is not None
+    ]
+    for name, value in (settings or {}).items():
+        parts = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
+        words += [f"--set={key}={part}" for key, part in parts.items()]
+    folder, result = RESULTS[module]
+    size = flags.get("image_sizes", ["*"])[-1]  # the largest is written last
+    return Command(("-m", module, *words), pathlib.Path(flags[folder]), result.format(size=size))
+
+
+def training(path: str, variant: str, **flags: Any) -> Command:
+    """Trains the model that a variant of the experiment at `path` describes; `flags` win over what it says."""
+    flags = {"experiment": path, "variant": variant} | read_training(path, variant).flags | flags
+    return command("tfcxr.train", **flags, resume=True)
+
+
+def ranking(arguments: ExperimentArguments, cohorts: dict[str, pathlib.Path], **flags: Any) -> Command:
+    """Ranks cohorts by their distance from held-out patients, by the features of a small classifier."""
+    return command(
+        "tfcxr.evaluate",
+        protocols="cohort_ranking",
+        synthetic_dir=[f"{name}={path}" for name, path in cohorts.items()],
+        test_splits="held_out",
+        out_dir=arguments.folder / "ranking",
+        extractor_dir=pathlib.Path(arguments.work_dir) / "extractor",
+        classifier="small_cnn",
+        classifier_seeds=[0],
+        **flags,
+    )
+
+
+def sizes_to(image_size: int) -> list[int]:
+    """4, 8, 16 and so on to `image_size`, which a growing model is trained on."""
+    return [4 << power for power in range(image_size.bit_length() - 2)]
+
+
+def run(path: str, arguments: ExperimentArguments, facts: dict[str, Any], commands: Sequence[Command]) -> None:
+    """Writes what the experiment is into its folder, or checks that it is the same one, then runs its commands.
+
+    Commands whose results exist are skipped, so results of other settings must not be taken for these.
+
+    Args:
+      path: The experiment file.
+      facts: What decides the results beside the flags and the variant's settings, such as the splits.
 
     Raises:
       ValueError: the folder holds results of other settings; the first difference is named.
+      SystemExit: a command failed.
     """
-    path, text = pathlib.Path(work_dir) / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n"
-    if not path.is_file():
-        write_atomically(path, text)
-        return
+    places = ("variant", "raw_dir", "work_dir", "pretraining_raw_dir")
+    given = {name: value for name, value in vars(arguments).items() if name not in places}
+    text = json.dumps(given | facts | read_variant(path, arguments.variant), indent=2) + "\n"
+    settings_path = arguments.folder / SETTINGS_FILE
+    if not settings_path.is_file():
+        write_atomically(settings_path, text)
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before, now = json.loads(settings_path.read_text(encoding="utf-8")), json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}); choose another --work_dir") from error
-    now = json.loads(text)
-    if differences := sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
-        name = differences[0]
-        raise ValueError(
-            f"{work_dir} holds results of other settings: {name} was {before.get(name)!r}, now {now.get(name)!r}; "
-            "choose another --work_dir"
-        )
+        raise ValueError(f"{settings_path} is damaged ({error}); choose another --work_dir") from error
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise ValueError(
+                f"{arguments.folder} holds results of other settings: {name} was {before.get(name)!r}, "
+                f"now {now.get(name)!r}; choose another --work_dir"
+            )
+    run_commands(commands)
 
 
-def run_stages(stages: Sequence[Stage]) -> None:
-    """Runs the commands of an experiment one after the other, each as its user would, and ends at the first failure.
+def run_commands(commands: Sequence[Command]) -> None:
+    """Runs what is not finished, one after the other, each command as its user would, and ends at the first failure.
 
     Raises:
-      SystemExit: a command failed; with its exit status.
+      SystemExit: a command failed (with its exit status) or did not write its result.
     """
-    for number, stage in enumerate(stages, start=1):
-        line = shlex.join(["python", *stage.command])
-        if stage.result.exists():
-            logging.info("%d of %d, done before: %s", number, len(stages), line)
+    for number, each in enumerate(commands, start=1):
+        line = shlex.join(["python", *each.words])
+        if each.is_finished():
+            logging.info("%d of %d, done before: %s", number, len(commands), line)
             continue
-        logging.info("%d of %d: %s", number, len(stages), line)
-        status = subprocess.run([sys.executable, *stage.command]).returncode
+        logging.info("%d of %d: %s", number, len(commands), line)
+        status = subprocess.run([sys.executable, *each.words]).returncode
         if status:
             raise SystemExit(status)
-        if not stage.result.exists():
-            raise SystemExit(f"stopped: {stage.result} is not finished; run the experiment again to go on")
+        if not each.is_finished():
+            raise SystemExit(
+                f"stopped: {each.folder / each.result} is not finished; run the experiment again to resume"
+            )
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _assigns(node: ast.stmt, name: str) -> bool:

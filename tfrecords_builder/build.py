@@ -30,7 +30,7 @@ from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMAGES, duplicate_notices
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import NothingLeftError, Plan, ShardJob, arguments_of, count_reasons, make_plan
+from tfrecords_builder.plan import NothingLeftError, Plan, ShardJob, arguments_of, count_reasons, plan_build
 from tfrecords_builder.run_beam import run_jobs_in_beam
 from tfrecords_builder.run_local import run_jobs
 from tfrecords_builder.shard_writer import WORK, ShardResult, finished_result
@@ -51,14 +51,14 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
     Raises:
       FileExistsError: the folder holds a finished build, other files in the place of ours, or another running build.
       NothingLeftError: no image can be used; `rejects.csv` says why of each.
-      ValueError: the folder holds an unfinished build of other arguments, or what `make_plan` raises.
+      ValueError: the folder holds an unfinished build of other arguments, or what `plan_build` raises.
       OSError: the disk is full, or a file may not be read or written.
     """
     out_dir = pathlib.Path(out_dir)
     data_dirs = tuple(out_dir / str(size) for size in options.image_sizes)
     ResumableWork(out_dir, WORK, data_dirs).check_free()
     try:
-        plan = make_plan(reader, options)  # before the folder is made, which may lie among the raw data
+        plan = plan_build(reader, options)  # before the folder is made, which may lie among the raw data
         with resumable_work(out_dir, WORK, data_dirs) as work:
             work.start(_arguments(reader, options, plan), follows=_DIVISION)
             return _build(reader, options, work, plan)

@@ -14,7 +14,7 @@ from tfrecords_builder.datasets.folder_walk import LEFT_BEHIND
 from tfrecords_builder.datasets.label_text import printable
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
 from tfrecords_builder.duplicates import content_pairs
-from tfrecords_builder.radiograph import ImageError
+from tfrecords_builder.images.radiograph import ImageError
 
 CHOSEN = "excluded"  # reasons that begin so are the user's choice, such as "excluded_view", and no fault
 OTHER_LABEL = "excluded_label"

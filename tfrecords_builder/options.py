@@ -6,7 +6,7 @@ from typing import Any
 
 from tfcxr.command_line import nearest_name
 from tfcxr.data.schema import ENCODINGS, default_encoding, hashed_key
-from tfrecords_builder.preprocess import PreprocessOptions
+from tfrecords_builder.images.preprocess import PreprocessOptions
 from tfrecords_builder.splits import check_fractions, fold_fractions
 
 MAX_IMAGE_SIZE = 4096

@@ -68,7 +68,7 @@ class NothingLeftError(ValueError):
         super().__init__(_nothing_left_message(images_read, self.rejects, where))
 
 
-def make_plan(reader: Reader, options: BuildOptions) -> Plan:
+def plan_build(reader: Reader, options: BuildOptions) -> Plan:
     """Lists the examples, gives each patient a split, and each split its shards.
 
     Raises:

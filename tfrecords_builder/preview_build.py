@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from absl import logging
 
+from tfrecords_builder.build_preview import write_preview
 from tfrecords_builder.datasets.reader import Reader
+from tfrecords_builder.images.radiograph import ImageError, Radiograph
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import make_plan, shuffle_key
-from tfrecords_builder.preview import write_preview
-from tfrecords_builder.radiograph import ImageError, Radiograph
+from tfrecords_builder.plan import plan_build, shuffle_key
 
 PREVIEW_FILE = "preview.png"
 
@@ -18,11 +18,11 @@ def preview_build(reader: Reader, options: BuildOptions, images: int, out_dir: s
     """Draws `images` random ones of the data set before and after each step; returns the picture's path.
 
     Raises:
-      ValueError: fewer than 1 image asked for, none that can be read, or what `make_plan` raises.
+      ValueError: fewer than 1 image asked for, none that can be read, or what `plan_build` raises.
     """
     if images < 1:
         raise ValueError(f"--preview expects 1 image or more, got {images}")
-    jobs = make_plan(reader, options).jobs
+    jobs = plan_build(reader, options).jobs
     examples = sorted(
         (example for job in jobs for example in job.examples),
         key=lambda example: shuffle_key(options.seed, example.key),

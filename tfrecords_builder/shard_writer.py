@@ -12,10 +12,10 @@ from tfcxr.data.schema import Record, ShardInfo, encode_record, hashed_key
 from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import perceptual_hash
+from tfrecords_builder.images.preprocess import adjust_greys, to_squares
+from tfrecords_builder.images.radiograph import ImageError
 from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.plan import ShardJob, stop_message
-from tfrecords_builder.preprocess import enhance, to_squares
-from tfrecords_builder.radiograph import ImageError
 
 WORK = "build"  # names the folder of notes
 MIN_HASHED_SIZE = 64  # pixels; below it near duplicates are looked for among the pictures as read
@@ -70,7 +70,7 @@ def write_shard_job(
                 continue
             notices += [Notice(example.key, kind, detail) for kind, detail in radiograph.notices]
             contents.append(radiograph.content)
-            image = enhance(radiograph, options.preprocess, options.bits)
+            image = adjust_greys(radiograph, options.preprocess, options.bits)
             facts = _facts(reader.name, example, options.salt)
             pictures = to_squares(image, options.image_sizes, options.preprocess.square, options.preprocess.resize)
             hashes.append(perceptual_hash(pictures.get(hashed_size, radiograph.pixels)))

@@ -316,7 +316,7 @@ def test_killed_build_is_finished_to_the_same_bytes(tmp_path):
         from tfrecords_builder.datasets.image_folder import ImageFolder
         build_dataset(ImageFolder({str(raw_dir)!r}, {PATTERN!r}), {str(tmp_path / "out")!r}, {arguments!r})
     """
-    script = "from tfrecords_builder.preprocess import PreprocessOptions\n" + textwrap.dedent(script)
+    script = "from tfrecords_builder.images.preprocess import PreprocessOptions\n" + textwrap.dedent(script)
     process = subprocess.Popen(
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )

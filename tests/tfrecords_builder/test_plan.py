@@ -10,7 +10,7 @@ from tfrecords_builder import plan as plan_module
 from tfrecords_builder.assignment import OTHER_SPLIT
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import NothingLeftError, make_plan
+from tfrecords_builder.plan import NothingLeftError, plan_build
 
 
 class ListReader(Reader):
@@ -56,7 +56,7 @@ def test_no_patient_is_in_two_splits_and_nothing_is_lost(seed):
         example(f"{number}", f"p{random.integers(120)}", random.choice(["", "", "", "test", "train_official"]))
         for number in range(600)
     ]
-    plan = make_plan(ListReader(entries), BuildOptions(splits={"a": 0.6, "b": 0.4}, seed=seed))
+    plan = plan_build(ListReader(entries), BuildOptions(splits={"a": 0.6, "b": 0.4}, seed=seed))
     split_of_patient = {}
     for job in plan.jobs:
         for member in job.examples:
@@ -69,7 +69,7 @@ def test_no_patient_is_in_two_splits_and_nothing_is_lost(seed):
 
 def test_patient_in_two_published_splits_keeps_the_test_images():
     entries = [*many(60), example("x", "p0", "test"), example("y", "q", "validation"), example("z", "q", "train")]
-    plan = make_plan(ListReader(entries), BuildOptions(splits={"rest": 1.0}))
+    plan = plan_build(ListReader(entries), BuildOptions(splits={"rest": 1.0}))
     keys = split_keys(plan)
     assert keys["test"] == ["x"] and keys["validation"] == ["y"] and len(keys["rest"]) == 57
     assert {reject.key for reject in plan.rejects} == {"0", "1", "2", "z"}
@@ -77,29 +77,29 @@ def test_patient_in_two_published_splits_keeps_the_test_images():
 
 
 def test_default_splits():
-    assert split_keys(make_plan(ListReader(many(300)), BuildOptions())).keys() == {"train", "validation", "test"}
-    plan = make_plan(ListReader([*many(300), *many(30, "test", 300)]), BuildOptions())
+    assert split_keys(plan_build(ListReader(many(300)), BuildOptions())).keys() == {"train", "validation", "test"}
+    plan = plan_build(ListReader([*many(300), *many(30, "test", 300)]), BuildOptions())
     assert plan.assignment.fractions == {"train": 0.9, "validation": 0.1}
     assert len(split_keys(plan)["test"]) == 30
-    plan = make_plan(ListReader(many(30, "test")), BuildOptions())
+    plan = plan_build(ListReader(many(30, "test")), BuildOptions())
     assert plan.assignment.fractions == {} and split_keys(plan).keys() == {"test"}
 
 
 def test_published_splits_are_not_divided():
     with pytest.raises(ValueError, match="split 'test' is published with this data set and kept as it is"):
-        make_plan(ListReader([*many(30), *many(9, "test", 30)]), BuildOptions(splits={"train": 0.8, "test": 0.2}))
+        plan_build(ListReader([*many(30), *many(9, "test", 30)]), BuildOptions(splits={"train": 0.8, "test": 0.2}))
     with pytest.raises(ValueError, match="every image of this data set has a published split"):
-        make_plan(ListReader(many(30, "test")), BuildOptions(splits={"train": 1.0}))
+        plan_build(ListReader(many(30, "test")), BuildOptions(splits={"train": 1.0}))
 
 
 def test_unknown_labels_do_not_count_in_a_patients_mean():
     entries = [example(f"{n}", f"p{n}", label=(math.nan, 1.0)) for n in range(40)]
-    assert sum(map(len, split_keys(make_plan(ListReader(entries), BuildOptions())).values())) == 40
+    assert sum(map(len, split_keys(plan_build(ListReader(entries), BuildOptions())).values())) == 40
 
 
 def test_duplicate_keys_and_rejects_are_counted():
     entries = [*many(30), example("3", "p1"), Reject("bad", "missing_file", "gone")]
-    plan = make_plan(ListReader(entries), BuildOptions())
+    plan = plan_build(ListReader(entries), BuildOptions())
     assert reasons(plan) == {"duplicate_key": 1, "missing_file": 1} and plan.images_read == 32
 
 
@@ -119,7 +119,7 @@ def test_a_file_that_two_paths_lead_to_is_one_image(tmp_path):
         linked("sick_z", "pa", "/disk/z", label=(0.0, 1.0)),
         linked("well_z", "pb", "/disk/z"),
     ]
-    plan = make_plan(reader, BuildOptions())
+    plan = plan_build(reader, BuildOptions())
     found = {reject.key: (reject.reason, reject.detail) for reject in plan.rejects}
     assert found == {
         "to_x": ("same_file_twice", "the same file as x.png"),
@@ -132,7 +132,7 @@ def test_a_file_that_two_paths_lead_to_is_one_image(tmp_path):
 
 def test_where_the_raw_folder_lies_does_not_change_the_fingerprint():
     here, there = (
-        make_plan(ListReader([*many(30), Reject("a", "missing_file", f"not in {where}")]), BuildOptions())
+        plan_build(ListReader([*many(30), Reject("a", "missing_file", f"not in {where}")]), BuildOptions())
         for where in ("/here", "/there")
     )
     assert here.fingerprint == there.fingerprint
@@ -140,66 +140,66 @@ def test_where_the_raw_folder_lies_does_not_change_the_fingerprint():
 
 def test_names_that_are_not_utf8_become_text():
     odd = b"\xe9.png".decode("utf-8", "surrogateescape")
-    plan = make_plan(ListReader([*many(30), example(odd, odd), Reject(odd, "not_an_image", odd)]), BuildOptions())
+    plan = plan_build(ListReader([*many(30), example(odd, odd), Reject(odd, "not_an_image", odd)]), BuildOptions())
     assert "\\xe9.png" in [key for keys in split_keys(plan).values() for key in keys]
     assert plan.rejects == (Reject("\\xe9.png", "not_an_image", "\\xe9.png"),)
 
 
 def test_what_programs_leave_does_not_stop_a_build():
     left = [Reject(".git", "system_folder"), Reject(".DS_Store", "hidden_file"), Reject("x", "excluded_view")]
-    assert make_plan(ListReader([*many(30), *left]), BuildOptions(on_error="stop")).images_read == 33
+    assert plan_build(ListReader([*many(30), *left]), BuildOptions(on_error="stop")).images_read == 33
 
 
 def test_stop_ends_at_the_first_reject():
     reader = ListReader([*many(30), Reject("bad", "missing_file", "gone")])
     with pytest.raises(ValueError, match=r"bad cannot be used: missing_file \(gone\); --on_error=skip counts such"):
-        make_plan(reader, BuildOptions(on_error="stop"))
+        plan_build(reader, BuildOptions(on_error="stop"))
 
 
 def test_nothing_to_build():
     with pytest.raises(ValueError, match="found no image in somewhere; expected the data set's published layout"):
-        make_plan(ListReader([]), BuildOptions())
+        plan_build(ListReader([]), BuildOptions())
     rejects = [Reject("a", "unknown_label"), Reject("b", "missing_file", "gone"), Reject("c", "missing_file")]
     message = (
         "none of 3 images in somewhere can be used: missing_file 2, unknown_label 1; such as b, missing_file: gone$"
     )
     with pytest.raises(NothingLeftError, match=message) as failure:
-        make_plan(ListReader(rejects), BuildOptions())
+        plan_build(ListReader(rejects), BuildOptions())
     assert failure.value.rejects == tuple(rejects)
 
 
 def test_label_of_another_length():
     with pytest.raises(ValueError, match="k has 1 label values, expected 2"):
-        make_plan(ListReader([example("k", "p", label=(1.0,))]), BuildOptions())
+        plan_build(ListReader([example("k", "p", label=(1.0,))]), BuildOptions())
 
 
 def test_shards_are_even_random_mixes():
     entries = [example(f"{n}", f"p{n}", label=(float(n < 500), float(n >= 500))) for n in range(1000)]
-    plan = make_plan(ListReader(entries), BuildOptions(splits={"all": 1.0}, shard_images=300))
+    plan = plan_build(ListReader(entries), BuildOptions(splits={"all": 1.0}, shard_images=300))
     assert [len(job.examples) for job in plan.jobs] == [125] * 8  # small splits still get 8 shards
     for job in plan.jobs:
         assert job.file == f"all-{job.index:05d}-of-00008.tfrecord"
         assert 40 < sum(member.label[0] for member in job.examples) < 85  # 62.5 expected, deviation 5.6
-    sizes = [len(job.examples) for job in make_plan(ListReader(entries), BuildOptions(shard_images=30)).jobs]
+    sizes = [len(job.examples) for job in plan_build(ListReader(entries), BuildOptions(shard_images=30)).jobs]
     assert max(sizes) <= 30 and sum(sizes) == 1000
-    assert [len(job.examples) for job in make_plan(ListReader(many(90)), BuildOptions(splits={"all": 1.0})).jobs] == [
+    assert [len(job.examples) for job in plan_build(ListReader(many(90)), BuildOptions(splits={"all": 1.0})).jobs] == [
         90
     ]
 
 
 def test_order_in_shards_depends_on_the_seed_alone():
     keys = [
-        split_keys(make_plan(ListReader(many(90)), BuildOptions(splits={"all": 1.0}, seed=s)))["all"] for s in (0, 1)
+        split_keys(plan_build(ListReader(many(90)), BuildOptions(splits={"all": 1.0}, seed=s)))["all"] for s in (0, 1)
     ]
-    again = make_plan(ListReader(many(90)[::-1]), BuildOptions(splits={"all": 1.0}))
+    again = plan_build(ListReader(many(90)[::-1]), BuildOptions(splits={"all": 1.0}))
     assert keys[0] == split_keys(again)["all"]
     assert keys[0] != keys[1] and sorted(keys[0]) == sorted(keys[1])
 
 
 def test_changed_raw_data_changes_the_fingerprint():
-    first = make_plan(ListReader(many(30)), BuildOptions()).fingerprint
-    assert first == make_plan(ListReader(many(30)), BuildOptions(seed=5)).fingerprint
-    assert first != make_plan(ListReader(many(31)), BuildOptions()).fingerprint
+    first = plan_build(ListReader(many(30)), BuildOptions()).fingerprint
+    assert first == plan_build(ListReader(many(30)), BuildOptions(seed=5)).fingerprint
+    assert first != plan_build(ListReader(many(31)), BuildOptions()).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_the_salt_itself_is_never_told():
 def test_an_image_named_twice_is_used_once_and_not_at_all_when_its_labels_differ():
     entries = many(30)
     entries += [entries[4], example("5", "p1", label=(0.5, 0.5)), example("6", "somebody else", label=entries[6].label)]
-    plan = make_plan(ListReader(entries), BuildOptions(splits={"train": 1.0}))
+    plan = plan_build(ListReader(entries), BuildOptions(splits={"train": 1.0}))
     assert reasons(plan) == {"duplicate_key": 1, "conflicting_labels": 2, "conflicting_patients": 2}
     assert set(split_keys(plan)["train"]) == {str(number) for number in range(30)} - {"5", "6"}
     assert plan.images_read == 33
@@ -238,20 +238,20 @@ def test_an_image_named_twice_is_used_once_and_not_at_all_when_its_labels_differ
 
 def test_equal_rows_with_unknown_values_are_one_image():
     rows = [RawExample("a", "p", (float("nan"), 1.0), age=float("nan")) for _ in range(2)]
-    plan = make_plan(ListReader(rows), BuildOptions(splits={"train": 1.0}))
+    plan = plan_build(ListReader(rows), BuildOptions(splits={"train": 1.0}))
     assert reasons(plan) == {"duplicate_key": 1}
 
 
 def test_stop_does_not_stop_at_what_the_user_left_out():
     entries = [*many(30), Reject("lateral", "excluded_view")]
-    plan = make_plan(ListReader(entries), BuildOptions(splits={"train": 1.0}, on_error="stop"))
+    plan = plan_build(ListReader(entries), BuildOptions(splits={"train": 1.0}, on_error="stop"))
     assert reasons(plan) == {"excluded_view": 1}
     with pytest.raises(ValueError, match="gone cannot be used: missing_file"):
-        make_plan(ListReader([*entries, Reject("gone", "missing_file")]), BuildOptions(on_error="stop"))
+        plan_build(ListReader([*entries, Reject("gone", "missing_file")]), BuildOptions(on_error="stop"))
 
 
 def test_folds_are_equal_and_disjoint():
-    plan = make_plan(ListReader(many(300)), BuildOptions(folds=5))
+    plan = plan_build(ListReader(many(300)), BuildOptions(folds=5))
     sizes = {split: len(keys) for split, keys in split_keys(plan).items()}
     assert sizes.keys() == {f"fold_{index}" for index in range(5)} and sum(sizes.values()) == 300
     assert max(sizes.values()) - min(sizes.values()) <= 6
@@ -263,22 +263,22 @@ def test_folds_are_equal_and_disjoint():
 
 def test_by_hash_no_patient_moves_when_images_are_added():
     options = BuildOptions(split_by="hash", splits={"train": 0.7, "test": 0.3})
-    before, after = (split_keys(make_plan(ListReader(many(count)), options)) for count in (300, 900))
+    before, after = (split_keys(plan_build(ListReader(many(count)), options)) for count in (300, 900))
     assert all(set(before[split]) <= set(after[split]) for split in before)
     by_labels = BuildOptions(splits=options.splits)
-    before, after = (split_keys(make_plan(ListReader(many(count)), by_labels)) for count in (300, 900))
+    before, after = (split_keys(plan_build(ListReader(many(count)), by_labels)) for count in (300, 900))
     assert not all(set(before[split]) <= set(after[split]) for split in before)  # what the flag is there for
 
 
 def test_a_published_validation_split_is_not_mixed_with_divided_patients():
     entries = many(60) + many(30, "validation", first=60)
-    plan = make_plan(ListReader(entries), BuildOptions())
+    plan = plan_build(ListReader(entries), BuildOptions())
     assert plan.assignment.fractions == {"train": 0.9, "test": 0.1}
     assert set(split_keys(plan)["validation"]) == {str(number) for number in range(60, 90)}
 
 
 def test_an_image_that_one_row_keeps_and_another_leaves_out_is_a_conflict():
-    plan = make_plan(
+    plan = plan_build(
         ListReader([*many(30), Reject("7", "excluded_other_finding")]), BuildOptions(splits={"train": 1.0})
     )
     assert reasons(plan) == {"excluded_other_finding": 1, "conflicting_labels": 1}
@@ -286,13 +286,13 @@ def test_an_image_that_one_row_keeps_and_another_leaves_out_is_a_conflict():
 
 
 def test_a_patient_whom_a_published_list_moves_is_told(tmp_path, monkeypatch, caplog):
-    former = make_plan(ListReader(many(60)), BuildOptions(splits={"train": 0.5, "held_out": 0.5}))
+    former = plan_build(ListReader(many(60)), BuildOptions(splits={"train": 0.5, "held_out": 0.5}))
     kept = {hashed_key(f"listed/{member.patient_id}", b""): job.split for job in former.jobs for member in job.examples}
     monkeypatch.setattr(plan_module, "read_kept_splits", lambda *_: kept)  # a build on disk: see test_build
     entries = many(6, "test") + many(54, first=6)
     options = BuildOptions(splits={"train": 0.5, "held_out": 0.5}, keep_splits="former")
     with caplog.at_level("WARNING"):
-        plan = make_plan(ListReader(entries), options)
+        plan = plan_build(ListReader(entries), options)
     assert (plan.assignment.kept_patients, plan.assignment.moved_patients) == (18, 2)
     assert (
         "2 patients change splits: a published list now says otherwise than the former build in former" in caplog.text
@@ -300,10 +300,10 @@ def test_a_patient_whom_a_published_list_moves_is_told(tmp_path, monkeypatch, ca
 
 
 def test_only_images_of_chosen_labels_are_kept_and_the_others_counted():
-    plan = make_plan(ListReader(many(60)), BuildOptions(only_labels=("PNEUMONIA",), on_error="stop"))
+    plan = plan_build(ListReader(many(60)), BuildOptions(only_labels=("PNEUMONIA",), on_error="stop"))
     kept = [key for keys in split_keys(plan).values() for key in keys]
     assert sorted(map(int, kept)) == list(range(0, 60, 2))
     assert reasons(plan) == {"excluded_label": 30}
     assert plan.images_read == 60
     with pytest.raises(ValueError, match="listed has no label 'PNEUMONI'; did you mean 'PNEUMONIA'"):
-        make_plan(ListReader(many(6)), BuildOptions(only_labels=("PNEUMONI",)))
+        plan_build(ListReader(many(6)), BuildOptions(only_labels=("PNEUMONI",)))

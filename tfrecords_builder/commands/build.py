@@ -13,7 +13,7 @@ from absl import flags, logging
 from tfcxr.data.schema import DatasetInfo
 from tfrecords_builder.build import NOTICES_FILE, REJECTS_FILE, BuildOptions, build_dataset
 from tfrecords_builder.datasets import DATASETS, make_reader, reader_settings
-from tfrecords_builder.preprocess import PreprocessOptions
+from tfrecords_builder.images.preprocess import PreprocessOptions
 from tfrecords_builder.preview_build import preview_build
 from tfrecords_builder.splits import parse_fractions
 

@@ -21,7 +21,7 @@ it is "png", `tf.io.decode_png(example["image/bytes"])`. Images of 16 bits are `
 from absl import flags
 
 from tfcxr.command_line import nearest_name
-from tfrecords_builder.stored.convert_tfds import convert_to_tfds
+from tfrecords_builder.inspect.convert_tfds import convert_to_tfds
 
 FORMATS = {"tfds": convert_to_tfds}
 

@@ -9,8 +9,8 @@ import pathlib
 
 from absl import flags
 
-from tfrecords_builder.stored.inspection import describe, inspect_data_dir
-from tfrecords_builder.stored.inspection_page import warnings, write_inspection
+from tfrecords_builder.inspect.inspection import describe, inspect_data_dir
+from tfrecords_builder.inspect.inspection_page import warnings, write_inspection
 
 FLAGS = flags.FLAGS
 DEFAULT_OUT = "inspection"

@@ -14,7 +14,7 @@ import pathlib
 from absl import flags
 
 from tfcxr.data.schema import DatasetInfo
-from tfrecords_builder.stored.merge import MergeOptions, merge_folders
+from tfrecords_builder.inspect.merge import MergeOptions, merge_folders
 
 FLAGS = flags.FLAGS
 

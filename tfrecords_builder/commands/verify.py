@@ -9,7 +9,7 @@ A build's folder stands for all its sizes. The exit status is 1 when there is an
 
 from absl import flags
 
-from tfrecords_builder.stored.verify import DECODE_CHOICES, Verification, verify
+from tfrecords_builder.inspect.verify import DECODE_CHOICES, Verification, verify
 
 FLAGS = flags.FLAGS
 

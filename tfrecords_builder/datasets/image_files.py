@@ -7,7 +7,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 
 
 def is_image_name(name: str | pathlib.PurePath) -> bool:
-    """Whether a file name ends as that of an image that `image_io` reads."""
+    """Whether a file name ends as that of an image that `images.image_file` reads."""
     return str(name).lower().endswith(IMAGE_SUFFIXES)
 
 

@@ -8,7 +8,7 @@ Layout: a table, and below `raw_dir` the images it names (JPEG, PNG, TIFF or DIC
   image_column    the image's path below `image_folder`; one that leads out of `raw_dir` is rejected
   image_folder    folder below `raw_dir`, by default `raw_dir` itself
   image_suffix    added to names that do not end with it, such as .png
-  dicom_window    "file" or "full", see `dicom_io.decode_dicom`
+  dicom_window    "file" or "full", see `images.dicom.decode_dicom`
 
 Labels, one of
   label_columns   comma list of columns with 1, 1.0, true or yes for present and 0, 0.0, false or no for absent
@@ -47,7 +47,7 @@ from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
 from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 from tfrecords_builder.datasets.table import read_table
-from tfrecords_builder.dicom_io import WINDOWS
+from tfrecords_builder.images.dicom import WINDOWS
 
 MAX_LABELS = 1000  # more names than this in a label column: it is a column of something else
 _EXAMPLE = (

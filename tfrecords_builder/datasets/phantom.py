@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 
 from tfcxr.command_line import nearest_name
-from tfrecords_builder.datasets import thorax_findings, thorax_organs
 from tfrecords_builder.datasets.reader import RawExample, Reader
-from tfrecords_builder.datasets.thorax import Anatomy, Pose, Thorax, draw_anatomy, draw_pose
-from tfrecords_builder.datasets.thorax_canvas import FIELD_MM, Canvas
-from tfrecords_builder.datasets.thorax_findings import FINDINGS, Lesion
-from tfrecords_builder.radiograph import Radiograph
+from tfrecords_builder.images.radiograph import Radiograph
+from tfrecords_builder.phantom import findings, organs
+from tfrecords_builder.phantom.canvas import FIELD_MM, Canvas
+from tfrecords_builder.phantom.findings import FINDINGS, Lesion
+from tfrecords_builder.phantom.thorax import Anatomy, Pose, Thorax, draw_anatomy, draw_pose
 
 SOFT_TISSUE, LUNG, BONE = 0.0190, 0.0050, 0.0400  # attenuation per mm; BONE is what bone adds to soft tissue
 MAX_IMAGES_A_PATIENT = 4
@@ -118,7 +118,7 @@ class Phantom(Reader):
             if example.label[1 + number] == 1.0:
                 shared = self._rng(patient, _LESION, 1 + number)
                 changed = self._rng(patient, _LESION, 1 + number, 1 + image)
-                lesions += thorax_findings.place(finding, shared, changed, self.severity)
+                lesions += findings.place(finding, shared, changed, self.severity)
         for lesion in lesions:
             if lesion.finding == "Cardiomegaly":
                 ratio = pose.cardiothoracic_ratio + (lesion.size - pose.cardiothoracic_ratio) * self.severity
@@ -133,8 +133,8 @@ class Phantom(Reader):
         size = self.image_size
         canvas = Canvas(2 * size, pose.rotation, pose.magnification, (pose.shift_x, pose.shift_y))
         thorax = Thorax(scene.anatomy, pose)
-        layers = thorax_organs.cross(thorax, canvas)
-        thorax_findings.draw(list(scene.lesions), thorax, canvas, layers)
+        layers = organs.cross(thorax, canvas)
+        findings.draw(list(scene.lesions), thorax, canvas, layers)
         noise = self._rng(patient, _NOISE, 1 + image).standard_normal((size, size), dtype=np.float32)
         return Radiograph(_detect(layers, thorax, noise, self._rng(patient, _DETECTOR, 1 + image)))
 
@@ -169,7 +169,7 @@ def _numbers(key: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _detect(layers: thorax_organs.Layers, thorax: Thorax, noise: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _detect(layers: organs.Layers, thorax: Thorax, noise: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Rays to grey: attenuation, scatter, quanta, response curve, collimation and marker letters."""
     size = len(noise)
     exposure, scattered, contrast, bright = rng.uniform([0.7, 0.16, 0.92, -0.10], [1.6, 0.30, 1.10, 0.10])

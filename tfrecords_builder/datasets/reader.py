@@ -7,8 +7,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-from tfrecords_builder import image_io
-from tfrecords_builder.radiograph import Radiograph, content_digest
+from tfrecords_builder.images import image_file
+from tfrecords_builder.images.radiograph import Radiograph, content_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Reader(abc.ABC):
       name: registry name. is_single_label: exactly one label of an image is 1.
       homepage, citation, licence: texts that go into `dataset_info.json`.
       notice: a sentence that every user of the data must see, or "".
-      dicom_window: how DICOM files are windowed, see `dicom_io.decode_dicom`.
+      dicom_window: how DICOM files are windowed, see `images.dicom.decode_dicom`.
     """
 
     name: ClassVar[str]
@@ -100,10 +100,10 @@ class Reader(abc.ABC):
         Raises:
           ImageError: a file that cannot be used; its `reason` is counted.
         """
-        return image_io.read_image(f"{self.raw_dir}/{example.path}", self.dicom_window)
+        return image_file.read_image(f"{self.raw_dir}/{example.path}", self.dicom_window)
 
     def content(self, example: RawExample) -> bytes:
         """The `Radiograph.content` of one example, without decoding its file; raises as `read_image` does."""
         if not example.path:
             return self.read_image(example).content
-        return content_digest(image_io.read_file(self.raw_dir / example.path))
+        return content_digest(image_file.read_file(self.raw_dir / example.path))

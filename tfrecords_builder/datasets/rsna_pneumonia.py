@@ -13,7 +13,7 @@ together. Without it every image counts as a patient, and splits may share patie
 
 Options:
   labels        "target" (default): Lung Opacity, 1 or 0, as Target says. "classes": the three exclusive classes.
-  dicom_window  how pixels are windowed, see `dicom_io.decode_dicom`.
+  dicom_window  how pixels are windowed, see `images.dicom.decode_dicom`.
 
 Age, sex and view are read from the DICOM header, from these three elements and no other, by the same way in as the
 pixels. They are unknown where the header is damaged; what becomes of such a file is decided when its pixels are read.
@@ -37,8 +37,8 @@ from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
 from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
 from tfrecords_builder.datasets.table import read_table
-from tfrecords_builder.dicom_file import read_texts
-from tfrecords_builder.dicom_io import WINDOWS
+from tfrecords_builder.images.dicom import WINDOWS
+from tfrecords_builder.images.dicom_file import read_texts
 
 OPACITY = "Lung Opacity"
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", OPACITY)

@@ -1,0 +1,23 @@
+"""A measurement's model and its process."""
+
+import os
+import signal
+
+import pytest
+
+from tfcxr.benchmarks.measurement import MeasurementArguments, in_own_process
+
+
+def test_a_run_has_the_settings_that_are_given():
+    run = MeasurementArguments(model="cgan", image_size=32, batch_size=3, settings=("label_count=3",)).run()
+    assert (run.model, run.batch_size, run.label_names) == ("cgan", 3, ("label_0", "label_1", "label_2"))
+    assert run.settings["image_size"] == 32
+    assert MeasurementArguments(image_size=32, settings=("image_size=64",)).run().settings["image_size"] == 64
+
+
+def test_another_process_answers_fails_or_dies():
+    assert in_own_process("64 px", os.getpid) != os.getpid()
+    with pytest.raises(ChildProcessError, match="64 px could not be measured: invalid literal for int"):
+        in_own_process("64 px", int, "many")
+    with pytest.raises(ChildProcessError, match="64 px could not be measured: its process was killed"):
+        in_own_process("64 px", signal.raise_signal, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""Image files -> checked grey arrays -> the square pictures of records."""

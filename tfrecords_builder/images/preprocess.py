@@ -1,0 +1,280 @@
+"""Grey array -> square pictures of a record, in steps that are explicit and recorded in `dataset_info.json`.
+
+The steps, in their order:
+  1. pixel range  the file's range, 0 to its white, becomes the whole range of the record's 8 or 16 bits:
+                  value * maximum / white, rounded half up. 16 bits can be undone: round(value * white / 65535).
+  2. histogram    "none"; "stretch" takes two percentiles of the picture as black and white instead of 0 and the
+                  file's white; "equalize" makes all grey levels equally frequent (Gonzalez and Woods, Digital Image
+                  Processing, "Histogram equalization"). Steps 1 and 2 are one table from the file's values, so that
+                  nothing is rounded twice.
+  3. clahe        local contrast, see `clahe`. It works on the whole picture before it is resized, so that tiles hold
+                  thousands of pixels, all sizes of one build show the same contrast, and pixels of an added border are
+                  not counted as anatomy. (Noise that it raises is averaged away when the picture shrinks.)
+  4. square       "squash", "crop" or "pad".
+  5. resize       "area" or "bilinear", both free of aliasing.
+
+What the bytes rely on: OpenCV's CLAHE, border and area averaging gave equal bytes with one and two threads, with and
+without Intel's IPP, and with its code for SSE3 to AVX-512. Its cubic and linear resize did not (IPP has other
+arithmetic for each kind of CPU), so Pillow does those. Not tried: processors other than x86-64, where a sum of floats
+may be contracted and a pixel differ by one level.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from tfcxr.command_line import nearest_name
+from tfrecords_builder.images.clahe import equalize_local_contrast
+from tfrecords_builder.images.radiograph import Radiograph
+
+SQUARE_POLICIES = ("squash", "crop", "pad")
+HISTOGRAMS = ("none", "stretch", "equalize")
+RESIZES = ("area", "bilinear")
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessOptions:
+    """The steps between a decoded radiograph and its record.
+
+    Attributes:
+      clahe: contrast-limited adaptive histogram equalisation (Zuiderveld 1994), on the image before it is resized.
+      clahe_clip_limit: how steep a tile's histogram may get, in multiples of the uniform one.
+      clahe_tiles: tiles along each side of the image.
+      square: "squash" resizes both sides to the size and so changes the aspect ratio, "crop" takes the centred
+        square of the shorter side, "pad" adds black on both sides of the shorter one.
+      histogram: "none", "stretch" (a picture whose two percentiles are equal keeps its range) or "equalize".
+      stretch_black_percentile: so many percent of the pixels are at or below what becomes black.
+      stretch_white_percentile: so many are at or below what becomes white; the others are white too.
+      resize: "area" averages over the pixels that a new one covers, and is cubic (Keys 1981, a = -1/2) where a side
+        grows; "bilinear" is the triangle filter, widened when it shrinks, of Pillow and of
+        `tf.image.resize(antialias=True)`.
+    """
+
+    clahe: bool = False
+    clahe_clip_limit: float = 2.0
+    clahe_tiles: int = 8
+    square: str = "squash"
+    histogram: str = "none"
+    stretch_black_percentile: float = 0.5
+    stretch_white_percentile: float = 99.5
+    resize: str = "area"
+
+    def __post_init__(self) -> None:
+        for kind, value, choices in (
+            ("square policy", self.square, SQUARE_POLICIES),
+            ("histogram", self.histogram, HISTOGRAMS),
+            ("resize", self.resize, RESIZES),
+        ):
+            if value not in choices:
+                raise ValueError(f"unknown {kind} {value!r}; {nearest_name(value, choices)}")
+        if not 0 < self.clahe_clip_limit < float("inf"):
+            raise ValueError(f"clahe_clip_limit expects a number above 0, got {self.clahe_clip_limit}")
+        if not 1 <= self.clahe_tiles <= 64:
+            raise ValueError(f"clahe_tiles expects 1 to 64 tiles a side, got {self.clahe_tiles}")
+        black, white = self.stretch_black_percentile, self.stretch_white_percentile
+        if not 0 <= black < white <= 100:
+            raise ValueError(
+                "stretch_black_percentile and stretch_white_percentile expect 0 to 100, black below white, "
+                f"got {black} and {white}"
+            )
+
+    def description(self, bits: int = 8) -> dict[str, Any]:
+        """Every argument of the steps in their order, for `dataset_info.json`; a step that is left out is None."""
+        percentiles = {
+            "black_percentile": self.stretch_black_percentile,
+            "white_percentile": self.stretch_white_percentile,
+        }
+        histograms = {"none": None, "stretch": {"method": "stretch", **percentiles}, "equalize": {"method": "equalize"}}
+        resizes = {
+            "area": "area averaging down, cubic up",
+            "bilinear": "bilinear, triangle filter widened when it shrinks",
+        }
+        return {
+            "order": ["colour", "pixel_range", "histogram", "clahe", "square", "resize"],
+            "colour": "luma .2989 R + .5870 G + .1140 B",
+            "pixel_range": (
+                f"value * {_maximum(bits)} / white; white is that of the file's window, else 2**bits - 1, bits the "
+                "smallest of 8, 10, 12, 14, 16 that holds the maximum, and at most what the file declares"
+            ),
+            "histogram": histograms[self.histogram],
+            "clahe": {"clip_limit": self.clahe_clip_limit, "tiles": self.clahe_tiles} if self.clahe else None,
+            "square": self.square,
+            "resize": resizes[self.resize],
+        }
+
+
+def preprocess(radiograph: Radiograph, size: int, options: PreprocessOptions, bits: int = 8) -> np.ndarray:
+    """All steps for one size.
+
+    Returns:
+      uint8 or uint16 [size, size].
+
+    Raises:
+      ValueError: `bits` is not 8 or 16.
+    """
+    return to_square(adjust_greys(radiograph, options, bits), size, options.square, options.resize)
+
+
+def adjust_greys(radiograph: Radiograph, options: PreprocessOptions, bits: int = 8) -> np.ndarray:
+    """The steps that do not depend on the size: pixel range, histogram, CLAHE.
+
+    Returns:
+      uint8 or uint16 [height, width], as `bits` says.
+
+    Raises:
+      ValueError: `bits` is not 8 or 16.
+    """
+    image = to_bits(radiograph, bits, options)
+    if options.clahe:
+        image = equalize_local_contrast(image, options.clahe_clip_limit, options.clahe_tiles)
+    return image
+
+
+def to_bits(radiograph: Radiograph, bits: int, options: PreprocessOptions | None = None) -> np.ndarray:
+    """Steps 1 and 2: pixel range, and the histogram step of `options` if there are any.
+
+    Returns:
+      uint8 or uint16 [height, width]; the pixels themselves where nothing changes them.
+
+    Raises:
+      ValueError: `bits` is not 8 or 16.
+    """
+    pixels, maximum = radiograph.pixels, _maximum(bits)
+    histogram = options.histogram if options else "none"
+    if histogram == "none" and radiograph.white == maximum == np.iinfo(pixels.dtype).max:
+        return pixels
+    values = np.iinfo(pixels.dtype).max + 1
+    if histogram == "equalize":
+        table = _equalizing_table(pixels, values, maximum)
+    else:
+        black, white = 0, radiograph.white
+        if histogram == "stretch":
+            black, white = _percentiles(pixels, values, options, (black, white))
+        table = _rounded(np.clip(np.arange(values), black, white) - black, maximum, white - black)
+    table = table.astype(np.uint8 if bits == 8 else np.uint16)
+    return cv2.LUT(pixels, table) if pixels.dtype == np.uint8 else np.take(table, pixels)
+
+
+def to_square(image: np.ndarray, size: int, square: str = "squash", resize: str = "area") -> np.ndarray:
+    """Makes the image square by the policy, then resizes it without aliasing.
+
+    Args:
+      image: uint8 or uint16 [height, width].
+
+    Returns:
+      [size, size] of the same type.
+    """
+    return to_squares(image, (size,), square, resize)[size]
+
+
+def to_squares(
+    image: np.ndarray, sizes: Sequence[int], square: str = "squash", resize: str = "area"
+) -> dict[int, np.ndarray]:
+    """`to_square` for all sizes; a size's bytes do not depend on the others that are asked for.
+
+    Area averages compose: the mean of 2x2 averages is the average over their common area. So sizes that double (4, 8,
+    ..., 1024) share one pass over the image, to the largest of their kind that it holds, in float32 and rounded only
+    at the end. Within one grey level of averaging the image for each size, and several times faster.
+    """
+    image = _make_square(image, square)
+    if resize == "bilinear":
+        return {size: _resize_smoothly(image, (size, size), Image.Resampling.BILINEAR) for size in sizes}
+    shorter = min(image.shape)
+    largest = {size: _largest_doubling(size, shorter) for size in sizes if size <= shorter}
+    squares = {}
+    for top in sorted(set(largest.values())):
+        squares |= _average_down(image, top, [size for size in largest if largest[size] == top])
+    return {size: squares[size] if size in squares else _enlarge(image, size) for size in sizes}
+
+
+def _maximum(bits: int) -> int:
+    if bits not in (8, 16):
+        raise ValueError(f"bits expects 8 or 16 a stored pixel, got {bits}")
+    return 2**bits - 1
+
+
+def _rounded(values: np.ndarray, maximum: int, divisor: int) -> np.ndarray:
+    """values * maximum / divisor, rounded half up; whole numbers throughout, so it is the same everywhere."""
+    return (2 * values.astype(np.int64) * maximum + divisor) // (2 * divisor)
+
+
+def _cumulative_counts(pixels: np.ndarray, values: int) -> np.ndarray:
+    """int64 [values]: how many pixels are at or below each value."""
+    return np.cumsum(cv2.calcHist([pixels], [0], None, [values], [0, values]).ravel().astype(np.int64))
+
+
+def _percentiles(
+    pixels: np.ndarray, values: int, options: PreprocessOptions, otherwise: tuple[int, int]
+) -> tuple[int, int]:
+    """The lowest values that so many percent of the pixels do not exceed."""
+    cumulative = _cumulative_counts(pixels, values)
+    wanted = np.array([options.stretch_black_percentile, options.stretch_white_percentile]) / 100 * cumulative[-1]
+    black, white = np.searchsorted(cumulative, np.maximum(wanted, 1)).tolist()
+    return (black, white) if black < white else otherwise
+
+
+def _equalizing_table(pixels: np.ndarray, values: int, maximum: int) -> np.ndarray:
+    """The share of pixels at or below each value; the lowest that occurs becomes 0, the highest the maximum."""
+    cumulative = _cumulative_counts(pixels, values)
+    lowest = cumulative[np.flatnonzero(cumulative)[0]]
+    return _rounded(np.maximum(cumulative - lowest, 0), maximum, max(int(cumulative[-1] - lowest), 1))
+
+
+def _make_square(image: np.ndarray, square: str) -> np.ndarray:
+    height, width = image.shape
+    shorter, longer = min(height, width), max(height, width)
+    if square == "crop":
+        top, left = (height - shorter) // 2, (width - shorter) // 2
+        return image[top : top + shorter, left : left + shorter]
+    if square == "pad":
+        top, left = (longer - height) // 2, (longer - width) // 2
+        borders = (top, longer - height - top, left, longer - width - left)
+        return cv2.copyMakeBorder(image, *borders, cv2.BORDER_CONSTANT, value=0)
+    return image
+
+
+def _largest_doubling(size: int, limit: int) -> int:
+    """The largest of size, 2 size, 4 size, ... up to the limit."""
+    return size << ((limit // size).bit_length() - 1)
+
+
+def _average_down(image: np.ndarray, top: int, sizes: Sequence[int]) -> dict[int, np.ndarray]:
+    """Area averages of all sizes, which are `top` or `top` halved some times."""
+    if image.shape == (top, top):
+        if sizes == [top]:
+            return {top: np.ascontiguousarray(image)}
+        if image.dtype == np.uint8 and sizes == [top // 2]:
+            # OpenCV sums 2x2 bytes as whole numbers and rounds half up, as below; 10 times faster.
+            return {top // 2: cv2.resize(image, (top // 2, top // 2), interpolation=cv2.INTER_AREA)}
+    averages = image.astype(np.float32)
+    if image.shape != (top, top):
+        averages = cv2.resize(averages, (top, top), interpolation=cv2.INTER_AREA)
+    squares, side = {}, top
+    while True:
+        if side in sizes:
+            squares[side] = np.floor(averages + np.float32(0.5)).astype(image.dtype)
+        if len(squares) == len(set(sizes)):
+            return squares
+        side //= 2
+        averages = cv2.resize(averages, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _enlarge(image: np.ndarray, size: int) -> np.ndarray:
+    """Cubic where a side grows; the other side may shrink, and is averaged first."""
+    height, width = image.shape
+    shrunk = (min(width, size), min(height, size))
+    if shrunk != (width, height):
+        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+    return _resize_smoothly(image, (size, size), Image.Resampling.BICUBIC)
+
+
+def _resize_smoothly(image: np.ndarray, width_height: tuple[int, int], filter_: Image.Resampling) -> np.ndarray:
+    """Pillow's resampling: whole numbers for 8 bits; floats, rounded at the end, for 16."""
+    if image.dtype == np.uint8:
+        return np.array(Image.fromarray(image).resize(width_height, filter_))
+    resized = np.asarray(Image.fromarray(image.astype(np.float32)).resize(width_height, filter_))
+    return np.floor(np.clip(resized, 0, 65535) + np.float32(0.5)).astype(np.uint16)

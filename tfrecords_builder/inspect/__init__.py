@@ -1,0 +1,1 @@
+"""Commands on finished data folders: verify, inspect, merge, convert."""

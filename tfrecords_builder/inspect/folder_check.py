@@ -1,0 +1,262 @@
+"""One data folder against its own `dataset_info.json`: every problem is collected, none stops the search.
+
+Memory holds 16 bytes an image, a hash of its key and one of its patient's, whatever the images' number and size.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Container, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfcxr.data.atomic import TEMPORARY_MARK
+from tfcxr.data.records import file_sha256
+from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, parse_batch
+from tfrecords_builder.inspect.stored_keys import key_hash, places_of, repeated
+from tfrecords_builder.inspect.stored_records import (
+    BATCH_BYTES,
+    LABEL_VALUES,
+    PIXELS,
+    StoredRecord,
+    check_record,
+    read_shard,
+)
+
+EXAMPLES_SHOWN = 3
+
+# Kinds of problem, beside the flaws of single records in `records`.
+NO_SHARD = "shard is missing"
+SHARD_BYTES = "shard has not the recorded size"
+ALTERED_SHARD = "shard was altered, its SHA-256 is not the recorded one"
+DAMAGED_SHARD = "shard is damaged"
+SHARD_IMAGES = "shard has not the recorded number of records"
+STRAY_FILE = "file is not named by the info"
+COUNTS = "count is not the info's"
+KEY_TWICE = "image key occurs more than once"
+PATIENT_IN_SPLITS = "patient is in more than one split"
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One kind of problem in one folder: how often it was found, and the first few places."""
+
+    folder: str
+    kind: str
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = f"; and {self.count - len(self.examples)} more" if self.count > len(self.examples) else ""
+        text = f"{self.kind} ({self.count}): {'; '.join(self.examples)}{more}"
+        return "".join(
+            letter if letter.isprintable() else "?" for letter in text
+        )  # names in damaged files are not ours
+
+
+class ProblemTally:
+    """Counts problems by kind and keeps a few examples of each, so that a million of them need no memory."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.notes: list[str] = []  # what could not be judged
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._examples: dict[str, list[str]] = {}
+
+    def add(self, kind: str, example: str) -> None:
+        """Counts one problem."""
+        self.add_all(kind, 1, [example])
+
+    def add_all(self, kind: str, count: int, examples: Sequence[str]) -> None:
+        """Counts `count` problems that a few examples stand for; none when it is 0."""
+        if count:
+            self._counts[kind] += count
+            kept = self._examples.setdefault(kind, [])
+            kept.extend(examples[: EXAMPLES_SHOWN - len(kept)])
+
+    def problems(self) -> list[Problem]:
+        """What was added, one entry a kind, in the order in which the kinds were met."""
+        return [Problem(str(self.folder), kind, n, tuple(self._examples[kind])) for kind, n in self._counts.items()]
+
+
+@dataclasses.dataclass
+class SplitContents:
+    """What the shards of a split were found to hold.
+
+    Attributes:
+      is_whole: whether every shard was read to its end; counts mean nothing otherwise.
+      labels: int64 [3, labels], how many values are 1, 0 and unknown.
+      keys, patients: uint64 hashes, [images] in stored order and [patients] each once.
+      key_order, facts: digests of all keys, and of all that is stored beside key and pixels, in stored order.
+    """
+
+    is_whole: bool
+    images: int
+    labels: np.ndarray
+    keys: np.ndarray
+    patients: np.ndarray
+    key_order: str
+    facts: str
+
+
+@dataclasses.dataclass
+class FolderContents:
+    """What a data folder was found to hold; `constant` of the `decoded` pictures have one grey value only."""
+
+    folder: pathlib.Path
+    info: DatasetInfo
+    splits: dict[str, SplitContents]
+    decoded: int = 0
+    constant: int = 0
+
+
+def check_folder(
+    folder: pathlib.Path,
+    info: DatasetInfo,
+    to_decode: Container[int],
+    tally: ProblemTally,
+    on_images: Callable[[int], object],
+) -> FolderContents:
+    """Reads a data folder once and adds to `tally` whatever is not as the info says.
+
+    Args:
+      to_decode: positions of the records, counted over all splits, whose pixels are decoded.
+      on_images: called with a number of images that were read.
+    """
+    check = _FolderCheck(folder, info, to_decode, tally, on_images)
+    named = {shard.file for split in info.splits.values() for shard in split.shards}
+    for path in sorted({*folder.glob("*.tfrecord"), *folder.glob(f"{TEMPORARY_MARK}*")}):
+        if path.name not in named:
+            tally.add(STRAY_FILE, path.name)
+    for name, split in info.splits.items():
+        check.read_split(name, split)
+    _check_keys(check.contents, tally)
+    return check.contents
+
+
+class _FolderCheck:
+    def __init__(self, folder, info, to_decode, tally, on_images) -> None:
+        self.contents = FolderContents(folder, info, {})
+        self._to_decode, self._tally, self._on_images = to_decode, tally, on_images
+        self._position = 0  # of a shard's first record among those of all splits, by the info
+        parse = tf.function(lambda serialized: parse_batch(serialized, info)["image"])
+        self._parse = parse.get_concrete_function(tf.TensorSpec([None], tf.string))  # traced once a folder
+        self._waiting: list[tuple[str, bytes]] = []  # records to decode, with the place of each
+        self._waiting_bytes = 0
+
+    def read_split(self, name: str, split: SplitInfo) -> None:
+        info = self.contents.info
+        self._keys, self._patients = bytearray(), bytearray()
+        self._key_order, self._facts = hashlib.sha256(), hashlib.sha256()
+        self._labels = np.zeros((3, len(info.label_names)), np.int64)
+        images = 0
+        is_whole = True
+        for shard in split.shards:
+            read, shard_is_whole = self._read_shard(shard)
+            images += read
+            is_whole &= shard_is_whole
+            self._position += shard.images
+        self._decode_waiting()
+        found = SplitContents(
+            is_whole=is_whole,
+            images=images,
+            labels=self._labels,
+            keys=np.frombuffer(bytes(self._keys), "<u8"),
+            patients=np.unique(np.frombuffer(bytes(self._patients), "<u8")),
+            key_order=self._key_order.hexdigest(),
+            facts=self._facts.hexdigest(),
+        )
+        self.contents.splits[name] = found
+        if is_whole:
+            _check_counts(name, split, info.label_names, found, self._tally)
+        else:
+            self._tally.notes.append(f"the counts of split {name!r} were not compared, for not all of it can be read")
+
+    def _read_shard(self, shard: ShardInfo) -> tuple[int, bool]:
+        """How many records a shard holds, and whether it could be read to its end."""
+        path = self.contents.folder / shard.file
+        if not path.is_file():
+            self._tally.add(NO_SHARD, shard.file)
+            return 0, False
+        size = path.stat().st_size
+        if size != shard.bytes:
+            self._tally.add(SHARD_BYTES, f"{shard.file}, {size} bytes instead of {shard.bytes}")
+        elif file_sha256(path) != shard.sha256:
+            self._tally.add(ALTERED_SHARD, shard.file)
+        read = 0
+        try:
+            for batch in read_shard(path, shard):
+                records = [check_record(serialized, self.contents.info) for serialized in batch]
+                for index, (serialized, record) in enumerate(zip(batch, records, strict=True), start=read):
+                    place = f"record {index} of {shard.file}"
+                    for kind, detail in record.flaws:
+                        self._tally.add(kind, f"{place}: {detail}")
+                    if not record.flaws and self._position + index in self._to_decode:
+                        self._wait_to_decode(place, serialized)
+                self._count(records)
+                read += len(batch)
+                self._on_images(len(batch))
+        except ValueError as error:
+            self._tally.add(DAMAGED_SHARD, f"{shard.file}, {error}")
+            return read, False
+        if read != shard.images:
+            self._tally.add(SHARD_IMAGES, f"{shard.file}, {read} instead of {shard.images}")
+        return read, True
+
+    def _count(self, records: list[StoredRecord]) -> None:
+        keys = b"".join(key_hash(record.key) for record in records if record.key)
+        self._keys += keys
+        self._patients += b"".join(key_hash(record.patient_key) for record in records if record.patient_key)
+        self._key_order.update(keys)
+        self._facts.update(repr([record[1:6] for record in records])[1:-1].encode())
+        rows = [record.label for record in records if len(record.label) == self._labels.shape[1]]
+        labels = np.array(rows, np.float32).reshape(-1, self._labels.shape[1])
+        self._labels += [(labels == 1).sum(0), (labels == 0).sum(0), np.isnan(labels).sum(0)]
+
+    def _wait_to_decode(self, place: str, serialized: bytes) -> None:
+        self._waiting.append((place, serialized))
+        self._waiting_bytes += len(serialized)
+        if self._waiting_bytes > BATCH_BYTES:
+            self._decode_waiting()
+
+    def _decode_waiting(self) -> None:
+        """Decodes the records that wait as training does, all at once, or one by one when one of them is damaged."""
+        batches = [self._waiting] if self._waiting else []
+        self._waiting, self._waiting_bytes = [], 0
+        while batches:
+            batch = batches.pop()
+            try:
+                images = self._parse(tf.constant([serialized for _, serialized in batch])).numpy()
+            except tf.errors.OpError as error:
+                if len(batch) == 1:
+                    self._tally.add(PIXELS, f"{batch[0][0]}: {error.message.splitlines()[0]}")
+                else:
+                    batches.extend([record] for record in batch)
+                continue
+            pixels = images.reshape(len(images), -1)
+            self.contents.decoded += len(images)
+            self.contents.constant += int((pixels == pixels[:, :1]).all(axis=1).sum())
+
+
+def _check_counts(
+    name: str, split: SplitInfo, label_names: Sequence[str], found: SplitContents, tally: ProblemTally
+) -> None:
+    for what in ("images", "patients"):
+        count = found.images if what == "images" else len(found.patients)
+        if count != getattr(split, what):
+            tally.add(COUNTS, f"split {name} holds {count} {what}, the info says {getattr(split, what)}")
+    for index, label in enumerate(label_names):
+        for row, value in enumerate(LABEL_VALUES):
+            count, expected = found.labels[row, index], split.labels[label][value]
+            if count != expected:
+                tally.add(COUNTS, f"split {name} holds {count} images with {label} {value}, the info says {expected}")
+
+
+def _check_keys(contents: FolderContents, tally: ProblemTally) -> None:
+    splits = contents.splits.values()
+    keys, patients = repeated([split.keys for split in splits]), repeated([split.patients for split in splits])
+    tally.add_all(KEY_TWICE, len(keys), places_of(contents.folder, contents.info, keys[:EXAMPLES_SHOWN]))
+    places = places_of(contents.folder, contents.info, patients[:EXAMPLES_SHOWN], of_patients=True)
+    tally.add_all(PATIENT_IN_SPLITS, len(patients), places)

@@ -1,0 +1,221 @@
+"""Several data folders -> one, their labels aligned by name; resumable, in bounded memory.
+
+    merge_folders(["records/chest_xray_pneumonia/64", "records/nih_chestxray14/64"], "records/both", MergeOptions())
+
+Labels: the names of the result are those of all sets in order of first appearance. Where a set does not have a name
+its images are unknown (NaN) there. Splits of one name become one. A record whose labels and encoding do not change
+keeps its bytes.
+
+Patients: an image that occurs twice and a patient in two splits are refused. They are known by their hashed keys, into
+which the data set's name goes, so this finds the patients of one set in several folders. It cannot find images that
+two published sets share: RSNA's pneumonia set and ChestX-ray8 are parts of NIH ChestX-ray14, and the COVID-19
+Radiography Database holds images of chest_xray_pneumonia. Merge such sets for training only.
+
+Memory: about 100 bytes an image (see `merge_table`) and `PORTION_BYTES` of records.
+
+In OUT stands, while the merge runs, `unfinished_merge/` with the arguments and a note for each finished shard. The
+same command goes on from there after a kill; the folder is removed when all is written.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tfcxr.data.atomic import write_atomically
+from tfcxr.data.records import open_shard, write_dataset_info
+from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, default_encoding, hashed_key, rewrite_record
+from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
+from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions, inputs_by_size, read_inputs
+from tfrecords_builder.inspect.merge_table import MergePlan, plan_merge
+
+__all__ = ["MergeOptions", "merge_folders"]
+
+MERGED_NAME = "merged"
+PORTION_BYTES = 64 * 2**20  # records held at once, so that each input file is read from its beginning to its end
+LEFT_OUT = "split_not_merged"
+MIXED_NOTICE = "Synthetic radiographs and those of patients are mixed here; do not test on them."
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """One data folder to write: `folder` below OUT, "" for OUT itself."""
+
+    folder: str
+    inputs: list[MergeInput]
+    labels: MergedLabels
+    plan: MergePlan
+
+    @property
+    def encoding(self) -> str:
+        """What the inputs have in common, or what the builder would choose."""
+        found = {entry.info.encoding for entry in self.inputs}
+        return found.pop() if len(found) == 1 else default_encoding(self.inputs[0].info.image_size)
+
+
+def merge_folders(
+    folders: Sequence[str | pathlib.Path], out_dir: str | pathlib.Path, options: MergeOptions
+) -> dict[int, DatasetInfo]:
+    """Merges data folders into `out_dir`, or, given folders of several sizes each, into `out_dir/<size>`.
+
+    Returns:
+      size -> the description that was written beside its shards.
+
+    Raises:
+      FileNotFoundError: one is no data folder, or a shard is missing.
+      FileExistsError: `out_dir` holds a data set, other files in the place of ours, or another running merge.
+      ValueError: what does not fit together (see `read_inputs` and `plan_merge`), or an unfinished merge of other
+        arguments.
+      OSError: the disk is full, or a file may not be read or written.
+    """
+    out_dir = pathlib.Path(out_dir)
+    groups = {name: read_inputs(paths, options) for name, paths in inputs_by_size(folders).items()}
+    with resumable_work(out_dir, "merge", [out_dir / name for name in groups]) as work:
+        # All that can be refused is refused before the first byte is written.
+        parts = [_Part(name, *group, plan_merge(*group, options)) for name, group in groups.items()]
+        work.start(_arguments(parts, options))
+        infos = {out_dir / part.folder: _write(work, part, options) for part in parts}
+        for data_dir, info in infos.items():
+            write_dataset_info(data_dir, info)
+    return {info.image_size: info for info in infos.values()}
+
+
+def _arguments(parts: Sequence[_Part], options: MergeOptions) -> dict[str, Any]:
+    """Everything that the written bytes depend on."""
+    return options.as_json() | {
+        "inputs": {part.folder: [[entry.name, _digest(entry.info)] for entry in part.inputs] for part in parts}
+    }
+
+
+def _digest(info: DatasetInfo) -> str:
+    """SHA-256 over those of all shards."""
+    shards = sorted((shard.file, shard.sha256) for split in info.splits.values() for shard in split.shards)
+    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
+
+
+def _write(work: ResumableWork, part: _Part, options: MergeOptions) -> DatasetInfo:
+    """Writes the shards that are not there yet and describes all."""
+    splits = {}
+    images = sum(split.images for split in part.plan.splits)
+    with tqdm(total=images, desc=f"merging {part.folder}".strip(), unit=" images", disable=None) as bar:
+        for split in part.plan.splits:
+            shards = []
+            for index, rows in enumerate(split.shards):
+                path = work.out_dir / part.folder / split.file(index)
+                note = work.folder / part.folder / f"{path.name}.json"
+                shard = finished_shard(path, note)
+                if shard is None:
+                    shard = _write_shard(path, rows, part, bar)
+                    write_atomically(note, json.dumps(dataclasses.asdict(shard)))
+                else:
+                    bar.update(len(rows))
+                shards.append(shard)
+            splits[split.name] = SplitInfo(split.images, split.patients, split.labels, tuple(shards))
+    return _describe(part, options, splits)
+
+
+def _write_shard(path: pathlib.Path, rows: np.ndarray, part: _Part, bar: tqdm) -> ShardInfo:
+    rewrites = [_needs_rewriting(entry, part) for entry in part.inputs]
+    with open_shard(path) as shard:
+        for portion in _portions(rows, part.plan.length[rows]):
+            for row, example in zip(portion, _read_rows(part.plan, portion), strict=True):
+                number, _ = part.plan.files[part.plan.file[row]]
+                if rewrites[number]:
+                    entry = part.inputs[number]
+                    example = rewrite_record(example, entry.info, entry.columns, part.labels.absent, part.encoding)
+                shard.write(example)
+                bar.update()
+    return shard.info
+
+
+def _needs_rewriting(entry: MergeInput, part: _Part) -> bool:
+    unchanged = entry.columns == tuple(range(len(entry.label_names)))
+    return not unchanged or entry.info.encoding != part.encoding
+
+
+def _portions(rows: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Consecutive rows of about `PORTION_BYTES` together."""
+    portion_of_row = (np.cumsum(lengths) - lengths) // PORTION_BYTES
+    yield from np.split(rows, np.flatnonzero(np.diff(portion_of_row)) + 1)
+
+
+def _read_rows(plan: MergePlan, rows: np.ndarray) -> list[bytes]:
+    """The serialised records of `rows`, in this order; each file is opened once and read forwards."""
+    examples = [b""] * len(rows)
+    order = np.lexsort((plan.offset[rows], plan.file[rows]))
+    for of_file in np.split(order, np.flatnonzero(np.diff(plan.file[rows[order]])) + 1):
+        _, path = plan.files[plan.file[rows[of_file[0]]]]
+        with path.open("rb") as file:
+            for position in of_file:
+                file.seek(plan.offset[rows[position]])
+                examples[position] = file.read(plan.length[rows[position]])
+    return examples
+
+
+def _describe(part: _Part, options: MergeOptions, splits: dict[str, SplitInfo]) -> DatasetInfo:
+    infos = {entry.name: entry.info for entry in part.inputs}
+    first = part.inputs[0].info
+    written = sum(split.images for split in splits.values())
+    rejected = sum((Counter(info.rejected) for info in infos.values()), Counter())
+    if left_out := sum(info.images_written for info in infos.values()) - written:
+        rejected[LEFT_OUT] += left_out
+    is_synthetic = [info.is_synthetic for info in infos.values()]
+    is_mixed = any(is_synthetic) and not all(is_synthetic)
+    notices = list(dict.fromkeys(info.notice for info in infos.values() if info.notice))
+    return DatasetInfo(
+        name=MERGED_NAME,
+        label_names=part.labels.names,
+        is_single_label=part.labels.is_single_label,
+        image_size=first.image_size,
+        bits=first.bits,
+        encoding=part.encoding,
+        splits=splits,
+        images_read=sum(info.images_read for info in infos.values()),
+        images_written=written,
+        rejected=dict(rejected),
+        preprocessing={name: info.preprocessing for name, info in infos.items()},
+        source={
+            field: "\n".join(f"{name}: {info.source[field]}" for name, info in infos.items() if info.source.get(field))
+            for field in dict.fromkeys(field for info in infos.values() for field in info.source)
+        },
+        is_synthetic=any(is_synthetic),
+        provenance={
+            "merge": options.as_json() | {"absent_label": "0" if part.labels.absent == 0 else "unknown"},
+            "mixes_synthetic_and_real": is_mixed,
+            "inputs": {entry.name: _describe_input(entry) for entry in part.inputs},
+        },
+        salt_fingerprint=_salt_fingerprint(part.inputs),
+        notice=" ".join([MIXED_NOTICE, *notices] if is_mixed else notices),
+        notices=dict(sum((Counter(info.notices) for info in infos.values()), Counter())),
+    )
+
+
+def _describe_input(entry: MergeInput) -> dict[str, Any]:
+    info = entry.info
+    return {
+        "dataset": info.name,
+        "images_written": info.images_written,
+        "label_names": list(info.label_names),
+        "renamed_to": list(entry.label_names),
+        "is_single_label": info.is_single_label,
+        "is_synthetic": info.is_synthetic,
+        "salt_fingerprint": info.salt_fingerprint,
+        "shards_sha256": _digest(info),
+        "source": info.source,
+        "provenance": info.provenance,
+    }
+
+
+def _salt_fingerprint(inputs: Sequence[MergeInput]) -> str:
+    """That of the inputs where they have one salt; else one that equals only that of the same sets and salts."""
+    found = {entry.info.salt_fingerprint for entry in inputs}
+    if len(found) == 1:
+        return found.pop()
+    pairs = sorted((entry.info.name, entry.info.salt_fingerprint) for entry in inputs)
+    return "several-" + hashed_key(json.dumps(pairs), b"merged salt fingerprints", 8)

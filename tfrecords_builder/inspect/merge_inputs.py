@@ -1,0 +1,255 @@
+"""The data folders of a merge: what may be merged, and where each label of the result stands in each of them."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+from tfcxr.command_line import nearest_name
+from tfcxr.data.records import read_dataset_info
+from tfcxr.data.schema import INFO_FILE, DatasetInfo
+
+_NOT_PIXELS = ("reader_settings", "splits", "seed")  # arguments of a build that do not change how an image looks
+
+
+@dataclasses.dataclass(frozen=True)
+class MergeOptions:
+    """Every argument of a merge beside the folders.
+
+    Attributes:
+      renames: "OLD=NEW" for the label of every data set, or "SET:OLD=NEW" for that of one.
+      label_names: of the result, in this order; None for all, in order of first appearance.
+      splits: to take; None for all.
+      shard_images: at most so many images a shard.
+      seed: of the order of images.
+      is_single_label: the names exclude each other over all data sets, so that a name that a set does not have is
+        absent (0) there, not unknown.
+      mix_synthetic: whether synthetic and real images may stand in one folder.
+    """
+
+    renames: tuple[str, ...] = ()
+    label_names: tuple[str, ...] | None = None
+    splits: tuple[str, ...] | None = None
+    shard_images: int = 2000
+    seed: int = 0
+    is_single_label: bool = False
+    mix_synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shard_images < 1:
+            raise ValueError(f"shard_images expects 1 or more, got {self.shard_images}")
+        if self.label_names is not None and (not self.label_names or len({*self.label_names}) < len(self.label_names)):
+            raise ValueError(f"labels expects one or more names, each once, got {','.join(self.label_names)!r}")
+
+    def as_json(self) -> dict[str, Any]:
+        """The arguments as JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+@dataclasses.dataclass(frozen=True)
+class MergeInput:
+    """One data folder of a merge.
+
+    Attributes:
+      name: the data set's, with a number where the same data set is given more than once.
+      label_names: its own, after renaming.
+      columns: for each label name of the result its place in `label_names`, or None.
+    """
+
+    folder: pathlib.Path
+    info: DatasetInfo
+    name: str
+    label_names: tuple[str, ...]
+    columns: tuple[int | None, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class MergedLabels:
+    """Label names of the result, whether they exclude each other, and the value of a name that a set does not have."""
+
+    names: tuple[str, ...]
+    is_single_label: bool
+    absent: float
+
+
+def inputs_by_size(folders: Sequence[str | pathlib.Path]) -> dict[str, list[pathlib.Path]]:
+    """Folder of the result below OUT ("" for OUT itself, or a size such as "64") -> the data folders that go into it.
+
+    Raises:
+      FileNotFoundError: one is no data folder and has none at several sizes.
+      ValueError: fewer than two folders, one given twice, some of one size beside some of several, or other sizes.
+    """
+    paths = [pathlib.Path(folder) for folder in folders]
+    if len(paths) < 2:
+        raise ValueError(f"a merge takes two data folders or more, got {len(paths)}")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError(f"a folder is named twice: {', '.join(map(str, paths))}")
+    sizes = {path: _sizes(path) for path in paths}
+    if not any(sizes.values()):
+        return {"": paths}
+    if len({tuple(found) for found in sizes.values()}) > 1:
+        held = "; ".join(f"{path}: {', '.join(found) or 'a single size'}" for path, found in sizes.items())
+        raise ValueError(f"the folders hold different image sizes ({held}); name the folders of one size instead")
+    return {size: [path / size for path in paths] for size in sizes[paths[0]]}
+
+
+def _sizes(path: pathlib.Path) -> list[str]:
+    """The sizes of a build's top folder, smallest first; none for a data folder."""
+    if path.is_dir() and not (path / INFO_FILE).is_file():
+        found = [entry.parent.name for entry in path.glob(f"*/{INFO_FILE}") if entry.parent.name.isdecimal()]
+        if found:
+            return sorted(found, key=int)
+    read_dataset_info(path)  # says what is wrong with a folder that is no data folder either
+    return []
+
+
+def read_inputs(folders: Sequence[pathlib.Path], options: MergeOptions) -> tuple[list[MergeInput], MergedLabels]:
+    """Reads the info files, refuses what does not fit together, and aligns the labels by name.
+
+    Raises:
+      ValueError: another image size or number of bits, one data set with two salts, synthetic beside real images that
+        were not asked for, a label or split that no data set has, a set that would have one name twice.
+    """
+    infos = [read_dataset_info(folder) for folder in folders]
+    _check_alike(folders, infos)
+    _check_salts(folders, infos)
+    _check_kinds(folders, infos, options.mix_synthetic)
+    _check_splits(infos, options.splits)
+    names = _distinct_names(infos)
+    own_names = _rename(names, infos, options.renames)
+    labels = _plan_labels(names, infos, own_names, options)
+    inputs = [
+        MergeInput(folder, info, name, own, tuple(own.index(label) if label in own else None for label in labels.names))
+        for folder, info, name, own in zip(folders, infos, names, own_names, strict=True)
+    ]
+    _warn_of_other_preprocessing(inputs)
+    return inputs, labels
+
+
+def _check_alike(folders: Sequence[pathlib.Path], infos: Sequence[DatasetInfo]) -> None:
+    for folder, info in zip(folders, infos, strict=True):
+        if (info.image_size, info.bits) != (infos[0].image_size, infos[0].bits):
+            raise ValueError(
+                f"{folders[0]} holds images of {infos[0].image_size} px and {infos[0].bits} bits, {folder} of "
+                f"{info.image_size} px and {info.bits} bits; build both with the same --image_sizes and --bits"
+            )
+
+
+def _check_salts(folders: Sequence[pathlib.Path], infos: Sequence[DatasetInfo]) -> None:
+    found: dict[str, tuple[str, pathlib.Path]] = {}
+    for folder, info in zip(folders, infos, strict=True):
+        for name, salt in _real_sets(info.name, info.salt_fingerprint, info.is_synthetic, info.provenance):
+            first_salt, first_folder = found.setdefault(name, (salt, folder))
+            if salt != first_salt:
+                raise ValueError(
+                    f"{first_folder} and {folder} hold data set {name} hashed with two salts, so that a patient of "
+                    "both would not be recognised; build both with the same --salt_file"
+                )
+
+
+def _real_sets(name: str, salt: str, is_synthetic: bool, provenance: Mapping) -> Iterator[tuple[str, str]]:
+    """Name and salt fingerprint of each real data set in a folder, which may be a merge itself."""
+    if inputs := provenance.get("inputs"):
+        for entry in inputs.values():
+            yield from _real_sets(
+                entry["dataset"], entry["salt_fingerprint"], entry["is_synthetic"], entry["provenance"]
+            )
+    elif not is_synthetic:
+        yield name, salt
+
+
+def _check_kinds(folders: Sequence[pathlib.Path], infos: Sequence[DatasetInfo], mix_synthetic: bool) -> None:
+    synthetic = [str(folder) for folder, info in zip(folders, infos, strict=True) if info.is_synthetic]
+    if synthetic and len(synthetic) < len(infos) and not mix_synthetic:
+        raise ValueError(
+            f"{', '.join(synthetic)} holds synthetic images and the others hold real ones; --mix_synthetic merges "
+            "them, for training only"
+        )
+
+
+def _check_splits(infos: Sequence[DatasetInfo], splits: Sequence[str] | None) -> None:
+    available = dict.fromkeys(split for info in infos for split in info.splits)
+    for split in splits or ():
+        if split not in available:
+            raise ValueError(f"no data set has a split {split!r}; {nearest_name(split, available)}")
+
+
+def _distinct_names(infos: Sequence[DatasetInfo]) -> list[str]:
+    names: list[str] = []
+    for info in infos:
+        name, number = info.name, 1
+        while name in names:
+            number += 1
+            name = f"{info.name}_{number}"
+        names.append(name)
+    return names
+
+
+def _rename(names: Sequence[str], infos: Sequence[DatasetInfo], renames: Sequence[str]) -> list[tuple[str, ...]]:
+    """The label names of each data set after renaming."""
+    every: dict[str, str] = {}
+    of_one: dict[tuple[str, str], str] = {}
+    labels = dict.fromkeys(label for info in infos for label in info.label_names)
+    sets = dict.fromkeys([*names, *(info.name for info in infos)])
+    for text in renames:
+        old, equals, new = text.partition("=")
+        if not (old and equals and new) or "=" in new:
+            raise ValueError(f"--rename expects OLD=NEW or SET:OLD=NEW, got {text!r}")
+        if old in labels:
+            every[old] = new
+            continue
+        name, colon, label = old.partition(":")
+        if not colon:
+            raise ValueError(f"--rename {text}: no data set has a label {old!r}; {nearest_name(old, labels)}")
+        if name not in sets:
+            raise ValueError(f"--rename {text}: no data set is called {name!r}; {nearest_name(name, sets)}")
+        chosen = [info for key, info in zip(names, infos, strict=True) if name in (key, info.name)]
+        own = [label for info in chosen for label in info.label_names]
+        if label not in own:
+            raise ValueError(f"--rename {text}: {name} has no label {label!r}; {nearest_name(label, own)}")
+        of_one[name, label] = new
+    renamed = []
+    for name, info in zip(names, infos, strict=True):
+        own = tuple(
+            of_one.get((name, label), of_one.get((info.name, label), every.get(label, label)))
+            for label in info.label_names
+        )
+        if len(set(own)) < len(own):
+            raise ValueError(f"after renaming, {name} has one label name twice: {', '.join(own)}")
+        renamed.append(own)
+    return renamed
+
+
+def _plan_labels(
+    names: Sequence[str], infos: Sequence[DatasetInfo], own_names: Sequence[tuple[str, ...]], options: MergeOptions
+) -> MergedLabels:
+    union = tuple(dict.fromkeys(label for own in own_names for label in own))
+    for label in options.label_names or ():
+        if label not in union:
+            raise ValueError(f"no data set has a label {label!r} after renaming; {nearest_name(label, union)}")
+    merged = options.label_names or union
+    if options.is_single_label:
+        if many := [name for name, info in zip(names, infos, strict=True) if not info.is_single_label]:
+            raise ValueError(
+                "--single_label needs data sets of which each image has exactly one label, which is not so of "
+                f"{', '.join(many)}"
+            )
+        return MergedLabels(merged, True, 0.0)
+    is_single = all(
+        info.is_single_label and set(own) == set(merged) for info, own in zip(infos, own_names, strict=True)
+    )
+    return MergedLabels(merged, is_single, math.nan)
+
+
+def _warn_of_other_preprocessing(inputs: Sequence[MergeInput]) -> None:
+    """Images of one set that were enhanced, beside images of another that were not, are told apart by just that."""
+    first = inputs[0].info.preprocessing
+    for entry in inputs[1:]:
+        other = entry.info.preprocessing
+        steps = sorted(step for step in {*first, *other} - {*_NOT_PIXELS} if first.get(step) != other.get(step))
+        if steps:
+            logging.warning("%s and %s were prepared differently: %s", inputs[0].name, entry.name, ", ".join(steps))

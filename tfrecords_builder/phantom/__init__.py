@@ -1,0 +1,1 @@
+"""The phantom: a parametric thorax and what a radiograph of it shows."""
