@@ -12,7 +12,7 @@ ALLOWED = {
     "data": {"data"},
     "layers": {"layers", "data"},
     "losses": {"losses", "data"},
-    "backbones": {"backbones", "layers", "data", "precision"},
+    "backbones": {"backbones", "layers", "data", "precision", "config"},
     "metrics": {"metrics", "data"},
     "models": {"models", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
     "training": {"training", "models", "backbones", "metrics", "data", "config", "command_line"},

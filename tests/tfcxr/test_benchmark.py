@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcxr.data.pipeline import load_images
 from tfcxr.models.acgan import ACGANConfig
-from tfcxr.models.pggan_config import PGGANConfig
+from tfcxr.models.pggan.config import PGGANConfig
 from tfcxr.training.flop_count import count_flops, peak_flops_per_second
 from tfcxr.training.stage_memory import fit, measure_stages
 from tfcxr.training.throughput import benchmark_run, random_batch, write_noise_records

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.backbones.densenet import DenseNet
-from tfcxr.models.pggan_networks import Discriminator
+from tfcxr.models.pggan.networks import Discriminator
 from tfcxr.porting import FORMATS
 from tfcxr.porting.densenet import densenet_targets
 from tfcxr.porting.parity import Parity

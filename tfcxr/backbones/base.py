@@ -2,10 +2,9 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfcxr.backbones.bilinear_resize import resize_antialiased
@@ -120,10 +119,3 @@ def global_mean(features: tf.Tensor) -> tf.Tensor:
     if size.is_fully_defined():  # faster than a reduction
         return tf.cast(tf.nn.avg_pool2d(features, size, 1, "VALID")[:, 0, 0], tf.float32)
     return tf.reduce_mean(tf.cast(features, tf.float32), axis=[1, 2])
-
-
-def draw_seeds(seed: int) -> Iterator[int]:
-    """An endless row of different seeds for weights."""
-    generator = np.random.default_rng(seed)
-    while True:
-        yield int(generator.integers(2**31))

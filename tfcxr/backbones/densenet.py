@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from tfcxr.backbones.base import Backbone, draw_seeds, global_mean
+from tfcxr.backbones.base import Backbone, global_mean
 from tfcxr.layers.batch_normalization import BatchNormalization, Convolution, NormalizedConvolution
+from tfcxr.layers.initializer_seeds import initializer_seeds
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
 
@@ -83,7 +84,7 @@ class DenseNet(Backbone):
         super().__init__(channels, value_range, input_size, **keywords)
         if op_thresholds and len(op_thresholds) != classes:
             raise ValueError(f"op_thresholds needs one number for each of {classes} classes, got {len(op_thresholds)}")
-        seeds = draw_seeds(seed)
+        seeds = initializer_seeds(seed)
         self.op_thresholds = tuple(op_thresholds)
         self.classes = classes
         # conv0 and a pooling round a half size up, the transitions round it down

@@ -16,8 +16,9 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
-from tfcxr.backbones.base import IMAGENET_DEVIATION, IMAGENET_MEAN, Backbone, draw_seeds, global_mean
+from tfcxr.backbones.base import IMAGENET_DEVIATION, IMAGENET_MEAN, Backbone, global_mean
 from tfcxr.layers.batch_normalization import NormalizedConvolution
+from tfcxr.layers.initializer_seeds import initializer_seeds
 
 EPSILON = 1e-3  # of every batch normalization
 PUBLISHED_SIZE = 299
@@ -136,7 +137,7 @@ class InceptionV3(Backbone):
         self.classes = classes
         self.transform_input = transform_input
         self.convolutions = {}
-        seeds, channels = draw_seeds(seed), 3
+        seeds, channels = initializer_seeds(seed), 3
         for part in STEM:
             if isinstance(part, tuple):
                 name, filters, size, stride, padding = part

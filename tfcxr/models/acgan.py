@@ -13,12 +13,13 @@ import keras
 import tensorflow as tf
 
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
+from tfcxr.layers.initializer_seeds import initializer_seeds
 from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.minibatch_stddev import minibatch_stddev
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.classification import class_loss
 from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
-from tfcxr.models.base import GAN, initializer_seeds
+from tfcxr.models.base import GAN
 from tfcxr.models.model_config import GANConfig
 
 BASE_SIZE = 8  # pixels of the generator's first feature map

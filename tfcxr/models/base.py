@@ -7,7 +7,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -299,13 +299,6 @@ def latents_from_seeds(seed: tf.Tensor, latent_size: int) -> tf.Tensor:
     """float32 z ~ N(0, 1) [batch, latent_size] of int64 seeds [batch], each row from its own seed alone."""
     draw = lambda row: tf.random.stateless_normal([latent_size], tf.stack([row, tf.zeros_like(row)]))  # noqa: E731
     return tf.map_fn(draw, tf.cast(seed, tf.int64), fn_output_signature=tf.TensorSpec([latent_size], tf.float32))
-
-
-def initializer_seeds(seed: int) -> Iterator[int]:
-    """An endless row of different seeds for weight initializers."""
-    generator = np.random.default_rng(seed)
-    while True:
-        yield int(generator.integers(2**31))
 
 
 def _move_averages(strategy: tf.distribute.Strategy, pairs: list[tuple[tf.Variable, tf.Variable, Any]]) -> None:

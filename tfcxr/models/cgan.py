@@ -14,11 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
+from tfcxr.layers.initializer_seeds import initializer_seeds
 from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
-from tfcxr.models.base import GAN, initializer_seeds
+from tfcxr.models.base import GAN
 from tfcxr.models.model_config import GANConfig
 
 FIRST_SIZE = 8  # pixels of the generator's first feature map

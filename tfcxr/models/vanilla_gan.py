@@ -10,9 +10,10 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
+from tfcxr.layers.initializer_seeds import initializer_seeds
 from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
-from tfcxr.models.base import GAN, initializer_seeds
+from tfcxr.models.base import GAN
 from tfcxr.models.model_config import GANConfig
 
 

@@ -11,10 +11,11 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
+from tfcxr.layers.initializer_seeds import initializer_seeds
 from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.penalties import drift_penalty, gradient_penalty
-from tfcxr.models.base import GAN, initializer_seeds
+from tfcxr.models.base import GAN
 from tfcxr.models.vanilla_gan import (
     PerceptronDiscriminator,
     PerceptronGenerator,

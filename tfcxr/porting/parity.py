@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfcxr.backbones.base import Backbone
 from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.models.base import GAN, latents_from_seeds
-from tfcxr.models.pggan_networks import Discriminator
+from tfcxr.models.pggan.networks import Discriminator
 from tfcxr.porting.ported import Ported
 
 SEEDS = (1, 2)

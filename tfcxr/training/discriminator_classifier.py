@@ -11,7 +11,12 @@ import dataclasses
 import numpy as np
 
 from tfcxr.models.pggan import PGGAN
-from tfcxr.models.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig, checked_pggan, label_loss
+from tfcxr.models.pggan.retrained_discriminator import (
+    RetrainedDiscriminator,
+    RetrainingConfig,
+    checked_pggan,
+    label_loss,
+)
 from tfcxr.training.label_fitting import FittingRules, LabelledImages, fit_labels, judge_images, label_probability
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.metrics.classification import roc_auc
-from tfcxr.models.retrained_discriminator import label_loss
+from tfcxr.models.pggan.retrained_discriminator import label_loss
 
 PREDICTION_BATCH = 128
 

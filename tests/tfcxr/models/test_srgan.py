@@ -4,8 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.config import make_config
-from tfcxr.models.srgan import SRGAN, SRGANConfig, average_down
-from tfcxr.models.srgan_networks import enlarge_bicubic
+from tfcxr.models.srgan import SRGAN, SRGANConfig, average_down, enlarge_bicubic
 
 TINY = {
     "image_size": 32,

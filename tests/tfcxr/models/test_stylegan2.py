@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from tfcxr.config import make_config
 from tfcxr.losses.penalties import r1_penalty
-from tfcxr.models.stylegan2 import StyleGAN2, StyleGAN2Config
-from tfcxr.models.stylegan2_networks import Discriminator, Generator
+from tfcxr.models.stylegan2 import Discriminator, Generator, StyleGAN2, StyleGAN2Config
 
 TINY = {"image_size": 32, "latent_size": 8, "style_size": 8, "channel_base": 256, "channel_max": 16}
 NO_PENALTY = {"r1_gamma": 0.0, "path_length_weight": 0.0}

@@ -16,11 +16,12 @@ from tfcxr.backbones.base import global_mean
 from tfcxr.backbones.bilinear_resize import resize_antialiased
 from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
 from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
+from tfcxr.layers.initializer_seeds import initializer_seeds
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.models.base import ReadRun, initializer_seeds
+from tfcxr.models.base import ReadRun
 from tfcxr.models.model_config import DEFAULT_STEPS, Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
-from tfcxr.models.pggan_networks import Architecture, Generator
+from tfcxr.models.pggan.networks import Architecture, Generator
 
 LUMA = (0.2989, 0.5870, 0.1140)  # of red, green and blue
 INHERITED = {field.name for field in dataclasses.fields(Architecture)} - {"recomputes_blocks", "minibatch_stddev"}

@@ -19,7 +19,7 @@ from tfcxr.layers.runtime_scaled import ScaledDense
 from tfcxr.losses.classification import class_loss
 from tfcxr.models.base import AdversarialModel
 from tfcxr.models.pggan import PGGAN
-from tfcxr.models.pggan_networks import Discriminator
+from tfcxr.models.pggan.networks import Discriminator
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 

@@ -25,12 +25,12 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
+from tfcxr.layers.initializer_seeds import initializer_seeds
 from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
 from tfcxr.layers.minibatch_stddev import consecutive_stddev, minibatch_stddev
 from tfcxr.layers.pixel_normalization import pixel_normalization
 from tfcxr.layers.resample import average_pixels, repeat_pixels
 from tfcxr.layers.runtime_scaled import ScaledConvolution, ScaledDense
-from tfcxr.models.base import initializer_seeds
 
 BASE_SIZE = 4  # pixels of the first feature map
 LONE_DEVIATION = {"segal": 1e-4, "karras": 0.0}  # minibatch deviation of an image alone

@@ -16,8 +16,8 @@ from tfcxr.losses.adversarial import discriminator_loss, generator_loss
 from tfcxr.losses.penalties import drift_penalty, gradient_penalty
 from tfcxr.models.base import GAN
 from tfcxr.models.model_config import Stage
-from tfcxr.models.pggan_config import PGGANConfig
-from tfcxr.models.pggan_networks import LONE_DEVIATION, Discriminator, Generator
+from tfcxr.models.pggan.config import PGGANConfig
+from tfcxr.models.pggan.networks import LONE_DEVIATION, Discriminator, Generator
 
 DEVIATION_RATE = 0.01  # how far the typical minibatch deviation moves in a step
 
@@ -172,7 +172,7 @@ class PGGAN(GAN):
         facts = {"image_size": tf.constant(float(images.shape[1])), "alpha": tf.convert_to_tensor(alpha)}
         return self.record_means(values | facts)
 
-    # what fine-tuning does otherwise, see `models.transfer_pggan`
+    # what fine-tuning does otherwise, see `transfer`
 
     def _real_images(self, images: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
         """What the critic is shown of real images [rows, size, size, 1 or channels] in [-1, 1]."""

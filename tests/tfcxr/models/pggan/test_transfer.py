@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.backbones.bilinear_resize import resize_antialiased
-from tfcxr.models.transfer_pggan import TransferPGGAN, TransferPGGANConfig
+from tfcxr.models.pggan.transfer import TransferPGGAN, TransferPGGANConfig
 
 SMALL = {"image_size": 32, "latent_size": 8, "filters": (8, 8, 6, 4), "critic_size": 32}
 SMALL |= {"critic_growth_rate": 4, "critic_blocks": (1, 1), "critic_filters": 8, "critic_head": 8}

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.config import nearest_name
-from tfcxr.models.base import initializer_seeds
+from tfcxr.layers.initializer_seeds import initializer_seeds
 from tfcxr.precision import precision_scope
 
 FeatureNetwork = Callable[[tf.Tensor], tf.Tensor]

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfcxr.models.acgan import ACGAN, ACGANConfig
 from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
-from tfcxr.models.retrained_discriminator import (
+from tfcxr.models.pggan.retrained_discriminator import (
     RetrainedDiscriminator,
     RetrainingConfig,
     checked_pggan,

@@ -5,7 +5,7 @@ import math
 from typing import Any, Literal
 
 from tfcxr.models.model_config import GANConfig, Stage
-from tfcxr.models.pggan_networks import BASE_SIZE, Architecture
+from tfcxr.models.pggan.networks import BASE_SIZE, Architecture
 
 LARGEST_SIZE = 1024
 
@@ -15,7 +15,7 @@ class PGGANConfig(GANConfig):
     """Settings of PGGAN; the defaults are those of Segal et al. 2021 but for grey images and `update_order`.
 
     Attributes:
-      dialect: "segal" or "karras", see `models.pggan_networks`. value_range: of the images inside, "auto" is the
+      dialect: "segal" or "karras", see `networks`. value_range: of the images inside, "auto" is the
         dialect's.
       channel_base, channel_max: channels are channel_base / size in pixels, at most channel_max. filters: channels at
         4 px, 8 px ... image_size instead.
