@@ -15,7 +15,7 @@ ALLOWED = {
     "backbones": {"backbones", "layers", "data", "precision", "config"},
     "metrics": {"metrics", "data"},
     "models": {"models", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
-    "training": {"training", "models", "backbones", "metrics", "data", "config", "command_line"},
+    "training": {"training", "models", "losses", "backbones", "metrics", "data", "config", "command_line"},
     "serving": {"serving", "training", "models", "data", "config", "command_line"},
     "sampling": {"sampling", "serving", "metrics", "data", "config", "command_line", "training"},
     "protocols": {"protocols", "metrics", "data", "config", "command_line", "optimizers", "precision"},

@@ -185,7 +185,7 @@ def _fit_to_data(settings: dict, info: DatasetInfo, gan_class: type[AdversarialM
     Raises:
       ValueError: a setting that contradicts them.
     """
-    reads_labels = settings.get("conditional", getattr(gan_class.config_class, "conditional", False))
+    reads_labels = gan_class.config_class.reads_labels(settings)
     facts = {
         gan_class.config_class.records_size: info.image_size,
         "label_count": len(info.label_names) if reads_labels else 0,

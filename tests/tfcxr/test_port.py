@@ -169,7 +169,7 @@ def test_a_discriminator_alone_becomes_weights(called):
     report = json.loads((version / "port_report.json").read_text())
     assert report["kind"] == "discriminator" and report["settings"]["leaky_slope"] == 0.1
     ported = FORMATS["cxr_pggan"]({"state_dict": pggan_state(), "settings": {}}, leakiness=0.1).model
-    network = Discriminator(ported.config.architecture, seed=7)
+    network = Discriminator(ported.config, seed=7)
     network.load_weights(version / "weights.weights.h5")
     inputs = tf.ones([2, 8, 8, 1]), tf.zeros([2, 0])
     np.testing.assert_allclose(network(inputs), ported.discriminator(inputs), rtol=1e-6)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfcxr.backbones.bilinear_resize import resize_antialiased
+from tfcxr.layers.channels import with_channels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue in [0, 1]
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -19,7 +20,8 @@ class ValueRange:
     """What values a network was trained on.
 
     Attributes:
-      text: in words. from_signed: float32 images [batch, height, width, channels] in [-1, 1] -> in this range.
+      text: in words.
+      from_signed: float32 images [batch, height, width, channels] in [-1, 1] -> in this range.
     """
 
     text: str
@@ -40,13 +42,16 @@ class Backbone(keras.Model, abc.ABC):
     """A network that makes features of images, and logits where it has a classifier.
 
     Networks take float32 images [batch, height, width, channels] in `value_range`, not in the [-1, 1] of the rest of
-    tfcxr: `from_signed` converts. They normalise by the running statistics unless told `training=True`. Made inside
+    tfcxr: `from_signed` converts. They normalize by the running statistics unless told `training=True`. Made inside
     `precision_scope("mixed_bfloat16")` they compute in bfloat16.
 
     Attributes:
-      channels: that it takes. value_range: of `VALUE_RANGES`.
+      channels: of the images that it takes.
+      value_range: of `VALUE_RANGES`.
       input_size: `pooled` and `call` resize images of another size to this one; 0 takes them as they are.
-      smallest_size: of an image, in pixels. feature_count: width of what `pooled` gives. classes: logits, 0 without.
+      smallest_size: of an image, in pixels.
+      feature_count: width of the features of `pooled`.
+      classes: of the classifier, 0 for none.
     """
 
     smallest_size = 1
@@ -67,10 +72,7 @@ class Backbone(keras.Model, abc.ABC):
 
     def from_signed(self, image: tf.Tensor) -> tf.Tensor:
         """float32 [batch, height, width, 1 or 3] in [-1, 1] -> what the network takes; grey is repeated for colours."""
-        if image.shape[-1] == 1 and self.channels == 3:
-            image = tf.repeat(image, 3, axis=-1)
-        elif image.shape[-1] != self.channels:  # three equal channels of a grey picture
-            image = tf.reduce_mean(image, axis=-1, keepdims=True)
+        image = with_channels(image, self.channels)
         return VALUE_RANGES[self.value_range].from_signed(tf.cast(image, tf.float32))
 
     @abc.abstractmethod
@@ -81,7 +83,7 @@ class Backbone(keras.Model, abc.ABC):
         """The image in `input_size`, by `resize_antialiased`.
 
         Raises:
-          ValueError: one to be resized is not square.
+          ValueError: an image to be resized is not square.
         """
         if not self.input_size:
             return image

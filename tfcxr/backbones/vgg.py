@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfcxr.backbones.base import Backbone, global_mean
-from tfcxr.layers.initializer_seeds import initializer_seeds
+from tfcxr.layers.initializers import initializer_seeds
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # filters of each convolution
 
@@ -57,7 +57,7 @@ class VGG16Features(Backbone):
         return global_mean(self(self.sized(image)))
 
     def activations(self, image: tf.Tensor, names: Collection[str]) -> dict[str, tf.Tensor]:
-        """Name of a part -> the map that it gives, float [batch, height, width, filters]; nothing later is computed.
+        """Outputs of the named parts, float [batch, height, width, filters]; nothing later is computed.
 
         Raises:
           ValueError: an unknown name, other channels, or images too small.

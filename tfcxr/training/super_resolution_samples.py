@@ -66,7 +66,7 @@ class SuperResolutionSamples(keras.callbacks.Callback):
         self._real_images = real_images
         self._sample_every = sample_every
         self._metrics_log = metrics_log
-        self._enhance = tf.function(lambda image: to_pixels(model.enhance(from_pixels(image))))
+        self._enhance = tf.function(lambda image: to_pixels(model.super_resolve(from_pixels(image))))
         self._channels = model.config.channels
         self._small = np.stack([self._reduce(image) for image in real_images])
         self._bicubic = np.stack([self._enlarge_bicubic(image) for image in self._small])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.layers.initializer_seeds import initializer_seeds
+from tfcxr.layers.initializers import initializer_seeds
 from tfcxr.layers.modulated_convolution import StyleConvolution, ToImage, demodulation, modulated_convolution
 from tfcxr.precision import precision_scope
 

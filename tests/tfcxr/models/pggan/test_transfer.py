@@ -131,7 +131,7 @@ def test_records_may_be_smaller_than_the_images():
         ),
         ({"trained_blocks": ()}, r"trained_blocks must name at least one .* got \(\)"),
         ({"trained_blocks": (-4,)}, r"or -1 to -3 from the last, got \(-4,\)"),
-        ({"conditional": True, "label_count": 2}, "transfer_pggan draws without labels"),
+        ({"conditional": True, "label_count": 2}, "transfer_pggan generates without labels"),
         ({"value_handling": "as_published", "dialect": "karras"}, "for generators of value_range 0..1, got -1..1"),
     ],
 )
