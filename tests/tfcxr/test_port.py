@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.backbones.densenet import DenseNet
-from tfcxr.models.pggan_networks import Discriminator
+from tfcxr.models.pggan.networks import Discriminator
 from tfcxr.porting import FORMATS
 from tfcxr.porting.densenet import densenet_targets
 from tfcxr.porting.parity import Parity
@@ -169,7 +169,7 @@ def test_a_discriminator_alone_becomes_weights(called):
     report = json.loads((version / "port_report.json").read_text())
     assert report["kind"] == "discriminator" and report["settings"]["leaky_slope"] == 0.1
     ported = FORMATS["cxr_pggan"]({"state_dict": pggan_state(), "settings": {}}, leakiness=0.1).model
-    network = Discriminator(ported.config.architecture, seed=7)
+    network = Discriminator(ported.config, seed=7)
     network.load_weights(version / "weights.weights.h5")
     inputs = tf.ones([2, 8, 8, 1]), tf.zeros([2, 0])
     np.testing.assert_allclose(network(inputs), ported.discriminator(inputs), rtol=1e-6)

@@ -2,13 +2,13 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfcxr.backbones.bilinear_resize import resize_antialiased
+from tfcxr.layers.channels import with_channels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue in [0, 1]
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -20,7 +20,8 @@ class ValueRange:
     """What values a network was trained on.
 
     Attributes:
-      text: in words. from_signed: float32 images [batch, height, width, channels] in [-1, 1] -> in this range.
+      text: in words.
+      from_signed: float32 images [batch, height, width, channels] in [-1, 1] -> in this range.
     """
 
     text: str
@@ -41,13 +42,16 @@ class Backbone(keras.Model, abc.ABC):
     """A network that makes features of images, and logits where it has a classifier.
 
     Networks take float32 images [batch, height, width, channels] in `value_range`, not in the [-1, 1] of the rest of
-    tfcxr: `from_signed` converts. They normalise by the running statistics unless told `training=True`. Made inside
+    tfcxr: `from_signed` converts. They normalize by the running statistics unless told `training=True`. Made inside
     `precision_scope("mixed_bfloat16")` they compute in bfloat16.
 
     Attributes:
-      channels: that it takes. value_range: of `VALUE_RANGES`.
+      channels: of the images that it takes.
+      value_range: of `VALUE_RANGES`.
       input_size: `pooled` and `call` resize images of another size to this one; 0 takes them as they are.
-      smallest_size: of an image, in pixels. feature_count: width of what `pooled` gives. classes: logits, 0 without.
+      smallest_size: of an image, in pixels.
+      feature_count: width of the features of `pooled`.
+      classes: of the classifier, 0 for none.
     """
 
     smallest_size = 1
@@ -68,10 +72,7 @@ class Backbone(keras.Model, abc.ABC):
 
     def from_signed(self, image: tf.Tensor) -> tf.Tensor:
         """float32 [batch, height, width, 1 or 3] in [-1, 1] -> what the network takes; grey is repeated for colours."""
-        if image.shape[-1] == 1 and self.channels == 3:
-            image = tf.repeat(image, 3, axis=-1)
-        elif image.shape[-1] != self.channels:  # three equal channels of a grey picture
-            image = tf.reduce_mean(image, axis=-1, keepdims=True)
+        image = with_channels(image, self.channels)
         return VALUE_RANGES[self.value_range].from_signed(tf.cast(image, tf.float32))
 
     @abc.abstractmethod
@@ -82,7 +83,7 @@ class Backbone(keras.Model, abc.ABC):
         """The image in `input_size`, by `resize_antialiased`.
 
         Raises:
-          ValueError: one to be resized is not square.
+          ValueError: an image to be resized is not square.
         """
         if not self.input_size:
             return image
@@ -120,10 +121,3 @@ def global_mean(features: tf.Tensor) -> tf.Tensor:
     if size.is_fully_defined():  # faster than a reduction
         return tf.cast(tf.nn.avg_pool2d(features, size, 1, "VALID")[:, 0, 0], tf.float32)
     return tf.reduce_mean(tf.cast(features, tf.float32), axis=[1, 2])
-
-
-def draw_seeds(seed: int) -> Iterator[int]:
-    """An endless row of different seeds for weights."""
-    generator = np.random.default_rng(seed)
-    while True:
-        yield int(generator.integers(2**31))

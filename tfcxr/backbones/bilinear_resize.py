@@ -19,7 +19,7 @@ def resize_antialiased(image: tf.Tensor, size: int) -> tf.Tensor:
     channels = image.shape[-1]
     shape = tf.shape(image)
     rows, columns = (triangle_weights(old, size, image.dtype) for old in (shape[1], shape[2]))
-    if channels == 1:
+    if channels == 1:  # no transposition
         image = tf.matmul(rows, tf.matmul(image[..., 0], columns, transpose_b=True))[..., None]
     else:
         planes = tf.transpose(image, [0, 3, 1, 2])

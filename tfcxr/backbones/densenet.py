@@ -6,14 +6,14 @@
 Layers carry the names of the PyTorch modules.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
-from tfcxr.backbones.base import Backbone, draw_seeds, global_mean
+from tfcxr.backbones.base import Backbone, global_mean
 from tfcxr.layers.batch_normalization import BatchNormalization, Convolution, NormalizedConvolution
+from tfcxr.layers.initializers import initializer_seeds
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
 
@@ -56,13 +56,16 @@ class DenseNet(Backbone):
     """Float32 images [batch, height, width, channels] in `value_range` -> logits float32 [batch, classes].
 
     Args:
-      growth_rate: channels that each dense layer appends. block_config: dense layers of each block.
-      initial_filters: of the first convolution. bottleneck_size: width inside a dense layer, in growth rates.
-      classes: of the classifier, 0 for none. channels: of the images.
+      growth_rate: channels that each dense layer appends.
+      block_config: dense layers of each block.
+      initial_filters: of the first convolution.
+      bottleneck_size: width inside a dense layer, in growth rates.
+      classes: of the classifier, 0 for none.
+      channels: of the images.
       value_range: "xrv" ([-1024, 1024]) or another of `VALUE_RANGES`.
       input_size: to which `pooled` and `call` resize images, as TorchXRayVision does (224) in its own `features2` and
         `forward`; `features` never does. 0 for none.
-      op_thresholds: operating points for `op_norm`, one a class, NaN where unknown; none where empty.
+      op_thresholds: TorchXRayVision's operating points, one per class, NaN where unknown; kept beside the weights.
       seed: of the weights.
     """
 
@@ -83,7 +86,7 @@ class DenseNet(Backbone):
         super().__init__(channels, value_range, input_size, **keywords)
         if op_thresholds and len(op_thresholds) != classes:
             raise ValueError(f"op_thresholds needs one number for each of {classes} classes, got {len(op_thresholds)}")
-        seeds = draw_seeds(seed)
+        seeds = initializer_seeds(seed)
         self.op_thresholds = tuple(op_thresholds)
         self.classes = classes
         # conv0 and a pooling round a half size up, the transitions round it down
@@ -92,15 +95,12 @@ class DenseNet(Backbone):
         self.conv0 = NormalizedConvolution(channels, initial_filters, 7, next(seeds), stride=2, padding=3, name="conv0")
         self.blocks, self.transitions, width = [], [], initial_filters
         for block, layers in enumerate(block_config, start=1):
-            widths = [width + layer * growth_rate for layer in range(layers)]
-            names = [f"block{block}_layer{layer}" for layer in range(1, layers + 1)]
-            self.blocks.append(
-                [
-                    DenseLayer(inputs, growth_rate, bottleneck_size, seeds, name)
-                    for inputs, name in zip(widths, names, strict=True)
-                ]
-            )
-            width += layers * growth_rate
+            dense_layers = []
+            for layer in range(1, layers + 1):
+                name = f"block{block}_layer{layer}"
+                dense_layers.append(DenseLayer(width, growth_rate, bottleneck_size, seeds, name))
+                width += growth_rate
+            self.blocks.append(dense_layers)
             if block < len(block_config):
                 self.transitions.append(Transition(width, seeds, f"transition{block}"))
                 width //= 2
@@ -115,21 +115,19 @@ class DenseNet(Backbone):
     def call(self, image: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.classify(self.pooled(image, training=training))
 
-    def pooled(self, image: tf.Tensor, before_activation: bool = False, training: bool = False) -> tf.Tensor:
+    def pooled(self, image: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Means over the map, float32 [batch, feature_count].
 
         Args:
-          before_activation: without the last ReLU, as li2025 trains its critic on.
-          training: by batch statistics, which move the running ones.
+          training: normalizes by batch statistics, which move the running ones.
 
         Raises:
           ValueError: other channels, images too small, or not square where they are resized.
         """
-        features = self.features(self.sized(image), training=training)
-        return global_mean(features if before_activation else tf.nn.relu(features))
+        return global_mean(tf.nn.relu(self.features(self.sized(image), training=training)))
 
     def classify(self, pooled: tf.Tensor) -> tf.Tensor:
-        """What `pooled` gave (after the ReLU) -> logits float32 [batch, classes]."""
+        """Features of `pooled`, after the ReLU -> logits float32 [batch, classes]."""
         return self.classifier(pooled)
 
     def features(self, image: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -144,7 +142,7 @@ class DenseNet(Backbone):
         return features
 
     def stages(self, image: tf.Tensor, training: bool = False) -> Iterator[tuple[str, tf.Tensor]]:
-        """PyTorch's name of each part -> the map that it gives: relu0, pool0, denseblock1, transition1 ... norm5."""
+        """PyTorch's name of each part and its output: relu0, pool0, denseblock1, transition1 ... norm5."""
         features = self.conv0(self.checked(image), training=training)
         yield "relu0", features
         # nothing is below 0 after the ReLU, so zeros around never win
@@ -158,25 +156,3 @@ class DenseNet(Backbone):
                 features = self.transitions[block - 1](features, training=training)
                 yield f"transition{block}", features
         yield "norm5", self.norm5(features, training=training)
-
-
-def op_norm(probability: tf.Tensor, thresholds: Sequence[float]) -> tf.Tensor:
-    """Probabilities moved so that each class's operating point is .5 (TorchXRayVision): float32 [batch, classes].
-
-    Below a threshold t: p / 2t; from it on: 1 - (1 - p) / (2 (1 - t)). A class whose threshold is NaN is unknown: .5.
-
-    Args:
-      probability: sigmoid of the logits, float32 [batch, classes]. thresholds: in (0, 1) or NaN, one a class.
-
-    Raises:
-      ValueError: another number of thresholds than classes, or one outside (0, 1).
-    """
-    if len(thresholds) != probability.shape[-1]:
-        raise ValueError(f"expected {probability.shape[-1]} thresholds, one a class, got {len(thresholds)}")
-    if wrong := [value for value in thresholds if value <= 0 or value >= 1]:
-        raise ValueError(f"a threshold must be between 0 and 1, or NaN where unknown, got {wrong[0]}")
-    is_known = tf.constant([not math.isnan(value) for value in thresholds])
-    points = tf.constant([0.5 if math.isnan(value) else value for value in thresholds], tf.float32)
-    below = probability / (2.0 * points)
-    above = 1.0 - (1.0 - probability) / (2.0 * (1.0 - points))
-    return tf.where(is_known, tf.where(probability < points, below, above), 0.5)

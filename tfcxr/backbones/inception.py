@@ -16,16 +16,17 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
-from tfcxr.backbones.base import IMAGENET_DEVIATION, IMAGENET_MEAN, Backbone, draw_seeds, global_mean
+from tfcxr.backbones.base import IMAGENET_DEVIATION, IMAGENET_MEAN, Backbone, global_mean
 from tfcxr.layers.batch_normalization import NormalizedConvolution
+from tfcxr.layers.initializers import initializer_seeds
 
 EPSILON = 1e-3  # of every batch normalization
 PUBLISHED_SIZE = 299
 POOL, SHRINK = "pool", "shrink"  # 3x3 pooling of stride 1, and the largest of 3x3 with stride 2
 
-# A block is a row of branches, put side by side in the end; a branch is a row of parts. A part is a pooling, a
-# convolution (name, filters, kernel size), padded to keep the size, or of stride 2 without padding where its name
-# is in HALVING; or a pair of convolutions of the same map, put side by side.
+# A block is a row of branches whose outputs are concatenated; a branch is a row of parts. A part is a pooling; a
+# convolution (name, filters, kernel size), padded to keep the size, or of stride 2 without padding where its name is
+# in HALVING; or a pair of convolutions of the same map, concatenated.
 
 
 def _block_a(pool_filters: int) -> tuple:
@@ -106,7 +107,8 @@ class InceptionV3(Backbone):
     """Float32 images [batch, height, width, 3] -> logits float32 [batch, classes].
 
     Args:
-      variant: "torchvision" or "pytorch_fid", see the module's table. classes: of the last layer.
+      variant: "torchvision" or "pytorch_fid", see the module's table.
+      classes: of the last layer.
       transform_input: of torchvision: images come ImageNet-normalised, as for its other networks, and are turned
         into (x - .5) / .5, on which the weights were trained. Without, they must be that already.
       input_size: to which `pooled` and `call` resize images: torchvision's does not by itself, pytorch-fid's does to
@@ -136,7 +138,7 @@ class InceptionV3(Backbone):
         self.classes = classes
         self.transform_input = transform_input
         self.convolutions = {}
-        seeds, channels = draw_seeds(seed), 3
+        seeds, channels = initializer_seeds(seed), 3
         for part in STEM:
             if isinstance(part, tuple):
                 name, filters, size, stride, padding = part
@@ -161,7 +163,7 @@ class InceptionV3(Backbone):
         return global_mean(self.features(self.sized(image)))
 
     def classify(self, pooled: tf.Tensor) -> tf.Tensor:
-        """What `pooled` gave -> logits float32 [batch, classes]."""
+        """Features of `pooled` -> logits float32 [batch, classes]."""
         return self.fc(pooled)
 
     def features(self, image: tf.Tensor) -> tf.Tensor:
@@ -178,7 +180,7 @@ class InceptionV3(Backbone):
         return tf.image.resize(image, [self.input_size, self.input_size])  # bilinear, without antialiasing
 
     def network_input(self, image: tf.Tensor) -> tf.Tensor:
-        """What the first convolution gets: about [-1, 1], in the compute dtype."""
+        """What the first convolution reads: about [-1, 1], in the compute dtype."""
         if self.variant == "pytorch_fid":
             image = 2.0 * image - 1.0
         elif self.transform_input:
@@ -187,7 +189,7 @@ class InceptionV3(Backbone):
         return tf.cast(image, self.compute_dtype)
 
     def stages(self, image: tf.Tensor) -> Iterator[tuple[str, tf.Tensor]]:
-        """PyTorch's name of each part -> the map that it gives: Conv2d_1a_3x3 ... maxpool2, Mixed_5b ... Mixed_7c."""
+        """PyTorch's name of each part and its output: Conv2d_1a_3x3 ... maxpool2, Mixed_5b ... Mixed_7c."""
         features = self.network_input(self.checked(image))
         for part in STEM:
             if isinstance(part, tuple):
@@ -219,7 +221,7 @@ class InceptionV3(Backbone):
         return tf.nn.avg_pool2d(features, 3, 1, "SAME")
 
     def _add_block(self, block: str, branches: tuple, inputs: int, seeds: Iterator[int]) -> int:
-        """Makes the convolutions of a block; the channels that it gives."""
+        """Makes the convolutions of a block and returns the channels of its output."""
         outputs = 0
         for branch in branches:
             channels = inputs

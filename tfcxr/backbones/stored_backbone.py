@@ -29,7 +29,7 @@ WRITERS = "tfcxr.port or tfcxr.training.backbone_training"
 
 
 class ServedBackbone(tf.Module):
-    """The function that is exported; `loaded.extract` of `tf.saved_model.load`."""
+    """The function that is exported, `loaded.extract` of `tf.saved_model.load`."""
 
     def __init__(self, model: Backbone) -> None:
         super().__init__(name="tfcxr")
@@ -68,7 +68,7 @@ def write_saved_model(model: Backbone, folder: str | os.PathLike) -> None:
 
 
 def describe_network(model: Backbone) -> dict[str, Any]:
-    """What "input" and "outputs" of the description say, plain JSON."""
+    """The entries "input" and "outputs" of the description, ready for JSON."""
     return {
         "input": {
             "image": "float32 [batch, height, width, 1] in [-1, 1]",
@@ -137,6 +137,6 @@ def load_backbone(folder: str | os.PathLike) -> DenseNet:
 
 
 def _hint(folder: pathlib.Path) -> str:
-    """Where the network is, for one who gave the folder of its versions."""
+    """Offers the newest version inside the folder, or says who writes such folders."""
     versions = sorted(path.parent.name for path in folder.glob(f"*/{DESCRIPTION_FILE}"))
     return f"; did you mean {folder / versions[-1]}?" if versions else f"; give a folder that {WRITERS} wrote"

@@ -5,7 +5,8 @@ from collections.abc import Collection
 import keras
 import tensorflow as tf
 
-from tfcxr.backbones.base import Backbone, draw_seeds, global_mean
+from tfcxr.backbones.base import Backbone, global_mean
+from tfcxr.layers.initializers import initializer_seeds
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # filters of each convolution
 
@@ -30,7 +31,7 @@ class VGG16Features(Backbone):
           ValueError: a negative `input_size`.
         """
         super().__init__(3, "imagenet", input_size, name="vgg16_features")
-        seeds = draw_seeds(seed)
+        seeds = initializer_seeds(seed)
         self.parts, self.convolutions, inputs = [], {}, 3
         for block in blocks:
             for filters in block:
@@ -56,7 +57,7 @@ class VGG16Features(Backbone):
         return global_mean(self(self.sized(image)))
 
     def activations(self, image: tf.Tensor, names: Collection[str]) -> dict[str, tf.Tensor]:
-        """Name of a part -> the map that it gives, float [batch, height, width, filters]; nothing later is computed.
+        """Outputs of the named parts, float [batch, height, width, filters]; nothing later is computed.
 
         Raises:
           ValueError: an unknown name, other channels, or images too small.

@@ -5,23 +5,21 @@ The discriminator sees augmented images only, real and fake alike, and gradients
 transform of each image is applied with one probability p, which `next_probability` raises while the discriminator
 overfits.
 
-Leaking (section 2.2): the generator learns the distribution before augmentation only if augmenting could be undone for
-a distribution as a whole. Turn every image by a random quarter, and upright pictures score no better than turned ones:
-the turns leak into what is generated. Leave enough images as they are, and upright is the only answer that fits. The
-paper sees no leaks while p stays below about .8; a p that settles above means too few images, not a better setting.
+Augmentations may leak into the generated images (section 2.2): if every image is turned by a random quarter, upright
+images score no better than turned ones. If enough images stay as they are, only upright ones fit. The paper sees no
+leaks while p stays below about .8; a p that settles above means too few images, not a better setting.
 
-`RADIOGRAPH_SAFE`, the default, moves, scales, tilts by up to 10 degrees, and changes exposure and contrast. Right and
-left, up and down stay, and so do proportions along one axis, such as heart to chest width, but for the tilt. What it
-does not keep: part of the chest may leave the view, so a finding near the border (a costophrenic angle, an apex) may
-be out of an image whose label names it, and mirrored tissue fills the border. Left out of it:
-- "horizontal_flip" puts the heart on the right (dextrocardia) and "quarter_turn" lays the patient down: should either
-  leak, the image is of another anatomy.
+`RADIOGRAPH_SAFE`, the default, keeps left and right, up and down, and proportions along one axis, such as heart to
+chest width, but for the tilt. Part of the chest may leave the view, so a labelled finding near the border (a
+costophrenic angle, an apex) may be cut off, and mirrored tissue fills the border. Not in the default:
+- "horizontal_flip" puts the heart on the right (dextrocardia) and "quarter_turn" lays the patient down: a leak would
+  show another anatomy.
 - "noise" and "cutout" are harmless to anatomy, but the paper gains little by them (section 2.3) and leaves them out.
 
-Differs from the paper: rotation is by at most 10 degrees rather than 180, because a leak of that is a patient standing
-slightly askew, and there is one rotation, after anisotropic scaling, rather than two. Resampling is bilinear, without
-the wavelet filters around it: cheaper, a little softer, and softer for real and fake alike. No filtering in frequency
-bands, no hue or saturation, which grey lacks, and no inversion, which makes lungs white.
+Differs from the paper: one rotation of at most 10 degrees, after anisotropic scaling, rather than two of up to 180: a
+leak of it is a patient standing slightly askew. Resampling is bilinear, without wavelet filters around it: cheaper and
+a little softer, for real and fake alike. No filtering in frequency bands, no hue or saturation, which grey lacks, and
+no inversion, which makes lungs white.
 """
 
 import difflib
@@ -76,19 +74,26 @@ def adaptive_augment(
 ) -> tf.Tensor:
     """Applies each named transform to each image with the given probability, independently.
 
-    The order is the paper's, whatever the order of `names`: horizontal_flip (half of the images), quarter_turn (by 0 to
-    3 quarters), translation (whole pixels, up to an eighth of the size either way), isotropic_scaling (factor 2^n, n of
-    standard deviation .2), anisotropic_scaling (likewise, width times and height over the factor), rotation (up to
-    `MAXIMUM_ROTATION` degrees), fractional_translation (standard deviation an eighth of the size), brightness (adds .2
-    n), contrast (multiplies by 2^(n/2)), noise (standard deviation .1 |n|), cutout (a window of half the size becomes
-    0). All before brightness are one resampling. Images continue beyond their borders as mirror images, as in the
-    paper: the same grey values on, where black would mark every moved image and repeated borders would draw streaks.
+    The order is the paper's, whatever the order of `names`; n is N(0, 1):
+      horizontal_flip: half of the images.
+      quarter_turn: by 0 to 3 quarters.
+      translation: whole pixels, up to an eighth of the size either way.
+      isotropic_scaling: by the factor 2^(.2 n).
+      anisotropic_scaling: width times, height over the factor 2^(.2 n).
+      rotation: up to `MAXIMUM_ROTATION` degrees either way.
+      fractional_translation: by n eighths of the size.
+      brightness: adds .2 n.
+      contrast: multiplies by 2^(n/2).
+      noise: of standard deviation .1 |n|.
+      cutout: a window of half the size becomes 0.
+    All before brightness are one resampling. Images continue beyond their borders as mirror images, as in the paper:
+    black would mark every moved image, and repeated borders would draw streaks.
 
     Args:
       images: float [batch, height, width, channels] in [-1, 1], static shape, sides of at least two pixels.
       probability: float32 scalar in [0, 1]; at 0 the images come back bit for bit.
-      normal: float32 [batch, NORMALS_PER_IMAGE], standard normal. With `uniform` the only randomness: an image comes
-        out the same in any batch, since only its own row counts.
+      normal: float32 [batch, NORMALS_PER_IMAGE], N(0, 1). `normal` and `uniform` are the only randomness, and an image
+        depends on its own row alone.
       uniform: float32 [batch, UNIFORMS_PER_IMAGE] in [0, 1).
       names: of `AUGMENTATION_NAMES`.
 
@@ -125,12 +130,12 @@ def next_probability(
     target: float = 0.6,
     speed_kimg: float = 500.0,
 ) -> tf.Tensor:
-    """The augmentation probability to go on with: up while the discriminator overfits, down else (section 3.1).
+    """The next augmentation probability: higher while the discriminator overfits, else lower (section 3.1).
 
     Args:
       probability: float32 scalar in [0, 1], the one in use.
       mean_sign: float32 scalar in [-1, 1], the mean sign of the realism logits of augmented real images since the last
-        call (r_t, equation 1): near 0 without overfitting, 1 once every real image is known by heart.
+        call (r_t, equation 1): near 0 without overfitting, 1 once every real image is memorized.
       images_seen: real images since the last call; the paper calls every four batches.
       target: mean sign to hold.
       speed_kimg: thousands of real images in which the probability can go from 0 to 1.

@@ -1,7 +1,10 @@
 """Equalized learning rate: weights drawn from N(0, 1) and scaled when used (Karras et al. 2018, "Progressive Growing of
 GANs", section 4.1), so that Adam moves all layers at the same relative speed.
 
-Differs from the paper: the scale is 1 / sqrt(fan in), and the leaky ReLU carries the factor sqrt(2), as in StyleGAN2.
+Two forms, as published weights need them:
+- `ScaledDense`, `ScaledConvolution` of PGGAN: y = c (W x + b), where c = sqrt(2 / fan in) is the constant of He et al.
+  2015. Differs from the paper: c multiplies the bias too, as in the programs of Segal et al. 2021 and of the GAN zoo.
+- `EqualizedDense`, `EqualizedConvolution` of StyleGAN2: W x / sqrt(fan in) + b; the leaky ReLU carries the sqrt(2).
 """
 
 import math
@@ -15,11 +18,87 @@ from tfcxr.layers.resample import blur, downsample
 ACTIVATION_GAIN = math.sqrt(2.0)  # keeps the variance that the leaky ReLU takes
 
 
-class EqualizedDense(keras.layers.Layer):
-    """Dense layer: float [batch, inputs] -> [batch, units] in the layer's compute dtype.
+class _ScaledWeights(keras.layers.Layer):
+    """Holds a kernel [..., inputs, outputs] and a bias, and the factors that multiply them when used.
 
     Args:
-      inputs, units: widths. seed: of the weights.
+      shape: of the kernel.
+      seed: of the kernel, drawn from N(0, deviation^2).
+      kernel_factor: multiplies the kernel.
+      bias_factor: multiplies the bias; None leaves out the bias.
+      bias: value of the stored bias at the start.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        seed: int,
+        kernel_factor: float,
+        bias_factor: float | None,
+        deviation: float = 1.0,
+        bias: float = 0.0,
+        **keywords,
+    ) -> None:
+        super().__init__(**keywords)
+        self.kernel_factor = kernel_factor
+        self.bias_factor = bias_factor
+        draw = keras.initializers.RandomNormal(0.0, deviation, seed=seed)
+        self.kernel = self.add_weight(shape=shape, initializer=draw, name="kernel", autocast=False)
+        if bias_factor is not None:
+            start = keras.initializers.Constant(bias)
+            self.bias = self.add_weight(shape=shape[-1:], initializer=start, name="bias", autocast=False)
+        self.built = True
+
+    def used_kernel(self) -> tf.Tensor:
+        return tf.cast(self.kernel * self.kernel_factor, self.compute_dtype)
+
+    def with_bias(self, outputs: tf.Tensor) -> tf.Tensor:
+        return tf.nn.bias_add(outputs, tf.cast(self.bias * self.bias_factor, self.compute_dtype))
+
+
+class ScaledDense(_ScaledWeights):
+    """PGGAN's dense layer: float [batch, inputs] -> [batch, units] in the layer's compute dtype.
+
+    Args:
+      inputs, units: widths.
+      seed: of the weights.
+      is_equalized: False leaves out c and draws W from N(0, c^2) instead.
+    """
+
+    def __init__(self, inputs: int, units: int, seed: int, is_equalized: bool = True, **keywords) -> None:
+        factor, deviation = _he_factor(inputs, is_equalized)
+        super().__init__((inputs, units), seed, factor, factor, deviation, **keywords)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        return self.with_bias(tf.matmul(features, self.used_kernel()))
+
+
+class ScaledConvolution(_ScaledWeights):
+    """PGGAN's convolution: float [batch, height, width, inputs] -> [batch, height, width, filters].
+
+    Args:
+      inputs, filters: channels.
+      kernel_size: pixels, odd; zeros are beyond the border.
+      seed: of the weights.
+      is_equalized: as in `ScaledDense`.
+    """
+
+    def __init__(
+        self, inputs: int, filters: int, kernel_size: int, seed: int, is_equalized: bool = True, **keywords
+    ) -> None:
+        factor, deviation = _he_factor(inputs * kernel_size**2, is_equalized)
+        super().__init__((kernel_size, kernel_size, inputs, filters), seed, factor, factor, deviation, **keywords)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        return self.with_bias(tf.nn.conv2d(features, self.used_kernel(), 1, "SAME"))
+
+
+class EqualizedDense(_ScaledWeights):
+    """StyleGAN2's dense layer: float [batch, inputs] -> [batch, units] in the layer's compute dtype.
+
+    Args:
+      inputs, units: widths.
+      seed: of the weights.
       is_activated: a leaky ReLU of slope .2, times sqrt(2), follows.
       learning_rate_multiplier: scales weights and bias when used, and the drawn weights the other way round, so that
         the layer starts the same and learns more slowly.
@@ -36,32 +115,34 @@ class EqualizedDense(keras.layers.Layer):
         bias: float = 0.0,
         **keywords,
     ) -> None:
-        super().__init__(**keywords)
+        # the leaky ReLU passes positive factors through, so its gain goes into the small weights beforehand
+        gain = ACTIVATION_GAIN if is_activated else 1.0
+        super().__init__(
+            (inputs, units),
+            seed,
+            kernel_factor=learning_rate_multiplier / math.sqrt(inputs) * gain,
+            bias_factor=learning_rate_multiplier * gain,
+            deviation=1.0 / learning_rate_multiplier,
+            bias=bias / learning_rate_multiplier,
+            **keywords,
+        )
         self.is_activated = is_activated
-        self.learning_rate_multiplier = learning_rate_multiplier
-        draw = keras.initializers.RandomNormal(0.0, 1.0 / learning_rate_multiplier, seed=seed)
-        start = keras.initializers.Constant(bias / learning_rate_multiplier)
-        self.kernel = self.add_weight(shape=(inputs, units), initializer=draw, name="kernel", autocast=False)
-        self.bias = self.add_weight(shape=(units,), initializer=start, name="bias", autocast=False)
-        self.kernel_scale = learning_rate_multiplier / math.sqrt(inputs)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        # The leaky ReLU passes positive factors through, so its gain goes into the small weights beforehand.
-        gain = ACTIVATION_GAIN if self.is_activated else 1.0
-        kernel = tf.cast(self.kernel * (self.kernel_scale * gain), self.compute_dtype)
-        bias = tf.cast(self.bias * (self.learning_rate_multiplier * gain), self.compute_dtype)
-        outputs = tf.nn.bias_add(tf.matmul(features, kernel), bias)
+        outputs = self.with_bias(tf.matmul(features, self.used_kernel()))
         return leaky_relu(outputs) if self.is_activated else outputs
 
 
-class EqualizedConvolution(keras.layers.Layer):
-    """Convolution: float [batch, height, width, inputs] -> [batch, height, width, filters], or half the size.
+class EqualizedConvolution(_ScaledWeights):
+    """StyleGAN2's convolution: float [batch, height, width, inputs] -> [batch, height, width, filters], or half of it.
 
     Args:
-      inputs, filters: channels. kernel_size: pixels, odd. seed: of the weights.
+      inputs, filters: channels.
+      kernel_size: pixels, odd.
+      seed: of the weights.
       is_activated: a bias and a leaky ReLU of slope .2, times sqrt(2), follow; without, there is no bias either.
-      is_halving: the size is halved, filtered by `resample` beforehand.
-      gain: multiplies what comes out.
+      is_halving: height and width are halved, filtered by `resample` beforehand.
+      gain: multiplies the output.
       clamp: after the activation, largest magnitude before the gain; 0 sets no bound.
     """
 
@@ -77,31 +158,28 @@ class EqualizedConvolution(keras.layers.Layer):
         clamp: float = 0.0,
         **keywords,
     ) -> None:
-        super().__init__(**keywords)
+        whole_gain = gain * (ACTIVATION_GAIN if is_activated else 1.0)
+        super().__init__(
+            (kernel_size, kernel_size, inputs, filters),
+            seed,
+            kernel_factor=1.0 / math.sqrt(kernel_size**2 * inputs) * whole_gain,
+            bias_factor=whole_gain if is_activated else None,
+            **keywords,
+        )
         self.kernel_size = kernel_size
         self.is_activated = is_activated
         self.is_halving = is_halving
-        self.gain = gain * (ACTIVATION_GAIN if is_activated else 1.0)
         self.clamp = clamp * gain
-        shape = (kernel_size, kernel_size, inputs, filters)
-        draw = keras.initializers.RandomNormal(0.0, 1.0, seed=seed)
-        self.kernel = self.add_weight(shape=shape, initializer=draw, name="kernel", autocast=False)
-        if is_activated:
-            self.bias = self.add_weight(shape=(filters,), initializer="zeros", name="bias", autocast=False)
-        self.kernel_scale = 1.0 / math.sqrt(kernel_size**2 * inputs)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        kernel = tf.cast(self.kernel * (self.kernel_scale * self.gain), self.compute_dtype)
+        kernel = self.used_kernel()
         if not self.is_halving:
             features = tf.nn.conv2d(features, kernel, 1, "SAME")
         elif self.kernel_size == 1:
             features = tf.nn.conv2d(downsample(features), kernel, 1, "SAME")
         else:
             features = tf.nn.conv2d(blur(features, padding=1 + self.kernel_size // 2), kernel, 2, "VALID")
-        if not self.is_activated:
-            return features
-        features = tf.nn.bias_add(features, tf.cast(self.bias * self.gain, self.compute_dtype))
-        return clamped(leaky_relu(features), self.clamp)
+        return clamped(leaky_relu(self.with_bias(features)), self.clamp) if self.is_activated else features
 
 
 def clamped(features: tf.Tensor, clamp: float) -> tf.Tensor:
@@ -109,6 +187,7 @@ def clamped(features: tf.Tensor, clamp: float) -> tf.Tensor:
     return tf.clip_by_value(features, -clamp, clamp) if clamp else features
 
 
-def normalize_second_moment(features: tf.Tensor) -> tf.Tensor:
-    """Each row divided by the square root of its mean square (plus 1e-8): float32 [batch, width] likewise."""
-    return features * tf.math.rsqrt(tf.reduce_mean(tf.square(features), axis=-1, keepdims=True) + 1e-8)
+def _he_factor(fan_in: int, is_equalized: bool) -> tuple[float, float]:
+    """The factor c of PGGAN's layers and the standard deviation that their weights are drawn with."""
+    constant = math.sqrt(2.0 / fan_in)
+    return (constant, 1.0) if is_equalized else (1.0, constant)

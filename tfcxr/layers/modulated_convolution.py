@@ -23,7 +23,8 @@ def modulated_convolution(
     """Convolution with a kernel scaled by each image's style, before demodulation.
 
     Args:
-      features: float [batch, height, width, inputs]. kernel: float32 [size, size, inputs, filters], size odd.
+      features: float [batch, height, width, inputs].
+      kernel: float32 [size, size, inputs, filters], size odd.
       style: float32 [batch, inputs].
       is_doubling: transposed convolution of stride 2, then the filter of `resample`; kernel size 3 only.
 
@@ -43,7 +44,8 @@ def demodulation(kernel: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
     """What brings each output channel back to unit variance, equation 3.
 
     Args:
-      kernel: float32 [size, size, inputs, filters]. style: float32 [batch, inputs].
+      kernel: float32 [size, size, inputs, filters].
+      style: float32 [batch, inputs].
 
     Returns:
       float32 [batch, filters], one over the norm of the kernel scaled by the style.
@@ -55,13 +57,18 @@ def demodulation(kernel: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
 class StyleConvolution(keras.layers.Layer):
     """Modulated and demodulated 3x3 convolution, noise, bias, leaky ReLU times sqrt(2).
 
-    `call(features, w, noise)`: features float [batch, size, size, inputs] (half the size where `is_doubling`), w
-    float32 [batch, style_size], noise float32 [batch or 1, size, size, 1] or None for the layer's own constant noise
-    -> [batch, size, size, filters] in the compute dtype.
+    `call(features, w, noise=None)` -> [batch, size, size, filters] in the compute dtype:
+      features: float [batch, size, size, inputs], or half the size where `is_doubling`.
+      w: float32 [batch, style_size].
+      noise: float32 [batch or 1, size, size, 1]; None is the layer's own constant noise.
 
     Args:
-      inputs, filters: channels. style_size: length of w. size: pixels of what comes out. seeds: of the weights.
-      clamp: largest magnitude of what comes out; 0 sets no bound.
+      inputs, filters: channels.
+      style_size: length of w.
+      size: pixels of the output.
+      seeds: of the weights.
+      is_doubling: the size is doubled.
+      clamp: largest magnitude of the output; 0 sets no bound.
     """
 
     def __init__(
@@ -79,21 +86,18 @@ class StyleConvolution(keras.layers.Layer):
         self.is_doubling = is_doubling
         self.clamp = clamp
         self.affine = EqualizedDense(style_size, inputs, next(seeds), bias=1.0, dtype="float32", name="affine")
-        draw = keras.initializers.RandomNormal(0.0, 1.0, seed=next(seeds))
-        draw_noise = keras.initializers.RandomNormal(0.0, 1.0, seed=next(seeds))
-        self.kernel = self.add_weight(shape=(3, 3, inputs, filters), initializer=draw, name="kernel", autocast=False)
-        self.bias = self.add_weight(shape=(filters,), initializer="zeros", name="bias", autocast=False)
-        self.noise_strength = self.add_weight(shape=(), initializer="zeros", name="noise_strength", autocast=False)
-        self.noise = self.add_weight(
-            shape=(size, size), initializer=draw_noise, trainable=False, name="noise", autocast=False
-        )
+        draw, draw_noise = (keras.initializers.RandomNormal(0.0, 1.0, seed=next(seeds)) for _ in range(2))
+        self.kernel = self.add_weight((3, 3, inputs, filters), draw, name="kernel", autocast=False)
+        self.bias = self.add_weight((filters,), "zeros", name="bias", autocast=False)
+        self.noise_strength = self.add_weight((), "zeros", name="noise_strength", autocast=False)
+        self.noise = self.add_weight((size, size), draw_noise, trainable=False, name="noise", autocast=False)
         self.built = True  # all weights exist; else Keras would trace `call` at first use to find out
 
     def call(self, features: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
         style = self.affine(w)
         kernel = tf.convert_to_tensor(self.kernel)
         features = modulated_convolution(tf.cast(features, self.compute_dtype), kernel, style, self.is_doubling)
-        # The leaky ReLU passes positive factors through, so its gain goes into the small factors beforehand.
+        # the leaky ReLU passes positive factors through, so its gain goes into the small factors beforehand
         scale = tf.cast(ACTIVATION_GAIN * demodulation(kernel, style), features.dtype)
         noise = tf.convert_to_tensor(self.noise)[None, :, :, None] if noise is None else noise
         noise = tf.cast(noise * (ACTIVATION_GAIN * self.noise_strength), features.dtype)
@@ -116,8 +120,8 @@ class ToImage(keras.layers.Layer):
         self.clamp = clamp
         self.affine = EqualizedDense(style_size, inputs, next(seeds), bias=1.0, dtype="float32", name="affine")
         draw = keras.initializers.RandomNormal(0.0, 1.0, seed=next(seeds))
-        self.kernel = self.add_weight(shape=(1, 1, inputs, channels), initializer=draw, name="kernel", autocast=False)
-        self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias", autocast=False)
+        self.kernel = self.add_weight((1, 1, inputs, channels), draw, name="kernel", autocast=False)
+        self.bias = self.add_weight((channels,), "zeros", name="bias", autocast=False)
         self.style_scale = 1.0 / math.sqrt(inputs)
         self.built = True  # as above
 

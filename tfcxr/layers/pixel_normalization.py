@@ -2,17 +2,11 @@
 
 import tensorflow as tf
 
-EPSILON = 1e-8
-
 
 def pixel_normalization(features: tf.Tensor) -> tf.Tensor:
-    """Divides each pixel's features by the square root of their mean square (plus 1e-8).
+    """Divides features, float [..., channels], by the square root of each pixel's mean square (plus 1e-8).
 
-    Args:
-      features: float [..., channels]; the mean square is taken in float32 whatever they are.
-
-    Returns:
-      float [..., channels] of the same dtype.
+    The mean square is taken in float32; the result has the dtype of the features.
     """
     mean_square = tf.reduce_mean(tf.square(tf.cast(features, tf.float32)), axis=-1, keepdims=True)
-    return features * tf.cast(tf.math.rsqrt(mean_square + EPSILON), features.dtype)
+    return features * tf.cast(tf.math.rsqrt(mean_square + 1e-8), features.dtype)

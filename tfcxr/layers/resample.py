@@ -12,22 +12,22 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-_TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
+_FILTER = np.outer([1.0, 3.0, 3.0, 1.0], [1.0, 3.0, 3.0, 1.0])[:, :, None, None] / 64.0
 
 
 def blur(features: tf.Tensor, padding: int, gain: float = 1.0) -> tf.Tensor:
     """Filters each channel; zeros are beyond the border.
 
     Args:
-      features: float [batch, height, width, channels]. padding: zeros on each of the four sides.
+      features: float [batch, height, width, channels].
+      padding: zeros on each of the four sides.
       gain: multiplies the filter, which sums to 1.
 
     Returns:
       float [batch, height + 2 padding - 3, width + 2 padding - 3, channels].
     """
-    channels = features.shape[-1]
-    kernel = tf.constant(gain * np.outer(_TAPS, _TAPS)[:, :, None, None], features.dtype)
-    return tf.nn.depthwise_conv2d(_pad(features, padding), tf.tile(kernel, [1, 1, channels, 1]), [1, 1, 1, 1], "VALID")
+    kernel = tf.tile(tf.constant(gain * _FILTER, features.dtype), [1, 1, features.shape[-1], 1])
+    return tf.nn.depthwise_conv2d(_pad(features, padding), kernel, [1, 1, 1, 1], "VALID")
 
 
 def downsample(features: tf.Tensor) -> tf.Tensor:
@@ -44,9 +44,9 @@ def upsample(images: tf.Tensor) -> tf.Tensor:
     A flat image stays flat but for the outermost pixels, which come a quarter closer to zero.
     """
     _, height, width, channels = images.shape
-    kernel = 4.0 * np.outer(_TAPS, _TAPS)[:, :, None, None] * np.eye(channels)
+    kernel = tf.constant(4.0 * _FILTER * np.eye(channels), images.dtype)
     output_shape = [tf.shape(images)[0], 2 * height, 2 * width, channels]
-    return tf.nn.conv2d_transpose(images, tf.constant(kernel, images.dtype), output_shape, 2, "SAME")
+    return tf.nn.conv2d_transpose(images, kernel, output_shape, 2, "SAME")
 
 
 def repeat_pixels(features: tf.Tensor) -> tf.Tensor:

@@ -1,8 +1,13 @@
 """Spectral normalization: kernels divided by their largest singular value (Miyato, Kataoka, Koyama, Yoshida 2018).
 
+    layer = SpectralDense(10, seed=1)
+    real = layer(features, update=True)  # once per training step: u moves by one power iteration
+    fake = layer(other_features)  # the same u; nothing is written
+
 Keras's own `SpectralNormalization` overwrites its kernel in every call with `training=True`, so also when the
-generator's step looks through the discriminator. Here the stored kernel is what the optimizer left, and the power
-iteration moves only where a training step asks for it.
+generator's step looks through the discriminator. Here the stored kernel is what the optimizer left, and u moves only
+where a training step asks for it. Differs from the paper: v is not kept but computed anew from u, so that all calls
+after the update, in the same step or in a loaded model, divide by the same number.
 """
 
 from typing import Any
@@ -12,10 +17,15 @@ import tensorflow as tf
 
 
 class _SpectralLayer(keras.layers.Layer):
-    """Holds a kernel [..., outputs], a bias and the left singular vector that power iteration has found so far.
+    """Holds a kernel [..., outputs], a bias and u, the left singular vector that power iteration has found so far.
 
-    `left_vector` is float32 [outputs, 1] of length 1; it is no trained weight, but training moves it, so checkpoints
-    keep it.
+    Args:
+      kernel_initializer: of Keras.
+      use_bias: adds a trained bias.
+      seed: of the first u.
+
+    Attributes:
+      left_vector: u, float32 [outputs, 1] of length 1; not trained, but moved by training, so checkpoints keep it.
     """
 
     def __init__(
@@ -23,18 +33,42 @@ class _SpectralLayer(keras.layers.Layer):
         kernel_initializer: keras.initializers.Initializer | str = "glorot_uniform",
         use_bias: bool = True,
         seed: int = 0,
-        **kwargs: Any,
+        **keywords: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**keywords)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.use_bias = use_bias
         self.seed = seed
 
+    def spectral_norm(self) -> tf.Tensor:
+        """The estimate u^T W v of the kernel's largest singular value, a float32 scalar.
+
+        Its gradient is that of the kernel alone, u and v are held constant (Miyato et al. 2018, section 2.3).
+        """
+        product = tf.matmul(self._matrix(), tf.convert_to_tensor(self.left_vector))
+        v = tf.stop_gradient(tf.math.l2_normalize(product))
+        return tf.reduce_sum(v * product)
+
+    def normalized_kernel(self, update: bool) -> tf.Tensor:
+        """The kernel divided by its spectral norm, in the compute dtype; `update` first moves u by one iteration."""
+        if update:  # one round of algorithm 1 of Miyato et al. 2018
+            matrix = tf.stop_gradient(self._matrix())
+            v = tf.math.l2_normalize(tf.matmul(matrix, tf.convert_to_tensor(self.left_vector)))
+            self.left_vector.assign(tf.math.l2_normalize(tf.matmul(matrix, v, transpose_a=True)))
+        norm = tf.maximum(self.spectral_norm(), 1e-12)  # a kernel of zeros stays zeros
+        return tf.cast(tf.convert_to_tensor(self.kernel) / norm, self.compute_dtype)
+
+    def _matrix(self) -> tf.Tensor:
+        """float32 [inputs, outputs], the transpose of the paper's W."""
+        return tf.reshape(tf.convert_to_tensor(self.kernel), [-1, self.kernel.shape[-1]])
+
     def _add_weights(self, kernel_shape: tuple[int, ...]) -> None:
         outputs = kernel_shape[-1]
-        # Not cast to the layer's compute type: the singular value is found in float32.
         self.kernel = self.add_weight(
-            shape=kernel_shape, initializer=self.kernel_initializer, name="kernel", autocast=False
+            shape=kernel_shape,
+            initializer=self.kernel_initializer,
+            autocast=False,  # the singular value is computed in float32
+            name="kernel",
         )
         self.left_vector = self.add_weight(
             shape=(outputs, 1),
@@ -46,41 +80,6 @@ class _SpectralLayer(keras.layers.Layer):
         )
         self.bias = self.add_weight(shape=(outputs,), initializer="zeros", name="bias") if self.use_bias else None
 
-    def spectral_norm(self) -> tf.Tensor:
-        """The estimate u^T W v of the kernel's largest singular value, a float32 scalar.
-
-        Its gradient is that of the kernel alone, u and v are held constant (Miyato et al. 2018, section 2.3).
-        """
-        matrix = self._matrix()
-        u = tf.convert_to_tensor(self.left_vector)
-        product = tf.matmul(matrix, u)  # W^T u of the paper, whose W is the transpose of ours
-        v = tf.stop_gradient(tf.math.l2_normalize(product))
-        return tf.reduce_sum(v * product)
-
-    def normalized_kernel(self, update: bool) -> tf.Tensor:
-        """The kernel divided by its spectral norm, in the layer's compute type; `update` first iterates once."""
-        if update:
-            self._iterate()
-        norm = tf.maximum(self.spectral_norm(), 1e-12)  # a kernel of zeros stays zeros
-        return tf.cast(tf.convert_to_tensor(self.kernel) / norm, self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        initializer = keras.initializers.serialize(self.kernel_initializer)
-        return super().get_config() | {
-            "kernel_initializer": initializer,
-            "use_bias": self.use_bias,
-            "seed": self.seed,
-        }
-
-    def _matrix(self) -> tf.Tensor:
-        return tf.reshape(tf.convert_to_tensor(self.kernel), [-1, self.kernel.shape[-1]])
-
-    def _iterate(self) -> None:
-        """One round of algorithm 1 of Miyato et al. 2018."""
-        matrix = tf.stop_gradient(self._matrix())
-        v = tf.math.l2_normalize(tf.matmul(matrix, tf.convert_to_tensor(self.left_vector)))
-        self.left_vector.assign(tf.math.l2_normalize(tf.matmul(matrix, v, transpose_a=True)))
-
     def _with_bias(self, outputs: tf.Tensor) -> tf.Tensor:
         return outputs if self.bias is None else outputs + tf.cast(self.bias, outputs.dtype)
 
@@ -88,24 +87,18 @@ class _SpectralLayer(keras.layers.Layer):
 class SpectralDense(_SpectralLayer):
     """Dense layer whose kernel has a largest singular value of 1 (Miyato et al. 2018, section 2.1 and algorithm 1).
 
-        layer = SpectralDense(10, seed=1)
-        real = layer(features, update=True)  # once a training step: u moves by one power iteration
-        fake = layer(other_features)  # the same u; nothing is written
-
-    Differs from the paper: v is not kept but found anew from u, so that all calls after the update, in the same step
-    or in a loaded model, divide by the same number.
+    `call(inputs, update=False)`: float [..., inputs] -> [..., units] in the compute dtype.
 
     Args:
-      units: outputs. kernel_initializer: a Keras initializer. use_bias: adds a trained bias. seed: of the first u.
-
-    Call: float [..., inputs] -> [..., units] in the compute type; `update`: a Python bool.
+      units: outputs.
+      **keywords: as for `_SpectralLayer`.
 
     Raises:
       ValueError: `units` below 1.
     """
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, units: int, **keywords: Any) -> None:
+        super().__init__(**keywords)
         if units < 1:
             raise ValueError(f"a SpectralDense layer needs at least 1 unit, got {units}")
         self.units = units
@@ -116,27 +109,27 @@ class SpectralDense(_SpectralLayer):
     def call(self, inputs: tf.Tensor, update: bool = False) -> tf.Tensor:
         return self._with_bias(tf.matmul(inputs, self.normalized_kernel(update)))
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"units": self.units}
-
 
 class SpectralConv2D(_SpectralLayer):
     """Convolution, "same" padding, whose kernel [height * width * inputs, filters] has a largest singular value of 1.
 
     This is the norm of the reshaped kernel (Miyato et al. 2018, section 2.1 and appendix D.1), not of the convolution
-    as a linear map of images. Otherwise as `SpectralDense`.
+    as a linear map of images.
+
+    `call(inputs, update=False)`: float [batch, height, width, channels] -> [batch, ceil(height / strides), ceil(width /
+    strides), filters].
 
     Args:
-      filters: output channels. kernel_size, strides: pixels. The others as for `SpectralDense`.
-
-    Call: float [batch, height, width, channels] -> [batch, ceil(height / strides), ceil(width / strides), filters].
+      filters: output channels.
+      kernel_size, strides: pixels.
+      **keywords: as for `_SpectralLayer`.
 
     Raises:
       ValueError: `filters`, `kernel_size` or `strides` below 1.
     """
 
-    def __init__(self, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, filters: int, kernel_size: int, strides: int = 1, **keywords: Any) -> None:
+        super().__init__(**keywords)
         if min(filters, kernel_size, strides) < 1:
             raise ValueError(
                 f"a SpectralConv2D layer needs filters, kernel_size and strides of at least 1, "
@@ -151,10 +144,3 @@ class SpectralConv2D(_SpectralLayer):
 
     def call(self, inputs: tf.Tensor, update: bool = False) -> tf.Tensor:
         return self._with_bias(tf.nn.conv2d(inputs, self.normalized_kernel(update), self.strides, "SAME"))
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-        }

@@ -26,7 +26,7 @@ def gradient_penalty(
     """WGAN-GP's two-sided penalty: how far the critic's slope between real and fake images is from 1.
 
     Gulrajani et al. 2017, equation 3 and algorithm 1. No gradient flows into the images, so none reaches the generator
-    that drew `fake`. The norm is taken in float32 also where the critic computes in bfloat16.
+    that made `fake`. The norm is computed in float32 also where the critic computes in bfloat16.
 
     Args:
       critic: maps float32 [batch, height, width, channels] in [-1, 1] to realism logits [batch, 1], each row from its
@@ -74,7 +74,8 @@ def path_length_penalty(
       synthesis: maps styles to images float32 [batch, size, size, channels].
       styles: float32 [batch, layers, style_size].
       normal: float32 N(0, 1) [batch, size, size, channels], the direction in which an image's change is measured.
-      mean_length: float32 scalar, the running mean. decay: how far it moves.
+      mean_length: float32 scalar, the running mean.
+      decay: how far it moves.
 
     Returns:
       (the mean of (length - mean_length)^2 over the rows, the new running mean, into which no gradient flows), both
@@ -101,30 +102,20 @@ def lazy_gradients(
 ) -> tuple[Any, list[tf.Tensor]]:
     """A penalty's value and gradients in the steps in which it is due, `idle_value` and zeros in the others.
 
-    Lazy regularization (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix B). Add
-    the gradients to those of the main loss: with `scale = weight * interval` the penalty pulls as hard on average as
-    with `weight` in each step. Differs from the paper: Adam's settings are left as they are.
-
-        r1, r1_gradients = lazy_gradients(
-            is_due(self.step.value, config.r1_interval),
-            lambda: r1_penalty(self.discriminator, real),
-            self.discriminator.trainable_variables,
-            scale=config.r1_gamma * config.r1_interval,
-            name="r1",
-        )
-
-    Only gradients are computed within the condition, no weight moves there (optimizer steps under tf.distribute may
-    not run inside of `tf.cond`).
+    Lazy regularization (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix B):
+    with `scale = weight * interval` the gradients, added to the main loss's, pull as hard on average as with `weight`
+    in each step. Differs from the paper: Adam's settings are left as they are. Only gradients are computed within the
+    condition, no weight moves there (optimizer steps under tf.distribute may not run inside of `tf.cond`).
 
     Args:
       applies: bool scalar, see `is_due`. A Python bool decides while tracing, and leaves no condition in the graph.
-      penalty: computes a float32 scalar from the variables. It may return a tuple (penalty, ...), where the other
-        tensors are handed on, such as a running mean that must survive the condition. It must change no variable.
+      penalty: computes a float32 scalar from the variables. It may return a tuple (penalty, ...), whose other tensors
+        are handed on, such as a running mean that must survive the condition. It must change no variable.
       variables: Keras or TensorFlow variables, float32.
       scale: multiplies the gradients, not the value.
-      name: of the operation; the benchmark counts its work once in the setting `<name>_interval`.
       idle_value: the value where the penalty is not due, of the same structure, dtypes and shapes as `penalty`
         returns; (0.0, old_mean) hands the old mean on.
+      name: of the operation; the benchmark counts its work once per `<name>_interval`, a setting.
 
     Returns:
       (what `penalty` returned, unscaled, or `idle_value`; float32 gradients, one for each variable, zeros for
@@ -148,9 +139,16 @@ def lazy_gradients(
     return tf.cond(applies, due, idle, name=name)
 
 
-def is_due(step: tf.Tensor, interval: int) -> tf.Tensor | bool:
-    """Whether a penalty of this interval is applied in a step; True itself where it always is."""
-    return True if interval == 1 else step % interval == 0
+def is_due(step: tf.Tensor, interval: int, weight: float = 1.0) -> tf.Tensor | bool:
+    """Whether a penalty is applied in a step: every `interval` steps, a Python False where its weight is 0."""
+    if not weight or interval == 1:
+        return bool(weight)
+    return step % interval == 0
+
+
+def add_gradients(gradients: list[tf.Tensor], others: list[tf.Tensor | None]) -> list[tf.Tensor]:
+    """The sums; a penalty has no gradient (None) for variables that it does not depend on."""
+    return [one if other is None else one + other for one, other in zip(gradients, others, strict=True)]
 
 
 def _image_gradient(realism: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:

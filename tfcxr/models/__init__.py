@@ -4,9 +4,9 @@ from tfcxr.models.acgan import ACGAN
 from tfcxr.models.base import AdversarialModel
 from tfcxr.models.cgan import CGAN
 from tfcxr.models.pggan import PGGAN
+from tfcxr.models.pggan.transfer import TransferPGGAN
 from tfcxr.models.srgan import SRGAN
 from tfcxr.models.stylegan2 import StyleGAN2
-from tfcxr.models.transfer_pggan import TransferPGGAN
 from tfcxr.models.vanilla_gan import VanillaGAN
 from tfcxr.models.wgan_gp import WGANGP
 

@@ -1,13 +1,14 @@
 """What all models share: two networks with their optimizers, an averaged generator, seeded noise, one training step.
 
 `AdversarialModel` is a `keras.Model` that holds `generator`, `discriminator` and, with `ema_decay` > 0,
-`ema_generator`. `GAN` is one that draws images from z and a label. A family subclasses either, makes its networks in
-`make_generator` and `make_discriminator`, and writes its own `train_step`.
+`ema_generator`. `GAN` is one that generates images from z and a label. A new model subclasses either, names its
+configuration and networks, and writes its own `train_step`; what others must know of it (see `kind`,
+`prepare_settings`, `progress_text` and the configuration's methods) it says by overriding.
 """
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.layers.label_condition import label_condition
+from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
 from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
@@ -46,12 +48,16 @@ class AdversarialModel(keras.Model, abc.ABC):
     one and two replicas see the same noise, and a resumed run continues with it.
 
     Attributes:
-      step: generator steps so far. state: what `make_state` made. stage: what `begin_stage` was told last.
+      step: generator steps so far.
+      state: what `make_state` made.
+      stage: what `begin_stage` was told last.
     """
 
     config_class: ClassVar[type[AdversarialConfig]] = AdversarialConfig
+    generator_class: ClassVar[Callable[[Any, int], keras.Model]]  # of the configuration and the seed of the weights
+    discriminator_class: ClassVar[Callable[[Any, int], keras.Model]]
     metric_names: ClassVar[tuple[str, ...]] = ()
-    kind: ClassVar[str] = "generator"  # what it makes: decides how it is watched, exported and measured
+    kind: ClassVar[str] = "generator"  # or "super_resolution": how it is watched, exported and measured
 
     def __init__(self, config: AdversarialConfig, seed: int = 0) -> None:
         super().__init__()
@@ -79,13 +85,13 @@ class AdversarialModel(keras.Model, abc.ABC):
         self.compile(optimizer=None, jit_compile=False)
         self.built = True
 
-    @abc.abstractmethod
     def make_generator(self) -> keras.Model:
         """The network that makes images in [-1, 1]."""
+        return self.generator_class(self.config, self.seed)
 
-    @abc.abstractmethod
     def make_discriminator(self) -> keras.Model:
-        """The network that judges images in [-1, 1]."""
+        """The network that scores images in [-1, 1]."""
+        return self.discriminator_class(self.config, self.seed + 1)
 
     @abc.abstractmethod
     def generator_inputs(self) -> Any:
@@ -101,8 +107,7 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     def ema_rate(self) -> tf.Tensor:
         """How far the averaged generator moves towards the trained one in this step, a float32 scalar in (0, 1]."""
-        step = tf.cast(self.step.value, tf.float32)
-        return 1.0 - tf.minimum(self.config.ema_decay, (1.0 + step) / (10.0 + step))
+        return self._ema_rate_after(tf.cast(self.step.value, tf.float32))
 
     @classmethod
     def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
@@ -144,20 +149,9 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     def checkpoint_variables(self) -> dict[str, Any]:
         """Everything that training changes, by a name that does not depend on the process."""
-        owners = {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "ema_generator": self.ema_generator,
-            "generator_optimizer": self.generator_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-        }
-        named = {
-            f"{owner_name}/{index:03d}": variable
-            for owner_name, owner in owners.items()
-            if owner is not None
-            for index, variable in enumerate(owner.variables)
-        }
-        named |= {f"state/{name}": variable for name, variable in self.state.items()}
+        owners = ("generator", "discriminator", "ema_generator", "generator_optimizer", "discriminator_optimizer")
+        variables = {name: getattr(self, name).variables for name in owners if getattr(self, name) is not None}
+        named = numbered(variables) | {f"state/{name}": variable for name, variable in self.state.items()}
         for name, mean in self._means.items():
             named |= {f"metrics/{name}/{index}": variable for index, variable in enumerate(mean.variables)}
         return named
@@ -171,26 +165,26 @@ class AdversarialModel(keras.Model, abc.ABC):
         return self._replica_rows(tf.random.stateless_uniform, shape, stream)
 
     def apply_gradients(
-        self,
-        optimizer: keras.optimizers.Optimizer,
-        gradients: list[tf.Tensor],
-        network: keras.Model,
-        variables: list[Any] | None = None,
+        self, network: keras.Model, gradients: list[tf.Tensor], variables: list[Any] | None = None
     ) -> None:
-        """One optimizer step with gradients of a mean over this replica's rows; replicas are averaged.
+        """One step of a network's optimizer with gradients of a mean over this replica's rows, averaged over replicas.
 
-        `variables`: those of the network that the gradients belong to, all trainable ones where None.
+        Args:
+          network: the generator or the discriminator.
+          gradients: one for each variable.
+          variables: of the network; None is all trainable ones.
         """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if replicas > 1:  # the optimizer sums over replicas
             gradients = [gradient / replicas for gradient in gradients]
+        optimizer = self.generator_optimizer if network is self.generator else self.discriminator_optimizer
         variables = network.trainable_variables if variables is None else variables
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
     def update_average(self, moved: list[Any] | None = None) -> None:
         """Moves the averaged generator towards the trained one; other variables (moving statistics) are copied.
 
-        `moved`: the variables that take part, all where None.
+        `moved`: the generator's variables that take part, all where None.
         """
         if self.ema_generator is None:
             return
@@ -209,6 +203,9 @@ class AdversarialModel(keras.Model, abc.ABC):
         for name, value in values.items():
             self._means[name].update_state(value)
         return {name: mean.result() for name, mean in self._means.items()}
+
+    def _ema_rate_after(self, steps: tf.Tensor) -> tf.Tensor:
+        return 1.0 - tf.minimum(self.config.ema_decay, (1.0 + steps) / (10.0 + steps))
 
     def _replica_rows(self, draw: Any, shape: list[int], stream: int) -> tf.Tensor:
         replica_context = tf.distribute.get_replica_context()
@@ -234,7 +231,7 @@ class AdversarialModel(keras.Model, abc.ABC):
 
 
 class GAN(AdversarialModel):
-    """Base of the models that draw images from z and a label: `generator((z, condition))`."""
+    """Base of the models that generate images from z and a label: `generator((z, condition))`."""
 
     config_class: ClassVar[type[GANConfig]] = GANConfig
 
@@ -248,19 +245,18 @@ class GAN(AdversarialModel):
 
     @property
     def discriminator_reads_label(self) -> bool:
-        """Whether the discriminator judges an image together with its label."""
+        """Whether the discriminator scores an image together with its label."""
         return self.config.conditional
 
     @property
     def discriminator_predicts_labels(self) -> bool:
-        """Whether the discriminator names the labels of an image."""
+        """Whether the discriminator predicts the labels of an image."""
         return False
 
-    @abc.abstractmethod
     def score(
         self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """What the discriminator thinks of images, as it is exported.
+        """What the discriminator says of images, as it is exported.
 
         Args:
           image: float32 [batch, image_size, image_size, channels] in [-1, 1].
@@ -268,9 +264,10 @@ class GAN(AdversarialModel):
           label_mask: float32 [batch, labels], 1 where the label is known; all are known where None.
 
         Returns:
-          realism logits float32 [batch, 1].
+          realism logits, or critic values of a Wasserstein loss, which have no zero of their own; float32 [batch, 1].
           label logits float32 [batch, labels] where `discriminator_predicts_labels`, else None.
         """
+        return self.discriminator((image, self.condition(label, label_mask))), None
 
     def condition(self, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tf.Tensor:
         """What the networks are told of labels float32 [batch, labels]; all are known where there is no mask.
@@ -285,7 +282,9 @@ class GAN(AdversarialModel):
         """Images float32 [batch, image_size, image_size, channels] in [-1, 1] by the generator that is exported.
 
         Args:
-          z: float32 [batch, latent_size]. label: float32 [batch, labels]. truncation: scales z; below 1 is less varied.
+          z: float32 [batch, latent_size].
+          label: float32 [batch, labels].
+          truncation: below 1 the images are less varied. It scales z here; a model may do otherwise.
         """
         image = self.sampling_generator((z * truncation, self.condition(label)), training=False)
         return tf.clip_by_value(tf.cast(image, tf.float32), -1.0, 1.0)
@@ -294,6 +293,36 @@ class GAN(AdversarialModel):
         """Images of seeds, int64 [batch]; a seed and a label give the same image in any batch."""
         return self.generate_from_latent(latents_from_seeds(seed, self.config.latent_size), label, truncation)
 
+    def balanced_labels(self, rows: int, stream: int) -> tf.Tensor:
+        """Exclusive labels float32 [rows, labels], one-hot, each as likely as the others."""
+        count = self.config.label_count
+        return tf.one_hot(tf.cast(self.uniform([rows, 1], stream)[:, 0] * count, tf.int32), count)
+
+    def lazy_r1(
+        self, realism: Callable[[tf.Tensor], tf.Tensor], real: tf.Tensor, gamma: float, interval: int
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """R1 at real images every `interval` steps: its value, and the gradients of gamma * interval * R1.
+
+        `realism` maps images to logits [batch, 1]; the gradients are by the discriminator's trainable variables. Both
+        are 0 in other steps, and always where gamma is 0.
+        """
+        return lazy_gradients(
+            is_due(self.step.value, interval, gamma),
+            lambda: r1_penalty(realism, real),
+            self.discriminator.trainable_variables,
+            scale=gamma * interval,
+            name="r1",
+        )
+
+    def check_critic_batches(self, rows: int) -> None:
+        """Raises ValueError where the rows of a training step are no whole number for each step of the critic."""
+        steps = self.config.batches_per_step
+        if rows % steps:
+            raise ValueError(
+                f"a training step takes critic_steps={steps} batches of equal size, got {rows} images; "
+                f"give a multiple of {steps}"
+            )
+
 
 def latents_from_seeds(seed: tf.Tensor, latent_size: int) -> tf.Tensor:
     """float32 z ~ N(0, 1) [batch, latent_size] of int64 seeds [batch], each row from its own seed alone."""
@@ -301,11 +330,15 @@ def latents_from_seeds(seed: tf.Tensor, latent_size: int) -> tf.Tensor:
     return tf.map_fn(draw, tf.cast(seed, tf.int64), fn_output_signature=tf.TensorSpec([latent_size], tf.float32))
 
 
-def initializer_seeds(seed: int) -> Iterator[int]:
-    """An endless row of different seeds for weight initializers."""
-    generator = np.random.default_rng(seed)
-    while True:
-        yield int(generator.integers(2**31))
+def numbered(variables: dict[str, list[Any]]) -> dict[str, Any]:
+    """Variables by "owner/number" with the owner's name, the same in every process."""
+    return {f"{owner}/{index:03d}": item for owner, items in variables.items() for index, item in enumerate(items)}
+
+
+def probability_means(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The metrics "real_score" and "fake_score": mean sigmoid of the realism logits, float32 scalars in [0, 1]."""
+    logits = {"real_score": real_logits, "fake_score": fake_logits}
+    return {name: tf.reduce_mean(tf.sigmoid(value)) for name, value in logits.items()}
 
 
 def _move_averages(strategy: tf.distribute.Strategy, pairs: list[tuple[tf.Variable, tf.Variable, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""CGAN: both networks are told the label (Mirza, Osindero 2014), as Woloszyn 2025 draws chest radiographs at 128 px.
+"""CGAN: both networks are told the label (Mirza, Osindero 2014); Woloszyn 2025 makes chest radiographs of 128 px by it.
 
 The generator up-samples and convolves, both networks use LeakyReLU, the discriminator has dropout, and the loss is the
 conditional log loss (woloszyn2025, equations 2-4). The study gives no widths, rates or slopes: the defaults are ours.
@@ -7,23 +7,25 @@ conditional log loss (woloszyn2025, equations 2-4). The study gives no widths, r
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcxr.layers.channels import with_channels
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
+from tfcxr.layers.dropout import drop_out
+from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
-from tfcxr.losses.adversarial import discriminator_loss, generator_loss
-from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
-from tfcxr.models.base import GAN, initializer_seeds
-from tfcxr.models.model_config import GANConfig
+from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
+from tfcxr.losses.penalties import add_gradients
+from tfcxr.models.base import GAN, probability_means
+from tfcxr.models.model_config import GANConfig, check_names, check_range
 
 FIRST_SIZE = 8  # pixels of the generator's first feature map
 LAST_SIZE = 4  # pixels of the discriminator's last feature map
-MAX_IMAGE_SIZE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class CGANConfig(GANConfig):
       generator_filters: channels at 8 px, halved at each doubling of the size, at least 32 (or `generator_filters`).
       normalization: of the generator, "batch" with weights N(0, .02) (Radford, Metz, Chintala 2016), or "none" with
         those of He et al. 2015.
-      discriminator_filters: channels after the first convolution, doubled at each halving, at most 8 times.
+      discriminator_filters: channels after the first convolution, doubled at each halving, at most 8 times as many.
       conditioning: how the discriminator is told the label. "concatenate": the label, embedded to one plane, is a
         further channel of the image. "projection": the label's embedding times the features is added to the logit
         (Miyato, Koyama 2018, equation 3).
@@ -42,10 +44,10 @@ class CGANConfig(GANConfig):
       spectral_normalization: of the discriminator's kernels (Miyato et al. 2018).
       adversarial_loss: "log", where the generator's is non-saturating (Goodfellow et al. 2014, section 3); "minimax",
         where it is log(1 - D) to the letter of woloszyn2025's equation 1; "hinge" (Lim, Ye 2017).
-      r1_gamma, r1_interval: gradient penalty on real images (Mescheder et al. 2018) and steps between its lazy
-        applications (Karras et al. 2020, appendix B); 0 is none.
+      r1_gamma: weight of the gradient penalty on real images (Mescheder et al. 2018); 0 is none.
+      r1_interval: steps between its lazy applications (Karras et al. 2020, appendix B).
       augmentations: of `AUGMENTATIONS`, applied to real and generated images alike (Zhao et al. 2020).
-      fake_labels: which classes are drawn in training: "balanced" (single-label only) or as in the real "batch".
+      fake_labels: classes of generated images in training: "balanced" (single-label only), or those of the "batch".
         Joint labels are always those of the batch, so that they occur together as in the data.
     """
 
@@ -61,35 +63,29 @@ class CGANConfig(GANConfig):
     augmentations: tuple[str, ...] = ()
     fake_labels: Literal["balanced", "batch"] = "balanced"
 
+    largest_size = 256
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.conditional:
             raise ValueError("a CGAN is conditional; for images without labels choose another model")
-        if self.image_size > MAX_IMAGE_SIZE:
-            raise ValueError(
-                f"a CGAN draws up to {MAX_IMAGE_SIZE} px, got image_size {self.image_size}; "
-                "enlarge smaller ones with srgan, or choose stylegan2"
-            )
-        if min(self.generator_filters, self.discriminator_filters) < 1:
-            raise ValueError(
-                f"filters must be at least 1, got generator_filters={self.generator_filters}, "
-                f"discriminator_filters={self.discriminator_filters}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.r1_gamma < 0 or self.r1_interval < 1:
-            raise ValueError(
-                f"expected r1_gamma >= 0 and r1_interval of at least 1 step, got {self.r1_gamma}, {self.r1_interval}"
-            )
-        if unknown := set(self.augmentations) - set(AUGMENTATIONS):
-            raise ValueError(f"unknown augmentations {sorted(unknown)}; valid names: {', '.join(AUGMENTATIONS)}")
+        check_range(self, "generator_filters", "discriminator_filters", "r1_interval", minimum=1)
+        check_range(self, "dropout", minimum=0, below=1)
+        check_range(self, "r1_gamma", minimum=0)
+        check_names(self, "augmentations", AUGMENTATIONS)
+
+    @classmethod
+    def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
+        tiny = {"image_size": 32, "latent_size": 8, "generator_filters": 32, "discriminator_filters": 8}
+        spectral = {"conditioning": "projection", "spectral_normalization": True, "r1_gamma": 0.0}
+        return tiny, tiny | {"normalization": "none", "r1_gamma": 1.0}, tiny | spectral | {"normalization": "none"}
 
 
 class Generator(keras.Model):
     """float32 z [batch, latent], condition [batch, labels] -> float32 images [batch, size, size, channels] in [-1, 1].
 
     The condition stands beside z as it is: embedded to as many numbers as z has, it drowned z within 20 steps, and
-    the pictures of a class became one.
+    all images of a class became one.
     """
 
     def __init__(self, config: CGANConfig, seed: int) -> None:
@@ -104,6 +100,7 @@ class Generator(keras.Model):
         self.project = keras.layers.Dense(project_units, kernel_initializer=_initializer(config, seeds))
         self.convolutions = [UpsampledConvolution(count, _initializer(config, seeds)) for count in filters[1:]]
         self.normalizations = [_normalization(config) for _ in filters]
+        # before a tanh half the variance, so that few pixels of an untrained generator are black or white
         initializer = _initializer(config, seeds, is_before_relu=False)
         self.to_image = keras.layers.Conv2D(config.channels, 3, padding="same", kernel_initializer=initializer)
 
@@ -136,7 +133,7 @@ class UpsampledConvolution(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        # Transposed convolution reads its kernel backwards: [height, width, filters, channels].
+        # transposed convolution reads its kernel backwards: [height, width, filters, channels]
         flipped = tf.transpose(tf.convert_to_tensor(self.kernel)[::-1, ::-1], [0, 1, 3, 2])
         shifts = [[[row, 1 - row], [column, 1 - column], [0, 0], [0, 0]] for row in (0, 1) for column in (0, 1)]
         kernel = tf.add_n([tf.pad(flipped, shift) for shift in shifts])  # [4, 4, filters, channels]
@@ -156,7 +153,7 @@ class Discriminator(keras.Model):
         self.convolutions = []
         for stage in range(_doublings(config, LAST_SIZE)):
             filters = config.discriminator_filters << min(stage, 3)
-            initializer = _small(seeds)
+            initializer = kernel_initializer("normal", next(seeds))
             if config.spectral_normalization:
                 layer = SpectralConv2D(filters, 4, 2, kernel_initializer=initializer, seed=next(seeds))
             else:
@@ -177,7 +174,7 @@ class Discriminator(keras.Model):
         self, inputs: tuple[tf.Tensor, tf.Tensor], dropout_noise: tf.Tensor | None = None, update: bool = False
     ) -> tf.Tensor:
         """`dropout_noise`: float32 [batch, 4 * 4 * filters] in [0, 1) in training; None drops nothing. `update`: the
-        spectral norms are estimated one step further, once a training step.
+        spectral norms are estimated one step further, once per training step.
         """
         features, condition = inputs
         if self.config.conditioning == "concatenate":
@@ -187,9 +184,7 @@ class Discriminator(keras.Model):
             features = self._apply(convolution, features, update)  # [batch, size / 2, size / 2, filters]
             features = leaky_relu(features)
         features = tf.cast(tf.reshape(features, [-1, self.feature_count]), tf.float32)
-        if dropout_noise is not None:
-            kept = tf.cast(dropout_noise >= self.config.dropout, tf.float32)
-            features = features * kept / (1.0 - self.config.dropout)
+        features = drop_out(features, dropout_noise, self.config.dropout)
         logits = self._apply(self.realism, features, update)
         if self.config.conditioning == "projection":  # phi keeps its 4x4 places; the paper sums over them
             embedding = self._apply(self.embed_label, condition, update)
@@ -197,7 +192,8 @@ class Discriminator(keras.Model):
         return logits
 
     def _head(self, units: int, seeds: Iterator[int], use_bias: bool = True) -> keras.layers.Layer:
-        options = {"kernel_initializer": _small(seeds), "use_bias": use_bias, "dtype": "float32"}
+        initializer = kernel_initializer("normal", next(seeds))
+        options = {"kernel_initializer": initializer, "use_bias": use_bias, "dtype": "float32"}
         if self.config.spectral_normalization:
             return SpectralDense(units, seed=next(seeds), **options)
         return keras.layers.Dense(units, **options)
@@ -210,31 +206,22 @@ class CGAN(GAN):
     """Conditional GAN; one training step moves the discriminator and the generator once each."""
 
     config_class = CGANConfig
+    generator_class = Generator
+    discriminator_class = Discriminator
     metric_names = ("discriminator_adversarial", "generator_adversarial", "r1", "real_score", "fake_score")
-
-    def make_generator(self) -> keras.Model:
-        return Generator(self.config, self.seed)
-
-    def make_discriminator(self) -> keras.Model:
-        return Discriminator(self.config, self.seed + 1)
-
-    def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
-        return self.discriminator((image, self.condition(label, label_mask))), None
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step on {"image" [batch, size, size, 1 or channels] in [-1, 1], "label", "label_mask" [batch, labels]}.
 
-        The images are generated and judged once, with one dropout mask for both losses; both networks' gradients are
+        The images are generated and scored once, with one dropout mask for both losses; both networks' gradients are
         taken before either moves. Real images come first: they move the spectral norms.
         """
-        config = self.config
-        real = data["image"]
-        if real.shape[-1] != config.channels:
-            real = tf.repeat(real, config.channels, axis=-1)  # grey to three channels
+        config, loss = self.config, ADVERSARIAL_LOSSES[self.config.adversarial_loss]
+        real = with_channels(data["image"], config.channels)
         batch = real.shape[0]
         z = self.normal([batch, config.latent_size], stream=0)
         condition = self.condition(data["label"], data["label_mask"])
-        fake_condition = self._condition_to_draw(condition)
+        fake_condition = self._fake_condition(condition)
         real = augment(real, config.augmentations, self.uniform([batch, UNIFORMS_PER_IMAGE], stream=1))
         fake_noise = self.uniform([batch, UNIFORMS_PER_IMAGE], stream=2)
 
@@ -242,39 +229,29 @@ class CGAN(GAN):
             fake = augment(self.generator((z, fake_condition), training=True), config.augmentations, fake_noise)
             real_logits = self.discriminator((real, condition), self._dropout_noise(batch, stream=3), update=True)
             fake_logits = self.discriminator((fake, fake_condition), self._dropout_noise(batch, stream=4))
-            discriminator_total = discriminator_loss(config.adversarial_loss, real_logits, fake_logits)
-            generator_total = generator_loss(config.adversarial_loss, fake_logits)
-        generator_gradients = tape.gradient(generator_total, self.generator.trainable_variables)
-        discriminator_gradients = tape.gradient(discriminator_total, self.discriminator.trainable_variables)
-        if config.r1_gamma:
-            r1, r1_gradients = lazy_gradients(
-                is_due(self.step.value, config.r1_interval),
-                lambda: r1_penalty(lambda image: self.discriminator((image, condition)), real),
-                self.discriminator.trainable_variables,
-                scale=config.r1_gamma * config.r1_interval,
-                name="r1",
-            )
-            discriminator_gradients = [sum(pair) for pair in zip(discriminator_gradients, r1_gradients, strict=True)]
-
-        self.apply_gradients(self.discriminator_optimizer, discriminator_gradients, self.discriminator)
-        self.apply_gradients(self.generator_optimizer, generator_gradients, self.generator)
-        self.update_average()
-        return self.record_means(
-            {
-                "discriminator_adversarial": discriminator_total,
-                "generator_adversarial": generator_total,
-                "r1": r1 if config.r1_gamma else 0.0,
-                "real_score": tf.reduce_mean(tf.sigmoid(real_logits)),
-                "fake_score": tf.reduce_mean(tf.sigmoid(fake_logits)),
-            }
+            discriminator_adversarial = loss.discriminator(real_logits, fake_logits)
+            generator_adversarial = loss.generator(fake_logits)
+        generator_gradients = tape.gradient(generator_adversarial, self.generator.trainable_variables)
+        discriminator_gradients = tape.gradient(discriminator_adversarial, self.discriminator.trainable_variables)
+        r1, r1_gradients = self.lazy_r1(
+            lambda image: self.discriminator((image, condition)), real, config.r1_gamma, config.r1_interval
         )
 
-    def _condition_to_draw(self, condition: tf.Tensor) -> tf.Tensor:
-        if not self.config.is_single_label or self.config.fake_labels == "batch":
-            return condition
-        batch, count = condition.shape
-        drawn = tf.cast(self.uniform([batch, 1], stream=5)[:, 0] * count, tf.int32)
-        return tf.one_hot(drawn, count)
+        self.apply_gradients(self.discriminator, add_gradients(discriminator_gradients, r1_gradients))
+        self.apply_gradients(self.generator, generator_gradients)
+        self.update_average()
+        terms = {
+            "discriminator_adversarial": discriminator_adversarial,
+            "generator_adversarial": generator_adversarial,
+            "r1": r1,
+        }
+        return self.record_means(terms | probability_means(real_logits, fake_logits))
+
+    def _fake_condition(self, condition: tf.Tensor) -> tf.Tensor:
+        """The condition of the generated images."""
+        if self.config.is_single_label and self.config.fake_labels == "balanced":
+            return self.balanced_labels(condition.shape[0], stream=5)
+        return condition
 
     def _dropout_noise(self, batch: int, stream: int) -> tf.Tensor | None:
         return self.uniform([batch, self.discriminator.feature_count], stream) if self.config.dropout else None
@@ -293,11 +270,4 @@ def _normalization(config: CGANConfig) -> keras.layers.Layer:
 def _initializer(
     config: CGANConfig, seeds: Iterator[int], is_before_relu: bool = True
 ) -> keras.initializers.Initializer:
-    if config.normalization == "batch":
-        return _small(seeds)
-    # before a tanh half the variance, so that few pixels of an untrained generator are black or white
-    return (keras.initializers.HeNormal if is_before_relu else keras.initializers.LecunNormal)(seed=next(seeds))
-
-
-def _small(seeds: Iterator[int]) -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(0.0, 0.02, seed=next(seeds))
+    return kernel_initializer("normal" if config.normalization == "batch" else "he", next(seeds), is_before_relu)

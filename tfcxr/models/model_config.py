@@ -1,7 +1,8 @@
 """Settings that all models have, and the stages that training is made of."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 DEFAULT_STEPS = 1000
@@ -17,9 +18,12 @@ class Stage:
     """A stretch of training with images of one size.
 
     Attributes:
-      image_size: pixels. batch_size: images a step over all replicas (times `batches_per_step`).
-      first_step, end_step: steps of the whole training that it begins after and ends with.
-      is_fading: new layers take over gradually. learning_rate: of both networks, None leaves the configuration's.
+      image_size: pixels.
+      batch_size: images per step over all replicas (times `batches_per_step`).
+      first_step: steps of the whole training before it.
+      end_step: steps of the whole training at its end.
+      is_fading: new layers take over gradually.
+      learning_rate: of both networks; None leaves the configuration's.
     """
 
     image_size: int
@@ -35,10 +39,16 @@ class AdversarialConfig:
     """Settings that every model has.
 
     Attributes:
-      image_size: pixels of the records, a power of two. channels: 1 grey, 3 where a published model needs them.
-      label_count: labels of the data set, 0 for none. is_single_label: they exclude each other.
-      generator_learning_rate, discriminator_learning_rate, beta_1, beta_2, epsilon: of Adam.
-      ema_decay: of the averaged generator a step; 0 keeps none. Shortened at the start to (1 + step) / (10 + step).
+      image_size: pixels of the records, a power of two.
+      channels: 1 for grey, 3 where a published model needs them.
+      label_count: labels of the data set, 0 for none.
+      is_single_label: the labels exclude each other.
+      generator_learning_rate: of Adam.
+      discriminator_learning_rate: of Adam.
+      beta_1: of Adam.
+      beta_2: of Adam.
+      epsilon: of Adam.
+      ema_decay: of the averaged generator per step; 0 keeps none. At the start it is at most (1 + step) / (10 + step).
       precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32.
     """
 
@@ -56,21 +66,35 @@ class AdversarialConfig:
 
     adversarial_loss: ClassVar[str] = ""  # name in `losses.adversarial`; a field where it can be chosen
     smallest_size: ClassVar[int] = 32
+    largest_size: ClassVar[int | None] = None  # no bound
     records_size: ClassVar[str] = "image_size"  # the setting that the size of the records decides
 
     def __post_init__(self) -> None:
         if self.image_size < self.smallest_size or self.image_size & (self.image_size - 1):
             raise ValueError(f"image_size must be a power of two from {self.smallest_size}, got {self.image_size}")
+        if self.largest_size and self.image_size > self.largest_size:
+            raise ValueError(
+                f"{type(self).__name__} is for images of {self.smallest_size} to {self.largest_size} px, got "
+                f"image_size={self.image_size}; enlarge its images with srgan, or choose a model for larger ones"
+            )
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3, got {self.channels}")
-        if self.label_count < 0:
-            raise ValueError(f"label_count must not be negative, got {self.label_count}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        check_range(self, "label_count", minimum=0)
+        check_range(self, "ema_decay", minimum=0, below=1)
+
+    @classmethod
+    def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
+        """Settings of networks so small that tests train them in seconds on images of `image_size` <= 32 pixels.
+
+        One or more variants; tests train the first in every way, and each on one and on two replicas. So it is the
+        first alone in which images of a batch may depend on each other (batch normalization, minibatch stddev), and
+        only if there are others.
+        """
+        return ({"image_size": 32},)
 
     @classmethod
     def reads_labels(cls, settings: Mapping[str, Any]) -> bool:
-        """Whether a model of these settings is told the labels of the data."""
+        """Whether a model of these settings, the others by default, reads the labels of the data."""
         return False
 
     @classmethod
@@ -90,7 +114,7 @@ class AdversarialConfig:
 
     @property
     def batches_per_step(self) -> int:
-        """How many batches one training step takes: those of the critic's steps before the generator's one."""
+        """How many batches one training step takes: one for each step of the critic before the generator's."""
         return 1
 
     @property
@@ -100,25 +124,26 @@ class AdversarialConfig:
 
     @property
     def realism_is_probability(self) -> bool:
-        """Whether the sigmoid of what the discriminator says nears the probability of being real, not a mere rank."""
+        """Whether the sigmoid of a realism logit estimates the probability that the image is real, not a mere rank."""
         return self.adversarial_loss in PROBABILITY_LOSSES
 
     def stages(self, batch_size: int, steps: int | None = None) -> tuple[Stage, ...]:
         """What training is made of, one after the other: a single stage, but for models that grow.
 
-        `batch_size` is over all replicas; `steps` is where training ends, by default where the model's own schedule
-        does, or `DEFAULT_STEPS`.
+        Args:
+          batch_size: over all replicas.
+          steps: where training ends; by default where the model's own schedule does, or `DEFAULT_STEPS`.
         """
         return (Stage(self.image_size, batch_size, 0, steps or DEFAULT_STEPS),)
 
 
 @dataclasses.dataclass(frozen=True)
 class GANConfig(AdversarialConfig):
-    """Settings of the models that draw images.
+    """Settings of the models that generate images from z.
 
     Attributes:
       latent_size: length of z.
-      conditional: images are drawn of a label; without, the labels of the data are left out.
+      conditional: images are generated for a label; without, the labels of the data are left out.
     """
 
     latent_size: int = 100
@@ -130,8 +155,7 @@ class GANConfig(AdversarialConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.latent_size < 1:
-            raise ValueError(f"latent_size must be at least 1, got {self.latent_size}")
+        check_range(self, "latent_size", minimum=1)
         if self.conditional and not self.label_count:
             raise ValueError(
                 "a conditional model needs at least one label, and these data have none; choose an unconditional "
@@ -139,3 +163,35 @@ class GANConfig(AdversarialConfig):
             )
         if not self.conditional and self.label_count:
             raise ValueError(f"an unconditional model has no labels, got label_count={self.label_count}")
+
+
+def check_range(
+    config: Any,
+    *names: str,
+    minimum: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    maximum: float = math.inf,
+) -> None:
+    """Checks settings, or each number of those that are tuples.
+
+    Raises:
+      ValueError: a value out of range, or NaN.
+    """
+    bounds = {"at least": minimum, "above": above, "below": below, "at most": maximum}
+    expected = " and ".join(f"{words} {bound}" for words, bound in bounds.items() if math.isfinite(bound))
+    for name in names:
+        given = getattr(config, name)
+        for value in given if isinstance(given, tuple) else (given,):
+            if not (minimum <= value <= maximum and above < value < below):
+                raise ValueError(f"{name} must be {expected}, got {given}")
+
+
+def check_names(config: Any, name: str, valid: Iterable[str]) -> None:
+    """Checks a setting that is a tuple of names.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if unknown := sorted(set(getattr(config, name)) - set(valid)):
+        raise ValueError(f"unknown {name} {unknown}; valid names: {', '.join(valid)}")

@@ -1,35 +1,39 @@
 """SRGAN (Ledig et al. 2017): an image 2, 4 or 8 times as large, trained on real images and their smaller averages.
 
     crop of a real image, its area average -> residual generator -> the crop again
-                                              discriminator      -> real or made up
+                                              discriminator      -> real or generated
 
-It reads no labels and no z. `enhance` takes images of any size, window by window without seams.
+It reads no labels and no z. `super_resolve` takes images of any size, window by window without seams.
 
 Differs from the paper: grey; the generator adds to the bicubic enlargement, so that training starts from it; no batch
-normalisation (Wang et al. 2018, section 3.1; in the generator it is a setting); the discriminator ends in a mean over
+normalization (Wang et al. 2018, section 3.1; in the generator it is a setting); the discriminator ends in a mean over
 its last feature map (the published dense layers are a setting); the pixel error is absolute (Lim et al. 2017).
 """
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
+from tfcxr.backbones.content_features import FeatureNetwork, saved_model_features, vgg19_features
 from tfcxr.data.pipeline import from_pixels, to_pixels
+from tfcxr.layers.channels import with_channels
+from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
+from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
 from tfcxr.layers.tiling import enlarge_by_tiles
-from tfcxr.losses.adversarial import discriminator_loss, generator_loss
-from tfcxr.models.base import AdversarialModel
-from tfcxr.models.content_features import FeatureNetwork, saved_model_features, vgg19_features
-from tfcxr.models.model_config import AdversarialConfig
-from tfcxr.models.srgan_networks import Discriminator, Generator
+from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
+from tfcxr.models.base import AdversarialModel, probability_means
+from tfcxr.models.model_config import AdversarialConfig, check_range
 
 SCALES = (2, 4, 8)
 LARGEST_CROP = 128  # pixels, where none is set
 SMALLEST_CROP = 16  # pixels; the discriminator halves it four times
-TILE_PIXELS = 512  # height and width of a window of `enhance`, in pixels of the enlarged image
+TILE_PIXELS = 512  # height and width of a window of `super_resolve`, in pixels of the enlarged image
 BICUBIC_REACH = 2  # pixels to each side that the bicubic enlargement depends on
+RESIDUAL_SCALE = 0.1  # of the last layer's output, so that Adam's first step, the same for all its weights, is small
 VGG_SCALE = 1.0 / 12.75  # of VGG's features, so that their error compares with that of pixels (Ledig, section 3.2)
 
 
@@ -40,18 +44,25 @@ class SRGANConfig(AdversarialConfig):
     Attributes:
       scale: how many times larger the output is: 2, 4 or 8.
       crop_size: pixels of the square of a large image that is trained on; 0 is `image_size`, at most 128.
-      residual_blocks: 16 in Ledig et al. filters: channels. kernel_size: of the first and last convolution.
+      residual_blocks: 16 in Ledig et al.
+      filters: channels of the generator's features.
+      kernel_size: of the generator's first and last convolution.
       normalization: in the generator: "none", or "batch" as Ledig et al.
       activation: in the generator: "leaky_relu" (slope .2), or "prelu" as Ledig et al.
       discriminator_filters: channels of the first convolution, doubled three times; 64 in Ledig et al.
       discriminator_dense_units: 0 scores the mean over the last feature map; 1024 is the dense layer of Ledig et al.
-      content_loss: what the output shares with the real image beside its pixels: "pixel" nothing, "vgg19" features of
-        VGG19, "saved_model" features of any exported classifier.
-      pixel_error: "absolute" or "squared" (Ledig et al.). pixel_weight: of it; beside VGG's features Ledig et al. have
-        0, Wang et al. 2018 .01. content_weight: of the squared error of features.
-      content_layer, content_weights: of VGG19, see `vgg19_features`.
-      content_model, content_range, content_output: of the SavedModel, see `saved_model_features`.
-      adversarial_loss: name in `losses.adversarial`. adversarial_weight: of the generator's.
+      content_loss: compares the output with the real image beyond pixels: "pixel" by nothing, "vgg19" by features of
+        VGG19, "saved_model" by features of any exported classifier.
+      pixel_error: "absolute" or "squared" (Ledig et al.).
+      pixel_weight: of the pixel error; beside VGG's features Ledig et al. have 0, Wang et al. 2018 .01.
+      content_weight: of the squared error of features.
+      content_layer: of VGG19, see `vgg19_features`.
+      content_weights: of VGG19, see `vgg19_features`.
+      content_model: folder of the SavedModel, see `saved_model_features`.
+      content_range: of the SavedModel, see `saved_model_features`.
+      content_output: of the SavedModel, see `saved_model_features`.
+      adversarial_loss: name in `losses.adversarial`.
+      adversarial_weight: of the generator's adversarial loss.
       warmup_steps: first steps, in which the pixel error alone moves the generator and the discriminator rests (Ledig
         et al. start from such a network, SRResNet).
     """
@@ -91,20 +102,17 @@ class SRGANConfig(AdversarialConfig):
                 f"crop_size must be a multiple of scale {self.scale} from {SMALLEST_CROP} to image_size "
                 f"{self.image_size}, got {crop}"
             )
-        if min(self.residual_blocks, self.filters, self.discriminator_filters) < 1:
-            raise ValueError(
-                "residual_blocks, filters and discriminator_filters must be at least 1, "
-                f"got {self.residual_blocks}, {self.filters}, {self.discriminator_filters}"
-            )
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+        check_range(self, "residual_blocks", "filters", "kernel_size", "discriminator_filters", minimum=1)
+        check_range(self, "warmup_steps", "discriminator_dense_units", minimum=0)
+        if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
-        if min(self.warmup_steps, self.discriminator_dense_units) < 0:
-            raise ValueError(
-                "warmup_steps and discriminator_dense_units must not be negative, "
-                f"got {self.warmup_steps}, {self.discriminator_dense_units}"
-            )
         if self.content_loss == "saved_model" and not self.content_model:
             raise ValueError("content_loss=saved_model needs content_model, the folder of a SavedModel; got none")
+
+    @classmethod
+    def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
+        networks = {"residual_blocks": 1, "filters": 8, "kernel_size": 3, "discriminator_filters": 4}
+        return (networks | {"image_size": 32, "crop_size": 16, "warmup_steps": 0},)
 
     def for_inference(self) -> "SRGANConfig":
         return dataclasses.replace(self, precision="float32", content_loss="pixel")  # loads no feature network
@@ -130,10 +138,103 @@ def average_down(images: tf.Tensor, scale: int) -> tf.Tensor:
     return tf.nn.avg_pool2d(images, scale, scale, "VALID")
 
 
+def enlarge_bicubic(images: tf.Tensor, scale: int) -> tf.Tensor:
+    """Bicubic enlargement (Keys 1981), float32 [batch, height * scale, width * scale, channels]; may leave [-1, 1]."""
+    return tf.image.resize(images, scale * tf.shape(images)[1:3], "bicubic")
+
+
+class Generator(keras.Model):
+    """float32 images [batch, h, w, channels] in [-1, 1] -> float32 [batch, h * scale, w * scale, channels].
+
+    The output is linear: it may leave [-1, 1]. An untrained generator is the bicubic enlargement.
+    """
+
+    def __init__(self, config: SRGANConfig, seed: int) -> None:
+        super().__init__()
+        self.scale = config.scale
+        seeds, filters = initializer_seeds(seed), config.filters
+        self.first = _convolution(filters, config.kernel_size, seeds)
+        self.first_activation = _activation(config)
+        # the second convolution of a block starts small, so that deep sums keep their size (Wang et al. 2018)
+        self.blocks = [
+            keras.Sequential(
+                [
+                    _convolution(filters, 3, seeds),
+                    *_normalization(config),
+                    _activation(config),
+                    _convolution(filters, 3, seeds, variance=0.02),
+                    *_normalization(config),
+                ]
+            )
+            for _ in range(config.residual_blocks)
+        ]
+        self.after_blocks = keras.Sequential([_convolution(filters, 3, seeds), *_normalization(config)])
+        stages = range(int(math.log2(config.scale)))
+        self.upsampling = [_convolution(4 * filters, 3, seeds) for _ in stages]
+        self.upsampling_activations = [_activation(config) for _ in stages]
+        self.last = keras.layers.Conv2D(
+            config.channels, config.kernel_size, padding="same", kernel_initializer="zeros", name="last"
+        )
+
+    def call(self, image: tf.Tensor, training: bool = False) -> tf.Tensor:
+        features = first = self.first_activation(self.first(image))  # [batch, h, w, filters]
+        for block in self.blocks:
+            features += block(features, training=training)
+        features = first + self.after_blocks(features, training=training)
+        for convolution, activation in zip(self.upsampling, self.upsampling_activations, strict=True):
+            # sub-pixel convolution (Shi et al. 2016): [batch, h, w, 4 * filters] -> [batch, 2 h, 2 w, filters]
+            features = activation(tf.nn.depth_to_space(convolution(features), 2))
+        residual = RESIDUAL_SCALE * tf.cast(self.last(features), tf.float32)
+        return enlarge_bicubic(tf.cast(image, tf.float32), self.scale) + residual
+
+
+class Discriminator(keras.Model):
+    """float32 images in [-1, 1] -> realism logits float32 [batch, 1]; figure 4 of Ledig et al."""
+
+    def __init__(self, config: SRGANConfig, seed: int) -> None:
+        super().__init__()
+        seeds, filters, units = initializer_seeds(seed), config.discriminator_filters, config.discriminator_dense_units
+        draw = lambda: kernel_initializer("he", next(seeds))  # noqa: E731
+        self.convolutions = [
+            keras.layers.Conv2D(filters << (layer // 2), 3, 1 + layer % 2, "same", kernel_initializer=draw())
+            for layer in range(8)
+        ]
+        self.dense = keras.layers.Dense(units, kernel_initializer=draw()) if units else None
+        glorot = kernel_initializer("glorot", next(seeds))
+        self.realism = keras.layers.Dense(1, kernel_initializer=glorot, dtype="float32")
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        features = image
+        for convolution in self.convolutions:  # every second one halves the size
+            features = leaky_relu(convolution(features))
+        if self.dense is None:
+            return self.realism(tf.reduce_mean(tf.cast(features, tf.float32), axis=[1, 2]))
+        flat = tf.reshape(features, [-1, math.prod(features.shape[1:])])
+        return self.realism(leaky_relu(self.dense(flat)))
+
+
+def _convolution(filters: int, kernel_size: int, seeds: Iterator[int], variance: float = 2.0) -> keras.layers.Layer:
+    initializer = keras.initializers.VarianceScaling(variance, "fan_in", seed=next(seeds))
+    return keras.layers.Conv2D(filters, kernel_size, padding="same", kernel_initializer=initializer)
+
+
+def _normalization(config: SRGANConfig) -> list[keras.layers.Layer]:
+    is_batch = config.normalization == "batch"
+    return [keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)] if is_batch else []
+
+
+def _activation(config: SRGANConfig) -> keras.layers.Layer:
+    if config.activation == "prelu":
+        return keras.layers.PReLU(shared_axes=[1, 2])
+    return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE)
+
+
 class SRGAN(AdversarialModel):
     """Super-resolution; one training step moves the generator and, after the warm-up, the discriminator once each."""
 
     config_class = SRGANConfig
+    generator_class = Generator
+    discriminator_class = Discriminator
     kind = "super_resolution"
     metric_names = (
         "pixel_error",
@@ -149,23 +250,6 @@ class SRGAN(AdversarialModel):
         # a plain function, which Keras does not track: frozen weights are neither trained, saved nor exported
         self._features = _make_features(config, seed)
 
-    def make_generator(self) -> keras.Model:
-        config = self.config
-        return Generator(
-            config.channels,
-            config.scale,
-            config.residual_blocks,
-            config.filters,
-            config.kernel_size,
-            config.normalization,
-            config.activation,
-            self.seed,
-        )
-
-    def make_discriminator(self) -> keras.Model:
-        config = self.config
-        return Discriminator(config.discriminator_filters, config.discriminator_dense_units, self.seed + 1)
-
     def generator_inputs(self) -> tf.Tensor:
         size = self.config.training_crop // self.config.scale
         return tf.zeros([1, size, size, self.config.channels])
@@ -174,13 +258,14 @@ class SRGAN(AdversarialModel):
         size = self.config.training_crop
         return tf.zeros([1, size, size, self.config.channels])
 
-    def enhance(self, image: tf.Tensor, tile_size: int = 0) -> tf.Tensor:
+    def super_resolve(self, image: tf.Tensor, tile_size: int = 0) -> tf.Tensor:
         """Enlarges whole images, one at a time and window by window; the windows leave no trace.
 
         Args:
           image: float32 [batch, height, width, channels] in [-1, 1], of any size.
-          tile_size: pixels of `image` that a window has at most, above twice `config.reach`; by default so many that
-            a window's output has 512 pixels, and twice as many as the overlap. Larger is faster and needs more memory.
+          tile_size: largest height and width of a window, in pixels of `image`, above twice `config.reach`. By default
+            a window's output has 512 pixels, or more so that at most half of a window is overlap. Larger is faster and
+            needs more memory.
 
         Returns:
           float32 [batch, height * scale, width * scale, channels] in [-1, 1].
@@ -191,25 +276,20 @@ class SRGAN(AdversarialModel):
         config = self.config
         tile_size = tile_size or max(TILE_PIXELS // config.scale, 4 * config.reach)
 
-        def enhance_one(one: tf.Tensor) -> tf.Tensor:
-            large = enlarge_by_tiles(
-                lambda window: self.sampling_generator(window, training=False),
-                one,
-                config.scale,
-                config.reach,
-                tile_size,
-            )
+        def resolve_one(one: tf.Tensor) -> tf.Tensor:
+            network = lambda window: self.sampling_generator(window, training=False)  # noqa: E731
+            large = enlarge_by_tiles(network, one, config.scale, config.reach, tile_size)
             return tf.clip_by_value(large, -1.0, 1.0)
 
         rows = tf.shape(image)[0]
         filled = tf.pad(image, [[0, tf.cast(rows == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])  # a loop needs one turn
         spec = tf.TensorSpec([None, None, config.channels], tf.float32)
-        return tf.map_fn(enhance_one, filled, fn_output_signature=spec, parallel_iterations=1)[:rows]
+        return tf.map_fn(resolve_one, filled, fn_output_signature=spec, parallel_iterations=1)[:rows]
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step on {"image" [batch, size, size, 1 or channels] in [-1, 1]}; labels are not read.
 
-        The crops are enlarged and judged once; both networks' gradients are taken before either moves.
+        The crops are enlarged and scored once; both networks' gradients are taken before either moves.
         """
         config = self.config
         real = self._crop(data["image"])
@@ -220,25 +300,24 @@ class SRGAN(AdversarialModel):
         is_warm = self.step.value >= config.warmup_steps
         if config.warmup_steps:
             fake_gradient, discriminator_gradients, values = tf.cond(
-                is_warm, lambda: self._judge(real, fake), lambda: self._judge_by_pixels(real, fake)
+                is_warm, lambda: self._both_gradients(real, fake), lambda: self._pixel_gradients(real, fake)
             )
         else:
-            fake_gradient, discriminator_gradients, values = self._judge(real, fake)
+            fake_gradient, discriminator_gradients, values = self._both_gradients(real, fake)
         generator_gradients = tape.gradient(fake, self.generator.trainable_variables, output_gradients=fake_gradient)
-        self.apply_gradients(self.discriminator_optimizer, discriminator_gradients, self.discriminator)
+        self.apply_gradients(self.discriminator, discriminator_gradients)
         if config.warmup_steps:
             # steps of zero gradients change nothing; not counted, they do not spoil Adam's correction of its start
             steps = self.discriminator_optimizer.iterations
             steps.assign(tf.where(is_warm, steps.value, tf.zeros_like(steps.value)))
-        self.apply_gradients(self.generator_optimizer, generator_gradients, self.generator)
+        self.apply_gradients(self.generator, generator_gradients)
         self.update_average()
         return self.record_means(values)
 
     def _crop(self, image: tf.Tensor) -> tf.Tensor:
         """A square at a random place of each image."""
         config, crop = self.config, self.config.training_crop
-        if image.shape[-1] != config.channels:
-            image = tf.repeat(image, config.channels, axis=-1)
+        image = with_channels(image, config.channels)
         places = config.image_size - crop + 1
         if places == 1:
             return image
@@ -251,8 +330,8 @@ class SRGAN(AdversarialModel):
         distance = tf.abs if self.config.pixel_error == "absolute" else tf.square
         return tf.reduce_mean(distance(fake - real))
 
-    def _judge_by_pixels(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor], dict]:
-        """What `_judge` returns, of the pixel error alone; zeros for the discriminator."""
+    def _pixel_gradients(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor], dict]:
+        """What `_both_gradients` returns, of the pixel error alone; zeros for the discriminator."""
         with tf.GradientTape() as tape:
             tape.watch(fake)
             pixel_error = self._pixel_error(real, fake)
@@ -261,15 +340,15 @@ class SRGAN(AdversarialModel):
         values |= {"pixel_error": pixel_error, "content": pixel_error}
         return tape.gradient(pixel_error, fake), still, values
 
-    def _judge(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor], dict]:
+    def _both_gradients(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor], dict]:
         """The generator's gradient by its output, the discriminator's by its weights, and the values to record."""
-        config = self.config
+        config, loss = self.config, ADVERSARIAL_LOSSES[self.config.adversarial_loss]
         real_features = None if self._features is None else self._features(real)
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(fake)
             fake_logits, real_logits = self.discriminator(fake), self.discriminator(real)
-            discriminator_adversarial = discriminator_loss(config.adversarial_loss, real_logits, fake_logits)
-            generator_adversarial = generator_loss(config.adversarial_loss, fake_logits)
+            discriminator_adversarial = loss.discriminator(real_logits, fake_logits)
+            generator_adversarial = loss.generator(fake_logits)
             pixel_error = self._pixel_error(real, fake)
             content = config.pixel_weight * pixel_error
             if self._features is not None:
@@ -280,14 +359,10 @@ class SRGAN(AdversarialModel):
             "content": content,
             "generator_adversarial": generator_adversarial,
             "discriminator_adversarial": discriminator_adversarial,
-            "real_score": tf.reduce_mean(tf.sigmoid(real_logits)),
-            "fake_score": tf.reduce_mean(tf.sigmoid(fake_logits)),
         }
-        return (
-            tape.gradient(generator_total, fake),
-            tape.gradient(discriminator_adversarial, self.discriminator.trainable_variables),
-            values,
-        )
+        fake_gradient = tape.gradient(generator_total, fake)
+        discriminator_gradients = tape.gradient(discriminator_adversarial, self.discriminator.trainable_variables)
+        return fake_gradient, discriminator_gradients, values | probability_means(real_logits, fake_logits)
 
 
 def _make_features(config: SRGANConfig, seed: int) -> FeatureNetwork | None:

@@ -6,26 +6,27 @@ Chetty 2023, which is the vanilla GAN's.
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
+from tfcxr.layers.channels import with_channels
+from tfcxr.layers.initializers import InitializerName, kernel_initializers
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.losses.adversarial import discriminator_loss, generator_loss
+from tfcxr.losses.adversarial import wasserstein_discriminator_loss, wasserstein_generator_loss
 from tfcxr.losses.penalties import drift_penalty, gradient_penalty
-from tfcxr.models.base import GAN, initializer_seeds
+from tfcxr.models.base import GAN
+from tfcxr.models.model_config import check_range
 from tfcxr.models.vanilla_gan import (
     PerceptronDiscriminator,
     PerceptronGenerator,
     VanillaGANConfig,
     batch_normalization,
-    kernel_initializer,
 )
 
 STRIDE = 2  # of all convolutions
 BASE_SIZE = 4  # pixels of the generator's first and the critic's last feature map
-LARGEST_SIZE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +35,20 @@ class WGANGPConfig(VanillaGANConfig):
 
     Attributes:
       architecture: "convolutional" or "perceptron".
-      filters: channels beside the image; doubled at each halving of the size, at most 8 times.
+      filters: channels beside the image, doubled at each halving of the size, at most 8 times as many.
       kernel_size: pixels of the convolutions; 4, a multiple of the stride, against checkerboards (Odena, Dumoulin,
         Olah 2016). Differs from Radford et al., who have 5.
-      critic_steps: of the critic before each step of the generator (n_critic).
-      penalty_weight: of the gradient penalty (lambda). drift_weight: of the critic's squared values on real images
-        (Karras et al. 2018, appendix A.1); Gulrajani et al. have none.
+      critic_steps: steps of the critic before each step of the generator (n_critic).
+      penalty_weight: of the gradient penalty (lambda).
+      drift_weight: of the critic's squared values on real images (Karras et al. 2018, appendix A.1); Gulrajani et al.
+        have none.
     """
 
     generator_learning_rate: float = 1e-4
     discriminator_learning_rate: float = 1e-4
     beta_1: float = 0.5
     beta_2: float = 0.9
-    initializer: Literal["uniform", "glorot", "he", "normal"] = "he"
+    initializer: InitializerName = "he"
     adversarial_loss: Literal["wasserstein"] = "wasserstein"
     architecture: Literal["convolutional", "perceptron"] = "convolutional"
     filters: int = 64
@@ -55,20 +57,20 @@ class WGANGPConfig(VanillaGANConfig):
     penalty_weight: float = 10.0
     drift_weight: float = 1e-3
 
+    largest_size = 256
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.image_size > LARGEST_SIZE:
-            raise ValueError(f"wgan_gp makes images of 32 to {LARGEST_SIZE} px, got image_size={self.image_size}")
-        if self.critic_steps < 1:
-            raise ValueError(f"critic_steps must be at least 1, got {self.critic_steps}")
-        if self.penalty_weight < 0 or self.drift_weight < 0:
-            raise ValueError(
-                f"penalty_weight and drift_weight must not be negative, got {self.penalty_weight}, {self.drift_weight}"
-            )
-        if self.filters < 1 or self.kernel_size < 2:
-            raise ValueError(
-                f"expected filters >= 1 and kernel_size >= 2, the stride, got {self.filters}, {self.kernel_size}"
-            )
+        check_range(self, "critic_steps", "filters", minimum=1)
+        check_range(self, "kernel_size", minimum=STRIDE)
+        check_range(self, "penalty_weight", "drift_weight", minimum=0)
+
+    @classmethod
+    def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
+        tiny = {"image_size": 32, "latent_size": 8, "filters": 4, "critic_steps": 2}
+        perceptron = {"architecture": "perceptron", "generator_units": (16, 32), "discriminator_units": (32, 16)}
+        labelled = {"conditional": True, "label_count": 2}
+        return tiny, tiny | {"normalization": "none"}, tiny | perceptron | labelled | {"normalization": "none"}
 
     @property
     def batches_per_step(self) -> int:
@@ -83,19 +85,24 @@ class ConvolutionalGenerator(keras.Model):
 
     def __init__(self, config: WGANGPConfig, seed: int) -> None:
         super().__init__()
-        seeds = initializer_seeds(seed)
+        draw = kernel_initializers(config.initializer, seed)
         is_normalized = config.normalization == "batch"
         *filters, first_filters = _critic_filters(config)
         self.first_shape = (BASE_SIZE, BASE_SIZE, first_filters)
-        self.project = keras.layers.Dense(
-            math.prod(self.first_shape), kernel_initializer=kernel_initializer(config.initializer, next(seeds))
+        self.project = keras.layers.Dense(math.prod(self.first_shape), kernel_initializer=draw())
+        # by Keras's count of inputs He's rule gives the image layer, which has one output, weights nearly six times too
+        # large: half of an untrained generator's pixels are black or white, tanh lets no gradient through to them, and
+        # they stay as a grid of dots
+        doubling = lambda filters, **options: keras.layers.Conv2DTranspose(  # noqa: E731
+            filters, config.kernel_size, STRIDE, "same", **options
         )
-        self.stages = []
-        for stage_filters in reversed(filters):
-            convolution = _transposed_convolution(config, stage_filters, not is_normalized, next(seeds))
-            self.stages.append(convolution)
+        self.stages = [
+            doubling(count, use_bias=not is_normalized, kernel_initializer=draw(transposed_stride=STRIDE))
+            for count in reversed(filters)
+        ]
         self.normalizations = [batch_normalization(config) for _ in range(len(filters) + 1)] if is_normalized else []
-        self.to_image = _transposed_convolution(config, config.channels, True, next(seeds), is_before_relu=False)
+        initializer = draw(is_before_relu=False, transposed_stride=STRIDE)
+        self.to_image = doubling(config.channels, kernel_initializer=initializer)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
         features = tf.reshape(self.project(tf.concat(inputs, axis=-1)), [-1, *self.first_shape])
@@ -120,26 +127,16 @@ class ConvolutionalCritic(keras.Model):
 
     def __init__(self, config: WGANGPConfig, seed: int) -> None:
         super().__init__()
-        seeds = initializer_seeds(seed)
+        draw = kernel_initializers(config.initializer, seed)
         self.convolutions = [
-            keras.layers.Conv2D(
-                filters,
-                config.kernel_size,
-                strides=STRIDE,
-                padding="same",
-                kernel_initializer=kernel_initializer(config.initializer, next(seeds)),
-            )
+            keras.layers.Conv2D(filters, config.kernel_size, STRIDE, "same", kernel_initializer=draw())
             for filters in _critic_filters(config)
         ]
-        self.realism = keras.layers.Dense(
-            1, kernel_initializer=kernel_initializer(config.initializer, next(seeds)), dtype="float32"
-        )
+        self.realism = keras.layers.Dense(1, kernel_initializer=draw(), dtype="float32")
         self.projection = None
         if config.conditional:
-            kernel = kernel_initializer(config.initializer, next(seeds))
-            self.projection = keras.layers.Dense(
-                self.convolutions[-1].filters, use_bias=False, kernel_initializer=kernel, dtype="float32"
-            )
+            units = self.convolutions[-1].filters
+            self.projection = keras.layers.Dense(units, use_bias=False, kernel_initializer=draw(), dtype="float32")
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         features, condition = inputs
@@ -165,24 +162,19 @@ class WGANGP(GAN):
         "fake_score",
     )
 
-    def make_generator(self) -> keras.Model:
-        is_perceptron = self.config.architecture == "perceptron"
-        return (PerceptronGenerator if is_perceptron else ConvolutionalGenerator)(self.config, self.seed)
+    @property
+    def generator_class(self) -> type[keras.Model]:
+        return PerceptronGenerator if self.config.architecture == "perceptron" else ConvolutionalGenerator
 
-    def make_discriminator(self) -> keras.Model:
-        is_perceptron = self.config.architecture == "perceptron"
-        return (PerceptronDiscriminator if is_perceptron else ConvolutionalCritic)(self.config, self.seed + 1)
-
-    def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
-        """Critic values float32 [batch, 1], which have no zero of their own: compare them only with each other."""
-        condition = self.condition(label, label_mask)
-        return self.discriminator((image, condition)), None
+    @property
+    def discriminator_class(self) -> type[keras.Model]:
+        return PerceptronDiscriminator if self.config.architecture == "perceptron" else ConvolutionalCritic
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of the generator after `critic_steps` of the critic (Gulrajani et al. 2017, algorithm 1).
 
-        Every critic step draws its own images with the generator in training mode, as usual. So batch normalization
-        sees one batch at a time, and its moving statistics move critic_steps + 1 times.
+        Every critic step generates its own images with the generator in training mode, as usual. So batch
+        normalization sees one batch at a time, and its moving statistics move critic_steps + 1 times.
 
         Args:
           data: {"image" [rows, size, size, 1 or channels] in [-1, 1], "label", "label_mask" [rows, labels]} of
@@ -195,18 +187,11 @@ class WGANGP(GAN):
         Raises:
           ValueError: the rows are not critic_steps batches of equal size.
         """
-        config = self.config
-        steps = config.critic_steps
-        images = data["image"]
-        if images.shape[0] % steps:
-            raise ValueError(
-                f"a training step takes critic_steps={steps} batches of equal size, got {images.shape[0]} images; "
-                f"give a multiple of {steps}"
-            )
-        if images.shape[-1] != config.channels:
-            images = tf.repeat(images, config.channels, axis=-1)  # grey to the three channels of a published model
-        conditions = self.condition(data["label"], data["label_mask"])
+        config, steps = self.config, self.config.critic_steps
+        images = with_channels(data["image"], config.channels)
         row_count = images.shape[0]
+        self.check_critic_batches(row_count)
+        conditions = self.condition(data["label"], data["label_mask"])
         z = self.normal([row_count // steps * (steps + 1), config.latent_size], stream=0)
         uniform = self.uniform([row_count, 1], stream=1)
 
@@ -227,12 +212,11 @@ class WGANGP(GAN):
         with tf.GradientTape() as tape:
             real_values = self.discriminator((real, condition))
             fake_values = self.discriminator((fake, condition))
-            adversarial = discriminator_loss("wasserstein", real_values, fake_values)
+            adversarial = wasserstein_discriminator_loss(real_values, fake_values)
             penalty = gradient_penalty(lambda image: self.discriminator((image, condition)), real, fake, uniform)
             drift = drift_penalty(real_values)
             total = adversarial + config.penalty_weight * penalty + config.drift_weight * drift
-        variables = self.discriminator.trainable_variables
-        self.apply_gradients(self.discriminator_optimizer, tape.gradient(total, variables), self.discriminator)
+        self.apply_gradients(self.discriminator, tape.gradient(total, self.discriminator.trainable_variables))
         return {
             "discriminator_adversarial": adversarial,
             "gradient_penalty": penalty,
@@ -244,9 +228,8 @@ class WGANGP(GAN):
     def _generator_step(self, condition: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             fake = self.generator((z, condition), training=True)
-            adversarial = generator_loss("wasserstein", self.discriminator((fake, condition)))
-        variables = self.generator.trainable_variables
-        self.apply_gradients(self.generator_optimizer, tape.gradient(adversarial, variables), self.generator)
+            adversarial = wasserstein_generator_loss(self.discriminator((fake, condition)))
+        self.apply_gradients(self.generator, tape.gradient(adversarial, self.generator.trainable_variables))
         return adversarial
 
 
@@ -254,18 +237,3 @@ def _critic_filters(config: WGANGPConfig) -> list[int]:
     """Channels after each convolution of the critic, from the image down to 4 x 4."""
     stage_count = int(math.log2(config.image_size // BASE_SIZE))
     return [config.filters << min(stage, 3) for stage in range(stage_count)]
-
-
-def _transposed_convolution(
-    config: WGANGPConfig, filters: int, use_bias: bool, seed: int, is_before_relu: bool = True
-) -> keras.layers.Layer:
-    """Doubles the size.
-
-    By Keras's count of inputs He's rule gives the image layer, which has one output, weights nearly six times too
-    large: half of an untrained generator's pixels are black or white, tanh lets no gradient through to them, and they
-    stay as a grid of dots.
-    """
-    kernel = kernel_initializer(config.initializer, seed, is_before_relu, STRIDE)
-    return keras.layers.Conv2DTranspose(
-        filters, config.kernel_size, STRIDE, padding="same", use_bias=use_bias, kernel_initializer=kernel
-    )

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfcxr.config import make_config, to_plain
 from tfcxr.models.pggan import PGGAN, PGGANConfig
-from tfcxr.models.pggan_networks import BASE_SIZE, Discriminator, Generator
+from tfcxr.models.pggan.networks import BASE_SIZE, Discriminator, Generator
 from tfcxr.porting.pggan_weights import (
     checked_alpha,
     image_layer_shapes,
@@ -107,7 +107,7 @@ def _port_training(state: StateDict, options: dict[str, Any], alpha: float) -> P
 
 def _port_discriminator(state: StateDict, options: dict[str, Any], alpha: float) -> Ported:
     config = make_config(PGGANConfig, _discriminator_settings(state, ""), options)
-    network = Discriminator(config.architecture, seed=0)
+    network = Discriminator(config, seed=0)
     transfers = {"discriminator": transfer(state, _discriminator_targets(network, ""), SIZE_BUFFERS, "discriminator")}
     note = "The checkpoint holds a discriminator alone, so nothing can draw images; its Keras weights are written."
     return Ported(network, "discriminator", transfers, to_plain(config) | {"alpha": alpha}, (note,))
@@ -159,9 +159,9 @@ def _modules(state: dict[str, np.ndarray]) -> set[str]:
 
 
 def _generator_targets(network: Generator, prefix: str) -> dict[str, Target]:
-    architecture = network.architecture
-    middle = ".module" if architecture.is_equalized else ""
-    second = 3 if architecture.normalizes_generator else 2
+    config = network.config
+    middle = ".module" if config.is_equalized else ""
+    second = 3 if config.normalizes_generator else 2
     targets = layer_targets(network.latent, f"{prefix}latent_linear.0.module", latent_kernel, latent_bias)
     targets |= layer_targets(network.first, f"{prefix}init_conv.0{middle}")
     for index, block in enumerate(network.blocks):
@@ -174,9 +174,9 @@ def _generator_targets(network: Generator, prefix: str) -> dict[str, Target]:
 
 def _discriminator_targets(network: Discriminator, prefix: str) -> dict[str, Target]:
     """The file counts blocks from the largest size down, and the layers from the image from 4 px up."""
-    architecture = network.architecture
-    middle = ".module" if architecture.is_equalized else ""
-    second = 3 if architecture.normalizes_discriminator else 2
+    config = network.config
+    middle = ".module" if config.is_equalized else ""
+    second = 3 if config.normalizes_discriminator else 2
     targets = {}
     for index, layer in enumerate(network.from_image):
         targets |= layer_targets(layer, f"{prefix}fromRGB.{index}{middle}")

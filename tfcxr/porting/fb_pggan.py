@@ -11,7 +11,7 @@ import numpy as np
 
 from tfcxr.config import make_config, to_plain
 from tfcxr.models.pggan import PGGAN, PGGANConfig
-from tfcxr.models.pggan_networks import BASE_SIZE, Discriminator, Generator
+from tfcxr.models.pggan.networks import BASE_SIZE, Discriminator, Generator
 from tfcxr.porting.pggan_weights import (
     checked_alpha,
     image_layer_shapes,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfcxr.backbones.base import Backbone
 from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.models.base import GAN, latents_from_seeds
-from tfcxr.models.pggan_networks import Discriminator
+from tfcxr.models.pggan.networks import Discriminator
 from tfcxr.porting.ported import Ported
 
 SEEDS = (1, 2)
@@ -76,11 +76,11 @@ def backbone_parity(model: Backbone, saved_model: str | os.PathLike) -> Parity:
 
 def discriminator_parity(ported: Ported, weights: str | os.PathLike) -> Parity:
     """Values of fixed noise, of the discriminator and of a new one that reads its weights."""
-    architecture = ported.model.architecture
-    other = Discriminator(architecture, seed=1)
+    config = ported.model.config
+    other = Discriminator(config, seed=1)
     other.load_weights(weights)
     size = ported.settings["image_size"]
-    image = tf.random.stateless_uniform([len(SEEDS), size, size, architecture.channels], SEEDS)
+    image = tf.random.stateless_uniform([len(SEEDS), size, size, config.channels], SEEDS)
     inputs = image, tf.zeros([len(SEEDS), 0])
     return _compared(f"values of {len(SEEDS)} images", [(other(inputs), ported.model(inputs))])
 

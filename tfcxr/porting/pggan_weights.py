@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcxr.models.pggan_networks import BASE_SIZE
+from tfcxr.models.pggan.config import BASE_SIZE
 
 
 def latent_kernel(array: np.ndarray) -> np.ndarray:

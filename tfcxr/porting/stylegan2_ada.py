@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 
 from tfcxr.config import make_config, to_plain
-from tfcxr.models.stylegan2 import StyleGAN2, StyleGAN2Config
-from tfcxr.models.stylegan2_networks import Discriminator, Generator, MappingNetwork
+from tfcxr.models.stylegan2 import Discriminator, Generator, MappingNetwork, StyleGAN2, StyleGAN2Config
 from tfcxr.porting.layer_targets import dimension
 from tfcxr.porting.pggan_weights import map_kernel
 from tfcxr.porting.ported import Ported

@@ -48,7 +48,7 @@ class ServedSuperResolution(tf.Module):
         message = ["image needs at least one pixel to each side, got shape", tf.shape(image)]
         with tf.control_dependencies([tf.debugging.Assert(has_pixels, message)]):
             image = tf.identity(image)
-        return to_pixels(self._model.model.enhance(from_pixels(image)))
+        return to_pixels(self._model.model.super_resolve(from_pixels(image)))
 
 
 def super_resolution_card(description: ModelDescription) -> str:

@@ -33,7 +33,7 @@ from tfcxr.backbones.stored_backbone import (
 )
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.data.pipeline import ImageSet, load_images
-from tfcxr.models.retrained_discriminator import label_loss
+from tfcxr.losses.classification import label_loss
 from tfcxr.training.label_fitting import (
     FittingRules,
     Judge,

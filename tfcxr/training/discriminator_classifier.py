@@ -10,8 +10,9 @@ import dataclasses
 
 import numpy as np
 
+from tfcxr.losses.classification import label_loss
 from tfcxr.models.pggan import PGGAN
-from tfcxr.models.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig, checked_pggan, label_loss
+from tfcxr.models.pggan.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig, checked_pggan
 from tfcxr.training.label_fitting import FittingRules, LabelledImages, fit_labels, judge_images, label_probability
 
 
@@ -59,7 +60,7 @@ class DiscriminatorClassifier:
         Returns:
           probabilities float32 [images, labels], and what the last layer reads, float32 [images, features].
         """
-        logits, features = judge_images(self.network.judge, images)
+        logits, features = judge_images(self.network.predict, images)
         return label_probability(logits, self.is_single_label), features
 
 
@@ -91,7 +92,7 @@ def train_discriminator_classifier(
     curves, best_epoch, auc = fit_labels(
         "discriminator as classifier",
         lambda image, label: network.train_step(image, lambda logits: label_loss(logits, label, is_single_label)),
-        network.judge,
+        network.predict,
         list(network.checkpoint_variables().values()),
         LabelledImages(images, labels),
         LabelledImages(validation_images, validation_labels),

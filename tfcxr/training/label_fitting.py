@@ -15,8 +15,8 @@ from absl import logging
 from tqdm import tqdm
 
 from tfcxr.data.pipeline import from_pixels
+from tfcxr.losses.classification import label_loss
 from tfcxr.metrics.classification import roc_auc
-from tfcxr.models.retrained_discriminator import label_loss
 
 PREDICTION_BATCH = 128
 

@@ -17,7 +17,7 @@ from absl import logging
 from tqdm import tqdm
 
 from tfcxr.models.pggan import PGGAN
-from tfcxr.models.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig, latent_target
+from tfcxr.models.pggan.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig, latent_target
 
 HELD_OUT_STREAM, TRAINING_STREAM = 0, 1  # of the draws, so that no held-out z is trained on
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.layers.equalized import EqualizedConvolution, EqualizedDense, normalize_second_moment
+from tfcxr.layers.equalized import EqualizedConvolution, EqualizedDense
 from tfcxr.layers.resample import blur, downsample
 from tfcxr.precision import precision_scope
 
@@ -71,13 +71,6 @@ def test_halving_1x1_convolution_without_activation_has_no_bias():
     assert [variable.name for variable in layer.variables] == ["kernel"]
     expected = np.einsum("bhwc,co->bhwo", downsample(features), layer.kernel.numpy()[0, 0] / 2.0)
     np.testing.assert_allclose(layer(features), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_second_moment_of_each_row_becomes_one():
-    rows = tf.constant([[3.0, 4.0], [0.3, -0.4], [0.0, 0.0]])
-    normalized = normalize_second_moment(rows).numpy()
-    np.testing.assert_allclose(normalized[:2], [[0.848528, 1.131371], [0.848528, -1.131371]], rtol=1e-5)
-    np.testing.assert_array_equal(normalized[2], 0)
 
 
 def test_weights_are_saved_and_read_and_a_step_moves_them(tmp_path):

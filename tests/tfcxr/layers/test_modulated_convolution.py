@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.layers.initializers import initializer_seeds
 from tfcxr.layers.modulated_convolution import StyleConvolution, ToImage, demodulation, modulated_convolution
-from tfcxr.models.base import initializer_seeds
 from tfcxr.precision import precision_scope
 
 TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16.0  # sums to 4

@@ -118,17 +118,17 @@ def test_unknown_label_is_not_taken_for_an_absent_one():
 def test_joint_labels_of_fakes_are_those_of_the_real_batch():
     model = CGAN(make_config(CGANConfig, TINY, {"is_single_label": False, "label_count": 3}))
     condition = tf.constant([[1.0, 1.0, -1.0], [-1.0, 0.0, 1.0]])
-    np.testing.assert_array_equal(model._condition_to_draw(condition), condition)
+    np.testing.assert_array_equal(model._fake_condition(condition), condition)
 
 
 def test_balanced_labels_are_balanced_whatever_the_batch():
     only_normal = tf.tile([[1.0, 0.0]], [400, 1])
     model = CGAN(make_config(CGANConfig, TINY), seed=1)
-    drawn = tf.function(model._condition_to_draw)(only_normal)
+    drawn = tf.function(model._fake_condition)(only_normal)
     assert 0.4 < float(tf.reduce_mean(drawn[:, 1])) < 0.6
     np.testing.assert_array_equal(tf.reduce_sum(drawn, 1), 1)
     model = CGAN(make_config(CGANConfig, TINY, {"fake_labels": "batch"}), seed=1)
-    np.testing.assert_array_equal(model._condition_to_draw(only_normal), only_normal)
+    np.testing.assert_array_equal(model._fake_condition(only_normal), only_normal)
 
 
 def test_dropout_drops_its_share_in_training_only():
@@ -162,7 +162,7 @@ def test_r1_pulls_at_the_discriminator_in_every_fourth_step_only():
     gradients = {}
     for gamma in (0.0, 5.0):
         model = CGAN(make_config(CGANConfig, TINY, {"r1_gamma": gamma, "dropout": 0.0}), seed=1)
-        model.apply_gradients = lambda optimizer, values, network, model=model, gamma=gamma: gradients.setdefault(
+        model.apply_gradients = lambda network, values, model=model, gamma=gamma: gradients.setdefault(
             (gamma, int(model.step.numpy()), network is model.discriminator), [value.numpy() for value in values]
         )
         model.record_means = lambda values: values
@@ -181,11 +181,11 @@ def test_r1_pulls_at_the_discriminator_in_every_fourth_step_only():
     [
         ({"label_count": 0}, "a conditional model needs at least one label, and these data have none"),
         ({"label_count": 0, "conditional": False}, "a CGAN is conditional"),
-        ({"image_size": 512}, "up to 256 px, got image_size 512"),
-        ({"generator_filters": 0}, "filters must be at least 1, got generator_filters=0"),
-        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"image_size": 512}, "32 to 256 px, got image_size=512; enlarge its images with srgan"),
+        ({"generator_filters": 0}, "generator_filters must be at least 1, got 0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"augmentations": ("flip",)}, r"unknown augmentations \['flip'\]; valid names: brightness"),
-        ({"r1_interval": 0}, "r1_interval of at least 1 step, got 0.1, 0"),
+        ({"r1_interval": 0}, "r1_interval must be at least 1, got 0"),
         ({"conditioning": "attention"}, "conditioning expects one of 'concatenate', 'projection', got 'attention'"),
         ({"adversarial_loss": "wasserstein"}, "adversarial_loss expects one of"),
     ],

@@ -10,70 +10,26 @@ import tensorflow as tf
 from tfcxr.config import to_plain
 from tfcxr.data.pipeline import to_pixels, training_batches
 from tfcxr.models import MODELS
-from tfcxr.models.base import GAN
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.loop import train
 from tfcxr.training.run_folder import RunConfig
 
-# settings of a small network of 32 px, for every model; REPLICAS leave out batch statistics, which are a replica's own
-PERCEPTRON = {"generator_units": (16, 32), "discriminator_units": (32, 16)}
-TINY = {
-    "acgan": {"latent_size": 8, "generator_filters": 32, "discriminator_filters": 8},
-    "cgan": {"latent_size": 8, "generator_filters": 32, "discriminator_filters": 8},
-    "pggan": {"latent_size": 8, "channel_max": 8, "channel_base": 128},
-    "srgan": {
-        "crop_size": 16,
-        "residual_blocks": 1,
-        "filters": 8,
-        "kernel_size": 3,
-        "discriminator_filters": 4,
-        "warmup_steps": 0,
-    },
-    # its penalties need gradients of gradients, which take long to trace; REPLICAS have them
-    "stylegan2": {
-        "latent_size": 8,
-        "style_size": 8,
-        "channel_base": 128,
-        "channel_max": 8,
-        "r1_gamma": 0.0,
-        "path_length_weight": 0.0,
-    },
-    "transfer_pggan": {"latent_size": 8, "channel_max": 8, "channel_base": 128}
-    | {"critic_growth_rate": 4, "critic_blocks": (1, 1), "critic_filters": 8, "critic_size": 32, "critic_head": 8},
-    "vanilla_gan": {"latent_size": 8} | PERCEPTRON,
-    "wgan_gp": {"latent_size": 8, "filters": 4, "critic_steps": 2},
-}
-REPLICAS = {
-    "acgan": [{"normalization": "layer", "r1_gamma": 1.0}, {"normalization": "layer", "dropout": 0.3}],
-    "cgan": [
-        {"normalization": "none", "dropout": 0.3, "r1_gamma": 1.0},
-        {"normalization": "none", "conditioning": "projection", "spectral_normalization": True, "r1_gamma": 0.0},
-    ],
-    "pggan": [
-        {"minibatch_stddev": False},
-        {"minibatch_stddev": False, "conditional": True, "label_count": 2, "dialect": "karras"}
-        | {"update_order": "alternating", "critic_steps": 2},
-    ],
-    "srgan": [{}],
-    "stylegan2": [
-        {"deviation_group_size": 1, "r1_gamma": 1.0, "adaptive_augmentation": True, "augmentation_interval": 1},
-        {"deviation_group_size": 1, "path_length_weight": 2.0},
-    ],
-    "transfer_pggan": [{}],
-    "vanilla_gan": [{"normalization": "none", "conditional": True, "label_count": 2}],
-    "wgan_gp": [
-        {"normalization": "none"},
-        {"normalization": "none", "architecture": "perceptron", "conditional": True, "label_count": 2} | PERCEPTRON,
-    ],
-}
-DRAWING = [name for name, model in MODELS.items() if issubclass(model, GAN)]
+VARIANTS = {name: model.config_class.tiny_settings() for name, model in MODELS.items()}
+GENERATORS = [name for name, model in MODELS.items() if model.kind == "generator"]
+LABELLED = [name for name in GENERATORS if MODELS[name].config_class.reads_labels({"conditional": True})]
+# variants in which no image depends on others of its batch; all but the first take minutes together
+REPLICATED = [
+    pytest.param(name, settings, marks=pytest.mark.slow if index else (), id=f"{name}-{index}")
+    for name, (first, *others) in VARIANTS.items()
+    for index, settings in enumerate(others or [first])
+]
 STRATEGY = tf.distribute.get_strategy
 
 
 def make_gan(name, **settings):
     gan_class = MODELS[name]
-    config = gan_class.config_class(**({"image_size": 32} | TINY[name] | settings))
+    config = gan_class.config_class(**(VARIANTS[name][0] | settings))
     return gan_class(config, seed=3)
 
 
@@ -81,9 +37,14 @@ def values(network):
     return [variable.numpy() for variable in network.trainable_variables]
 
 
+def open_batches(model, data_dir, batch_size=4, start=0):
+    shrink = max(1, 32 // model.config.stages(1)[-1].image_size)
+    rows = batch_size * model.config.batches_per_step
+    return training_batches(data_dir, "train", rows, seed=5, start_step=start, shrink=shrink)
+
+
 def run_steps(model, data_dir, start, stop, batch_size=4, strategy=None, callbacks=()):
-    batch_size *= model.config.batches_per_step
-    batches = training_batches(data_dir, "train", batch_size, seed=5, start_step=start)
+    batches = open_batches(model, data_dir, batch_size, start)
     train(model, batches, start, stop, list(callbacks), strategy or STRATEGY())
 
 
@@ -92,13 +53,9 @@ def name(request):
     return request.param
 
 
-@pytest.fixture(params=DRAWING)
-def drawing(request):
+@pytest.fixture(params=GENERATORS)
+def generator(request):
     return request.param
-
-
-def test_tiny_settings_exist_for_every_model():
-    assert TINY.keys() == REPLICAS.keys() == MODELS.keys()
 
 
 class Snapshots(keras.callbacks.Callback):
@@ -144,8 +101,8 @@ def test_every_weight_gets_a_gradient(four_steps):
     before, after = (snapshots.states[step]["trained"] for step in (0, 2))
     still = {path for path, value in before.items() if np.array_equal(value, after[path])}
     if hasattr(model.generator, "weights_of"):  # a model that grows keeps the layers of lower sizes, which rest
-        networks = {"generator": model.generator, "discriminator": model.discriminator}
-        used = {f"{name}: {v.path}" for name, net in networks.items() for v in net.weights_of(32, is_fading=False)}
+        networks, size = {"generator": model.generator, "discriminator": model.discriminator}, model.config.image_size
+        used = {f"{name}: {v.path}" for name, net in networks.items() for v in net.weights_of(size, is_fading=False)}
         assert before.keys() - used == {path for path in still if "_image_" in path} != set()
         still &= used
     # a bias before batch normalization is taken out again by it
@@ -162,15 +119,8 @@ def test_two_and_two_steps_are_four(four_steps, disc_records):
         np.testing.assert_array_equal(variable.numpy(), resumed.checkpoint_variables()[key].numpy(), err_msg=key)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        pytest.param(name, case, marks=pytest.mark.slow if name == "stylegan2" else (), id=f"{name}-{case}")
-        for name in MODELS
-        for case in REPLICAS[name]
-    ],
-)
-def test_one_and_two_replicas_take_the_same_step(name, options, disc_records, two_replicas):
+@pytest.mark.parametrize(("name", "settings"), REPLICATED)
+def test_one_and_two_replicas_take_the_same_step(name, settings, disc_records, two_replicas):
     """Sums over 2 + 2 and over 4 rows round differently: gradients agree to about 1e-6 of their size.
 
     Adam's first step divides each gradient by its own size, so a gradient that is rounding noise around zero may
@@ -180,7 +130,7 @@ def test_one_and_two_replicas_take_the_same_step(name, options, disc_records, tw
     states = []
     for strategy in (STRATEGY(), two_replicas):
         with strategy.scope():
-            model = make_gan(name, ema_decay=0.5, **options)
+            model = make_gan(name, **(settings | {"ema_decay": 0.5}))
         for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
             optimizer.epsilon = 1e-2
         run_steps(model, disc_records, 0, 2, strategy=strategy)
@@ -208,12 +158,13 @@ def test_bfloat16_step_is_finite_and_close(four_steps, disc_records):
         assert losses[term] == pytest.approx(value, rel=0.05, abs=0.02), term
 
 
-def test_same_seed_gives_the_same_picture_in_any_batch(drawing):
-    model = make_gan(drawing)
+def test_same_seed_gives_the_same_picture_in_any_batch(generator):
+    model = make_gan(generator)
     label = tf.one_hot([0, 1, 0, 1, 0], 2)[:, : model.config.label_count]
     seed = tf.constant([11, 12, 13, 14, 15], tf.int64)
     together = model.generate(seed, label)
-    assert together.shape == (5, 32, 32, 1)
+    size = model.config.image_size
+    assert together.shape == (5, size, size, 1)
     assert -1 <= tf.reduce_min(together) <= tf.reduce_max(together) <= 1
     np.testing.assert_allclose(model.generate(seed[3:4], label[3:4]), together[3:4], atol=1e-6)
     assert not np.allclose(together[0], together[2], atol=1e-4), "other seeds, other pictures"
@@ -225,12 +176,11 @@ def test_same_seed_of_weights_gives_the_same_model(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "acgan" else pytest.mark.slow) for name in MODELS]
+    "name", [pytest.param(name, marks=pytest.mark.slow if index else ()) for index, name in enumerate(MODELS)]
 )
 def test_keras_fit_trains_it_too(name, disc_records):
     model = make_gan(name)
-    batches = training_batches(disc_records, "train", 4 * model.config.batches_per_step, seed=0)
-    history = model.fit(batches, epochs=2, steps_per_epoch=2, verbose=0)
+    history = model.fit(open_batches(model, disc_records), epochs=2, steps_per_epoch=2, verbose=0)
     assert int(model.step) == 4
     assert all(np.isfinite(losses).all() for losses in history.history.values())
 
@@ -254,11 +204,11 @@ def test_checkpoint_names_every_variable_that_training_changes(four_steps):
     assert {variable.path for variable in owned if id(variable) not in known} == set()
 
 
-def test_export_reloads_and_draws_the_same(drawing, tmp_path):
-    model = make_gan(drawing)
+def test_export_reloads_and_draws_the_same(generator, tmp_path):
+    model = make_gan(generator)
     names = ("NORMAL", "PNEUMONIA")[: model.config.label_count]
-    run = RunConfig(drawing, to_plain(model.config), names, seed=3, batch_size=4, steps=0, data={"name": "discs"})
-    loaded = LoadedModel(export_model(model, run, tmp_path / drawing, {"step": 0}))
+    run = RunConfig(generator, to_plain(model.config), names, seed=3, batch_size=4, steps=0, data={"name": "discs"})
+    loaded = LoadedModel(export_model(model, run, tmp_path / generator, {"step": 0}))
     label = np.eye(2, dtype=np.float32)[[0, 1, 1]][:, : model.config.label_count]
     drawn = loaded.draw(np.array([7, 8, 2**40]), label)
     expected = to_pixels(model.generate(tf.constant([7, 8, 2**40], tf.int64), tf.constant(label))).numpy()
@@ -276,16 +226,16 @@ def test_images_of_another_size_are_refused_before_the_first_step(name, disc_rec
     assert int(model.step) == 0
 
 
-def test_a_conditional_model_refuses_data_without_labels(drawing):
+def test_a_conditional_model_refuses_data_without_labels(generator):
     with pytest.raises(ValueError, match="a conditional model needs at least one label"):
-        MODELS[drawing].config_class(label_count=0, conditional=True)
+        MODELS[generator].config_class(label_count=0, conditional=True)
 
 
-@pytest.mark.parametrize("drawing", [name for name in DRAWING if name != "transfer_pggan"])  # draws without labels
-def test_joint_labels_with_unknown_ones_train(drawing, disc_records):
+@pytest.mark.parametrize("name", LABELLED)
+def test_joint_labels_with_unknown_ones_train(name, disc_records):
     settings = {"label_count": 3, "is_single_label": False, "conditional": True}
-    model = make_gan(drawing, **settings)
-    images = next(iter(training_batches(disc_records, "train", 4 * model.config.batches_per_step, seed=0)))["image"]
+    model = make_gan(name, **settings)
+    images = next(iter(open_batches(model, disc_records)))["image"]
     random = np.random.default_rng(0)
     mask = random.integers(2, size=(len(images), 3)).astype(np.float32)
     label = mask * random.integers(2, size=mask.shape).astype(np.float32)

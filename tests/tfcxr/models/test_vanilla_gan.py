@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.config import make_config
-from tfcxr.losses.adversarial import discriminator_loss, generator_loss
+from tfcxr.losses.adversarial import log_discriminator_loss, log_generator_loss
 from tfcxr.models.vanilla_gan import (
     PerceptronDiscriminator,
     PerceptronGenerator,
@@ -69,12 +69,12 @@ def test_one_step_equals_the_generators_and_then_the_discriminators():
     z = usual.normal([6, 8], stream=0)
     with tf.GradientTape() as tape:
         fake = usual.generator((z, none), training=True)
-        loss = generator_loss("log", usual.discriminator((fake, none)))
+        loss = log_generator_loss(usual.discriminator((fake, none)))
     variables = usual.generator.trainable_variables
     usual.generator_optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
     with tf.GradientTape() as tape:
         real_logits, fake_logits = (usual.discriminator((image, none)) for image in (batch["image"], fake))
-        loss = discriminator_loss("log", real_logits, fake_logits)
+        loss = log_discriminator_loss(real_logits, fake_logits)
     variables = usual.discriminator.trainable_variables
     usual.discriminator_optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
     for network in ("generator", "discriminator"):
@@ -118,8 +118,8 @@ def test_initializers_spread_as_named(name, deviation):
     ("settings", "message"),
     [
         ({"batch_normalization_epsilon": 0.0}, "batch_normalization_epsilon must be above 0, got 0.0"),
-        ({"generator_units": ()}, "generator_units needs at least one hidden layer"),
-        ({"discriminator_units": (8, 0)}, r"discriminator_units needs .* at least one unit, got \(8, 0\)"),
+        ({"generator_units": ()}, r"need at least one hidden layer each, got \(\) and"),
+        ({"discriminator_units": (8, 0)}, r"discriminator_units must be at least 1, got \(8, 0\)"),
         ({"conditional": True}, "a conditional model needs at least one label"),
         ({"label_count": 2}, "an unconditional model has no labels, got label_count=2"),
         ({"image_size": 48}, "power of two from 32, got 48"),

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.backbones.content_features import saved_model_features
 from tfcxr.backbones.densenet import DenseNet
 from tfcxr.backbones.vgg import VGG16Features
-from tfcxr.models.content_features import saved_model_features
 from tfcxr.porting.backbone_export import export_backbone
 from tfcxr.porting.ported import Ported
 from tfcxr.porting.weight_transfer import WeightTransfer

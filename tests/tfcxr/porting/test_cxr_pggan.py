@@ -20,9 +20,9 @@ def told_nothing(rows):
 
 def generator_maps(generator, z):
     """What the fixtures hold of the layers, and the last feature maps."""
-    architecture = generator.architecture
-    normalized = pixel_normalization(z) if architecture.normalizes_generator else z
-    first = leaky_relu(generator.latent(normalized), architecture.leaky_slope)
+    config = generator.config
+    normalized = pixel_normalization(z) if config.normalizes_generator else z
+    first = leaky_relu(generator.latent(normalized), config.leaky_slope)
     features = generator.base_features((z, told_nothing(z)))
     channels_first = tf.transpose(tf.reshape(first, [len(z), 16, -1]), [0, 2, 1])
     maps = {
@@ -73,7 +73,7 @@ def discriminator_numbers(discriminator, image, alpha):
     }
     found |= {f"discriminator/{name}": value for name, value in discriminator_maps(discriminator, image, alpha).items()}
     found = {f"loaded/{name}": value for name, value in found.items()}
-    if discriminator.architecture.minibatch_stddev:
+    if discriminator.config.minibatch_stddev:
         deviation = discriminator.batch_deviation(discriminator.map_of(image, alpha))
         alone = each_alone(lambda row: discriminator((row, told_nothing(row)), alpha=alpha), image)
         found["loaded/discriminator/minibatch_std"] = tf.fill([len(image)], deviation)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.models.stylegan2_networks import Generator
+from tfcxr.models.stylegan2 import Generator
 from tfcxr.porting.stylegan2_ada import _generator_settings, port
 
 

@@ -72,7 +72,7 @@ def test_signatures_agree_with_the_model(exported):
     loaded = tf.saved_model.load(str(exported))
     for shape in ((3, 16, 16, 1), (1, 5, 40, 1), (1, 1, 1, 1)):
         small = pictures(*shape)
-        expected = to_pixels(model.enhance(from_pixels(tf.constant(small)))).numpy()
+        expected = to_pixels(model.super_resolve(from_pixels(tf.constant(small)))).numpy()
         assert np.abs(loaded.enhance(small)["image"].numpy().astype(int) - expected).max() <= 1  # rounding
         pngs = loaded.enhance_png(small)["png_bytes"].numpy()
         np.testing.assert_array_equal(np.stack([tf.io.decode_png(png) for png in pngs]), loaded.enhance(small)["image"])

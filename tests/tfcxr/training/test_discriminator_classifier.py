@@ -47,7 +47,7 @@ def test_the_judge_is_traced_once(model, data, disc_records):
     for count in (16, 5, 1):
         classifier.predict(data[2][:count])
     assert len(classifier.curves["loss"]) == 3
-    assert classifier.network.judge.experimental_get_tracing_count() == 1
+    assert classifier.network.predict.experimental_get_tracing_count() == 1
 
 
 def test_the_best_epoch_is_kept(model, data):

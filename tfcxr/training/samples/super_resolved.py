@@ -7,8 +7,7 @@ from absl import logging
 from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
 from tfcxr.metrics.image_fidelity import psnr, ssim
-from tfcxr.models.srgan import SRGAN, average_down
-from tfcxr.models.srgan_networks import enlarge_bicubic
+from tfcxr.models.srgan import SRGAN, average_down, enlarge_bicubic
 from tfcxr.training.samples.watcher import Sample, SampleWatcher
 
 GRID_PIXELS = 1536  # width of the grid, about
@@ -45,7 +44,7 @@ class SuperResolvedSamples(SampleWatcher):
         self._warmup_steps = model.config.warmup_steps
         self._scale, self._channels = model.config.scale, model.config.channels
         self._real_images = images
-        self._super_resolve = tf.function(lambda image: to_pixels(model.enhance(from_pixels(image))))
+        self._super_resolve = tf.function(lambda image: to_pixels(model.super_resolve(from_pixels(image))))
         self._small = np.stack([self._average_down(image) for image in images])
         self._bicubic = np.stack([self._enlarge_bicubic(image) for image in self._small])
         self._constants = self._fidelity(self._bicubic, "_bicubic") | {"ms_ssim_real": _similarity(images)}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.models.content_features import VGG19_LAYERS, saved_model_features, vgg19_features
+from tfcxr.backbones.content_features import VGG19_LAYERS, saved_model_features, vgg19_features
 
 IMAGES = tf.random.stateless_uniform([2, 32, 32, 1], [3, 4], -1.0, 1.0)
 

@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.config import nearest_name
-from tfcxr.models.base import initializer_seeds
+from tfcxr.layers.channels import with_channels
+from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.precision import precision_scope
 
 FeatureNetwork = Callable[[tf.Tensor], tf.Tensor]
@@ -60,7 +61,7 @@ def vgg19_features(layer: str, weights: str, precision: str = "float32", seed: i
     means = tf.constant(VGG19_MEANS)
 
     def features(images: tf.Tensor) -> tf.Tensor:
-        colours = _with_channels(images, 3)
+        colours = with_channels(images, 3)
         reversed_bytes = (colours[..., ::-1] + 1.0) * 127.5 - means  # blue, green, red, as the weights were trained
         return tf.cast(network(reversed_bytes, training=False), tf.float32)
 
@@ -68,13 +69,13 @@ def vgg19_features(layer: str, weights: str, precision: str = "float32", seed: i
 
 
 def saved_model_features(path: str | os.PathLike, value_range: str = "-1..1", output: str = "") -> FeatureNetwork:
-    """What a SavedModel makes of images, such as any exported classifier; nothing of the code behind it is needed.
+    """Outputs of a SavedModel, such as any exported classifier; none of the code behind it is needed.
 
     Args:
       path: a folder that `tf.saved_model.load` reads. Its signature `serving_default` is called, or where it has none
         the model itself. It takes one float tensor [batch, height, width, 1 or 3]; images are resized (bilinear) where
-        it fixes their size, and grey is repeated where it wants three channels.
-      value_range: what it takes, of `VALUE_RANGES`.
+        it fixes their size, and grey is repeated where it has three channels.
+      value_range: of the images that it takes, of `VALUE_RANGES`.
       output: name of the signature's output; the first in alphabetical order where empty.
 
     Raises:
@@ -91,7 +92,7 @@ def saved_model_features(path: str | os.PathLike, value_range: str = "-1..1", ou
     size = [spec.shape[1] or 0, spec.shape[2] or 0]
 
     def features(images: tf.Tensor) -> tf.Tensor:
-        images = _with_channels(images, spec.shape[3])
+        images = with_channels(images, spec.shape[3])
         if all(size) and size != images.shape[1:3]:
             images = tf.image.resize(images, size)
         outputs = call(tf.cast(images * factor + offset, spec.dtype))
@@ -110,10 +111,10 @@ def _vgg19_layers(last: str, seeds: Iterator[int]) -> Iterator[keras.layers.Laye
     for block, (convolutions, filters) in enumerate(VGG19_BLOCKS, start=1):
         for convolution in range(1, convolutions + 1):
             name = f"block{block}_conv{convolution}"
-            initializer = keras.initializers.HeNormal(seed=next(seeds))
             activation = None if name == last else "relu"
+            kernel = kernel_initializer("he", next(seeds))
             yield keras.layers.Conv2D(
-                filters, 3, padding="same", activation=activation, kernel_initializer=initializer, name=name
+                filters, 3, 1, "same", activation=activation, kernel_initializer=kernel, name=name
             )
             if name == last:
                 return
@@ -142,7 +143,7 @@ def _pretrained_vgg19(weights: str) -> keras.Model:
 
 
 def _called_with_images(loaded: Any, path: str | os.PathLike) -> tuple[Callable, tf.TensorSpec]:
-    """The function of a loaded SavedModel that takes images, and what it takes."""
+    """The function of a loaded SavedModel that takes images, and the spec of those images."""
     expected = "expected one float tensor [batch, height, width, 1 or 3]"
     if DEFAULT_SIGNATURE in loaded.signatures:
         signature = loaded.signatures[DEFAULT_SIGNATURE]
@@ -172,11 +173,3 @@ def _check_differentiable(features: FeatureNetwork, size: list[int], path: str |
         gradient = None
     if gradient is None or not np.all(np.isfinite(gradient)):
         raise ValueError(f"{path} gives no finite gradient by its images, so that it cannot score them in training")
-
-
-def _with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
-    if images.shape[-1] == channels:
-        return images
-    if images.shape[-1] == 1:
-        return tf.repeat(images, channels, axis=-1)
-    return tf.reduce_mean(images, axis=-1, keepdims=True)  # three equal channels of a grey picture

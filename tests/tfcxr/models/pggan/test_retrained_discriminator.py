@@ -7,11 +7,10 @@ import tensorflow as tf
 from tfcxr.models.acgan import ACGAN, ACGANConfig
 from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
-from tfcxr.models.retrained_discriminator import (
+from tfcxr.models.pggan.retrained_discriminator import (
     RetrainedDiscriminator,
     RetrainingConfig,
     checked_pggan,
-    label_loss,
     latent_target,
 )
 
@@ -109,14 +108,6 @@ def test_the_target_is_z_as_the_generator_sees_it():
     scale = np.sqrt(25 / 8)
     np.testing.assert_allclose(latent_target(make(), z)[0, :2], [3 / scale, 4 / scale], rtol=1e-6)
     np.testing.assert_array_equal(latent_target(make(normalizes_generator=False), z), z)
-
-
-def test_label_loss_by_hand():
-    logits, unknown = tf.constant([[0.0, 2.0], [1.0, -1.0]]), np.nan
-    joint = label_loss(logits, tf.constant([[1.0, unknown], [unknown, 0.0]]), is_single_label=False)
-    np.testing.assert_allclose(joint, (np.log(2) + np.log1p(np.exp(-1))) / 2, rtol=1e-6)
-    single = label_loss(logits, tf.constant([[1.0, 0.0], [unknown, unknown]]), is_single_label=True)
-    np.testing.assert_allclose(single, np.log(1 + np.exp(2)), rtol=1e-6)
 
 
 def test_only_a_pggan_with_its_own_discriminator_is_retrained():

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.backbones.bilinear_resize import resize_antialiased
-from tfcxr.models.transfer_pggan import TransferPGGAN, TransferPGGANConfig
+from tfcxr.models.pggan.transfer import TransferPGGAN, TransferPGGANConfig
 
 SMALL = {"image_size": 32, "latent_size": 8, "filters": (8, 8, 6, 4), "critic_size": 32}
 SMALL |= {"critic_growth_rate": 4, "critic_blocks": (1, 1), "critic_filters": 8, "critic_head": 8}
@@ -131,7 +131,7 @@ def test_records_may_be_smaller_than_the_images():
         ),
         ({"trained_blocks": ()}, r"trained_blocks must name at least one .* got \(\)"),
         ({"trained_blocks": (-4,)}, r"or -1 to -3 from the last, got \(-4,\)"),
-        ({"conditional": True, "label_count": 2}, "transfer_pggan draws without labels"),
+        ({"conditional": True, "label_count": 2}, "transfer_pggan generates without labels"),
         ({"value_handling": "as_published", "dialect": "karras"}, "for generators of value_range 0..1, got -1..1"),
     ],
 )

@@ -5,27 +5,32 @@ that schedule, counted in images, and `tfcxr.train` follows it in one run.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfcxr.layers.channels import with_channels
+from tfcxr.layers.minibatch_stddev import update_typical_deviation
 from tfcxr.layers.resample import average_pixels, repeat_pixels
-from tfcxr.losses.adversarial import discriminator_loss, generator_loss
-from tfcxr.losses.penalties import drift_penalty, gradient_penalty
+from tfcxr.losses.adversarial import wasserstein_discriminator_loss, wasserstein_generator_loss
+from tfcxr.losses.penalties import add_gradients, drift_penalty, gradient_penalty
 from tfcxr.models.base import GAN
 from tfcxr.models.model_config import Stage
-from tfcxr.models.pggan_config import PGGANConfig
-from tfcxr.models.pggan_networks import LONE_DEVIATION, Discriminator, Generator
+from tfcxr.models.pggan.config import PGGANConfig
+from tfcxr.models.pggan.networks import LONE_DEVIATION, Discriminator, Generator
 
-DEVIATION_RATE = 0.01  # how far the typical minibatch deviation moves in a step
+Alpha = tf.Tensor | float  # weight of the old path; a Python 0.0 leaves it out
 
 
 class PGGAN(GAN):
     """Progressive GAN with WGAN-GP; one training step moves the critic `critic_steps` times and the generator once."""
 
     config_class = PGGANConfig
+    generator_class = Generator
+    discriminator_class = Discriminator
     metric_names = (
         "discriminator_adversarial",
         "generator_adversarial",
@@ -41,30 +46,29 @@ class PGGAN(GAN):
         super().__init__(config, seed)
         self.step = self.state["step"]  # Adam's own count starts anew with each block
         if self.ema_generator is not None and config.average_growth == "fresh":
-            others = Generator(config.architecture, seed + 2)
-            for index, block in enumerate(others.blocks):
-                own = [self.ema_generator.blocks[index], self.ema_generator.to_image[index + 1]]
-                for average, fresh in zip(own, [block, others.to_image[index + 1]], strict=True):
-                    for variable, value in zip(average.variables, fresh.variables, strict=True):
-                        variable.assign(value)
-
-    def make_generator(self) -> keras.Model:
-        return Generator(self.config.architecture, self.seed)
-
-    def make_discriminator(self) -> keras.Model:
-        return Discriminator(self.config.architecture, self.seed + 1)
+            fresh, average = Generator(config, seed + 2), self.ema_generator
+            new_layers, layers = ([*network.blocks, *network.to_image[1:]] for network in (fresh, average))
+            for new, layer in zip(new_layers, layers, strict=True):
+                for variable, value in zip(layer.variables, new.variables, strict=True):
+                    variable.assign(value)
 
     def make_state(self) -> dict[str, keras.Variable]:
-        """Steps; the step at which the last block came; pixels of the images now; weight of the old path; minibatch
-        deviation of real images.
+        """The variables:
+
+        step: steps so far.
+        grown_at: the step at which the last block was added.
+        size: pixels of the images now.
+        alpha: weight of the old path.
+        deviation: minibatch stddev of real images.
         """
         deviation = LONE_DEVIATION[self.config.dialect]
+        make = functools.partial(keras.Variable, trainable=False)
         return {
-            "step": keras.Variable(0, trainable=False, dtype="int64", aggregation="only_first_replica", name="step"),
-            "grown_at": keras.Variable(0, trainable=False, dtype="int64", name="grown_at"),
-            "size": keras.Variable(self.config.image_size, trainable=False, dtype="int64", name="size"),
-            "alpha": keras.Variable(0.0, trainable=False, aggregation="mean", name="alpha"),
-            "deviation": keras.Variable(deviation, trainable=False, aggregation="mean", name="deviation"),
+            "step": make(0, dtype="int64", aggregation="only_first_replica", name="step"),
+            "grown_at": make(0, dtype="int64", name="grown_at"),
+            "size": make(self.config.image_size, dtype="int64", name="size"),
+            "alpha": make(0.0, aggregation="mean", name="alpha"),
+            "deviation": make(deviation, aggregation="mean", name="deviation"),
         }
 
     @property
@@ -99,21 +103,17 @@ class PGGAN(GAN):
     def ema_rate(self) -> tf.Tensor:
         """As in other models, but counted from the step at which the last block was added.
 
-        The average of a new block would else come late by 1 / (1 - ema_decay) steps, and spoil the images until then:
+        Else the average of a new block would lag by 1 / (1 - ema_decay) steps, and spoil the images until then:
         measured, a growth of a few thousand steps ended with a dark averaged generator. "fresh" is as published.
         """
         if self.config.average_growth == "fresh":
             return tf.constant(1.0 - self.config.ema_decay)
-        steps = tf.cast(self.step.value - self.state["grown_at"].value, tf.float32)
-        return 1.0 - tf.minimum(self.config.ema_decay, (1.0 + steps) / (10.0 + steps))
+        return self._ema_rate_after(tf.cast(self.step.value - self.state["grown_at"].value, tf.float32))
 
     def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
-        """Critic values float32 [batch, 1], without a zero of their own; each image is judged for itself."""
-        while image.shape[1] > self.current_size:
-            image = average_pixels(image)
-        condition = self.condition(label, label_mask)
+        """Critic values float32 [batch, 1], without a zero of their own; each image is scored for itself."""
+        inputs = self._critic_images(image), self.condition(label, label_mask)
         deviation = self.state["deviation"].value
-        inputs = self._inside(image), condition
         return self.discriminator(inputs, alpha=self._blending(), deviation=deviation)[:, :1], None
 
     def critic_features(self, image: tf.Tensor, network: Discriminator | None = None) -> tf.Tensor:
@@ -121,21 +121,23 @@ class PGGAN(GAN):
 
         Args:
           image: float32 [batch, image_size, image_size, 1 or channels] in [-1, 1].
-          network: a discriminator of the same architecture and other weights; the model's own where None.
+          network: a discriminator of the same layers and other weights; the model's own where None.
         """
+        image = with_channels(self._critic_images(image), self.config.channels)
+        network = self.discriminator if network is None else network
+        return tf.cast(network.features(image, self._blending(), self.state["deviation"].value), tf.float32)
+
+    def _critic_images(self, image: tf.Tensor) -> tf.Tensor:
+        """Whole images [batch, image_size, image_size, ...] in [-1, 1], in the size and range of the critic now."""
         while image.shape[1] > self.current_size:
             image = average_pixels(image)
-        if image.shape[-1] != self.config.channels:
-            image = tf.repeat(image, self.config.channels, axis=-1)
-        network = self.discriminator if network is None else network
-        features = network.features(self._inside(image), self._blending(), self.state["deviation"].value)
-        return tf.cast(features, tf.float32)
+        return self._inside(image)
 
     def generate_from_latent(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
-        """Images of z and label by the averaged generator, float32 [batch, size, size, channels] in [-1, 1].
+        """Images by the generator that is exported, float32 [batch, size, size, channels] in [-1, 1].
 
-        `truncation` below 1 cuts z off at twice its value on either side: the network normalizes z, so that a mere
-        scale has no effect. While the model grows, the images of the current size are enlarged by repeated pixels.
+        A `truncation` below 1 clips z at twice its value on either side: the network normalizes z, so that scaling it
+        has no effect. While the model grows, the images of the current size are enlarged by repeated pixels.
         """
         limit = tf.where(truncation < 1.0, 2.0 * truncation, z.dtype.max)
         inputs = tf.clip_by_value(z, -limit, limit), self.condition(label)
@@ -156,13 +158,8 @@ class PGGAN(GAN):
         Raises:
           ValueError: the rows are not critic_steps batches of equal size.
         """
-        steps = self.config.critic_steps
         images = data["image"]
-        if images.shape[0] % steps:
-            raise ValueError(
-                f"a training step takes critic_steps={steps} batches of equal size, got {images.shape[0]} images; "
-                f"give a multiple of {steps}"
-            )
+        self.check_critic_batches(images.shape[0])
         alpha = self._next_alpha()
         condition = self.condition(data["label"], data["label_mask"])
         step = self._joint_step if self.config.update_order == "joint" else self._alternating_steps
@@ -172,18 +169,16 @@ class PGGAN(GAN):
         facts = {"image_size": tf.constant(float(images.shape[1])), "alpha": tf.convert_to_tensor(alpha)}
         return self.record_means(values | facts)
 
-    # what fine-tuning does otherwise, see `models.transfer_pggan`
+    # what fine-tuning does otherwise, see `transfer`
 
-    def _real_images(self, images: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
+    def _real_images(self, images: tf.Tensor, alpha: Alpha) -> tf.Tensor:
         """What the critic is shown of real images [rows, size, size, 1 or channels] in [-1, 1]."""
-        images = self._inside(images)
-        if images.shape[-1] != self.config.channels:
-            images = tf.repeat(images, self.config.channels, axis=-1)
+        images = with_channels(self._inside(images), self.config.channels)
         if self.config.blends_real and self.stage.is_fading:
             images = alpha * repeat_pixels(average_pixels(images)) + (1.0 - alpha) * images
         return images
 
-    def _fake_images(self, z: tf.Tensor, condition: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
+    def _fake_images(self, z: tf.Tensor, condition: tf.Tensor, alpha: Alpha) -> tf.Tensor:
         """What the critic is shown of generated images."""
         return self.generator((z, condition), size=self.stage.image_size, alpha=alpha)
 
@@ -193,7 +188,7 @@ class PGGAN(GAN):
     def _critic_weights(self) -> list:
         return self.discriminator.weights_of(self.stage.image_size, self.stage.is_fading)
 
-    def _joint_step(self, real: tf.Tensor, condition: tf.Tensor, alpha: tf.Tensor | float) -> dict[str, tf.Tensor]:
+    def _joint_step(self, real: tf.Tensor, condition: tf.Tensor, alpha: Alpha) -> dict[str, tf.Tensor]:
         """Both networks' gradients from the same fakes and in one pass.
 
         The generator's loss is the negative of the critic's part of it, so one gradient of the critic's loss holds
@@ -201,74 +196,78 @@ class PGGAN(GAN):
         """
         generator_weights, critic_weights = self._generator_weights(), self._critic_weights()
         z = self.normal([real.shape[0], self.config.latent_size], stream=0)
-        with _tape_of([*generator_weights, *critic_weights]) as tape:
-            fake = self._fake_images(z, condition, alpha)
-            total, values = self._critic_loss(real, fake, condition, alpha)
-        gradients = tape.gradient(total, [*generator_weights, *critic_weights])
-        real, fake = _after(gradients, real, fake)
-        penalty, penalty_gradients = self._penalty_gradients(real, fake, condition, alpha, stream=1)
-
+        weights = [*generator_weights, *critic_weights]
+        gradients, penalty_gradients, values = self._critic_gradients(weights, real, z, condition, alpha, stream=1)
         split = len(generator_weights)
-        generator_gradients = [-gradient for gradient in gradients[:split]]
-        critic_gradients = _added(gradients[split:], penalty_gradients)
-        self.apply_gradients(self.discriminator_optimizer, critic_gradients, self.discriminator, critic_weights)
-        self.apply_gradients(self.generator_optimizer, generator_gradients, self.generator, generator_weights)
-        return values | {"gradient_penalty": penalty, "generator_adversarial": -values["fake_score"]}
+        critic_gradients = add_gradients(gradients[split:], penalty_gradients)
+        self.apply_gradients(self.discriminator, critic_gradients, critic_weights)
+        self.apply_gradients(self.generator, [-gradient for gradient in gradients[:split]], generator_weights)
+        return values | {"generator_adversarial": -values["fake_score"]}
 
-    def _alternating_steps(
-        self, real: tf.Tensor, condition: tf.Tensor, alpha: tf.Tensor | float
-    ) -> dict[str, tf.Tensor]:
+    def _alternating_steps(self, real: tf.Tensor, condition: tf.Tensor, alpha: Alpha) -> dict[str, tf.Tensor]:
         """`critic_steps` of the critic, then one of the generator on fresh fakes."""
         config, steps = self.config, self.config.critic_steps
         rows = real.shape[0] // steps
         z = self.normal([rows * (steps + 1), config.latent_size], stream=0)
-        sums: dict[str, tf.Tensor] = {}
-        for index in range(steps):
-            part, told = real[index::steps], condition[index::steps]
-            values = self._critic_step(part, told, z[index :: steps + 1], alpha, stream=1 + index)
-            sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
-        means = {name: value / steps for name, value in sums.items()}
-        told = condition[steps - 1 :: steps]
-        return means | {"generator_adversarial": self._generator_step(z[steps :: steps + 1], told, alpha)}
+        parts = [
+            self._critic_step(real[k::steps], condition[k::steps], z[k :: steps + 1], alpha, stream=1 + k)
+            for k in range(steps)
+        ]
+        means = {name: sum(part[name] for part in parts) / steps for name in parts[0]}
+        adversarial = self._generator_step(z[steps :: steps + 1], condition[steps - 1 :: steps], alpha)
+        return means | {"generator_adversarial": adversarial}
 
     def _critic_step(
-        self, real: tf.Tensor, condition: tf.Tensor, z: tf.Tensor, alpha: tf.Tensor | float, stream: int
+        self, real: tf.Tensor, condition: tf.Tensor, z: tf.Tensor, alpha: Alpha, stream: int
     ) -> dict[str, tf.Tensor]:
-        fake = self._fake_images(z, condition, alpha)
         weights = self._critic_weights()
-        with _tape_of(weights) as tape:
-            total, values = self._critic_loss(real, fake, condition, alpha)
-        gradients = tape.gradient(total, weights)
-        real, fake = _after(gradients, real, fake)
-        penalty, penalty_gradients = self._penalty_gradients(real, fake, condition, alpha, stream)
-        gradients = _added(gradients, penalty_gradients)
-        self.apply_gradients(self.discriminator_optimizer, gradients, self.discriminator, weights)
-        return values | {"gradient_penalty": penalty}
+        gradients, penalty_gradients, values = self._critic_gradients(weights, real, z, condition, alpha, stream)
+        self.apply_gradients(self.discriminator, add_gradients(gradients, penalty_gradients), weights)
+        return values
 
-    def _generator_step(self, z: tf.Tensor, condition: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
+    def _generator_step(self, z: tf.Tensor, condition: tf.Tensor, alpha: Alpha) -> tf.Tensor:
         weights = self._generator_weights()
         with _tape_of(weights) as tape:
             fake = self._fake_images(z, condition, alpha)
             values = self.discriminator((fake, condition), alpha=alpha, recomputes=self.config.recomputes_blocks)
-            adversarial = generator_loss("wasserstein", values)
-        self.apply_gradients(self.generator_optimizer, tape.gradient(adversarial, weights), self.generator, weights)
+            adversarial = wasserstein_generator_loss(values)
+        self.apply_gradients(self.generator, tape.gradient(adversarial, weights), weights)
         return adversarial
 
+    def _critic_gradients(
+        self, weights: list, real: tf.Tensor, z: tf.Tensor, condition: tf.Tensor, alpha: Alpha, stream: int
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor | None], dict[str, tf.Tensor]]:
+        """Gradients of the critic's loss by `weights`, those of its penalty by the critic's weights, and the values.
+
+        The penalty is on a tape of its own, after the losses' gradients: what those keep is gone by then.
+        """
+        with _tape_of(weights) as tape:
+            fake = self._fake_images(z, condition, alpha)
+            total, values = self._critic_loss(real, fake, condition, alpha)
+        gradients = tape.gradient(total, weights)
+        with tf.control_dependencies(gradients):  # so that two computations do not hold their memory at once
+            real, fake = tf.identity(real), tf.identity(fake)
+        critic_weights = self._critic_weights()
+        uniform = self.uniform([real.shape[0], 1], stream)
+        with _tape_of(critic_weights) as tape:
+            critic = lambda image: self.discriminator((image, condition), alpha=alpha)  # noqa: E731
+            penalty = gradient_penalty(critic, real, fake, uniform)
+            total = self.config.penalty_weight * penalty
+        return gradients, tape.gradient(total, critic_weights), values | {"gradient_penalty": penalty}
+
     def _critic_loss(
-        self, real: tf.Tensor, fake: tf.Tensor, condition: tf.Tensor, alpha: tf.Tensor | float
+        self, real: tf.Tensor, fake: tf.Tensor, condition: tf.Tensor, alpha: Alpha
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The critic's loss without its penalty, and its parts; notes how much the real images differ."""
+        """The critic's loss without its penalty, and its parts; updates the typical minibatch stddev."""
         recomputes = self.config.recomputes_blocks
         fake_values = self.discriminator((fake, condition), alpha=alpha, recomputes=recomputes)
         real_map = self.discriminator.map_of(real, alpha, recomputes)
         real_values = self.discriminator.values(real_map, condition)
-        adversarial = discriminator_loss("wasserstein", real_values, fake_values)
+        adversarial = wasserstein_discriminator_loss(real_values, fake_values)
         drift = drift_penalty(real_values)
         if self.config.minibatch_stddev:
-            typical = self.state["deviation"]
             deviation = tf.stop_gradient(self.discriminator.batch_deviation(real_map))
-            rate = tf.maximum(DEVIATION_RATE, 1.0 / tf.cast(self.step.value + 1, tf.float32))
-            typical.assign(typical.value + rate * (deviation - typical.value))
+            update_typical_deviation(self.state["deviation"], deviation, self.step.value)
         return adversarial + self.config.drift_weight * drift, {
             "discriminator_adversarial": adversarial,
             "drift": drift,
@@ -276,20 +275,7 @@ class PGGAN(GAN):
             "fake_score": tf.reduce_mean(fake_values),
         }
 
-    def _penalty_gradients(
-        self, real: tf.Tensor, fake: tf.Tensor, condition: tf.Tensor, alpha: tf.Tensor | float, stream: int
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """On a tape of its own, after the losses' gradients: what those keep is gone by then."""
-        weights = self._critic_weights()
-        uniform = self.uniform([real.shape[0], 1], stream)
-        with _tape_of(weights) as tape:
-            penalty = gradient_penalty(
-                lambda image: self.discriminator((image, condition), alpha=alpha), real, fake, uniform
-            )
-            total = self.config.penalty_weight * penalty
-        return penalty, tape.gradient(total, weights)
-
-    def _next_alpha(self) -> tf.Tensor | float:
+    def _next_alpha(self) -> Alpha:
         """Weight of the old path in this step: falls from 1 to 0 over a fading stage; 0.0 itself in others."""
         if not self.stage.is_fading:
             return 0.0
@@ -305,19 +291,13 @@ class PGGAN(GAN):
     def _outside(self, image: tf.Tensor) -> tf.Tensor:
         return 2.0 * image - 1.0 if self.config.value_range == "0..1" else image
 
-    def _blending(self) -> tf.Tensor | float:
+    def _blending(self) -> Alpha:
         return 0.0 if float(self._now("alpha")) == 0 else self.state["alpha"].value
 
     def _now(self, name: str) -> Any:
         """The value of a state variable also while a graph is traced."""
         with tf.init_scope():
             return self.state[name].numpy()
-
-
-def _after(gradients: list[tf.Tensor], *tensors: tf.Tensor) -> list[tf.Tensor]:
-    """The same tensors once the gradients are there, so that two computations do not hold their memory at once."""
-    with tf.control_dependencies(gradients):
-        return [tf.identity(tensor) for tensor in tensors]
 
 
 @contextlib.contextmanager
@@ -329,8 +309,3 @@ def _tape_of(weights: list) -> Iterator[tf.GradientTape]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch([weight.value for weight in weights])
         yield tape
-
-
-def _added(gradients: list[tf.Tensor], others: list[tf.Tensor | None]) -> list[tf.Tensor]:
-    """The penalty does not depend on the last bias."""
-    return [mine if other is None else mine + other for mine, other in zip(gradients, others, strict=True)]

@@ -4,8 +4,8 @@
     loss = network.train_step(images, lambda z: tf.reduce_mean(tf.square(z - target)))
 
 Segal et al. 2021 use it twice: with z as the output to embed real images, and with labels as a second classifier. The
-GAN's own weights are never touched. Each image stands for itself: the minibatch deviation is the typical one that the
-GAN noted while it was trained.
+GAN's own weights are never touched. Each image stands for itself: the minibatch stddev is the typical one that the GAN
+noted while it was trained.
 """
 
 import dataclasses
@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
+from tfcxr.layers.equalized import ScaledDense
 from tfcxr.layers.pixel_normalization import pixel_normalization
-from tfcxr.layers.runtime_scaled import ScaledDense
-from tfcxr.losses.classification import class_loss
-from tfcxr.models.base import AdversarialModel
-from tfcxr.models.pggan import PGGAN
-from tfcxr.models.pggan_networks import Discriminator
+from tfcxr.models.base import AdversarialModel, numbered
+from tfcxr.models.model_config import check_range
+from tfcxr.models.pggan.model import PGGAN
+from tfcxr.models.pggan.networks import Discriminator
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 
@@ -30,7 +30,8 @@ class RetrainingConfig:
 
     Attributes:
       trains: "all_layers", or "last_layer" alone on features that stay as the critic's.
-      learning_rate: of Adam with its usual betas, .9 and .999. batch_size: images a step.
+      learning_rate: of Adam with its usual betas, .9 and .999.
+      batch_size: images per step.
       precision: "mixed_bfloat16" computes the copied layers in bfloat16 and keeps weights in float32.
     """
 
@@ -40,18 +41,17 @@ class RetrainingConfig:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "batch_size"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{type(self).__name__}.{name} must be above 0, got {getattr(self, name)}")
+        check_range(self, "learning_rate", "batch_size", above=0)
 
 
 class RetrainedDiscriminator:
     """float32 images [batch, image_size, image_size, 1 or channels] in [-1, 1] -> float32 [batch, outputs].
 
     Attributes:
-      trunk: the copied discriminator, of which everything below the decision is used. last_layer: the new one.
+      trunk: the copied discriminator, of which everything below the decision is used.
+      last_layer: the new one.
       trained_variables: what `train_step` moves.
-      judge: images -> (outputs, features), as a graph that is traced once for each shape.
+      predict: images -> (outputs, features), as a graph that is traced once for each shape.
     """
 
     def __init__(self, model: AdversarialModel, outputs: int, config: RetrainingConfig | None = None) -> None:
@@ -74,18 +74,14 @@ class RetrainedDiscriminator:
             self.trained_variables += self._used_variables()
         self._optimizer = FusedAdam(config.learning_rate)
         self._optimizer.build(self.trained_variables)
-        self.judge = tf.function(self._judge, autograph=False)
+        self.predict = tf.function(self._predict, autograph=False)
 
     def __call__(self, image: tf.Tensor) -> tf.Tensor:
-        return self.last_layer(self.features(image))
+        return self._predict(image)[0]
 
     def features(self, image: tf.Tensor) -> tf.Tensor:
         """What the last layer reads, float32 [batch, channels at 4 px]."""
         return self._model.critic_features(image, self.trunk)
-
-    def _judge(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        features = self.features(image)
-        return self.last_layer(features), features
 
     def train_step(self, image: tf.Tensor, loss_of: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """One step of Adam on the loss of this batch's outputs, which is returned."""
@@ -99,17 +95,16 @@ class RetrainedDiscriminator:
 
     def checkpoint_variables(self) -> dict[str, Any]:
         """All weights by a name that does not depend on the process."""
-        owners = {"trunk": self.trunk, "last_layer": self.last_layer}
-        return {
-            f"{owner_name}/{index:03d}": variable
-            for owner_name, owner in owners.items()
-            for index, variable in enumerate(owner.variables)
-        }
+        return numbered({"trunk": self.trunk.variables, "last_layer": self.last_layer.variables})
+
+    def _predict(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features = self.features(image)
+        return self.last_layer(features), features
 
     def _used_variables(self) -> list[Any]:
         """The copy's variables that the features of images of the present size depend on."""
         is_fading = float(self._model.state["alpha"].numpy()) > 0
-        heads = [self.trunk.decision] + ([] if self.trunk.projection is None else [self.trunk.projection])
+        heads = [head for head in (self.trunk.decision, self.trunk.projection) if head is not None]
         left_out = {id(variable) for head in heads for variable in head.trainable_variables}
         used = self.trunk.weights_of(self._model.current_size, is_fading)
         return [variable for variable in used if id(variable) not in left_out]
@@ -130,16 +125,5 @@ def checked_pggan(model: AdversarialModel) -> PGGAN:
 
 
 def latent_target(model: PGGAN, z: tf.Tensor) -> tf.Tensor:
-    """What of z [batch, latent_size] the images depend on: z of mean square 1 where the generator normalizes it."""
+    """The part of z [batch, latent_size] that the images depend on: where the generator normalizes z, its direction."""
     return pixel_normalization(z) if model.config.normalizes_generator else z
-
-
-def label_loss(logits: tf.Tensor, label: tf.Tensor, is_single_label: bool) -> tf.Tensor:
-    """Mean cross-entropy over known labels, a float32 scalar; 0 when none is known.
-
-    Args:
-      logits: float32 [batch, labels]. label: float32 [batch, labels], 1 present, 0 absent, NaN unknown.
-      is_single_label: softmax over exclusive labels, else a sigmoid for each label.
-    """
-    is_known = tf.logical_not(tf.math.is_nan(label))
-    return class_loss(is_single_label, logits, tf.where(is_known, label, 0.0), tf.cast(is_known, tf.float32))

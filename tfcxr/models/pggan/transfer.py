@@ -5,6 +5,7 @@ run folder (trained here or ported), the DenseNet from what `tfcxr.port` wrote.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import keras
@@ -16,15 +17,18 @@ from tfcxr.backbones.base import global_mean
 from tfcxr.backbones.bilinear_resize import resize_antialiased
 from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
 from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
+from tfcxr.layers.initializers import initializer_seeds
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.models.base import ReadRun, initializer_seeds
+from tfcxr.models.base import ReadRun
 from tfcxr.models.model_config import DEFAULT_STEPS, Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
-from tfcxr.models.pggan_networks import Architecture, Generator
 
 LUMA = (0.2989, 0.5870, 0.1140)  # of red, green and blue
-INHERITED = {field.name for field in dataclasses.fields(Architecture)} - {"recomputes_blocks", "minibatch_stddev"}
-INHERITED |= {"image_size", "value_range", "channel_base", "channel_max"}
+INHERITED = (  # settings that are the pretrained generator's
+    "image_size", "channels", "value_range", "latent_size", "label_count", "dialect", "channel_base", "channel_max",
+    "filters", "leaky_slope", "upsampling", "normalizes_generator", "normalizes_discriminator", "is_equalized",
+    "critic_outputs", "output_activation",
+)  # fmt: skip
 BACKBONE_SETTINGS = {  # of a stored DenseNet -> of the configuration
     "growth_rate": "critic_growth_rate",
     "block_config": "critic_blocks",
@@ -41,13 +45,19 @@ class TransferPGGANConfig(PGGANConfig):
     ours; theirs are "as_published", True, "generator" and 0.
 
     Attributes:
-      pretrained: run folder of a PGGAN that is grown. starts_from: which of its generators.
+      pretrained: run folder of a PGGAN that is grown to its end.
+      starts_from: which of its generators.
       trained_blocks: scale blocks that learn, with their layer to the image; 0 is the block to 8 px, negatives count
-        from the last. trains_base: what makes 4 px learns too; with all blocks that is full fine-tuning.
+        from the last.
+      trains_base: the layers that make 4 px learn too; with all blocks that is full fine-tuning.
       data_size: pixels of the records, 0 for `image_size`; both are resized to `critic_size` for the critic.
       critic_weights: folder of a DenseNet that `tfcxr.port` wrote, its own range of values is kept; empty for random
-        weights, which know nothing. critic_growth_rate, critic_blocks, critic_filters: of the DenseNet.
-        critic_head: units between its features, before their last ReLU, and the critic's value.
+        weights, which know nothing.
+      critic_growth_rate: of the DenseNet.
+      critic_blocks: of the DenseNet.
+      critic_filters: of the DenseNet.
+      critic_size: pixels of the images that the critic sees.
+      critic_head: units between the DenseNet's features, before their last ReLU, and the critic's value.
       value_handling: "equal" shows generated and real images to the critic in the same way; "as_published" as in the
         authors' notebook: generated ones by tanh, plain bilinear resize, luma, tanh again; real ones in [0, 1] by an
         antialiased resize, minus .502, over .290; both without the DenseNet's own range.
@@ -82,7 +92,7 @@ class TransferPGGANConfig(PGGANConfig):
         object.__setattr__(self, "minibatch_stddev", False)  # the critic has none
         super().__post_init__()
         if self.conditional or self.label_count:
-            raise ValueError("transfer_pggan draws without labels; expected conditional=False and label_count=0")
+            raise ValueError("transfer_pggan generates without labels; expected conditional=False and label_count=0")
         count = len(self.filters) - 1
         wrong = [block for block in self.trained_blocks if not -count <= block < count]
         if wrong or not (self.trained_blocks or self.trains_base):
@@ -96,6 +106,16 @@ class TransferPGGANConfig(PGGANConfig):
             )
         if not self.data_size:
             object.__setattr__(self, "data_size", self.image_size)
+
+    @classmethod
+    def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
+        generator = {"image_size": 16, "latent_size": 8, "channel_max": 8, "channel_base": 128}
+        critic = {"critic_growth_rate": 4, "critic_blocks": (1, 1), "critic_filters": 8, "critic_size": 32}
+        return (generator | critic | {"critic_head": 8},)
+
+    @classmethod
+    def reads_labels(cls, settings: Mapping[str, Any]) -> bool:
+        return False
 
     @property
     def learning_blocks(self) -> tuple[int, ...]:
@@ -164,20 +184,17 @@ class TransferPGGAN(PGGAN):
     """Fine-tuning by WGAN-GP; what is frozen stays the same to the bit, and nothing is kept for its gradient."""
 
     config_class = TransferPGGANConfig
+    discriminator_class = TransferCritic
 
     def make_generator(self) -> keras.Model:
-        config = self.config
-        network = Generator(config.architecture, self.seed)
-        learning = [*(network.blocks[index] for index in config.learning_blocks)]
+        config, network = self.config, super().make_generator()
+        learning = [network.blocks[index] for index in config.learning_blocks]
         learning += [network.to_image[index + 1] for index in config.learning_blocks]
         if config.trains_base:
             learning += [network.latent, network.first, network.to_image[0]]
         for layer in (network.latent, network.first, *network.blocks, *network.to_image):
             layer.trainable = any(layer is other for other in learning)
         return network
-
-    def make_discriminator(self) -> keras.Model:
-        return TransferCritic(self.config, self.seed + 1)
 
     @classmethod
     def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:

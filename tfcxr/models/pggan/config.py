@@ -4,10 +4,9 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from tfcxr.models.model_config import GANConfig, Stage
-from tfcxr.models.pggan_networks import BASE_SIZE, Architecture
+from tfcxr.models.model_config import GANConfig, Stage, check_range
 
-LARGEST_SIZE = 1024
+BASE_SIZE = 4  # pixels of the first feature map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,20 +14,29 @@ class PGGANConfig(GANConfig):
     """Settings of PGGAN; the defaults are those of Segal et al. 2021 but for grey images and `update_order`.
 
     Attributes:
-      dialect: "segal" or "karras", see `models.pggan_networks`. value_range: of the images inside, "auto" is the
-        dialect's.
-      channel_base, channel_max: channels are channel_base / size in pixels, at most channel_max. filters: channels at
-        4 px, 8 px ... image_size instead.
-      leaky_slope, upsampling, normalizes_generator, normalizes_discriminator, is_equalized, minibatch_stddev,
-        output_activation: of the networks. critic_outputs: 1; others are for ported weights.
-      penalty_weight: of the gradient penalty. drift_weight: of the critic's squared values on real images.
-      critic_steps: of the critic before each step of the generator.
+      dialect: "segal" or "karras", see `networks`.
+      value_range: of the images inside, "auto" is the dialect's.
+      channel_base: channels are this over the size in pixels.
+      channel_max: most channels.
+      filters: channels at 4 px, 8 px ... image_size, instead of `channel_base` and `channel_max`.
+      leaky_slope: of the leaky ReLUs.
+      upsampling: of the generator's features.
+      normalizes_generator: pixel normalization in the generator.
+      normalizes_discriminator: pixel normalization in the discriminator.
+      is_equalized: equalized learning rate.
+      minibatch_stddev: a channel that tells how much a batch varies.
+      critic_outputs: 1; others are for ported weights.
+      output_activation: of the generator.
+      penalty_weight: of the gradient penalty.
+      drift_weight: of the critic's squared values on real images.
+      critic_steps: steps of the critic before each step of the generator.
       update_order: "joint" takes both networks' gradients from one and the same batch of fakes before either moves;
-        "alternating" moves the critic first and then draws fresh fakes, as published, at more cost.
-      first_size: pixels that training begins with. stage_images: images at each size from there on; one number holds
-        for all. fading_share: of them while the new block fades in, from the second size on. batch_sizes: images a
-        step at each size, instead of one number for all. learning_rates: at each size, instead of
-        `generator_learning_rate` for all.
+        "alternating" moves the critic first and then makes fresh fakes, as published, at more cost.
+      first_size: pixels that training begins with.
+      stage_images: images at each size from there on; one number holds for all.
+      fading_share: of those images while the new block fades in, from the second size on.
+      batch_sizes: images per step at each size, instead of one number for all.
+      learning_rates: at each size, instead of `generator_learning_rate` for all.
       resets_optimizers: Adam starts anew when a block is added, as in the programs of both Karras et al. and Segal et
         al., whose optimizers are made anew at each size.
       average_growth: "copied" starts the averaged generator's new block as a copy of the trained one's; "fresh" from
@@ -76,11 +84,10 @@ class PGGANConfig(GANConfig):
 
     adversarial_loss = "wasserstein"
     smallest_size = BASE_SIZE
+    largest_size = 1024
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.image_size > LARGEST_SIZE:
-            raise ValueError(f"pggan makes images of {BASE_SIZE} to {LARGEST_SIZE} px, got {self.image_size}")
         if self.value_range == "auto":
             object.__setattr__(self, "value_range", "0..1" if self.dialect == "segal" else "-1..1")
         if self.blends_real is None:
@@ -89,7 +96,7 @@ class PGGANConfig(GANConfig):
         if not self.filters:
             filters = tuple(max(1, min(self.channel_max, self.channel_base // size)) for size in sizes)
             object.__setattr__(self, "filters", filters)
-        if len(self.filters) != len(sizes) or min(self.filters) < 1:
+        if len(self.filters) != len(sizes):
             raise ValueError(
                 f"filters needs a number of channels for each of {', '.join(map(str, sizes))} px, got {self.filters}"
             )
@@ -97,28 +104,26 @@ class PGGANConfig(GANConfig):
             raise ValueError(f"first_size must be a power of two from 4 to image_size, got {self.first_size}")
         stage_count = len(_sizes(self.first_size, self.image_size))
         for name in ("stage_images", "batch_sizes", "learning_rates"):
-            values = getattr(self, name)
-            if (len(values) not in (1, stage_count) and (values or name == "stage_images")) or min(
-                values, default=1
-            ) <= 0:
+            values, is_optional = getattr(self, name), name != "stage_images"
+            if len(values) not in (1, stage_count) and not (is_optional and not values):
                 raise ValueError(
-                    f"{name} needs one positive number, or one for each size from {self.first_size} to "
-                    f"{self.image_size} px ({stage_count}), got {values}"
+                    f"{name} needs one number, or one for each size from {self.first_size} to {self.image_size} px "
+                    f"({stage_count}), got {values}"
                 )
-        if not 0 < self.leaky_slope < 1:
-            raise ValueError(f"leaky_slope must be between 0 and 1, got {self.leaky_slope}")
-        if not 0 <= self.fading_share < 1:
-            raise ValueError(f"fading_share must be in [0, 1), got {self.fading_share}")
-        if self.critic_steps < 1 or self.critic_outputs < 1:
-            raise ValueError(
-                f"critic_steps and critic_outputs must be at least 1, got {self.critic_steps}, {self.critic_outputs}"
-            )
+        check_range(self, "filters", "critic_steps", "critic_outputs", minimum=1)
+        check_range(self, "stage_images", "batch_sizes", "learning_rates", above=0)
+        check_range(self, "leaky_slope", above=0, below=1)
+        check_range(self, "fading_share", minimum=0, below=1)
+        check_range(self, "penalty_weight", "drift_weight", minimum=0)
         if self.critic_steps > 1 and self.update_order == "joint":
             raise ValueError(f"update_order='joint' needs critic_steps=1, got {self.critic_steps}; use 'alternating'")
-        if self.penalty_weight < 0 or self.drift_weight < 0:
-            raise ValueError(
-                f"penalty_weight and drift_weight must not be negative, got {self.penalty_weight}, {self.drift_weight}"
-            )
+
+    @classmethod
+    def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
+        tiny = {"image_size": 16, "latent_size": 8, "channel_max": 8, "channel_base": 128}
+        zoo = {"dialect": "karras", "update_order": "alternating", "critic_steps": 2}
+        alone = tiny | {"minibatch_stddev": False}
+        return tiny, alone, alone | zoo | {"conditional": True, "label_count": 2}
 
     def for_inference(self) -> "PGGANConfig":
         return dataclasses.replace(self, precision="float32", recomputes_blocks=False)
@@ -127,20 +132,13 @@ class PGGANConfig(GANConfig):
     def batches_per_step(self) -> int:
         return self.critic_steps
 
-    @property
-    def architecture(self) -> Architecture:
-        """What the networks are made of."""
-        fields = dataclasses.fields(Architecture)
-        return Architecture(**{field.name: getattr(self, field.name) for field in fields})
-
     def stages(self, batch_size: int, steps: int | None = None) -> tuple[Stage, ...]:
         """The schedule: each size from `first_size` on, fading and then stable; `steps` cuts or prolongs its end.
 
-        Images are rounded up to whole steps. A size that comes to have no fading has the stable stage alone.
+        Images are rounded up to whole steps. A size without fading has the stable stage alone.
         """
         stages: list[Stage] = []
-        sizes = _sizes(self.first_size, self.image_size)
-        for index, size in enumerate(sizes):
+        for index, size in enumerate(_sizes(self.first_size, self.image_size)):
             images = _at(self.stage_images, index)
             batch = _at(self.batch_sizes, index) if self.batch_sizes else batch_size
             rate = _at(self.learning_rates, index) if self.learning_rates else None
@@ -151,11 +149,9 @@ class PGGANConfig(GANConfig):
                     stages.append(Stage(size, batch, first, first + math.ceil(count / batch), is_fading, rate))
         if steps is None:
             return tuple(stages)
-        stages = [stage for stage in stages if stage.first_step < steps]
-        last = stages[-1]
-        if last.image_size == self.image_size and not last.is_fading:
-            return *stages[:-1], dataclasses.replace(last, end_step=steps)
-        return *stages[:-1], dataclasses.replace(last, end_step=min(steps, last.end_step))
+        *kept, last = (stage for stage in stages if stage.first_step < steps)
+        is_whole = last.image_size == self.image_size and not last.is_fading
+        return *kept, dataclasses.replace(last, end_step=steps if is_whole else min(steps, last.end_step))
 
 
 def _sizes(first: int, last: int) -> list[int]:
