@@ -3,7 +3,7 @@
     crop of a real image, its area average -> residual generator -> the crop again
                                               discriminator      -> real or made up
 
-It reads no labels and no z. `enhance` takes images of any size, window by window without seams.
+It reads no labels and no z. `super_resolve` takes images of any size, window by window without seams.
 
 Differs from the paper: grey; the generator adds to the bicubic enlargement, so that training starts from it; no batch
 normalisation (Wang et al. 2018, section 3.1; in the generator it is a setting); the discriminator ends in a mean over
@@ -28,7 +28,7 @@ from tfcxr.models.srgan_networks import Discriminator, Generator
 SCALES = (2, 4, 8)
 LARGEST_CROP = 128  # pixels, where none is set
 SMALLEST_CROP = 16  # pixels; the discriminator halves it four times
-TILE_PIXELS = 512  # height and width of a window of `enhance`, in pixels of the enlarged image
+TILE_PIXELS = 512  # height and width of a window of `super_resolve`, in pixels of the enlarged image
 BICUBIC_REACH = 2  # pixels to each side that the bicubic enlargement depends on
 VGG_SCALE = 1.0 / 12.75  # of VGG's features, so that their error compares with that of pixels (Ledig, section 3.2)
 
@@ -174,7 +174,7 @@ class SRGAN(AdversarialModel):
         size = self.config.training_crop
         return tf.zeros([1, size, size, self.config.channels])
 
-    def enhance(self, image: tf.Tensor, tile_size: int = 0) -> tf.Tensor:
+    def super_resolve(self, image: tf.Tensor, tile_size: int = 0) -> tf.Tensor:
         """Enlarges whole images, one at a time and window by window; the windows leave no trace.
 
         Args:
@@ -191,7 +191,7 @@ class SRGAN(AdversarialModel):
         config = self.config
         tile_size = tile_size or max(TILE_PIXELS // config.scale, 4 * config.reach)
 
-        def enhance_one(one: tf.Tensor) -> tf.Tensor:
+        def super_resolve_one(one: tf.Tensor) -> tf.Tensor:
             large = enlarge_by_tiles(
                 lambda window: self.sampling_generator(window, training=False),
                 one,
@@ -204,7 +204,7 @@ class SRGAN(AdversarialModel):
         rows = tf.shape(image)[0]
         filled = tf.pad(image, [[0, tf.cast(rows == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])  # a loop needs one turn
         spec = tf.TensorSpec([None, None, config.channels], tf.float32)
-        return tf.map_fn(enhance_one, filled, fn_output_signature=spec, parallel_iterations=1)[:rows]
+        return tf.map_fn(super_resolve_one, filled, fn_output_signature=spec, parallel_iterations=1)[:rows]
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step on {"image" [batch, size, size, 1 or channels] in [-1, 1]}; labels are not read.

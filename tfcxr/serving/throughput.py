@@ -16,7 +16,9 @@ def measure_generation(model: LoadedModel, batch_size: int, repeats: int) -> dic
     """Draws batches from a SavedModel, and single images; medians."""
 
     def draw(rows: int, index: int) -> None:
-        model.draw(np.arange(index * rows, (index + 1) * rows), np.zeros([rows, len(model.description.label_names)]))
+        model.generate(
+            np.arange(index * rows, (index + 1) * rows), np.zeros([rows, len(model.description.label_names)])
+        )
 
     return _measure(draw, batch_size, repeats)
 
@@ -26,7 +28,7 @@ def measure_enhancing(model: LoadedModel, batch_size: int, repeats: int) -> dict
     description = model.description
     size = description.image_size // description.scale
     images = np.random.default_rng(0).integers(256, size=[batch_size, size, size, description.channels], dtype=np.uint8)
-    figures = _measure(lambda rows, _: model.enhance(images[:rows]), batch_size, repeats)
+    figures = _measure(lambda rows, _: model.super_resolve(images[:rows]), batch_size, repeats)
     return figures | {"from_pixels": size, "to_pixels": description.image_size}
 
 

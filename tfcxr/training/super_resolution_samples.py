@@ -67,7 +67,7 @@ class SuperResolutionSamples(keras.callbacks.Callback):
         self._real_images = real_images
         self._sample_every = sample_every
         self._metrics_log = metrics_log
-        self._enhance = tf.function(lambda image: to_pixels(model.enhance(from_pixels(image))))
+        self._super_resolve = tf.function(lambda image: to_pixels(model.super_resolve(from_pixels(image))))
         self._channels = model.config.channels
         self._small = np.stack([self._reduce(image) for image in real_images])
         self._bicubic = np.stack([self._enlarge_bicubic(image) for image in self._small])
@@ -102,7 +102,7 @@ class SuperResolutionSamples(keras.callbacks.Callback):
 
     def _enlarge(self, image: np.ndarray) -> np.ndarray:
         """One image at a time, so that memory stays that of one; three equal channels are one."""
-        output = self._enhance(tf.constant(image[None].repeat(self._channels, axis=-1)))[0].numpy()
+        output = self._super_resolve(tf.constant(image[None].repeat(self._channels, axis=-1)))[0].numpy()
         return np.round(output.mean(axis=-1, keepdims=True)).astype(np.uint8)
 
     def _draw(self, step: int, enlarged: np.ndarray) -> None:

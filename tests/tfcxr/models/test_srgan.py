@@ -67,10 +67,10 @@ def test_every_option_takes_a_finite_step_and_enlarges(settings):
     model = make_model(**settings)
     assert np.isfinite(list(step_once(model).values())).all()
     scale, channels = settings.get("scale", 4), settings.get("channels", 1)
-    image = model.enhance(tf.zeros([2, 6, 9, channels]))
+    image = model.super_resolve(tf.zeros([2, 6, 9, channels]))
     assert image.shape == (2, 6 * scale, 9 * scale, channels)
     assert image.dtype == tf.float32
-    assert model.enhance(tf.zeros([0, 6, 9, channels])).shape == (0, 6 * scale, 9 * scale, channels)
+    assert model.super_resolve(tf.zeros([0, 6, 9, channels])).shape == (0, 6 * scale, 9 * scale, channels)
 
 
 def test_an_untrained_generator_is_the_bicubic_enlargement():
@@ -78,7 +78,7 @@ def test_an_untrained_generator_is_the_bicubic_enlargement():
     low = average_down(make_batch()["image"], 4)
     np.testing.assert_allclose(model.generator(low), enlarge_bicubic(low, 4), atol=1e-6)
     clipped = tf.clip_by_value(enlarge_bicubic(2 * low, 4), -1, 1)
-    np.testing.assert_allclose(model.enhance(2 * low), clipped, atol=1e-6)
+    np.testing.assert_allclose(model.super_resolve(2 * low), clipped, atol=1e-6)
 
 
 def test_small_images_are_the_builders_area_averages():
@@ -110,22 +110,22 @@ def test_tiles_leave_no_trace(settings):
     """On sizes that are no multiple of the tile, smaller than it, and not square."""
     model = with_random_last_layer(make_model(**settings, normalization="batch"))
     tile = 2 * model.config.reach + 9
-    enhance = tf.function(
-        lambda low: model.enhance(low, tile), input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32)]
+    super_resolve = tf.function(
+        lambda low: model.super_resolve(low, tile), input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32)]
     )
     for size in ((tile + 9, tile + 1), (9, tile + 4), (tile, tile), (1, 3)):
         low = tf.random.stateless_uniform([2, *size, 1], [3, 4], -1.0, 1.0)
         whole = tf.clip_by_value(model.ema_generator(low, training=False), -1, 1).numpy()
         bicubic = tf.clip_by_value(enlarge_bicubic(low, model.config.scale), -1, 1)
         assert np.abs(whole - bicubic).max() > 0.05, "the network adds to it"
-        np.testing.assert_allclose(enhance(low), whole, atol=1e-5)
+        np.testing.assert_allclose(super_resolve(low), whole, atol=1e-5)
 
 
 def test_the_default_tile_leaves_no_trace_either():
     model = with_random_last_layer(make_model(scale=8))
     low = tf.random.stateless_uniform([1, 70, 65, 1], [3, 4], -1.0, 1.0)
     whole = tf.clip_by_value(model.ema_generator(low), -1, 1)
-    np.testing.assert_allclose(tf.function(model.enhance)(low), whole, atol=1e-5)
+    np.testing.assert_allclose(tf.function(model.super_resolve)(low), whole, atol=1e-5)
 
 
 def test_the_reach_is_no_larger_than_needed_by_more_than_two_pixels():
@@ -141,7 +141,7 @@ def test_the_reach_is_no_larger_than_needed_by_more_than_two_pixels():
 def test_tiles_smaller_than_the_reach_are_refused():
     model = make_model()
     with pytest.raises(ValueError, match=f"tile_size must be above {2 * model.config.reach}"):
-        model.enhance(tf.zeros([1, 50, 50, 1]), tile_size=5)
+        model.super_resolve(tf.zeros([1, 50, 50, 1]), tile_size=5)
 
 
 def test_warmup_moves_the_generator_by_pixels_alone_and_leaves_adam_fresh():
@@ -222,7 +222,7 @@ def test_any_saved_model_scores_content(tmp_path):
 def test_three_channels_of_a_grey_image_are_equal():
     model = make_model(channels=3)
     step_once(model)
-    assert model.enhance(tf.zeros([1, 4, 4, 3])).shape == (1, 16, 16, 3)
+    assert model.super_resolve(tf.zeros([1, 4, 4, 3])).shape == (1, 16, 16, 3)
 
 
 def test_it_learns_what_bicubic_cannot_know():
