@@ -10,8 +10,8 @@ with a head. One A100 of 40 GB, 30 epochs.
 
 `as_published` and `corrected` need two files of the authors, ported first:
 
-    python -m tfcxr.port --format=cxr_pggan --checkpoint=Final_Full_Model.pth --out=saved_models/cxr_pggan
-    python -m tfcxr.port --format=xrv_densenet121 --checkpoint=densenet121-chex.pt --out=saved_models/xrv_chex
+    python -m tfcxr.port --format=cxr_pggan --checkpoint=Final_Full_Model.pth --out_dir=saved_models/cxr_pggan
+    python -m tfcxr.port --format=xrv_densenet121 --checkpoint=densenet121-chex.pt --out_dir=saved_models/xrv_chex
     python experiments/li2025_transfer_pggan.py --variant=as_published --raw_dir=CheXpert --work_dir=runs/li2025 \\
         --pretrained=runs/cxr_pggan --critic=saved_models/xrv_chex/1
 

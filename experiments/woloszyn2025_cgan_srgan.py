@@ -115,7 +115,7 @@ def stages(
     ]
     joined = Stage(
         (
-            *("-m", "tfcxr.export", f"--generator={cgan}", f"--super_resolution={srgan}"),
+            *("-m", "tfcxr.export", f"--saved_model={cgan}", f"--super_resolution={srgan}"),
             *(f"--out_dir={cascade}", *gate),
         ),
         cascade / "1" / "saved_model.pb",

@@ -57,13 +57,7 @@ class EmbedArguments(Arguments):
 
 
 def embed(arguments: EmbedArguments) -> DatasetInfo:
-    """Trains or loads the regressor, writes the cohort and prints how close it comes.
-
-    Raises:
-      FileNotFoundError: no run folder, checkpoint or data folder.
-      FileExistsError: the cohort's folder is not free.
-      ValueError: see `open_embedder` and `embed_cohort`.
-    """
+    """Trains or loads the regressor, writes the cohort and prints how close it comes."""
     a = arguments
     tf.config.experimental.enable_op_determinism()
     run = read_run(a.run_dir)

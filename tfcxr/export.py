@@ -28,23 +28,23 @@ class ExportArguments(Arguments):
     Attributes:
       out_dir: Folder of the model's versions, such as saved_models/acgan.
       run_dir: Run folder of tfcxr.train.
-      checkpoint: Which checkpoint of the run: last, best or the number of a step. Last by default.
+      checkpoint: Which checkpoint of the run: last, best or the number of a step.
       chunk_rows: Images computed at once; by image size by default, more for a GPU.
       saved_model: Instead of --run_dir: an exported generator, for a cascade.
       super_resolution: With --saved_model: an exported super-resolution model.
-      min_realism: With --saved_model: the discriminator's score that an image must reach, 0.9 by default.
-      max_tries: With --saved_model: candidates per image, 100 by default.
+      min_realism: With --saved_model: the discriminator's score that an image must reach.
+      max_tries: With --saved_model: candidates per image.
       version: Number of the version; the next free one by default.
     """
 
     out_dir: str
     run_dir: str | None = None
-    checkpoint: str | None = None
+    checkpoint: str = "last"
     chunk_rows: int | None = flag(None, minimum=1)
     saved_model: str | None = None
     super_resolution: str | None = None
-    min_realism: float | None = flag(None, minimum=0.0, maximum=1.0)
-    max_tries: int | None = flag(None, minimum=1)
+    min_realism: float = flag(RealismGate.min_realism, minimum=0.0, maximum=1.0)
+    max_tries: int = flag(RealismGate.max_tries, minimum=1)
     version: int | None = flag(None, minimum=1)
 
 
@@ -54,7 +54,6 @@ def export(arguments: ExportArguments) -> pathlib.Path:
     Raises:
       ValueError: neither a run folder nor two exported models, flags without an effect, or see `export_model` and
         `export_cascade`.
-      FileNotFoundError: no run folder, checkpoint or exported model.
     """
     a = arguments
     if a.saved_model or a.super_resolution:
@@ -63,14 +62,14 @@ def export(arguments: ExportArguments) -> pathlib.Path:
         refuse_flags(
             a, ["checkpoint", "chunk_rows"], "they are of a run folder; a cascade joins models exported before"
         )
-        gate = RealismGate.of(a.min_realism, a.max_tries)
+        gate = RealismGate(a.min_realism, a.max_tries)
         path = export_cascade(a.saved_model, a.super_resolution, a.out_dir, gate, a.version)
     else:
         if not a.run_dir:
             raise ValueError("give --run_dir of a training, or --saved_model and --super_resolution for a cascade")
         reason = "they are of a cascade; give --saved_model and --super_resolution"
         refuse_flags(a, ["min_realism", "max_tries"], reason)
-        model, run, state = load_model(a.run_dir, a.checkpoint or "last")
+        model, run, state = load_model(a.run_dir, a.checkpoint)
         if model.kind == "super_resolution":
             refuse_flags(a, ["chunk_rows"], f"{a.run_dir} holds a {run.model}, which enlarges one image at a time")
         path = export_model(model, run, a.out_dir, state, a.version, a.run_dir, a.chunk_rows)

@@ -34,12 +34,12 @@ class GenerateArguments(Arguments):
       out_dir: Folder to write the cohort to.
       counts: Images per label, each with that label alone: NORMAL=1000,PNEUMONIA=500.
       like: Data folder whose joint labels are used instead, at its prevalence.
-      like_split: Split of --like, train by default.
+      like_split: Split of --like.
       images: Images with --like, by default as many as the split holds; or of a model without labels.
       seed: Of the cohort: of its images and of the order of its labels.
       truncation: Below 1 images vary less.
       min_realism: Keep only images that the discriminator rates so, such as 0.9; all by default.
-      max_tries: Candidates per image with --min_realism, 100 by default.
+      max_tries: Candidates per image with --min_realism.
       super_resolution: An exported super-resolution model that enlarges the images.
       batch_size: Images generated at once.
       shard_images: Images per shard, at most.
@@ -50,12 +50,12 @@ class GenerateArguments(Arguments):
     out_dir: str
     counts: tuple[str, ...] = ()
     like: str | None = None
-    like_split: str | None = None
+    like_split: str = "train"
     images: int | None = flag(None, minimum=1)
     seed: int = flag(0, minimum=0)
     truncation: float = 1.0
     min_realism: float | None = flag(None, minimum=0.0, maximum=1.0)
-    max_tries: int | None = flag(None, minimum=1)
+    max_tries: int = flag(RealismGate.max_tries, minimum=1)
     super_resolution: str | None = None
     batch_size: int = flag(64, minimum=1)
     shard_images: int = flag(2000, minimum=1)
@@ -67,16 +67,14 @@ def generate(arguments: GenerateArguments) -> DatasetInfo:
 
     Raises:
       ValueError: flags that do not fit each other or the model, or see `generate_cohort`.
-      FileNotFoundError: no exported model or data folder.
-      FileExistsError: see `generate_cohort`.
     """
     a = arguments
     options = CohortOptions(a.seed, a.truncation, a.batch_size, a.shard_images)
     if not a.like:
         refuse_flags(a, ["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
-    if a.min_realism is None and a.max_tries is not None:
-        raise ValueError("--max_tries goes with --min_realism; without it every image is kept")
-    gate = None if a.min_realism is None else RealismGate.of(a.min_realism, a.max_tries)
+    if a.min_realism is None:
+        refuse_flags(a, ["max_tries"], "it goes with --min_realism; without it every image is kept")
+    gate = None if a.min_realism is None else RealismGate(a.min_realism, a.max_tries)
     model = load_generating_model(a.saved_model)
     super_resolution = a.super_resolution and LoadedModel(a.super_resolution)
     info = generate_cohort(model, _labels(a, model), a.out_dir, options, gate, super_resolution)
@@ -109,7 +107,7 @@ def _labels(a: GenerateArguments, model: LoadedModel) -> CohortLabels:
     if a.counts:
         refuse_flags(a, ["images"], "it goes with --like; with --counts the counts say how many")
         return counted_labels(parse_counts(a.counts), names, a.seed)
-    return labels_like(a.like, a.like_split or "train", names, model.description.is_single_label, a.images, a.seed)
+    return labels_like(a.like, a.like_split, names, model.description.is_single_label, a.images, a.seed)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_what_a_model_cannot_do_is_said(tiny_export, tiny_enlarger, disc_records
     refused = [
         (tiny_enlarger.parent, counts,
          f"{tiny_enlarger} is a super-resolution model (srgan): it enlarges images and generates none. Give an "
-         f"exported generator as --saved_model and this one as --super_resolution={tiny_enlarger.parent}, or join both with "),
+         f"exported generator as --saved_model and this one as --super_resolution={tiny_enlarger.parent}, or join"),
         (tiny_enlarger, {"images": 3}, "is a super-resolution model"),
         (tmp_path / "backbone", counts, "1 is no exported model but a backbone, which reads"),
         (tmp_path / "foreign", counts, "foreign is no exported model but a SavedModel"),
@@ -64,7 +64,7 @@ def test_what_a_model_cannot_do_is_said(tiny_export, tiny_enlarger, disc_records
         (tiny_export, {},
          f"{tiny_export} has the labels NORMAL, PNEUMONIA; give either --counts=LABEL=COUNT,... or --like=DATA_FOLDER"),
         (tiny_export, counts | {"images": 3}, "--images would have no effect: it goes with --like; with --counts the"),
-        (tiny_export, counts | {"max_tries": 2}, "--max_tries goes with --min_realism; without it every image is kept"),
+        (tiny_export, counts | {"max_tries": 2}, "--max_tries would have no effect: it goes with --min_"),
         (tiny_export, counts | {"super_resolution": str(tiny_export)}, "expected an exported super-resolution model"),
     ]  # fmt: skip
     for saved_model, others, message in refused:

@@ -12,22 +12,21 @@ resumes after a kill.
 """
 
 import dataclasses
+import functools
 import hashlib
-import json
 import math
 import os
 import pathlib
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-import tfcxr
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import open_shard, shard_name, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
-from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
+from tfcxr.data.unfinished import ResumableWork, resumable_work
+from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
 from tfcxr.sampling.cohort_labels import CohortLabels
 from tfcxr.sampling.gate_log import GateLog
 from tfcxr.sampling.image_source import ImageSource
@@ -81,9 +80,6 @@ def generate_cohort(
 
     Args:
       model: a generator, or a cascade, which has its gate and its super-resolution model inside.
-      labels: of the images.
-      out_dir: folder of the cohort.
-      options: how it is generated.
       gate: which candidates are kept; all where None.
       super_resolution: what enlarges them.
 
@@ -103,7 +99,7 @@ def generate_cohort(
     data_dir = out_dir / str(source.description.image_size)
     with resumable_work(out_dir, "cohort", [data_dir]) as work:
         work.start(cohort.arguments())
-        info = cohort.describe(*cohort.write_shards(work))
+        info = cohort.describe(cohort.write_shards(work), work)
         if (patients := source.training_patients()) is not None:
             write_atomically(data_dir / PATIENTS_FILE, patients)
         write_dataset_info(data_dir, info)
@@ -126,33 +122,18 @@ class _Cohort:
             "shard_images": self.options.shard_images,
         }
 
-    def write_shards(self, work: ResumableWork) -> tuple[tuple[ShardInfo, ...], GateLog]:
+    def write_shards(self, work: ResumableWork) -> list[ShardInfo]:
         """Writes the shards that are not there yet."""
-        (data_dir,) = work.data_dirs
         images, shard_images = len(self.labels), self.options.shard_images
-        shards, log = [], GateLog()
+        starts = range(0, images, shard_images)
+        parts = [range(start, min(start + shard_images, images)) for start in starts]
+        names = [shard_name(SPLIT, index, len(parts)) for index in range(len(parts))]
+        writers = [functools.partial(self._write_shard, work, part) for part in parts]
         title = f"generating from {self.source.description.name}"
         with tqdm(total=images, unit="img", desc=title, mininterval=1) as progress:
-            for index, start in enumerate(range(0, images, shard_images)):
-                path = data_dir / shard_name(SPLIT, index, math.ceil(images / shard_images))
-                note = work.folder / f"{path.name}.json"
-                log_path = note.with_suffix(".gate.json")
-                shard = finished_shard(path, note)
-                if shard is None:
-                    numbers = range(start, min(start + shard_images, images))
-                    shard, shard_log = self._write_shard(path, numbers, progress)
-                    if self.source.gate is not None:
-                        write_atomically(log_path, shard_log.to_json())
-                    write_atomically(note, json.dumps(dataclasses.asdict(shard)))
-                else:
-                    has_log = self.source.gate is not None
-                    shard_log = GateLog.from_json(log_path.read_text("utf-8")) if has_log else GateLog()
-                    progress.update(shard.images)
-                shards.append(shard)
-                log.extend(shard_log)
-        return tuple(shards), log
+            return write_shards(work, zip(names, writers, strict=True), progress)
 
-    def _write_shard(self, path: pathlib.Path, numbers: range, progress: tqdm) -> tuple[ShardInfo, GateLog]:
+    def _write_shard(self, work: ResumableWork, numbers: range, path: pathlib.Path, progress: tqdm) -> ShardInfo:
         options, labels, log = self.options, self.labels, GateLog()
         prefix = f"synthetic-{self.source.description.weights_sha256[:8]}"
         encoding = default_encoding(self.source.description.image_size)
@@ -164,9 +145,11 @@ class _Cohort:
                 shard.write(encode_record(Record(image.pixels, key, label, patient_key=key), encoding))
                 log.add(image)
                 progress.update()
-        return shard.info, log
+        if self.source.gate is not None:
+            write_atomically(_log_path(work, path.name), log.to_json())
+        return shard.info
 
-    def describe(self, shards: tuple[ShardInfo, ...], log: GateLog) -> DatasetInfo:
+    def describe(self, shards: list[ShardInfo], work: ResumableWork) -> DatasetInfo:
         """What is written beside the shards, with the whole provenance."""
         source, labels, options = self.source, self.labels, self.options
         description, images = source.description, len(labels)
@@ -178,24 +161,21 @@ class _Cohort:
         data = description.data
         patients = {} if source.training_patients() is None else {"patient_keys_file": PATIENTS_FILE}
         notice = f"Synthetic radiographs drawn by {source.saved_model.replace('/', ' version ')}, not patients."
-        gate = {} if source.gate is None else log.summary(source.gate, labels, description.label_names)
+        gate = {}
+        if source.gate is not None:
+            logs = [_log_path(work, shard.file).read_text("utf-8") for shard in shards]
+            gate = GateLog.from_json(*logs).summary(source.gate, labels, description.label_names)
         settings = dict(description.settings)
         parts = ("generator", "super_resolution") if description.kind == "cascade" else ()
         models = {part: settings.pop(part) for part in parts}
-        return DatasetInfo(
+        return describe_cohort(
             name=description.name,
             label_names=description.label_names,
             is_single_label=description.is_single_label,
             image_size=description.image_size,
-            bits=8,
-            encoding=default_encoding(description.image_size),
-            splits={SPLIT: SplitInfo(images=images, patients=images, labels=counts, shards=shards)},
-            images_read=images,
-            images_written=images,
-            rejected={},
+            splits={SPLIT: SplitInfo(images=images, patients=images, labels=counts, shards=tuple(shards))},
             preprocessing={"grey": source.grey},
-            source={"homepage": "", "citation": "", "licence": data.get("licence", "")},
-            is_synthetic=True,
+            licence=data.get("licence", ""),
             provenance={
                 "saved_model": source.saved_model,
                 "model": description.model,
@@ -211,9 +191,12 @@ class _Cohort:
                 "acceptance_rate": gate.get("acceptance_rate", 1.0),
                 **({"realism_gate": gate} if gate else {}),
                 "training_data": data | patients,
-                "tfcxr_version": tfcxr.__version__,
-                "tensorflow_version": tf.__version__,
             },
             salt_fingerprint=data.get("salt_fingerprint", ""),
             notice=" ".join(filter(None, [notice, data.get("notice", "")])),
         )
+
+
+def _log_path(work: ResumableWork, shard: str) -> pathlib.Path:
+    """Where the gate's log of a finished shard is."""
+    return work.folder / f"{shard}.gate.json"

@@ -12,7 +12,7 @@ evaluation refuses to test on them.
 """
 
 import dataclasses
-import json
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ import tensorflow as tf
 from absl import logging
 from tqdm import tqdm
 
-import tfcxr
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import read_facts, read_patient_keys
 from tfcxr.data.records import open_shard, read_dataset_info, shard_paths, split_info, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, default_encoding, encode_record, parse_batch
-from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
+from tfcxr.data.unfinished import ResumableWork, resumable_work
+from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
 from tfcxr.sampling.image_source import to_grey
 from tfcxr.sampling.latent_embedding import LatentEmbedder
 from tfcxr.serving.cascade import LUMA
@@ -43,10 +43,8 @@ def embed_cohort(
     """Writes the cohort, a shard for each real one; one that was killed is resumed, its whole shards kept.
 
     Args:
-      embedder: the model and its regressor.
-      data_dir: folder of the real records of the model's image size.
+      data_dir: the real records of the model's image size.
       splits: each is kept under its own name.
-      out_dir: folder of the cohort.
 
     Returns:
       the description that was written beside the shards.
@@ -70,18 +68,13 @@ def embed_cohort(
             "data": {split: [shard.sha256 for shard in shards[split]] for split in splits},
         }
         work.start(arguments)
-        written: dict[str, list[ShardInfo]] = {split: [] for split in splits}
         images = split_info(info, ",".join(splits)).images
+        write = functools.partial(_embed_shard, embedder, info, data_dir)
         with tqdm(total=images, unit="img", desc=f"embedding {info.name}", mininterval=1) as progress:
-            for split, shard in [(name, shard) for name in splits for shard in shards[name]]:
-                note = work.folder / f"{shard.file}.json"
-                finished = finished_shard(cohort_dir / shard.file, note)
-                if finished is None:
-                    finished = _embed_shard(embedder, info, data_dir / shard.file, cohort_dir / shard.file, progress)
-                    write_atomically(note, json.dumps(dataclasses.asdict(finished)))
-                else:
-                    progress.update(finished.images)
-                written[split].append(finished)
+            written = {
+                split: write_shards(work, [(shard.file, write) for shard in shards[split]], progress)
+                for split in splits
+            }
         patients = _patients(embedder, info, data_dir, splits)
         if patients is not None:
             write_atomically(cohort_dir / PATIENTS_FILE, patients)
@@ -125,7 +118,7 @@ def check_cohort_folder(out_dir: str | os.PathLike, info: DatasetInfo) -> None:
 
 
 def labels_for_model(run: RunConfig, info: DatasetInfo, labels: np.ndarray) -> np.ndarray:
-    """Stored labels [images, labels] as the model reads them: float32, unknown as absent, [images, 0] without labels."""
+    """Stored labels [images, labels] as the model reads them: float32, unknown as absent."""
     columns = [info.label_names.index(name) for name in run.label_names]
     return np.nan_to_num(labels[:, columns], nan=0.0).astype(np.float32)
 
@@ -133,15 +126,20 @@ def labels_for_model(run: RunConfig, info: DatasetInfo, labels: np.ndarray) -> n
 def stored_labels_for_model(
     run: RunConfig, info: DatasetInfo, data_dir: str | os.PathLike, splits: Sequence[str]
 ) -> np.ndarray:
-    """`labels_for_model` of all records of some splits; no pixel is decoded."""
+    """`labels_for_model` of all records of the splits; decodes no pixel."""
     return labels_for_model(run, info, read_facts(data_dir, splits)["label"])
 
 
 def _embed_shard(
-    embedder: LatentEmbedder, info: DatasetInfo, real: pathlib.Path, path: pathlib.Path, progress: tqdm
+    embedder: LatentEmbedder, info: DatasetInfo, data_dir: pathlib.Path, path: pathlib.Path, progress: tqdm
 ) -> ShardInfo:
+    """Writes the embedding of the real shard of the same name."""
     encoding = default_encoding(info.image_size)
-    batches = tf.data.TFRecordDataset(str(real)).batch(READ_BATCH).map(lambda serialized: parse_batch(serialized, info))
+    batches = (
+        tf.data.TFRecordDataset(str(data_dir / path.name))
+        .batch(READ_BATCH)
+        .map(lambda serialized: parse_batch(serialized, info))
+    )
     with open_shard(path) as shard:
         for batch in batches.as_numpy_iterator():
             images = embedder.reconstruct(batch["image"], labels_for_model(embedder.run, info, batch["label"]))
@@ -177,32 +175,25 @@ def _describe(
     embedder: LatentEmbedder, info: DatasetInfo, written: dict[str, list[ShardInfo]], has_patients: bool
 ) -> DatasetInfo:
     run = embedder.run
-    all_splits = split_info(info, ",".join(written))
     patients = {"patient_keys_file": PATIENTS_FILE} if has_patients else {}
     notice = (
         f"Synthetic radiographs that {embedder.name} draws of the latent codes of images of {info.name}; the labels "
         "and patient keys are those of the patients behind them."
     )
     licences = [run.data.get("licence", ""), info.source.get("licence", "")]
-    return DatasetInfo(
+    return describe_cohort(
         name=f"{embedder.name}_embedded",
         label_names=info.label_names,
         is_single_label=info.is_single_label,
         image_size=info.image_size,
-        bits=8,
-        encoding=default_encoding(info.image_size),
         splits={
             split: dataclasses.replace(info.splits[split], shards=tuple(shards)) for split, shards in written.items()
         },
-        images_read=all_splits.images,
-        images_written=all_splits.images,
-        rejected={},
         preprocessing={
             "grey": "as generated" if run.settings["channels"] == 1 else f"luma {LUMA} of red, green, blue",
             "embedded_images": info.preprocessing,
         },
-        source={"homepage": "", "citation": "", "licence": "; ".join(dict.fromkeys(filter(None, licences)))},
-        is_synthetic=True,
+        licence="; ".join(dict.fromkeys(filter(None, licences))),
         provenance={
             "model": run.model,
             "run": embedder.name,
@@ -217,8 +208,6 @@ def _describe(
             "embedded_data": {split: describe_data(info, split) for split in written},
             "acceptance_rate": 1.0,
             "training_data": run.data | patients,
-            "tfcxr_version": tfcxr.__version__,
-            "tensorflow_version": tf.__version__,
         },
         salt_fingerprint=info.salt_fingerprint,
         notice=" ".join(dict.fromkeys(filter(None, [notice, run.data.get("notice", ""), info.notice]))),

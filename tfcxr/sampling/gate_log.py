@@ -29,19 +29,15 @@ class GateLog:
         self.tries.append(image.tries)
         self.realism.append(image.realism)
 
-    def extend(self, log: "GateLog") -> None:
-        """Notes the images of another log after those of this one."""
-        self.tries.extend(log.tries)
-        self.realism.extend(log.realism)
-
     def to_json(self) -> str:
         """The text that `from_json` reads."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "GateLog":
-        """Reads what `to_json` wrote."""
-        return cls(**json.loads(text))
+    def from_json(cls, *texts: str) -> "GateLog":
+        """Joins what `to_json` wrote of consecutive images."""
+        logs = [json.loads(text) for text in texts]
+        return cls(*(sum((log[name] for log in logs), []) for name in ("tries", "realism")))
 
     def summary(self, gate: RealismGate, labels: CohortLabels, label_names: tuple[str, ...]) -> dict[str, Any]:
         """What a cohort's provenance says of its gate."""

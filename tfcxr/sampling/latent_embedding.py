@@ -132,7 +132,7 @@ def open_embedder(
 
 
 def _read_facts(path: pathlib.Path, run_dir: pathlib.Path, model_sha256: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What `regressor.json` says, after a look whether it is the regressor that is asked for."""
+    """Reads `regressor.json`; refuses a regressor for other weights or with other settings than asked for."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         kept, _, _ = facts["settings"], facts["curve"][-1]["cosine"], facts["weights_file"]

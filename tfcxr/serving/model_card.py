@@ -99,21 +99,14 @@ class ModelDescription:
     Attributes:
       model: name of the GAN.
       name: of the export, as in `saved_models/<name>/<version>`.
-      version: of the export.
       label_names: order of the `label` input.
       is_single_label: whether exactly one of them is 1.
       image_size: pixels of the images that it makes.
-      channels: 1 or 3.
       latent_size: length of z, 0 for super-resolution.
-      steps: of the training.
       batch_size: of the training, 0 where a ported checkpoint does not say it.
-      seed: of the training.
-      settings: of the training.
       data: name, split, notice, licence and fingerprint of the training data.
       weights_sha256: of the exported weights; cohorts are traced to their model by it.
       chunk_rows: images that the exported functions compute at once.
-      tfcxr_version: that exported it.
-      tensorflow_version: that exported it.
       kind: "generator" makes images of seeds, "super_resolution" enlarges images by `scale`, "cascade" does both.
       scale: how many times as high and wide super-resolution makes images.
     """

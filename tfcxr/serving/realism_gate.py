@@ -35,12 +35,6 @@ class RealismGate:
         if not 1 <= self.max_tries <= MAX_TRIES:
             raise ValueError(f"max_tries must be from 1 to {MAX_TRIES}, got {self.max_tries}")
 
-    @classmethod
-    def of(cls, min_realism: float | None, max_tries: int | None) -> "RealismGate":
-        """The gate of a user's settings, with the defaults for those that are None."""
-        given = {"min_realism": min_realism, "max_tries": max_tries}
-        return cls(**{name: value for name, value in given.items() if value is not None})
-
     def choose(
         self,
         candidates: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]],

@@ -60,6 +60,7 @@ def export_model(
         is_single_label=model.config.is_single_label,
         image_size=model.config.image_size,
         channels=model.config.channels,
+        latent_size=served.latent_size,
         steps=int(state["step"]),
         batch_size=run.batch_size,
         seed=run.seed,
@@ -69,7 +70,8 @@ def export_model(
         chunk_rows=served.chunk_rows,
         tfcxr_version=tfcxr.__version__,
         tensorflow_version=tf.__version__,
-        **served.facts,
+        kind=served.kind,
+        scale=served.scale,
     )
     patients = pathlib.Path(run_dir) / PATIENTS_FILE if run_dir is not None else None
     keys = patients.read_text(encoding="utf-8") if patients is not None and patients.is_file() else None

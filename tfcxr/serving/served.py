@@ -1,6 +1,5 @@
 """What is exported of a model: its weights, and a function for each signature of its kind."""
 
-import abc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,11 +20,15 @@ class Served(tf.Module):
     Attributes:
       label_names: order of the `label` input, empty for a model without labels.
       chunk_rows: images that are computed at once, whatever the size of a request.
+      latent_size: length of z, 0 for a model without.
+      scale: how many times as high and wide it makes images.
     """
 
     kind: str
     label_names: Sequence[str] = ()
     chunk_rows = 1
+    latent_size = 0
+    scale = 1
 
     def __init__(self) -> None:
         super().__init__(name="tfcxr")
@@ -78,11 +81,6 @@ class ServedModel(Served):
         """The model that is exported."""
         return self._model.model
 
-    @property
-    @abc.abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """The fields of `ModelDescription` that only models of this kind know."""
-
 
 class ServedGenerator(ServedModel):
     """A GAN's generator and discriminator.
@@ -109,15 +107,12 @@ class ServedGenerator(ServedModel):
             raise ValueError(f"chunk_rows must be at least 1, got {chunk_rows}")
         self.label_names = list(label_names)
         self.chunk_rows = chunk_rows or default_chunk_rows(config.image_size)
+        self.latent_size = config.latent_size
         super().__init__(model, served_variables(model))
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {"latent_size": self.model.config.latent_size}
 
     def images(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor) -> dict[str, tf.Tensor]:
         """`image` uint8 [B,H,W,C] of int64 seeds [B] and labels [B,L]."""
-        z = latents_from_seeds(seed, self.model.config.latent_size)
+        z = latents_from_seeds(seed, self.latent_size)
         return {"image": self.generate_in_chunks(z, label, truncation, to_pixels, tf.uint8)}
 
     def generate_in_chunks(
@@ -133,7 +128,7 @@ class ServedGenerator(ServedModel):
         rows = tf.shape(z)[0]
         filling = [[0, -rows % chunk], [0, 0]]
         chunks = (
-            tf.reshape(tf.pad(z, filling), [-1, chunk, config.latent_size]),
+            tf.reshape(tf.pad(z, filling), [-1, chunk, self.latent_size]),
             tf.reshape(tf.pad(label, filling), [(rows + chunk - 1) // chunk, chunk, config.label_count]),
         )
         image_shape = [config.image_size, config.image_size, config.channels]
@@ -153,11 +148,8 @@ class ServedSuperResolution(ServedModel):
 
     def __init__(self, model: SRGAN, label_names: Sequence[str] = (), chunk_rows: int | None = None) -> None:
         """It reads no labels and has chunks of one row, whatever is given."""
+        self.scale = model.config.scale
         super().__init__(model, model.sampling_generator.variables)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {"latent_size": 0, "kind": self.kind, "scale": self.model.config.scale}
 
 
 SERVED: dict[str, type[ServedModel]] = {served.kind: served for served in (ServedGenerator, ServedSuperResolution)}

@@ -15,7 +15,7 @@ class FromLatent(Signature):
     meaning = "an image in [-1, 1] for each z and label"
 
     def inputs(self, served: Any) -> list[tf.TensorSpec]:
-        return [tf.TensorSpec([None, served.model.config.latent_size], tf.float32, "z"), *served.label_specs]
+        return [tf.TensorSpec([None, served.latent_size], tf.float32, "z"), *served.label_specs]
 
     def outputs(self, served: Any, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         label = served.checked_label(inputs, "z")
