@@ -1,4 +1,4 @@
-"""Draws a labelled synthetic cohort from an exported model, as TFRecords that read like real ones.
+"""Generates a labelled synthetic cohort from an exported model, as TFRecords that read like real ones.
 
     python -m tfcxr.generate --saved_model=saved_models/acgan --out_dir=cohorts/acgan --counts=NORMAL=900,PNEUMONIA=900
 
@@ -8,96 +8,108 @@
     python -m tfcxr.generate --saved_model=saved_models/cgan --super_resolution=saved_models/srgan --min_realism=0.9 \\
         --out_dir=cohorts/cascade --counts=NORMAL=100,PNEUMONIA=100
 
-Interrupted, the same command goes on with the shards that are finished.
+After an interruption the same command resumes; whole shards are kept.
 """
 
+import dataclasses
 import os
 import pathlib
 
-from absl import flags
-
 from tfcxr import command_line
-from tfcxr.command_line import refuse_global_flags
+from tfcxr.command_line import Arguments, flag, refuse_flags
+from tfcxr.data.schema import DatasetInfo
 from tfcxr.sampling.cohort import CohortOptions, generate_cohort
-from tfcxr.sampling.label_plan import LabelPlan, parse_counts, plan_counts, plan_like, plan_unlabelled
-from tfcxr.sampling.preview import write_preview
-from tfcxr.serving.cascade_parts import RealismGate
-from tfcxr.serving.loaded_cascade import load_drawing_model
-from tfcxr.serving.loaded_model import LoadedModel
-
-FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "saved_model", None, "An exported version, or the folder of its versions for the newest.", required=True
-)
-flags.DEFINE_string("out_dir", None, "Folder to write the cohort to.", required=True)
-flags.DEFINE_list("counts", [], "Images a label, each with that label alone: NORMAL=1000,PNEUMONIA=500.")
-flags.DEFINE_string("like", None, "Data folder whose joint labels are drawn instead, at its prevalence.")
-flags.DEFINE_string("like_split", "train", "Split of --like.")
-flags.DEFINE_integer("images", None, "Images with --like, by default as many as the split holds.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Of the cohort: of its images and of the order of its labels.", lower_bound=0)
-flags.DEFINE_float("truncation", 1.0, "Scales the noise; below 1 images vary less.")
-flags.DEFINE_float(
-    "min_realism", None, "Keep only images that the critic rates so, such as 0.9; without, all.", 0.0, 1.0
-)
-flags.DEFINE_integer("max_tries", None, "Candidates of an image with --min_realism, by default 100.", lower_bound=1)
-flags.DEFINE_string("super_resolution", None, "An exported super-resolution model that enlarges the images.")
-flags.DEFINE_integer("batch_size", 64, "Images drawn at once.", lower_bound=1)
-flags.DEFINE_integer("shard_images", 2000, "At most so many images a shard.", lower_bound=1)
-flags.DEFINE_bool("preview", False, "Write a captioned preview.png beside the shards.")
+from tfcxr.sampling.cohort_labels import CohortLabels, counted_labels, labels_like, no_labels, parse_counts
+from tfcxr.sampling.cohort_preview import write_cohort_preview
+from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
+from tfcxr.serving.realism_gate import RealismGate
 
 
-def main(argv: list[str]) -> None:
-    """Plans the labels, draws the cohort and prints what it holds."""
-    options = CohortOptions(FLAGS.seed, FLAGS.truncation, FLAGS.batch_size, FLAGS.shard_images)
-    if not FLAGS.like:
-        refuse_global_flags(["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
-    gate = _gate()
-    model = load_drawing_model(FLAGS.saved_model)
-    super_resolution = FLAGS.super_resolution and LoadedModel(FLAGS.super_resolution)
-    info = generate_cohort(model, _plan(model), FLAGS.out_dir, options, gate, super_resolution)
-    data_dir = pathlib.Path(FLAGS.out_dir) / str(info.image_size)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GenerateArguments(Arguments):
+    """A model, the labels of a cohort, and how it is generated.
+
+    Attributes:
+      saved_model: An exported version, or the folder of its versions for the newest.
+      out_dir: Folder to write the cohort to.
+      counts: Images per label, each with that label alone: NORMAL=1000,PNEUMONIA=500.
+      like: Data folder whose joint labels are used instead, at its prevalence.
+      like_split: Split of --like.
+      images: Images with --like, by default as many as the split holds; or of a model without labels.
+      seed: Of the cohort: of its images and of the order of its labels.
+      truncation: Below 1 images vary less.
+      min_realism: Keep only images that the discriminator rates so, such as 0.9; all by default.
+      max_tries: Candidates per image with --min_realism.
+      super_resolution: An exported super-resolution model that enlarges the images.
+      batch_size: Images generated at once.
+      shard_images: Images per shard, at most.
+      preview: Write a captioned preview.png beside the shards.
+    """
+
+    saved_model: str
+    out_dir: str
+    counts: tuple[str, ...] = ()
+    like: str | None = None
+    like_split: str = "train"
+    images: int | None = flag(None, minimum=1)
+    seed: int = flag(0, minimum=0)
+    truncation: float = 1.0
+    min_realism: float | None = flag(None, minimum=0.0, maximum=1.0)
+    max_tries: int = flag(RealismGate.max_tries, minimum=1)
+    super_resolution: str | None = None
+    batch_size: int = flag(64, minimum=1)
+    shard_images: int = flag(2000, minimum=1)
+    preview: bool = False
+
+
+def generate(arguments: GenerateArguments) -> DatasetInfo:
+    """Chooses the labels, generates the cohort and prints what it holds.
+
+    Raises:
+      ValueError: flags that do not fit each other or the model, or see `generate_cohort`.
+    """
+    a = arguments
+    options = CohortOptions(a.seed, a.truncation, a.batch_size, a.shard_images)
+    if not a.like:
+        refuse_flags(a, ["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
+    if a.min_realism is None:
+        refuse_flags(a, ["max_tries"], "it goes with --min_realism; without it every image is kept")
+    gate = None if a.min_realism is None else RealismGate(a.min_realism, a.max_tries)
+    model = load_generating_model(a.saved_model)
+    super_resolution = a.super_resolution and LoadedModel(a.super_resolution)
+    info = generate_cohort(model, _labels(a, model), a.out_dir, options, gate, super_resolution)
+    data_dir = pathlib.Path(a.out_dir) / str(info.image_size)
     positives = ", ".join(f"{name} {counts['positive']}" for name, counts in info.splits["train"].labels.items())
     print(f"wrote {info.images_written} images ({positives or 'no labels'}) to {data_dir}")
-    if gate := info.provenance.get("realism_gate"):
-        shown = ", ".join(f"{name} {counts['tries']}" for name, counts in gate["tries_by_label"].items())
-        print(
-            f"realism of {gate['min_realism']:g} and more: {gate['acceptance_rate']:.1%} of candidates ({shown} tries)"
-        )
+    if log := info.provenance.get("realism_gate"):
+        tries = ", ".join(f"{name} {counts['tries']}" for name, counts in log["tries_by_label"].items())
+        print(f"realism of {log['min_realism']:g} and more: {log['acceptance_rate']:.1%} of candidates ({tries} tries)")
     if model.description.channels == 3:
-        print("the model draws 3 channels; they were turned to grey by luma")
-    if FLAGS.preview:
-        print(f"preview: {write_preview(data_dir)}")
+        print("the model makes 3 channels; they were turned to grey by luma")
+    if a.preview:
+        print(f"preview: {write_cohort_preview(data_dir)}")
+    return info
 
 
-def _gate() -> RealismGate | None:
-    if FLAGS.min_realism is None:
-        if FLAGS.max_tries is not None:
-            raise ValueError("--max_tries goes with --min_realism; without it every image is kept")
-        return None
-    return RealismGate(FLAGS.min_realism, RealismGate.max_tries if FLAGS.max_tries is None else FLAGS.max_tries)
-
-
-def _plan(model: LoadedModel) -> LabelPlan:
-    label_names = model.description.label_names
-    if not label_names:
-        how = f"{model.path} draws images without labels; give their number as --images=1000"
-        refuse_global_flags(["counts", "like"], how)
-        if FLAGS.images is None:
+def _labels(a: GenerateArguments, model: LoadedModel) -> CohortLabels:
+    names = model.description.label_names
+    if not names:
+        how = f"{model.path} makes images without labels; give their number as --images=1000"
+        refuse_flags(a, ["counts", "like"], how)
+        if a.images is None:
             raise ValueError(how)
-        return plan_unlabelled(FLAGS.images)
-    if bool(FLAGS.counts) == bool(FLAGS.like):
+        return no_labels(a.images)
+    if bool(a.counts) == bool(a.like):
         raise ValueError(
-            f"{model.path} draws {', '.join(label_names)}; give either --counts=LABEL=COUNT,... or --like=DATA_FOLDER"
+            f"{model.path} has the labels {', '.join(names)}; give either --counts=LABEL=COUNT,... or "
+            "--like=DATA_FOLDER"
         )
-    if FLAGS.counts:
-        if FLAGS.images is not None:
-            raise ValueError("--images goes with --like; with --counts the counts say how many")
-        return plan_counts(parse_counts(FLAGS.counts), label_names, FLAGS.seed)
-    return plan_like(
-        FLAGS.like, FLAGS.like_split, label_names, model.description.is_single_label, FLAGS.images, FLAGS.seed
-    )
+    if a.counts:
+        refuse_flags(a, ["images"], "it goes with --like; with --counts the counts say how many")
+        return counted_labels(parse_counts(a.counts), names, a.seed)
+    return labels_like(a.like, a.like_split, names, model.description.is_single_label, a.images, a.seed)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    command_line.run_main(main)
+    command_line.run(generate)

@@ -63,11 +63,12 @@ def tiny_enlarger(tiny_export: pathlib.Path, tmp_path_factory: pytest.TempPathFa
 
     class Enlarger(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1], tf.uint8, "image")], autograph=False)
-        def enhance(self, image):
+        def super_resolve(self, image):
             return {"image": tf.repeat(tf.repeat(image, 2, axis=1), 2, axis=2)}
 
     path = tmp_path_factory.mktemp("enlargers") / "enlarger" / "1"
-    tf.saved_model.save(Enlarger(), str(path))
+    enlarger = Enlarger()
+    tf.saved_model.save(enlarger, str(path), signatures={"serving_default": enlarger.super_resolve})
     small = read_description(tiny_export)
     data = small.data | {"name": "large discs", "notice": "Large discs."}
     description = dataclasses.replace(

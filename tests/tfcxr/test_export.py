@@ -1,26 +1,17 @@
-"""The command python -m tfcxr.export on a run folder."""
+"""The command python -m tfcxr.export on a run folder, and its refusals."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
+
+import pytest
 
 from tfcxr.config import to_plain
+from tfcxr.export import ExportArguments, export
 from tfcxr.models.srgan import SRGAN
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.run_folder import RunConfig, start_run
 
-FORKED = pathlib.Path(__file__).with_name("forked_commands.py")
 
-
-def export(*arguments):
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "tfcxr.export", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
-
-
-def test_exports_the_checkpoint_that_is_asked_for(make_tiny_gan, tmp_path):
+def test_exports_the_checkpoint_that_is_asked_for(make_tiny_gan, tmp_path, capsys):
     model, run = make_tiny_gan()
     run_dir, out_dir = tmp_path / "run", tmp_path / "models" / "discs"
     start_run(run_dir, run, resume=False)
@@ -28,9 +19,8 @@ def test_exports_the_checkpoint_that_is_asked_for(make_tiny_gan, tmp_path):
     checkpoints = Checkpoints(run_dir)
     checkpoints.save(5, model.checkpoint_variables(), {}, is_best=True)
     checkpoints.save(7, model.checkpoint_variables(), {})
-    done = export(f"--run_dir={run_dir}", f"--out_dir={out_dir}", "--checkpoint=best", "--version=4")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(out_dir / "4")
+    path = export(ExportArguments(run_dir=str(run_dir), out_dir=str(out_dir), checkpoint="best", version=4))
+    assert path == out_dir / "4" and capsys.readouterr().out.splitlines()[-1] == str(path)
     description = json.loads((out_dir / "4" / "model.json").read_text())
     assert (description["name"], description["version"], description["steps"]) == ("discs", 4, 5)
     assert (out_dir / "4" / "training_patients.txt").read_text() == "patient-a\n"
@@ -44,19 +34,18 @@ def test_flags_without_an_effect_are_refused(make_tiny_gan, tiny_export, tiny_en
     config = SRGAN.config_class(image_size=32, scale=2, residual_blocks=1, filters=4, discriminator_filters=4)
     start_run(enlarger_dir, RunConfig("srgan", to_plain(config), (), 0, 2, 1, run.data), resume=False)
     Checkpoints(enlarger_dir).save(1, SRGAN(config, seed=0).checkpoint_variables(), {})
-    out_dir = f"--out_dir={tmp_path / 'models'}"
-    cascade = [out_dir, f"--generator={tiny_export}", f"--super_resolution={tiny_enlarger}"]
+    cascade = {"saved_model": str(tiny_export), "super_resolution": str(tiny_enlarger)}
     refused = [
-        ([out_dir, f"--run_dir={run_dir}", "--min_realism=0.5", "--max_tries=3"],
-         "--min_realism and --max_tries would have no effect: they are of a cascade; give --generator and"),
-        ([*cascade, "--checkpoint=best", "--chunk_rows=2"],
+        ({"run_dir": str(run_dir), "min_realism": 0.5, "max_tries": 3},
+         "--min_realism and --max_tries would have no effect: they are of a cascade; give --saved_model and"),
+        (cascade | {"checkpoint": "best", "chunk_rows": 2},
          "--checkpoint and --chunk_rows would have no effect: they are of a run folder; a cascade joins models"),
-        ([out_dir, f"--run_dir={enlarger_dir}", "--chunk_rows=2"],
+        ({"run_dir": str(enlarger_dir), "chunk_rows": 2},
          f"--chunk_rows would have no effect: {enlarger_dir} holds a srgan, which enlarges one image at a time"),
+        ({}, "give --run_dir of a training, or --saved_model and --super_resolution for a cascade"),
+        ({"saved_model": str(tiny_export)}, "a cascade needs --saved_model and --super_resolution, both exported"),
     ]  # fmt: skip
-    command = [sys.executable, str(FORKED), "tfcxr.export"]
-    calls = json.dumps([arguments for arguments, _ in refused])
-    done = subprocess.run(command, input=calls, capture_output=True, text=True, check=True)
-    for result, (_, message) in zip(json.loads(done.stdout), refused, strict=True):
-        assert result["status"] == 1 and f"error: {message}" in result["errors"], result
+    for arguments, message in refused:
+        with pytest.raises(ValueError, match=f"^{message}"):
+            export(ExportArguments(out_dir=str(tmp_path / "models"), **arguments))
     assert not (tmp_path / "models").exists()

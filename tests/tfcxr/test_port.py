@@ -4,12 +4,8 @@ import csv
 import hashlib
 import io
 import json
-import os
-import pathlib
 import pickle
 import re
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
@@ -18,12 +14,12 @@ import tensorflow as tf
 
 from tfcxr.backbones.densenet import DenseNet
 from tfcxr.models.pggan.networks import Discriminator
+from tfcxr.port import PortArguments, port
 from tfcxr.porting import FORMATS
 from tfcxr.porting.densenet import densenet_targets
 from tfcxr.porting.parity import Parity
 from tfcxr.training.run_folder import load_model
 
-FORKED = pathlib.Path(__file__).with_name("forked_commands.py")
 WIDTHS, LATENT = (4, 3), 5  # at 4 and 8 px
 
 
@@ -76,52 +72,40 @@ def densenet_state():
 
 
 @pytest.fixture(scope="module")
-def called(tmp_path_factory):
-    """The folder in which several calls ran, and [(exit status, what was printed)] by the call's name."""
+def files(tmp_path_factory):
+    """A folder of checkpoints, some of them damaged."""
     folder = tmp_path_factory.mktemp("port")
     state = pggan_state()
     start = "discriminator."
-    judging = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
-    whole = {"state_dict": state, "settings": {"alpha": 0.25}}
-    write_checkpoint(folder / "full.pth", whole)
-    write_checkpoint(folder / "critic.pth", {"state_dict": judging, "settings": {"leakiness": 0.1}})
+    discriminator = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
+    write_checkpoint(folder / "full.pth", {"state_dict": state, "settings": {"alpha": 0.25}})
+    write_checkpoint(folder / "critic.pth", {"state_dict": discriminator, "settings": {"leakiness": 0.1}})
     write_checkpoint(folder / "xrv.pt", densenet_state())
     spoiled = state | {"generator.toRGB.1.module.bias": np.array([np.nan], np.float32), "more": np.zeros(1)}
     write_checkpoint(folder / "spoiled.pth", {"state_dict": spoiled, "settings": {}})
     with zipfile.ZipFile(folder / "attack.pth", "w") as archive:
         archive.writestr("file/data.pkl", f"cos\nsystem\n(Vtouch {folder / 'attacked'}\ntR.")
     (folder / "half.pth").write_bytes((folder / "full.pth").read_bytes()[:-100])
-    cxr = "--format=cxr_pggan"
-    calls = {
-        "full": [cxr, "--checkpoint=full.pth", "--out=models/full", "--set=upsampling=bilinear", "--run_dir=runs/full"],
-        "again": [cxr, "--checkpoint=full.pth", "--out=models/full"],
-        "critic": [cxr, "--checkpoint=critic.pth", "--out=models/critic"],
-        "backbone": ["--format=xrv_densenet121", "--checkpoint=xrv.pt", "--out=models/xrv", "--set=input_size=64"],
-        "format": ["--format=cxr_pgan", "--checkpoint=full.pth", "--out=models/wrong"],
-        "option": [cxr, "--checkpoint=full.pth", "--out=models/wrong", "--set=leakines=.1"],
-        "value": [cxr, "--checkpoint=full.pth", "--out=models/wrong", "--set=leakiness=steep"],
-        "missing": [cxr, "--checkpoint=none.pth", "--out=models/wrong"],
-        "half": [cxr, "--checkpoint=half.pth", "--out=models/wrong"],
-        "attack": [cxr, "--checkpoint=attack.pth", "--out=models/wrong"],
-        "other": ["--format=fb_pggan", "--checkpoint=full.pth", "--out=models/wrong"],
-        "spoiled": [cxr, "--checkpoint=spoiled.pth", "--out=models/wrong"],
-    }
-    done = subprocess.run(
-        [sys.executable, str(FORKED), "tfcxr.port"],
-        input=json.dumps(list(calls.values())),
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, dict(zip(calls, json.loads(done.stdout), strict=True))
+    return folder
 
 
-def test_a_gan_becomes_a_run_folder_and_a_saved_model(called):
-    folder, results = called
-    printed = results["full"]["errors"]
-    assert results["full"]["status"] == 0, printed
+@pytest.fixture
+def call(files, monkeypatch, capsys):
+    """A function that ports a file of the folder, in the folder, and returns what is printed."""
+    monkeypatch.chdir(files)
+
+    def call(checkpoint, out, format="cxr_pggan", **others):
+        port(PortArguments(format=format, checkpoint=checkpoint, out_dir=f"models/{out}", **others))
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_a_gan_becomes_a_run_folder_and_a_saved_model(files, call):
+    folder = files
+    printed = call("full.pth", "full", settings=("upsampling=bilinear",), run_dir="runs/full")
+    with pytest.raises(ValueError, match="runs/full exists already; choose another --run_dir"):
+        call("full.pth", "full")
     digest = hashlib.sha256((folder / "full.pth").read_bytes()).hexdigest()
     assert f"ported full.pth (SHA-256 {digest}) as cxr_pggan" in printed
     assert "saved_model: models/full/1" in printed and "run_dir: runs/full" in printed
@@ -154,34 +138,32 @@ def test_a_gan_becomes_a_run_folder_and_a_saved_model(called):
     loaded = tf.saved_model.load(str(folder / "models" / "full" / "1"))
     seed = tf.constant([5, 9], tf.int64)
     z = tf.concat([tf.random.stateless_normal([1, LATENT], [row, 0]) for row in (5, 9)], axis=0)
-    image = loaded.draw_latent(z)["image"]
+    image = loaded.generate_from_latent(z)["image"]
     np.testing.assert_allclose(image, model.generate_from_latent(z, tf.zeros([2, 0])), atol=1e-4)
     assert np.ptp(image) > 0.1
-    np.testing.assert_allclose(loaded.draw(seed)["image"], np.round(127.5 * (image + 1.0)), atol=1)
+    np.testing.assert_allclose(loaded.generate(seed)["image"], np.round(127.5 * (image + 1.0)), atol=1)
 
 
-def test_a_discriminator_alone_becomes_weights(called):
-    folder, results = called
-    assert results["critic"]["status"] == 0, results["critic"]["errors"]
-    version = folder / "models" / "critic" / "1"
+def test_a_discriminator_alone_becomes_weights(files, call):
+    printed = call("critic.pth", "critic")
+    version = files / "models" / "critic" / "1"
     assert {path.name for path in version.iterdir()} == {"weights.weights.h5", "port_report.json", "tensors.csv"}
-    assert "holds a discriminator alone" in results["critic"]["errors"]
+    assert "holds a discriminator alone" in printed
     report = json.loads((version / "port_report.json").read_text())
     assert report["kind"] == "discriminator" and report["settings"]["leaky_slope"] == 0.1
-    ported = FORMATS["cxr_pggan"]({"state_dict": pggan_state(), "settings": {}}, leakiness=0.1).model
+    ported = FORMATS["cxr_pggan"].port({"state_dict": pggan_state(), "settings": {}}, leakiness=0.1).model
     network = Discriminator(ported.config, seed=7)
     network.load_weights(version / "weights.weights.h5")
     inputs = tf.ones([2, 8, 8, 1]), tf.zeros([2, 0])
     np.testing.assert_allclose(network(inputs), ported.discriminator(inputs), rtol=1e-6)
 
 
-def test_a_backbone_becomes_a_saved_model_with_keras_weights(called):
-    folder, results = called
-    assert results["backbone"]["status"] == 0, results["backbone"]["errors"]
-    version = folder / "models" / "xrv" / "1"
+def test_a_backbone_becomes_a_saved_model_with_keras_weights(files, call):
+    call("xrv.pt", "xrv", "xrv_densenet121", settings=("input_size=64",))
+    version = files / "models" / "xrv" / "1"
     report = json.loads((version / "port_report.json").read_text())
     assert report["kind"] == "backbone" and report["parity"]["largest"] < 1e-4
-    ported = FORMATS["xrv_densenet121"](densenet_state(), input_size=64).model
+    ported = FORMATS["xrv_densenet121"].port(densenet_state(), input_size=64).model
     image = tf.random.stateless_uniform([2, 64, 64, 1], [1, 2], -1.0, 1.0)
     expected = ported.pooled(ported.from_signed(image))
     loaded = tf.saved_model.load(str(version))
@@ -193,26 +175,25 @@ def test_a_backbone_becomes_a_saved_model_with_keras_weights(called):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("checkpoint", "others", "message"),
     [
-        ("again", "error: runs/full exists already; choose another --run_dir"),
-        ("format", "error: unknown --format=cxr_pgan; did you mean 'cxr_pggan'[?] valid names: cxr_pggan, fb_pggan"),
-        ("option", "error: format cxr_pggan has no option 'leakines'; did you mean 'leakiness'[?]"),
-        ("value", "error: full.pth was not ported as cxr_pggan: PGGANConfig.leaky_slope expects float, got 'steep'"),
-        ("missing", "error: there is no checkpoint none.pth"),
-        ("half", "error: the checkpoint half.pth was not read: it begins like a zip and has no end; it is truncated"),
-        ("attack", "error: the checkpoint attack.pth was not read: it names 'os.system', .*nothing was run"),
-        ("other", "error: full.pth was not ported as fb_pggan: expected a dictionary with netG, netD"),
-        ("spoiled", "error: spoiled.pth was not ported as cxr_pggan: .* 1 with values that are not finite: generator."),
+        ("full.pth", {"format": "cxr_pgan"}, "unknown format 'cxr_pgan'; did you mean 'cxr_pggan'[?] valid names: "),
+        ("full.pth", {"settings": ("leakines=.1",)}, "format cxr_pggan has no option 'leakines'; did you mean 'leakin"),
+        ("full.pth", {"settings": ("leakiness=steep",)},
+         "full.pth was not ported as cxr_pggan: PGGANConfig.leaky_slope expects float, got 'steep'"),
+        ("none.pth", {}, "there is no checkpoint none.pth"),
+        ("half.pth", {}, "the checkpoint half.pth was not read: it begins like a zip and has no end; it is truncated"),
+        ("attack.pth", {}, "the checkpoint attack.pth was not read: it names 'os.system', .*nothing was run"),
+        ("full.pth", {"format": "fb_pggan"}, "full.pth was not ported as fb_pggan: expected a dictionary with netG"),
+        ("spoiled.pth", {},
+         "spoiled.pth was not ported as cxr_pggan: .* 1 with values that are not finite: generator."),
     ],
-)
-def test_a_wrong_call_gives_one_sentence(called, name, message):
-    folder, results = called
-    assert results[name]["status"] == 1
-    assert re.search(message, results[name]["errors"]), results[name]["errors"]
-    assert "Traceback" not in results[name]["errors"]
-    assert not (folder / "models" / "wrong").exists() and not (folder / "runs" / "wrong").exists()
-    assert not (folder / "attacked").exists()
+)  # fmt: skip
+def test_a_wrong_call_gives_one_sentence_and_writes_nothing(files, call, checkpoint, others, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=f"^{message}"):
+        call(checkpoint, "wrong", **others)
+    assert not (files / "models" / "wrong").exists() and not (files / "runs" / "wrong").exists()
+    assert not (files / "attacked").exists()
 
 
 @pytest.mark.parametrize(

@@ -48,14 +48,14 @@ def _measure(model: LoadedModel, batch_size: int, repeats: int) -> dict[str, Any
         figures |= {"from_pixels": size, "to_pixels": description.image_size}
 
         def request(rows: int, index: int) -> None:
-            model.enhance(images[:rows])
+            model.super_resolve(images[:rows])
 
     else:
         classes = len(description.label_names)
 
         def request(rows: int, index: int) -> None:
             seeds = np.arange(index * rows, (index + 1) * rows)
-            model.draw(seeds, np.eye(max(classes, 1), classes, dtype=np.float32)[seeds % max(classes, 1)])
+            model.generate(seeds, np.eye(max(classes, 1), classes, dtype=np.float32)[seeds % max(classes, 1)])
 
     for name, rows in (("milliseconds_per_batch", batch_size), ("milliseconds_per_single_image", 1)):
         seconds = []

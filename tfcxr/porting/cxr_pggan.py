@@ -1,8 +1,8 @@
 """Checkpoints of Segal et al. 2021 (CXR_PGGAN): a PGGAN of dialect "segal", or its discriminator alone.
 
 A full checkpoint is {"state_dict", "settings"} of the whole training; `Final_Full_Model.pth` is one. The
-discriminator's own file has its settings instead of the training's. Depth, channels, latent size, normalizations and
-equalization are read off keys and shapes; leakiness, upsampling and value range are saved nowhere and so are options.
+discriminator's own file has its settings instead of the training's. Keys and shapes tell depth, channels, latent size,
+normalizations and equalization; no file tells leakiness, upsampling and value range, so these are options.
 """
 
 from collections.abc import Mapping
@@ -21,42 +21,36 @@ from tfcxr.porting.pggan_weights import (
     latent_kernel,
     map_kernel,
     one_number,
+    ported_pggan,
 )
 from tfcxr.porting.ported import Ported
 from tfcxr.porting.state_dicts import StateDict, state_dict
 from tfcxr.porting.weight_transfer import Target, dense_kernel, layer_targets, transfer
 
 NETWORKS = {"generator": "generator", "ema_generator": "gen_shadow", "discriminator": "discriminator"}
-SIZE_BUFFERS = {
-    "current_size": "the shapes say it",
-    "current_depth": "the shapes say it",
-    "alpha": "read for the fading, no weight",
-}
+FADING = "read for the fading, no weight"
+SIZE_BUFFERS = {"current_size": "the shapes say it", "current_depth": "the shapes say it", "alpha": FADING}
 TRAINING_BUFFERS = {
-    "img_size": "the shapes say it",
-    "scale": "the shapes say it",
-    "alpha": "read for the fading, no weight",
+    **dict.fromkeys(("img_size", "scale"), "the shapes say it"),
+    "alpha": FADING,
     "alpha_jumps": "the schedule of the training",
     "fixed_z": "latents of the training's sample pictures",
     "g_current_iter": "read as the number of steps, no weight",
-    **dict.fromkeys(
-        (
-            *("total_iter", "current_iter", "num_images_seen", "iter_images_seen"),
-            *("d_current_iter", "epoch_counter", "batch_count"),
-        ),
-        "a counter of the training",
-    ),
+    **dict.fromkeys(("total_iter", "current_iter", "num_images_seen", "iter_images_seen"), "a counter of the training"),
+    **dict.fromkeys(("d_current_iter", "epoch_counter", "batch_count"), "a counter of the training"),
 }
 
 
 def port(
     checkpoint: Any, leakiness: float | None = None, upsampling: str = "nearest", value_range: str = "0..1"
 ) -> Ported:
-    """A PGGAN, or a discriminator alone, with the checkpoint's weights and its alpha.
+    """Makes a PGGAN, or a discriminator alone, with the checkpoint's weights and its alpha.
 
     Args:
+      checkpoint: what `read_pytorch_file` gave.
       leakiness: slope of the leaky ReLU; None is what the file says, else .2. The last layers have .2 always.
-      upsampling: "nearest" or "bilinear", of the generator. value_range: "0..1" or "-1..1", of the images inside.
+      upsampling: "nearest" or "bilinear", of the generator.
+      value_range: "0..1" or "-1..1", of the images inside.
 
     Raises:
       ValueError: not such a checkpoint, keys that do not fit (all are listed), or an option out of range.
@@ -90,36 +84,31 @@ def _port_training(state: StateDict, options: dict[str, Any], alpha: float) -> P
         ignored = {f"{prefix}.{key}": reason for key, reason in SIZE_BUFFERS.items()}
         transfers[name] = transfer(part, targets(network, f"{prefix}."), ignored, name)
     transfers["training"] = transfer(StateDict(rest, state.notes), {}, TRAINING_BUFFERS, "training's state")
-    model.state["alpha"].assign(alpha)
     if "g_current_iter" in state and state["g_current_iter"].size == 1:
         model.state["step"].assign(int(state["g_current_iter"].reshape(())))
     notes = [
-        "The score signature judges each image alone, with the minibatch deviation that the original computes for one.",
+        "The score signature rates each image alone, with the minibatch stddev that the original computes for one."
     ]
     if config.channels == 3:
         notes.append("Images have three channels, which are nearly equal where the training's pictures were grey.")
-    if not has_average:
-        notes.append("The checkpoint has no moving average, so the trained generator is exported.")
-    if alpha:
-        notes.append(f"The checkpoint was saved while its last block faded in, and alpha {alpha:g} is kept.")
-    return Ported(model, "gan", transfers, to_plain(config) | {"alpha": alpha}, tuple(notes))
+    return ported_pggan(model, transfers, alpha, notes)
 
 
 def _port_discriminator(state: StateDict, options: dict[str, Any], alpha: float) -> Ported:
     config = make_config(PGGANConfig, _discriminator_settings(state, ""), options)
     network = Discriminator(config, seed=0)
     transfers = {"discriminator": transfer(state, _discriminator_targets(network, ""), SIZE_BUFFERS, "discriminator")}
-    note = "The checkpoint holds a discriminator alone, so nothing can draw images; its Keras weights are written."
+    note = "The checkpoint holds a discriminator alone, so nothing can generate images; its Keras weights are written."
     return Ported(network, "discriminator", transfers, to_plain(config) | {"alpha": alpha}, (note,))
 
 
 def _alpha(settings: Mapping[str, Any], state: dict[str, np.ndarray]) -> float:
-    """From the settings first: the copy in the state dict was cut to a whole number in files of some versions."""
+    """Reads the settings first: some versions rounded the copy in the state dict to a whole number."""
     places = (settings.get("alpha"), "settings"), (state.get("alpha"), "state_dict")
     return next((checked_alpha(value, where) for value, where in places if value is not None), 0.0)
 
 
-# sizes and options, read off keys and shapes
+# sizes and options, from keys and shapes
 
 
 def _generator_settings(state: dict[str, np.ndarray], prefix: str) -> dict[str, Any]:

@@ -11,33 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from tfcxr.backbones.base import VALUE_RANGES
 from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
 from tfcxr.porting.inert_pickle import PickledObject
-from tfcxr.porting.layer_targets import BATCH_COUNTERS, dense_targets, dimension, normalization_targets
-from tfcxr.porting.ported import Ported
+from tfcxr.porting.ported import Ported, ported_backbone
 from tfcxr.porting.state_dicts import StateDict, state_dict
-from tfcxr.porting.weight_transfer import Target, convolution_kernel, transfer
+from tfcxr.porting.weight_transfer import (
+    BATCH_COUNTERS,
+    Target,
+    dense_kernel,
+    dimension,
+    layer_targets,
+    normalization_targets,
+)
 
 XRV_LABELS = (
-    "Atelectasis",
-    "Consolidation",
-    "Infiltration",
-    "Pneumothorax",
-    "Edema",
-    "Emphysema",
-    "Fibrosis",
-    "Effusion",
-    "Pneumonia",
-    "Pleural_Thickening",
-    "Cardiomegaly",
-    "Nodule",
-    "Mass",
-    "Hernia",
-    "Lung Lesion",
-    "Fracture",
-    "Lung Opacity",
-    "Enlarged Cardiomediastinum",
+    *("Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis"),
+    *("Effusion", "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass"),
+    *("Hernia", "Lung Lesion", "Fracture", "Lung Opacity", "Enlarged Cardiomediastinum"),
 )
 XRV_SIZE = 224  # pixels, to which TorchXRayVision resizes for its published weights
 FIRST_KEY = "features.conv0.weight"
@@ -47,115 +37,101 @@ _DOTTED = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(\d)(?=\.)")
 
 
 def port_xrv(checkpoint: Any, input_size: int = XRV_SIZE) -> Ported:
-    """A DenseNet of TorchXRayVision (Cohen et al. 2022): grey images in [-1024, 1024].
+    """Makes a DenseNet of TorchXRayVision (Cohen et al. 2022): grey images in [-1024, 1024].
 
     Args:
-      checkpoint: what `read_pytorch_file` gave: a pickled module or a state dictionary.
-      input_size: to which images are resized for pooled features and logits; 0 takes them as they are.
+      checkpoint: a pickled module or a state dictionary.
+      input_size: pixels to which images are resized for pooled features and logits; 0 takes them as they are.
 
     Raises:
-      ValueError: keys missing, without a place, of another shape, or values that are not finite.
+      ValueError: keys that do not fit, see `transfer`, or op_threshs of another count than the classes.
     """
-    state = _with_plain_classifier(state_dict(checkpoint, first_key=FIRST_KEY))
+    state = _plain_state(checkpoint)
     classes = dimension(state, "classifier.weight", 0, len(XRV_LABELS))
     thresholds = np.asarray(state.get("op_threshs", _attribute(checkpoint, "op_threshs", np.ndarray, np.zeros([0]))))
     if thresholds.size and thresholds.shape != (classes,):
         raise ValueError(f"op_threshs must hold a number for each of {classes} classes, got shape {thresholds.shape}")
     points = tuple(float(value) for value in thresholds)
-    ported = _port(state, "xrv", "TorchXRayVision DenseNet", 1, classes, input_size, points)
+    ported = _port(state, "TorchXRayVision DenseNet", 1, classes, "xrv", input_size, points)
     ported.settings["labels"] = _labels(checkpoint, classes)
     ported.settings["op_thresholds"] = [None if math.isnan(value) else value for value in points]
     return ported
 
 
 def port_torchvision(checkpoint: Any, input_size: int = 0) -> Ported:
-    """A DenseNet of torchvision: ImageNet-normalised colours.
+    """Makes a DenseNet of torchvision: ImageNet-normalised colours.
 
     Args:
-      checkpoint: what `read_pytorch_file` gave. input_size: to which images are resized, 0 for as they are.
+      checkpoint: what `read_pytorch_file` returned.
+      input_size: pixels to which images are resized; 0 takes them as they are.
 
     Raises:
-      ValueError: keys missing, without a place, of another shape, or values that are not finite.
+      ValueError: keys that do not fit, see `transfer`.
     """
-    state = _with_plain_classifier(state_dict(checkpoint, first_key=FIRST_KEY))
+    state = _plain_state(checkpoint)
     classes = dimension(state, "classifier.weight", 0, 1000)
-    return _port(state, "imagenet", "torchvision DenseNet", 3, classes, input_size)
-
-
-def undotted(state: StateDict) -> StateDict:
-    """The same arrays with `norm1` for `norm.1` and `conv2` for `conv.2` in dense layers.
-
-    Raises:
-      ValueError: a key in both spellings.
-    """
-    renamed = {_DOTTED.sub(r"\1\2", key): array for key, array in state.items()}
-    if len(renamed) != len(state):
-        raise ValueError("the checkpoint has the same dense layers with dotted (norm.1) and plain names (norm1)")
-    return StateDict(renamed, state.notes)
+    return _port(state, "torchvision DenseNet", 3, classes, "imagenet", input_size)
 
 
 def densenet_targets(model: DenseNet) -> dict[str, Target]:
     """PyTorch's key -> where it goes."""
-    targets = {"features.conv0.weight": Target(model.conv0.kernel, convolution_kernel)}
-    targets |= normalization_targets("features.norm0", model.conv0.norm)
+    targets = layer_targets(model.conv0, "features.conv0") | normalization_targets("features.norm0", model.conv0.norm)
     for block, layers in enumerate(model.blocks, start=1):
         for number, layer in enumerate(layers, start=1):
             key = f"features.denseblock{block}.denselayer{number}"
-            targets |= normalization_targets(f"{key}.norm1", layer.norm1)
-            targets[f"{key}.conv1.weight"] = Target(layer.conv1.kernel, convolution_kernel)
-            targets |= normalization_targets(f"{key}.norm2", layer.conv1.norm)
-            targets[f"{key}.conv2.weight"] = Target(layer.conv2.kernel, convolution_kernel)
+            for part, convolution, norm in ((1, layer.conv1, layer.norm1), (2, layer.conv2, layer.conv1.norm)):
+                targets |= normalization_targets(f"{key}.norm{part}", norm)
+                targets |= layer_targets(convolution, f"{key}.conv{part}")
     for block, transition in enumerate(model.transitions, start=1):
         key = f"features.transition{block}"
         targets |= normalization_targets(f"{key}.norm", transition.norm)
-        targets[f"{key}.conv.weight"] = Target(transition.conv.kernel, convolution_kernel)
+        targets |= layer_targets(transition.conv, f"{key}.conv")
     targets |= normalization_targets("features.norm5", model.norm5)
-    return targets | dense_targets("classifier", model.classifier)
+    return targets | layer_targets(model.classifier, "classifier", dense_kernel)
 
 
-def _with_plain_classifier(state: StateDict) -> StateDict:
-    """`classifier.weight` for `classifier.0.weight`, where that is the only layer there with weights."""
+def _plain_state(checkpoint: Any) -> StateDict:
+    """Keys as today's torchvision writes them: `norm1` for `norm.1`, and `classifier.weight` for `classifier.0.weight`
+    where that is the classifier's only layer with weights.
+
+    Raises:
+      ValueError: a key in both spellings.
+    """
+    found = state_dict(checkpoint, first_key=FIRST_KEY)
+    state = {_DOTTED.sub(r"\1\2", key): array for key, array in found.items()}
+    if len(state) != len(found):
+        raise ValueError("the checkpoint has the same dense layers with dotted (norm.1) and plain names (norm1)")
     numbered = {key: match for key in state if (match := re.fullmatch(r"classifier\.(\d+)\.(weight|bias)", key))}
     numbers = {match[1] for match in numbered.values()}
     if len(numbers) != 1 or "classifier.weight" in state:
-        return state
+        return StateDict(state, found.notes)
     renamed = {f"classifier.{numbered[key][2]}" if key in numbered else key: array for key, array in state.items()}
     note = (
         f"The classifier's layer {numbers.pop()}, its only one with weights, is the classifier; what followed it, such "
         "as a sigmoid, is not applied: logits come out."
     )
-    return StateDict(renamed, (*state.notes, note))
+    return StateDict(renamed, (*found.notes, note))
 
 
 def _port(
-    state: StateDict,
-    value_range: str,
-    name: str,
-    channels: int,
-    classes: int,
-    input_size: int,
-    op_thresholds: Sequence[float] = (),
+    state: StateDict, name: str, channels: int, classes: int, value_range: str, input_size: int, points: Sequence = ()
 ) -> Ported:
-    state = undotted(state)
     first = "features.denseblock1.denselayer1"
     growth_rate = dimension(state, f"{first}.conv2.weight", 0, 32)
     architecture = {
         "growth_rate": growth_rate,
         "block_config": _block_config(state),
-        "initial_filters": dimension(state, "features.conv0.weight", 0, 64),
+        "initial_filters": dimension(state, FIRST_KEY, 0, 64),
         "bottleneck_size": max(1, dimension(state, f"{first}.conv1.weight", 0, 4 * growth_rate) // max(1, growth_rate)),
         "classes": classes,
-        "channels": dimension(state, "features.conv0.weight", 1, channels),
+        "channels": dimension(state, FIRST_KEY, 1, channels),
     }
-    model = DenseNet(**architecture, value_range=value_range, input_size=input_size, op_thresholds=op_thresholds)
-    moved = transfer(state, densenet_targets(model), IGNORED, name)
-    model.trainable = False
-    settings = architecture | {"value_range": VALUE_RANGES[value_range].text, "input_size": input_size}
-    return Ported(model, "backbone", {"densenet": moved}, settings)
+    model = DenseNet(**architecture, value_range=value_range, input_size=input_size, op_thresholds=points)
+    return ported_backbone(model, "densenet", name, state, densenet_targets(model), IGNORED, architecture)
 
 
 def _labels(checkpoint: Any, classes: int) -> list[str]:
-    """Names of the classes: of the pickled module where it has them, else those of TorchXRayVision where they fit."""
+    """Names of the classes: the pickled module's own, else TorchXRayVision's where there are as many."""
     for name in ("pathologies", "targets"):
         labels = _attribute(checkpoint, name, list, [])
         if len(labels) == classes and all(isinstance(label, str) for label in labels):
@@ -164,14 +140,14 @@ def _labels(checkpoint: Any, classes: int) -> list[str]:
 
 
 def _attribute(checkpoint: Any, name: str, kind: type, default: Any) -> Any:
-    """An attribute of a pickled module, of this type; else `default`."""
+    """An attribute of a pickled module; `default` where it is missing or of another type."""
     attributes = checkpoint.state if isinstance(checkpoint, PickledObject) else None
     value = attributes.get(name) if isinstance(attributes, Mapping) else None
     return value if isinstance(value, kind) else default
 
 
 def _block_config(state: Mapping[str, np.ndarray]) -> tuple[int, ...]:
-    """Dense layers of each block that the keys name; those of DenseNet-121 where there are none."""
+    """How many dense layers the keys name in each block; DenseNet-121's numbers where they name none."""
     layers: dict[int, set[int]] = {}
     for key in state:
         if match := _DENSE_LAYER.match(key):

@@ -1,7 +1,7 @@
 """PGGAN checkpoints of the GAN zoo (facebookresearch/pytorch_GAN_zoo): dialect "karras".
 
-A checkpoint is {"config", "netG", "netD"} and mostly "avgG", the moving average. `config` is a dictionary or a pickled
-object of the zoo's own class, of which only the values are read. Files of old versions lack ".module" in their keys.
+A checkpoint is {"config", "netG", "netD"} and mostly "avgG", the moving average. `config` is a dictionary, or a pickled
+object of the zoo's own class whose values are read. Keys of old versions lack ".module".
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tfcxr.config import make_config, to_plain
+from tfcxr.config import make_config
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 from tfcxr.models.pggan.networks import BASE_SIZE, Discriminator, Generator
+from tfcxr.porting.inert_pickle import PickledObject
 from tfcxr.porting.pggan_weights import (
     checked_alpha,
     image_layer_shapes,
@@ -20,9 +21,10 @@ from tfcxr.porting.pggan_weights import (
     latent_kernel,
     map_kernel,
     one_number,
+    ported_pggan,
 )
 from tfcxr.porting.ported import Ported
-from tfcxr.porting.pytorch_file import PickledObject, state_dict
+from tfcxr.porting.state_dicts import state_dict
 from tfcxr.porting.weight_transfer import Target, dense_kernel, layer_targets, transfer
 
 TANH_CRITERIA = ("DCGAN", "MSE")  # losses with which the zoo's generator ends in tanh
@@ -35,12 +37,14 @@ def port(
     output_activation: str | None = None,
     value_range: str = "-1..1",
 ) -> Ported:
-    """A PGGAN with the checkpoint's weights and its alpha.
+    """Makes a PGGAN with the checkpoint's weights and its alpha.
 
     Args:
-      leakiness: slope of the leaky ReLU; None is what the config says, else .2. upsampling: "nearest" or "bilinear".
-      output_activation: "linear" or "tanh"; None follows the config's loss. value_range: "0..1" or "-1..1", of the
-        images inside.
+      checkpoint: what `read_pytorch_file` gave.
+      leakiness: slope of the leaky ReLU; None is what the config says, else .2.
+      upsampling: "nearest" or "bilinear".
+      output_activation: "linear" or "tanh"; None follows the config's loss.
+      value_range: "0..1" or "-1..1", of the images inside.
 
     Raises:
       ValueError: not such a checkpoint, keys that do not fit (all are listed), or an option out of range.
@@ -62,7 +66,7 @@ def port(
         "is_equalized": bool(given.get("equalizedlR", True)),
         "leaky_slope": leakiness,
         "upsampling": upsampling,
-        "output_activation": output_activation or _activation(given),
+        "output_activation": output_activation or ("tanh" if given.get("lossCriterion") in TANH_CRITERIA else "linear"),
         "value_range": value_range,
         "ema_decay": 0.999 if "avgG" in states else 0.0,
     }
@@ -74,32 +78,23 @@ def port(
         targets = _discriminator_targets if name == "netD" else _generator_targets
         network = getattr(model, networks[name])
         transfers[networks[name]] = transfer(state, targets(network, _middle(state)), {}, name)
-    model.state["alpha"].assign(alpha)
     notes = []
-    if "avgG" not in states:
-        notes.append("The checkpoint has no moving average, so the trained generator is exported.")
     if category := int(one_number(given.get("categoryVectorDim") or 0, "categoryVectorDim", "config")):
         notes.append(f"The last {category} numbers of z name the category, as 0 and 1.")
-    if alpha:
-        notes.append(f"The checkpoint was saved while its last block faded in, and alpha {alpha:g} is kept.")
-    return Ported(model, "gan", transfers, to_plain(config) | {"alpha": alpha}, tuple(notes))
+    return ported_pggan(model, transfers, alpha, notes)
 
 
-def _activation(given: Mapping[str, Any]) -> str:
-    return "tanh" if given.get("lossCriterion") in TANH_CRITERIA else "linear"
-
-
-def _settings(generator: dict[str, np.ndarray], critic: dict[str, np.ndarray]) -> dict[str, Any]:
+def _settings(generator: dict[str, np.ndarray], discriminator: dict[str, np.ndarray]) -> dict[str, Any]:
     middle = _middle(generator)
     shapes = image_layer_shapes(generator, "toRGBLayers.", f"{middle}.weight")
-    first = kernel_shape(critic, f"groupScaleZero.0{_middle(critic)}.weight", 4)
+    first = kernel_shape(discriminator, f"groupScaleZero.0{_middle(discriminator)}.weight", 4)
     return {
         "image_size": BASE_SIZE << (len(shapes) - 1),
         "channels": shapes[0][0],
         "filters": tuple(shape[1] for shape in shapes),
         "latent_size": kernel_shape(generator, f"formatLayer{middle}.weight", 2)[1],
         "minibatch_stddev": first[1] == first[0] + 1,
-        "critic_outputs": kernel_shape(critic, f"decisionLayer{_middle(critic)}.weight", 2)[0],
+        "critic_outputs": kernel_shape(discriminator, f"decisionLayer{_middle(discriminator)}.weight", 2)[0],
     }
 
 

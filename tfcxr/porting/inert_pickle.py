@@ -1,17 +1,16 @@
-"""Reads a pickle as data, with Python's own `pickle.Unpickler` on a leash.
+"""Reads a pickle as data, with Python's own `pickle.Unpickler`, and runs nothing of it.
 
-Why nothing can run. A pickle acts by three things alone: names that it looks up, calls of what it has looked up, and
-states that it gives to objects.
+Why nothing can run. A pickle can only look up names, call what it looked up, and give states to objects.
 
-- Every name gives a class made here (`_named`), never the thing of that name: nothing is imported or looked up, and
-  names that weights do not need are refused by the caller's `check_name`.
-- What may be called is such a class, and calling one makes a `PickledObject`, which remembers its arguments.
-- Each object of ours that can be given a state has a `__setstate__`, which stores it (`PickledObject`) or fails
-  (the classes), so no attribute is ever set; Python's own containers and numbers have no attributes to set.
+- Looking up a name returns a class made here (`_named`): nothing is imported, and the caller's `check_name` refuses
+  names that weights do not need.
+- Only such a class can be called, and that makes a `PickledObject`, which remembers its arguments.
+- A state goes to `__setstate__`, which stores it (`PickledObject`) or fails (the classes), so no attribute is ever set.
+  Python's own containers and numbers have none.
 
-Why it ends soon. `_scan` goes over the instructions first and runs nothing. It refuses lengths beyond the file, the
-instructions that reach around `find_class` (EXT1, EXT2, EXT4: the registry of `copyreg`) or need more than the file,
-far places in the memo, and keys that would take for ever to hash. Arguments are copied at most in proportion to the
+Why it ends soon. `_scan` first follows the instructions without running them. It refuses lengths beyond the file,
+instructions that bypass `find_class` (EXT1, EXT2, EXT4 use the registry of `copyreg`) or need more than the file, memo
+indices beyond the file, and keys that would take for ever to hash. Arguments are copied at most in proportion to the
 pickle's length, so a short pickle cannot become a large object.
 """
 
@@ -68,12 +67,12 @@ class PickledObject:
 def load(
     content: bytes, check_name: Callable[[str], None], find_persistent: Callable[[Any], Any], start: int = 0
 ) -> tuple[Any, int]:
-    """The object of the pickle that begins at byte `start`, and the byte behind its end.
+    """Reads the pickle that begins at byte `start`; returns its object and the position behind its end.
 
     Args:
-      check_name: gets the module and name, "module.name"; raises ValueError for what is refused.
+      check_name: is given "module.name"; raises ValueError to refuse it.
       find_persistent: the identifier of something outside the pickle -> its stand-in, immutable and not callable; or
-        the class that the pickle names in the identifier.
+        the class that the identifier names.
 
     Raises:
       ValueError: a refused name or instruction, a damaged or truncated pickle, or one that would grow without bound.
@@ -89,7 +88,7 @@ def load(
 
 
 def class_name(item: Any) -> str | None:
-    """The module and name that a class made here stands for; None for anything else."""
+    """The "module.name" that a class made here stands for; None for anything else."""
     return item.full_name if isinstance(item, type) else None
 
 
@@ -121,7 +120,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _named(name: str, spend: Callable[[int], None]) -> type:
-    """A class in place of what the pickle names; a class, as pickles make new objects of nothing else."""
+    """Makes the class that stands for a name; pickles make new objects of classes alone."""
 
     class Named:
         __slots__ = ()
@@ -138,7 +137,7 @@ def _named(name: str, spend: Callable[[int], None]) -> type:
 
 
 def _scan(stream: io.BytesIO, size: int) -> None:
-    """Follows the pickle's stack without making its objects; of each it knows how many parts its hash would visit."""
+    """Follows the pickle's stack without making its objects; each is counted by the parts that its hash would visit."""
     stack: list[int] = []
     marks: list[int] = []
     memo: dict[int, int] = {}
@@ -187,7 +186,7 @@ def _scan(stream: io.BytesIO, size: int) -> None:
 
 
 def _taken(instruction: pickletools.OpcodeInfo, stack: list[int], marks: list[int]) -> list[int]:
-    """Removes from the stack what the instruction takes."""
+    """Removes from the stack, and returns, what the instruction takes."""
     before = instruction.stack_before
     if pickletools.markobject in before:
         start = marks.pop() - before.index(pickletools.markobject)

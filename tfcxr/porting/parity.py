@@ -1,8 +1,9 @@
-"""How far what was written is from the ported model in memory: both compute the same few fixed inputs in float32."""
+"""How far the written model is from the ported one in memory: both compute the same few fixed inputs in float32."""
 
 import dataclasses
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,20 +18,33 @@ SEEDS = (1, 2)
 BACKBONE_SIZE = 96  # pixels of an image for a network that resizes none, unless it needs more
 
 
+LARGEST_ALLOWED, MEAN_ALLOWED = 1e-3, 1e-5  # other orders of the same sums differ by 1e-7 to 1e-5, a wrong port by 1e-2
+
+
+def relative_differences(found: Any, expected: Any) -> tuple[float, float]:
+    """The largest and the mean difference, relative to the largest magnitude of `expected`; NaN stays NaN."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    difference = np.abs(found - expected) / max(np.abs(expected).max(), 1e-12)
+    return float(difference.max()), float(difference.mean())
+
+
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """Differences relative to the largest magnitude of the expected array.
+    """Relative differences, see `relative_differences`.
 
     Attributes:
-      compared: what was computed. largest, mean: the worst of all arrays.
-      largest_allowed, mean_allowed: kernels that are chosen anew for a graph round differently, so not 0.
+      compared: what was computed.
+      largest: the worst of all arrays.
+      mean: the worst of all arrays.
+      largest_allowed: kernels that are chosen anew for a graph round differently, so not 0.
+      mean_allowed: likewise.
     """
 
     compared: str
     largest: float
     mean: float
-    largest_allowed: float = 1e-3
-    mean_allowed: float = 1e-5
+    largest_allowed: float = LARGEST_ALLOWED
+    mean_allowed: float = MEAN_ALLOWED
 
     @property
     def is_met(self) -> bool:
@@ -44,25 +58,25 @@ class Parity:
 
 
 def gan_parity(model: GAN, saved_model: str | os.PathLike) -> Parity:
-    """Images of fixed seeds, and the critic's score of them, of the model and of its SavedModel."""
+    """Compares images of fixed seeds, and the discriminator's score of them, with those of the SavedModel."""
     loaded = tf.saved_model.load(str(saved_model))
     pairs = []
     for index, seed in enumerate(SEEDS):  # one by one, for memory's sake
         z = latents_from_seeds(tf.constant([seed], tf.int64), model.config.latent_size)
         labels = model.config.label_count
         label = tf.one_hot([index % labels], labels) if labels else tf.zeros([1, 0])
-        told = (label,) if labels else ()
+        labels_input = (label,) if labels else ()
         image = model.generate_from_latent(z, label)
-        pairs.append((loaded.draw_latent(z, *told)["image"], image))
+        pairs.append((loaded.generate_from_latent(z, *labels_input)["image"], image))
         pixels = to_pixels(image)
         realism = tf.sigmoid(model.score(from_pixels(pixels), label)[0][:, 0])
-        judged = loaded.score(pixels, *(told if model.discriminator_reads_label else ()))
-        pairs.append((judged["realism"], realism))
+        scores = loaded.score(pixels, *(labels_input if model.discriminator_reads_label else ()))
+        pairs.append((scores["realism"], realism))
     return _compared(f"images and scores of {len(SEEDS)} seeds", pairs)
 
 
 def backbone_parity(model: Backbone, saved_model: str | os.PathLike) -> Parity:
-    """Features, and logits where there are any, of fixed noise, of the network and of its SavedModel."""
+    """Compares features, and logits where there are any, of fixed noise with those of the SavedModel."""
     loaded = tf.saved_model.load(str(saved_model))
     size = model.input_size or max(BACKBONE_SIZE, model.smallest_size)
     image = tf.random.stateless_uniform([len(SEEDS), size, size, 1], SEEDS, -1.0, 1.0)
@@ -75,7 +89,7 @@ def backbone_parity(model: Backbone, saved_model: str | os.PathLike) -> Parity:
 
 
 def discriminator_parity(ported: Ported, weights: str | os.PathLike) -> Parity:
-    """Values of fixed noise, of the discriminator and of a new one that reads its weights."""
+    """Compares values of fixed noise with those of a new discriminator that reads the weights."""
     config = ported.model.config
     other = Discriminator(config, seed=1)
     other.load_weights(weights)
@@ -86,9 +100,5 @@ def discriminator_parity(ported: Ported, weights: str | os.PathLike) -> Parity:
 
 
 def _compared(what: str, pairs: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> Parity:
-    largest = mean = 0.0
-    for found, expected in pairs:
-        found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-        difference = np.abs(found - expected) / max(np.abs(expected).max(), 1e-12)
-        largest, mean = np.maximum(largest, difference.max()), np.maximum(mean, difference.mean())  # keeps NaN
+    largest, mean = np.max([relative_differences(*pair) for pair in pairs], axis=0)  # keeps NaN
     return Parity(what, float(largest), float(mean))

@@ -1,4 +1,4 @@
-"""What the checkpoints of all PGGANs share: layouts of the first and last layers, sizes read off the shapes, alpha."""
+"""What the checkpoints of all PGGANs share: layouts of the first and last layers, sizes read off shapes, alpha."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from tfcxr.config import to_plain
+from tfcxr.models.pggan import PGGAN
 from tfcxr.models.pggan.config import BASE_SIZE
+from tfcxr.porting.ported import Ported
+from tfcxr.porting.weight_transfer import WeightTransfer
 
 
 def latent_kernel(array: np.ndarray) -> np.ndarray:
@@ -26,8 +30,18 @@ def map_kernel(array: np.ndarray) -> np.ndarray:
     return array.reshape(outputs, -1, BASE_SIZE, BASE_SIZE).transpose(2, 3, 1, 0).reshape(-1, outputs)
 
 
+def ported_pggan(model: PGGAN, transfers: dict[str, WeightTransfer], alpha: float, notes: list[str]) -> Ported:
+    """Sets `alpha` of a PGGAN that has its weights, and adds the notes of both formats."""
+    model.state["alpha"].assign(alpha)
+    if model.ema_generator is None:
+        notes.append("The checkpoint has no moving average, so the trained generator is exported.")
+    if alpha:
+        notes.append(f"The checkpoint was saved while its last block faded in, and alpha {alpha:g} is kept.")
+    return Ported(model, "gan", transfers, to_plain(model.config) | {"alpha": alpha}, tuple(notes))
+
+
 def image_layer_shapes(state: Mapping[str, np.ndarray], start: str, end: str) -> list[tuple[int, ...]]:
-    """The shapes of the 1 x 1 kernels `start`0`end`, `start`1`end` ..., one for each size from 4 px on.
+    """The shapes of the 1 x 1 kernels `start`0`end`, `start`1`end` ..., one per size from 4 px up.
 
     Raises:
       ValueError: there is none, a number is left out, or one is not of 4 dimensions.
@@ -42,7 +56,7 @@ def image_layer_shapes(state: Mapping[str, np.ndarray], start: str, end: str) ->
 
 
 def kernel_shape(state: Mapping[str, np.ndarray], key: str, rank: int) -> tuple[int, ...]:
-    """The shape of a kernel that sizes are read off.
+    """The shape of a kernel that tells sizes.
 
     Raises:
       ValueError: it is missing or has another rank.
@@ -55,7 +69,7 @@ def kernel_shape(state: Mapping[str, np.ndarray], key: str, rank: int) -> tuple[
 
 
 def checked_alpha(value: Any, where: str) -> float:
-    """The weight of the old path.
+    """Checks alpha, the weight of the old path.
 
     Raises:
       ValueError: not a single number in [0, 1].
@@ -67,7 +81,7 @@ def checked_alpha(value: Any, where: str) -> float:
 
 
 def one_number(value: Any, name: str, where: str) -> float:
-    """A setting in a checkpoint, which may be a tensor; lists are not looked into, as they may be endless.
+    """A number in a checkpoint, which may be a tensor; lists are not searched, as they may be endless.
 
     Raises:
       ValueError: something else.

@@ -1,8 +1,8 @@
-"""Which names a checkpoint's pickle may have; none of them is ever looked up.
+"""Which names a checkpoint's pickle may hold; none of them is ever looked up.
 
-Accepted are tensors and what PyTorch and numpy rebuild them with, data of Python without behaviour, and classes of
-other programs (networks, configurations), which stand for themselves. All else is refused: the rest of the standard
-library, of PyTorch and of numpy, and functions of others.
+Accepted are tensors and the functions by which PyTorch and numpy rebuild them, Python's plain data, and classes of
+other programs (networks, configurations), which become `PickledObject`s. Refused are the rest of the standard library,
+of PyTorch and of numpy, and other programs' functions.
 """
 
 import re
@@ -39,7 +39,7 @@ SAVE_WEIGHTS = "where its program runs and is trusted, save its weights: torch.s
 
 
 def present_name(full_name: str) -> str:
-    """The name with the modules of Python 2 and of numpy 2 under one spelling."""
+    """The name in one spelling, where Python 2 and numpy 2 spell the module in another way."""
     old = next((old for old in OLD_SPELLINGS if full_name.startswith(old)), "")
     return OLD_SPELLINGS.get(old, "") + full_name.removeprefix(old)
 
@@ -50,10 +50,10 @@ def is_inside(full_name: str, modules: tuple[str, ...]) -> bool:
 
 
 def check_name(full_name: str) -> None:
-    """Passes the names that a checkpoint may have.
+    """Refuses names that a checkpoint does not need.
 
     Raises:
-      ValueError: any other; the name is given.
+      ValueError: such a name; the message gives it.
     """
     name = present_name(full_name)
     if name in NO_PLAIN_NUMBERS:

@@ -1,4 +1,4 @@
-"""What the inert objects of a PyTorch checkpoint mean: tensors, numpy's arrays and numbers, and plain containers."""
+"""Turns the inert objects of a PyTorch checkpoint into numpy arrays, numbers and plain containers."""
 
 import math
 import re
@@ -17,17 +17,20 @@ DTYPES = {  # of a storage by its class
     **{"ComplexFloat": "complex64", "ComplexDouble": "complex128"},
 }
 TENSOR_DTYPES = {*DTYPES.values(), "uint16", "uint32", "uint64"}
+DICTIONARIES = ("OrderedDict", "Counter", "defaultdict")
+WRAPPED_TENSORS = ("parameter", "parameter_with_state", "device_tensor_from_numpy", "device_tensor_from_cpu_tensor")
 NUMPY_DTYPE = re.compile(r"[<>|=]?(\?|b1|[iuf][1248]|c8|c16|[US]\d{1,5})")
 
 
 class Storage(NamedTuple):
-    """Numbers of one dtype, in a part of the file or, in a plain pickle, at hand.
+    """Numbers of one dtype: an entry of the file, or bytes at hand in a plain pickle.
 
     Attributes:
-      key: of the part.
+      key: of the entry.
       dtype: of PyTorch.
-      whole_count: how many the part has.
-      start, count: which of them are this storage's.
+      whole_count: how many numbers the entry has.
+      start: the first of them that is this storage's.
+      count: how many of them are this storage's.
       content: all their bytes, if at hand.
     """
 
@@ -45,7 +48,7 @@ def itemsize(dtype: str) -> int:
 
 
 def find_persistent(identifier: Any) -> Any:
-    """The `Storage` of ("storage", type, key, device, count[, view]); the device does not matter.
+    """Makes the `Storage` of ("storage", type, key, device, count[, view]); the device does not matter.
 
     Raises:
       ValueError: another identifier, or a dtype without plain numbers.
@@ -67,13 +70,13 @@ def find_persistent(identifier: Any) -> Any:
 
 
 class Resolver:
-    """Puts plain containers and numpy arrays in place of what stands for them.
+    """Replaces inert objects by what they mean.
 
     Args:
-      read_storage: the bytes of all `whole_count` numbers of a storage.
-      read_inner: the storage in a file of torch.save that a pickle has as bytes.
-      max_numbers: of all tensors together; they may share and repeat numbers, so that a small file could ask for more
-        than the memory holds.
+      read_storage: returns the bytes of all `whole_count` numbers of a storage.
+      read_inner: returns the storage in a file of torch.save that a pickle holds as bytes.
+      max_numbers: of all tensors together. They may share and repeat numbers, so a small file could ask for more than
+        the memory holds.
       byte_order: of storages.
     """
 
@@ -91,11 +94,11 @@ class Resolver:
         self._done: dict[int, tuple[Any, Any]] = {}  # each object once, or sharing could make a small file endless
 
     def resolve(self, value: Any) -> Any:
-        """The value itself.
+        """Returns what a value means.
 
         Raises:
-          ValueError: objects nested too deeply, tensors that do not fit their storage or are too many, what is no plain
-            data after all, or what `read_storage` raises.
+          ValueError: objects nested too deeply, tensors that do not fit their storage or are too many, anything but
+            plain data, or what `read_storage` raises.
         """
         try:
             return self._convert(value)
@@ -148,7 +151,7 @@ class Resolver:
         return key if _is_plain_key(key) else self._convert(key)
 
     def _spend(self, count: int) -> None:
-        """Counts what is made anew."""
+        """Counts numbers and elements that are copied."""
         self._numbers_left -= count
         if self._numbers_left < 0:
             raise ValueError(f"it repeats its content: more than {self._max_numbers} numbers in so small a file")
@@ -166,27 +169,14 @@ class Resolver:
         return filled
 
     def _elements(self, item: PickledObject) -> Any:
-        """Of a deque or set, which becomes a list where its elements are neither text nor numbers."""
+        """A deque becomes a list; a set too where its elements are neither text nor numbers."""
         found = [*self._convert((*item.arguments, ())[0]), *map(self._convert, item.elements)]
         self._spend(len(found))
         kinds = {"set": set, "frozenset": frozenset}
         return kinds.get(item.class_name.split(".")[-1], list)(found) if all(map(_is_plain_key, found)) else found
 
-    def _size(self, item: PickledObject) -> tuple[int, ...]:
-        sizes = (*item.arguments, ())[0]
-        if type(sizes) is not tuple or len(sizes) > 64 or not all(type(size) is int for size in sizes):
-            raise TypeError("a torch.Size of something else than a few whole numbers")
-        return sizes
-
-    def _device(self, item: PickledObject) -> str:
-        kind, index, *_ = (*item.arguments, None)
-        return f"{kind:s}" if index is None else f"{kind:s}:{index:d}"
-
-    def _complex(self, item: PickledObject) -> complex:
-        return complex(*map(float, item.arguments))
-
     def _bytes(self, item: PickledObject) -> bytes:
-        """As they are, or as the text that pickles of protocol 2 make of them."""
+        """Bytes, or the text that pickles of protocol 2 make of them."""
         content, *encoding = self._convert(item.arguments) or (b"",)
         if not isinstance(content, str):
             return bytes(memoryview(content))
@@ -196,25 +186,15 @@ class Resolver:
         return content.encode(*encoding)
 
     def _persistent_object(self, item: PickledObject) -> PickledObject:
-        """An instance of NVIDIA's networks; the source text of its class is left alone."""
+        """An instance of NVIDIA's networks; the source text of its class is not read."""
         content = self._convert(item.arguments[0])
         return PickledObject(f"{PERSISTENT}.{content['class_name']:s}", content["state"])
 
     # numpy
 
-    def _dtype(self, item: PickledObject) -> np.dtype:
-        code = item.arguments[0]
-        if not (isinstance(code, str) and NUMPY_DTYPE.fullmatch(code)):
-            raise TypeError("a numpy array of other things than numbers and text")
-        order = item.state[1] if item.state else "="
-        return np.dtype(code).newbyteorder(order if order in ("<", ">") else "=")
-
     def _array(self, item: PickledObject) -> np.ndarray:
         _, shape, dtype, is_fortran, content = item.state
         return self._numbers(content, dtype, shape, "F" if is_fortran else "C")
-
-    def _array_of_buffer(self, item: PickledObject) -> np.ndarray:
-        return self._numbers(*item.arguments)
 
     def _scalar(self, item: PickledObject) -> Any:
         dtype, content = item.arguments
@@ -229,13 +209,6 @@ class Resolver:
 
     # tensors
 
-    def _storage(self, item: PickledObject) -> Storage:
-        return self._read_inner(self._convert(item.arguments[0]))
-
-    def _first(self, item: PickledObject) -> Any:
-        """The tensor of a parameter, or of a tensor that lay on a rare device."""
-        return self._convert(item.arguments[0])
-
     def _tensor_of_type(self, item: PickledObject) -> np.ndarray:
         rebuild, kind, arguments, _ = item.arguments
         if not is_inside(class_name(kind) or "", ("torch",)):
@@ -243,10 +216,6 @@ class Resolver:
         if not is_inside(class_name(rebuild) or "", ("torch._utils",)):
             raise TypeError("a tensor made by something else")
         return self._convert(PickledObject(class_name(rebuild), arguments=arguments))
-
-    def _tensor(self, item: PickledObject) -> np.ndarray:
-        """(storage, offset, size, stride[, needs gradient, hooks[, metadata]])."""
-        return self._view(*item.arguments)
 
     def _tensor_of_dtype(self, item: PickledObject) -> np.ndarray:
         """(storage, offset, size, stride, needs gradient, hooks, dtype[, metadata])."""
@@ -302,7 +271,7 @@ def _with_bits(array: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
 
 
 def _is_plain_key(key: Any) -> bool:
-    """Whether it may be hashed: text, or a number whose hash is not easily that of others."""
+    """Whether it may be hashed: text, or a number whose hash cannot easily be made to collide."""
     return key is None or isinstance(key, (str, bytes, float)) or (isinstance(key, int) and abs(key) < LARGE_INTEGER)
 
 
@@ -312,30 +281,49 @@ def _plain_key(key: Any) -> Any:
     return key
 
 
+def _size(sizes: Any = ()) -> tuple[int, ...]:
+    if type(sizes) is not tuple or len(sizes) > 64 or not all(type(size) is int for size in sizes):
+        raise TypeError("a torch.Size of something else than a few whole numbers")
+    return sizes
+
+
+def _device(kind: str, index: int | None = None) -> str:
+    return f"{kind:s}" if index is None else f"{kind:s}:{index:d}"
+
+
+def _dtype(item: PickledObject) -> np.dtype:
+    code = item.arguments[0]
+    if not (isinstance(code, str) and NUMPY_DTYPE.fullmatch(code)):
+        raise TypeError("a numpy array of other things than numbers and text")
+    order = item.state[1] if item.state else "="
+    return np.dtype(code).newbyteorder(order if order in ("<", ">") else "=")
+
+
+def _first(resolver: Resolver, item: PickledObject) -> Any:
+    """The tensor inside a parameter, or inside a tensor of a rare device."""
+    return resolver._convert(item.arguments[0])
+
+
+def _tensor(resolver: Resolver, item: PickledObject) -> np.ndarray:
+    """(storage, offset, size, stride[, needs gradient, hooks[, metadata]])."""
+    return resolver._view(*item.arguments)
+
+
 MEANINGS: dict[str, Callable[[Resolver, PickledObject], Any]] = {
-    "collections.OrderedDict": Resolver._dictionary,
-    "collections.Counter": Resolver._dictionary,
-    "collections.defaultdict": Resolver._dictionary,
-    "collections.deque": Resolver._elements,
-    "builtins.set": Resolver._elements,
-    "builtins.frozenset": Resolver._elements,
-    "builtins.complex": Resolver._complex,
-    "builtins.bytearray": Resolver._bytes,
-    "_codecs.encode": Resolver._bytes,
-    "numpy.dtype": Resolver._dtype,
+    **dict.fromkeys((f"collections.{name}" for name in DICTIONARIES), Resolver._dictionary),
+    **dict.fromkeys(("collections.deque", "builtins.set", "builtins.frozenset"), Resolver._elements),
+    **dict.fromkeys(("builtins.bytearray", "_codecs.encode"), Resolver._bytes),
+    "builtins.complex": lambda _, item: complex(*map(float, item.arguments)),
+    "numpy.dtype": lambda _, item: _dtype(item),
     "numpy.core.multiarray._reconstruct": Resolver._array,
     "numpy.core.multiarray.scalar": Resolver._scalar,
-    "numpy.core.numeric._frombuffer": Resolver._array_of_buffer,
-    "torch.Size": Resolver._size,
-    "torch.device": Resolver._device,
-    "torch.storage._load_from_bytes": Resolver._storage,
-    "torch._utils._rebuild_tensor": Resolver._tensor,
-    "torch._utils._rebuild_tensor_v2": Resolver._tensor,
+    "numpy.core.numeric._frombuffer": lambda resolver, item: resolver._numbers(*item.arguments),
+    "torch.Size": lambda _, item: _size(*item.arguments[:1]),
+    "torch.device": lambda _, item: _device(*item.arguments[:2]),
+    "torch.storage._load_from_bytes": lambda resolver, item: resolver._read_inner(_first(resolver, item)),
+    **dict.fromkeys((f"torch._utils._rebuild_{name}" for name in ("tensor", "tensor_v2")), _tensor),
     "torch._utils._rebuild_tensor_v3": Resolver._tensor_of_dtype,
-    "torch._utils._rebuild_parameter": Resolver._first,
-    "torch._utils._rebuild_parameter_with_state": Resolver._first,
-    "torch._utils._rebuild_device_tensor_from_numpy": Resolver._first,
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": Resolver._first,
+    **dict.fromkeys((f"torch._utils._rebuild_{name}" for name in WRAPPED_TENSORS), _first),
     "torch._tensor._rebuild_from_type_v2": Resolver._tensor_of_type,
     f"{PERSISTENT}._reconstruct_persistent_obj": Resolver._persistent_object,
 }

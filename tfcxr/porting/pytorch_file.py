@@ -15,12 +15,8 @@ import zipfile
 from typing import Any
 
 from tfcxr.porting import inert_pickle
-from tfcxr.porting.inert_pickle import PickledObject
 from tfcxr.porting.pickle_names import check_name
 from tfcxr.porting.pickled_values import Resolver, Storage, find_persistent, itemsize
-from tfcxr.porting.state_dicts import state_dict
-
-__all__ = ["PickledObject", "read_pytorch_file", "state_dict"]
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
@@ -28,9 +24,9 @@ SPARE_NUMBERS = 2**20  # that a small file may repeat
 
 
 def read_pytorch_file(path: str | os.PathLike) -> Any:
-    """The object in a file of PyTorch: dictionaries, lists, tuples, sets, text, numbers, None and numpy arrays.
+    """Reads a file of PyTorch as dictionaries, lists, tuples, sets, text, numbers, None and numpy arrays.
 
-    Instances of network and configuration classes are `PickledObject`s.
+    Instances of network and configuration classes become `PickledObject`s.
 
     Raises:
       FileNotFoundError: no such file.
@@ -87,7 +83,7 @@ def _read_zip(path: pathlib.Path) -> Any:
 
 
 def _read_pickles(content: bytes) -> Any:
-    """Of a file before the zip, or of a plain pickle."""
+    """Reads the layout from before the zip, or a plain pickle."""
     if content[:1] not in (b"\x80", b"(", b"]", b"}", b"c"):
         kind = f"begins with {content[:4]!r}" if content else "is empty"
         raise ValueError(f"it {kind}, so neither a zip nor the older layout of torch.save")
@@ -96,7 +92,7 @@ def _read_pickles(content: bytes) -> Any:
 
 
 def _inner_storage(content: Any) -> Storage:
-    """The storage in a file of the older layout, as plain pickles have each of theirs."""
+    """Reads a storage that a plain pickle holds as a file of the older layout."""
     value, contents = _unpickled(content) if isinstance(content, bytes) else (None, {})
     if not (isinstance(value, Storage) and value.key in contents):
         raise ValueError("a tensor's storage is described in an unknown way")
@@ -104,9 +100,9 @@ def _inner_storage(content: Any) -> Storage:
 
 
 def _unpickled(content: bytes) -> tuple[Any, dict[str, memoryview]]:
-    """The object of the older layout or of a plain pickle, and the bytes of its storages by their keys.
+    """Reads the older layout or a plain pickle; returns the object, and the bytes of each storage by its key.
 
-    In the older layout come a magic number, the version, the system, the object, the storages' keys, and each storage.
+    The older layout is a magic number, the version, the system, the object, the storages' keys, and each storage.
     """
     storages: dict[str, Storage] = {}
     find = functools.partial(_find_persistent, storages)
@@ -137,7 +133,7 @@ def _unpickled(content: bytes) -> tuple[Any, dict[str, memoryview]]:
 
 
 def _find_persistent(storages: dict[str, Storage], identifier: Any) -> Any:
-    """Notes the storage in `storages`; another count or dtype of the same one is an error."""
+    """Keeps the storage in `storages`; refuses the same one with another count or dtype."""
     found = find_persistent(identifier)
     if isinstance(found, Storage):
         first = storages.setdefault(found.key, found)

@@ -1,12 +1,12 @@
-"""Compares a ported network with what the original network gave: arrays that a user saved where PyTorch runs.
+"""Compares a ported network with the original's outputs: arrays that a user saved where PyTorch runs.
 
     numpy.savez("reference.npz", **{"in/image": x.numpy(), "out/logits": model(x).detach().numpy()})
 
 `in/NAME` are inputs and `out/NAME` outputs, float32 in PyTorch's layout (batch, channel, height, width) and in the
-range that the original network takes and gives. Which names a format computes is said in `reference_outputs`. An output
-may hold the first channels alone, and may be summed up: NAME__crop is the 64 x 64 window that begins at row and column
-size / 2 - 17, NAME__mean64 the mean of equal blocks down to 64 x 64, NAME__stats the stacked mean and deviation of each
-image and channel.
+value range of the original network. `reference_outputs` lists the names that a format computes. An output may hold only
+the first channels, or a summary: NAME__crop is the 64 x 64 window that begins at row and column size / 2 - 17,
+NAME__mean64 the mean of equal blocks down to 64 x 64, NAME__stats the stacked mean and standard deviation of each image
+and channel.
 """
 
 import dataclasses
@@ -17,25 +17,28 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from tfcxr.porting.parity import LARGEST_ALLOWED, MEAN_ALLOWED, relative_differences
+
 Output = Callable[[Mapping[str, np.ndarray], str], np.ndarray | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceCheck:
-    """Differences relative to the largest magnitude of the expected array.
+    """Relative differences of each output, see `relative_differences`.
 
     Attributes:
       file: name of the reference.
       compared: output -> {"largest", "mean"}.
       not_compared: output -> why.
-      largest_allowed, mean_allowed: other orders of the same sums differ by 1e-7 to 1e-5, a wrong port by 1e-2 or more.
+      largest_allowed: of each output.
+      mean_allowed: of each output.
     """
 
     file: str
     compared: dict[str, dict[str, float]]
     not_compared: dict[str, str]
-    largest_allowed: float = 1e-3
-    mean_allowed: float = 1e-5
+    largest_allowed: float = LARGEST_ALLOWED
+    mean_allowed: float = MEAN_ALLOWED
 
     @property
     def missed(self) -> list[str]:
@@ -63,8 +66,9 @@ def check_reference(path: str | os.PathLike, output: Output) -> ReferenceCheck:
     """Computes every output of the file that `output` knows and compares it.
 
     Args:
-      path: an .npz. output: inputs by name, and the name of an output -> the array, images channels last; None for a
-        name that it does not know; raises KeyError for an input that is missing.
+      path: an .npz.
+      output: inputs by name, and the name of an output -> the array, images channels last; None for an unknown name;
+        raises KeyError for a missing input.
 
     Raises:
       FileNotFoundError: no such file.
@@ -93,8 +97,7 @@ def check_reference(path: str | os.PathLike, output: Output) -> ReferenceCheck:
         found = found[:, : expected.shape[1]] if found.ndim == expected.ndim == 4 else found
         if found.shape != expected.shape:
             raise ValueError(f"{path}: out/{name} has shape {expected.shape}, the ported network gives {found.shape}")
-        difference = np.abs(found - expected) / max(np.abs(expected).max(), 1e-12)
-        compared[name] = {"largest": float(difference.max()), "mean": float(difference.mean())}
+        compared[name] = dict(zip(("largest", "mean"), relative_differences(found, expected), strict=True))
     if not compared:
         reasons = "; ".join(f"out/{name}: {reason}" for name, reason in list(not_compared.items())[:5])
         raise ValueError(f"nothing of the reference {path} could be compared ({reasons})")

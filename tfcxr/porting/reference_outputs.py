@@ -1,7 +1,7 @@
-"""The outputs by which a ported network is compared with the original: name in a reference -> what our network gives.
+"""Computes the outputs by which a ported network is compared with the original, by their names in a reference.
 
-Images are in/image, or in/img_S for those of S pixels that out/size_S/... is of. Each function gives None for a name
-that it does not know and raises KeyError for an input that is missing.
+Images are in/image, or in/img_S for those of S pixels that belong to out/size_S/... Each function returns None for an
+unknown name and raises KeyError for a missing input.
 
 | format | inputs | outputs, with or without size_S/ before them |
 | --- | --- | --- |
@@ -32,7 +32,7 @@ _STYLEGAN = re.compile(r"image|image/noise_(const|none)/psi_([\d.]+)|w|w_psi_([\
 
 
 def backbone_output(ported: Ported, inputs: Inputs, name: str, resizes: bool = False) -> tf.Tensor | None:
-    """Of a feature network. `resizes`: whether the original resizes images itself, so that size_S/... are resized."""
+    """An output of a feature network; `resizes` where the original resizes images itself, so size_S/... are resized."""
     model: Backbone = ported.model
     match = _BACKBONE.fullmatch(name)
     if not match:
@@ -60,7 +60,7 @@ def backbone_output(ported: Ported, inputs: Inputs, name: str, resizes: bool = F
 
 
 def pggan_output(ported: Ported, inputs: Inputs, name: str) -> tf.Tensor | None:
-    """Of a PGGAN, or of its discriminator alone; alpha is the checkpoint's where the name has none."""
+    """An output of a PGGAN, or of its discriminator alone; alpha is the checkpoint's where the name has none."""
     match = _PGGAN.fullmatch(name)
     if not match:
         return None
@@ -78,7 +78,7 @@ def pggan_output(ported: Ported, inputs: Inputs, name: str) -> tf.Tensor | None:
 
 
 def stylegan_output(ported: Ported, inputs: Inputs, name: str) -> tf.Tensor | None:
-    """Of a StyleGAN2: its averaged generator and its discriminator."""
+    """An output of a StyleGAN2's averaged generator or discriminator."""
     match = _STYLEGAN.fullmatch(name)
     if not match:
         return None
@@ -100,7 +100,7 @@ def stylegan_output(ported: Ported, inputs: Inputs, name: str) -> tf.Tensor | No
 
 
 def _image(inputs: Inputs, size: str | None) -> tf.Tensor:
-    """Channels last; in/image, or else the images of this size or the only ones."""
+    """in/image, or else the images of this size, or the only ones; channels last."""
     images = [name for name in inputs if name.startswith("img_")]
     name = "image" if "image" in inputs else f"img_{size}" if size else images[0] if len(images) == 1 else "image"
     return tf.constant(inputs[name].transpose(0, 2, 3, 1))

@@ -1,9 +1,9 @@
-"""Finds a network's weights in a checkpoint: enters what holds them, takes off what wrappers put before their keys.
+"""Finds a network's weights in a checkpoint: opens containers, and removes the prefixes that wrappers add to keys.
 
     state = state_dict(checkpoint, first_key="features.conv0.weight")
     state.notes  # ("The weights are those of the entry 'state_dict'.", "The keys' prefix 'module.' was taken off.")
 
-Where there is a choice, the note says what was taken, and `choose` (the command's --entry) makes another one.
+Where there is a choice, a note says what was taken; `choose` (the command's --entry) takes something else.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,16 +17,8 @@ from tfcxr.porting.pickled_values import PERSISTENT
 
 CONTAINERS = (  # the first of these that holds weights is entered
     *("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "generator", "module"),
-    *(
-        "ema",
-        "model_ema",
-        "ema_model",
-        "ema_state_dict",
-        "state_dict_ema",
-        "model_ema_state_dict",
-        "params_ema",
-        "g_ema",
-    ),
+    *("ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "model_ema_state_dict"),
+    *("params_ema", "g_ema"),
 )
 WRAPPERS = ("module", "_orig_mod", "model", "network", "net")  # modules that hold nothing but the network
 MAX_DEPTH = 4  # of containers in containers, and of wrappers
@@ -46,15 +38,16 @@ class StateDict(dict[str, np.ndarray]):
 
 
 def state_dict(value: Any, name: str = "the checkpoint", first_key: str | None = None) -> StateDict:
-    """Key -> array of a state dict, or of a pickled module as its own `state_dict()` would give it.
+    """Key -> array of a state dict, or of a pickled module as its own `state_dict()` would return it.
 
     Args:
-      value: of `read_pytorch_file`. name: what the message of an error calls it.
-      first_key: one that the network has whatever its size; what stands before it is a prefix. Without it only the
-        names of known wrappers are one, and only where all keys have it.
+      value: what `read_pytorch_file` returned.
+      name: of the value, for messages.
+      first_key: that the network has at any size; whatever precedes it is removed as a prefix. Without it only known
+        wrappers' names are removed, and only where all keys begin with them.
 
     Raises:
-      ValueError: something else than weights, or a whole network of a class whose weights only its program knows.
+      ValueError: anything but weights, or a whole network of a class whose weights only its program can tell.
     """
     notes = []
     for _ in range(MAX_DEPTH):
@@ -93,7 +86,7 @@ def choose(value: Any, entry: str) -> Any:
 
 
 def tensors(value: Any) -> Iterator[tuple[list[str | int], np.ndarray]]:
-    """Every array of a checkpoint, once, with the keys and indices that lead to it; a module's by its state dict."""
+    """Every array of a checkpoint, once, with the keys and indices that lead to it; a module has its state dict's."""
     seen = set()
     waiting: list[tuple[list[str | int], Any]] = [([], value)]
     while waiting:
@@ -107,7 +100,7 @@ def tensors(value: Any) -> Iterator[tuple[list[str | int], np.ndarray]]:
 
 
 def _parts(item: Any) -> Iterable[tuple[Any, Any]]:
-    """Of a row or an object; of a network whose weights only its program knows, what it consists of."""
+    """Elements of a sequence, arrays of a module; the state of a network whose weights only its program can tell."""
     if not isinstance(item, PickledObject):
         return enumerate(item)
     try:
@@ -156,13 +149,11 @@ def _prefix(state: Mapping[str, np.ndarray], first_key: str | None) -> str:
     return prefix
 
 
-def _module_arrays(module: PickledObject) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    _collect(module, "", found, ())
-    return found
-
-
-def _collect(module: PickledObject, prefix: str, found: dict[str, np.ndarray], parents: tuple[int, ...]) -> None:
+def _module_arrays(
+    module: PickledObject, prefix: str = "", found: dict[str, np.ndarray] | None = None, parents: tuple[int, ...] = ()
+) -> dict[str, np.ndarray]:
+    """`found`, with the arrays of a module and those inside it."""
+    found = {} if found is None else found
     if not _is_module(module):
         where = f" at {prefix.rstrip('.')}" if prefix else ""
         raise ValueError(f"expected a state dict or a pickled torch.nn.Module, got a {module.class_name}{where}")
@@ -175,17 +166,21 @@ def _collect(module: PickledObject, prefix: str, found: dict[str, np.ndarray], p
         raise ValueError(f"the pickled {module.class_name} has no end at {prefix[:100]}")
     attributes = module.state
     dropped = attributes.get("_non_persistent_buffers_set") or ()
-    for kind, names_left_out in (("_parameters", ()), ("_buffers", dropped)):
-        for name, array in (attributes.get(kind) or {}).items():
-            if array is not None and name not in names_left_out:
-                if not isinstance(array, np.ndarray):
-                    raise ValueError(f"{prefix}{name} is of type {type(array).__name__}, expected a tensor")
-                found[f"{prefix}{name}"] = array
+    buffers = {name: array for name, array in (attributes.get("_buffers") or {}).items() if name not in dropped}
+    for name, array in [*(attributes.get("_parameters") or {}).items(), *buffers.items()]:
+        if array is not None:
+            found[f"{prefix}{name}"] = _expected(array, np.ndarray, f"{prefix}{name}", "tensor")
     for name, child in attributes["_modules"].items():
         if child is not None:
-            if not isinstance(child, PickledObject):
-                raise ValueError(f"{prefix}{name} is of type {type(child).__name__}, expected a module")
-            _collect(child, f"{prefix}{name}.", found, (*parents, id(module)))
+            child = _expected(child, PickledObject, f"{prefix}{name}", "module")
+            _module_arrays(child, f"{prefix}{name}.", found, (*parents, id(module)))
+    return found
+
+
+def _expected(item: Any, kind: type, where: str, what: str) -> Any:
+    if not isinstance(item, kind):
+        raise ValueError(f"{where} is of type {type(item).__name__}, expected a {what}")
+    return item
 
 
 def _quoted(names: list[Any]) -> str:

@@ -5,13 +5,13 @@ where its program is trusted, to save its state dicts:
 
     torch.save({name: networks[name].state_dict() for name in ("G", "G_ema", "D")}, "state.pt")
 
-Keys and shapes say sizes, widths, the number of labels and the depth of both mapping networks. What they do not say:
+Keys and shapes tell sizes, widths, the number of labels and the depth of both mapping networks. They do not tell:
 
-- The magnitude at which features are cut off (`conv_clamp`) and the group of the minibatch deviation: options here.
-- That blocks were trained in 16 bits (`num_fp16_res`): they compute in float32 here, which is the original's
-  `force_fp32=True` and differs from 16 bits by rounding (1e-3 of the largest value of 64-px images).
-- Activation (leaky ReLU) and the mapping networks' learning-rate factor (.01): what the original's training program
-  always sets. A network that its `legacy.py` converted from TensorFlow may have others and then computes other numbers.
+- The magnitude at which features are cut off (`conv_clamp`) and the group size of the minibatch stddev: options here.
+- That blocks were trained in 16 bits (`num_fp16_res`): they compute in float32 here, like the original's
+  `force_fp32=True`, which differs from 16 bits by rounding (1e-3 of the largest value of 64-px images).
+- Activation (leaky ReLU) and the mapping networks' learning-rate factor (.01): the original's training program always
+  sets these. A network that its `legacy.py` converted from TensorFlow may have others; it then computes other numbers.
 
 A generator of another architecture than "skip", or a discriminator of another than "resnet", is refused.
 """
@@ -24,11 +24,10 @@ import numpy as np
 
 from tfcxr.config import make_config, to_plain
 from tfcxr.models.stylegan2 import Discriminator, Generator, MappingNetwork, StyleGAN2, StyleGAN2Config
-from tfcxr.porting.layer_targets import dimension
 from tfcxr.porting.pggan_weights import map_kernel
 from tfcxr.porting.ported import Ported
-from tfcxr.porting.pytorch_file import state_dict
-from tfcxr.porting.weight_transfer import Target, WeightTransfer, dense_kernel, layer_targets, transfer
+from tfcxr.porting.state_dicts import state_dict
+from tfcxr.porting.weight_transfer import Target, WeightTransfer, dense_kernel, dimension, layer_targets, transfer
 
 NETWORKS = ("G_ema", "D", "G")
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.0
@@ -43,14 +42,15 @@ def port(
     is_single_label: bool = True,
     convolution_clamp: float = TRAINING_CLAMP,
 ) -> Ported:
-    """A StyleGAN2 with the checkpoint's weights; see the module's first lines for what is read and what is not.
+    """Makes a StyleGAN2 with the checkpoint's weights; the module's first lines say what is read and what is not.
 
     Args:
-      deviation_group_size: images whose minibatch deviation is measured together: 4 by the original's `auto`, 8 by
+      checkpoint: what `read_pytorch_file` returned.
+      deviation_group_size: images whose minibatch stddev is computed together: 4 by the original's `auto`, 8 by
         `paper256` and `paper512`.
-      is_single_label: of the labels that a conditional network is told, exactly one is 1. Where several may be, the
-        original is told 0 and 1 and ours -1 and 1; the weights that read them are changed to give the same.
-      convolution_clamp: the original's `conv_clamp`; 0 for none, as after its --fp32=true.
+      is_single_label: exactly one label of an image is 1. Where several may be, the original reads 0 and 1 and ours -1
+        and 1; the weights that read labels are changed to compute the same.
+      convolution_clamp: the original's `conv_clamp`; 0 for none, as with its --fp32=true.
 
     Raises:
       ValueError: not such a checkpoint, keys that do not fit (all are listed), or another architecture than ours.
@@ -71,7 +71,11 @@ def port(
     config = make_config(StyleGAN2Config, found, options)
     model = StyleGAN2(config)
     transfers = {"ema_generator": fill_generator(model.ema_generator, states["G_ema"], "G_ema")}
-    notes = [_precision_note(convolution_clamp)]
+    limit = f"are cut off at {convolution_clamp:g}" if convolution_clamp else "have no bound"
+    notes = [
+        f"The networks compute in float32, and the outputs of convolutions {limit}: the original's conv_clamp, which "
+        f"no key says, is {TRAINING_CLAMP:g} unless it trained with --fp32=true (give convolution_clamp=0 for none)."
+    ]
     if "G" in states:
         transfers["generator"] = fill_generator(model.generator, states["G"], "G")
     else:
@@ -142,22 +146,14 @@ def _style_targets(layer: Any, name: str) -> dict[str, Target]:
 
 
 def _tell_signed_labels(mapping: MappingNetwork) -> None:
-    """Of labels in {-1, 1} the embedding becomes what it was of the same labels in {0, 1}."""
+    """Changes the embedding so that labels in {-1, 1} give what the same labels in {0, 1} gave."""
     embed = mapping.embed
     halved = 0.5 * embed.kernel.numpy()
     embed.kernel.assign(halved)
     embed.bias.assign(embed.bias.numpy() + embed.kernel_scale * halved.sum(axis=0))
 
 
-def _precision_note(clamp: float) -> str:
-    limit = f"are cut off at {clamp:g}" if clamp else "have no bound"
-    return (
-        f"The networks compute in float32, and the outputs of convolutions {limit}: the original's conv_clamp, which "
-        f"no key says, is {TRAINING_CLAMP:g} unless it trained with --fp32=true (give convolution_clamp=0 for none)."
-    )
-
-
-# settings, read off keys and shapes
+# settings, from keys and shapes
 
 
 def _generator_settings(state: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -198,7 +194,7 @@ def _generator_settings(state: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _discriminator_settings(state: dict[str, np.ndarray], label_count: int) -> dict[str, Any]:
-    """The depth of the mapping network of a conditional one; the rest must be as in the generator."""
+    """Reads the depth of a conditional discriminator's mapping network; all else must match the generator."""
     if "b4.conv.weight" not in state:
         raise ValueError("D is no state dict of StyleGAN2-ADA's discriminator, it lacks b4.conv.weight")
     if sum(key.endswith(".fromrgb.weight") for key in state) > 1:
@@ -210,7 +206,7 @@ def _discriminator_settings(state: dict[str, np.ndarray], label_count: int) -> d
         raise ValueError(f"G_ema is told {label_count} labels and D {labels}; both must be told the same")
     width = dimension(state, "b4.conv.weight", 0, 1)
     if (deviations := dimension(state, "b4.conv.weight", 1, 1) - width) != 1:
-        raise ValueError(f"D has {deviations} channels of minibatch deviation (mbstd_num_channels), expected 1")
+        raise ValueError(f"D has {deviations} channels of minibatch stddev (mbstd_num_channels), expected 1")
     if not labels:
         return {}
     for key in ("b4.out", "mapping.embed", "mapping.fc0"):

@@ -1,6 +1,6 @@
 """A table of every tensor that was read, to compare with what PyTorch reads in the same file.
 
-The parity of a port compares what was written with the model in memory, so it cannot see that a file was read wrongly.
+A port's parity compares the written model with the one in memory, so it cannot see that a file was read wrongly.
 """
 
 import csv
@@ -18,9 +18,9 @@ COLUMNS = ("path", "shape", "dtype", "sum", "smallest", "largest")
 
 
 def tensor_table(checkpoint: Any) -> str:
-    """CSV, one row a tensor: the keys that lead to it as a JSON list, shape, dtype, sum (float64) and extremes.
+    """CSV with a row per tensor: the keys that lead to it as a JSON list, shape, dtype, sum (float64) and extremes.
 
-    A tensor of bfloat16 is listed as float32, in which it is read; a complex one has no extremes.
+    A bfloat16 tensor is read, and listed, as float32; a complex one has no extremes.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

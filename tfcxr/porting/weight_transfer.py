@@ -1,4 +1,4 @@
-"""Moves the arrays of a checkpoint into Keras variables: every key has a place or a reason, or nothing is moved.
+"""Assigns the arrays of a checkpoint to Keras variables: every key has a place or a reason, or nothing is assigned.
 
     targets = {"conv0.weight": Target(layer.kernel, convolution_kernel), "norm0.bias": Target(norm.beta)}
     report = transfer(state, targets, ignored={"*.num_batches_tracked": "counts batches, nothing reads it"})
@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 import keras
 import numpy as np
 
+from tfcxr.layers.batch_normalization import BatchNormalization
 from tfcxr.porting.state_dicts import StateDict
 
+BATCH_COUNTERS = {"*num_batches_tracked": "counts the batches of training; nothing reads it"}
 NAMED_KEYS = 10  # of each kind of mistake; the rest is counted
 
 
@@ -40,8 +42,8 @@ class Target:
     """Where one key of a checkpoint goes.
 
     Attributes:
-      variable: gets the value. convert: from the checkpoint's layout to the variable's; raises ValueError or
-        IndexError for an array of another rank.
+      variable: gets the value.
+      convert: from the checkpoint's layout to the variable's; raises ValueError or IndexError for another rank.
     """
 
     variable: keras.Variable
@@ -50,12 +52,13 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class WeightTransfer:
-    """What one network got from a checkpoint.
+    """What was assigned to one network.
 
     Attributes:
-      used: keys that feed a variable, in the checkpoint's order. ignored: the other keys -> why.
-      parameter_count: numbers in the used arrays. sha256: over key, shape and bytes of the used arrays as
-        little-endian float32, in the checkpoint's layout and order.
+      used: keys that feed a variable, in the checkpoint's order.
+      ignored: the other keys -> why.
+      parameter_count: numbers in the used arrays.
+      sha256: over key, shape and bytes of the used arrays, as little-endian float32 in the checkpoint's layout.
       notes: how the arrays were found in the checkpoint, a sentence each.
     """
 
@@ -75,8 +78,10 @@ def transfer(
     """Assigns `state` to the variables of `targets`, all of it or nothing.
 
     Args:
-      state: checkpoint key -> array. targets: checkpoint key -> where it goes. ignored: key, or pattern with "*" ->
-        reason, for keys without a target. name: what the message of an error calls the arrays.
+      state: checkpoint key -> array.
+      targets: checkpoint key -> where it goes.
+      ignored: key, or pattern with "*" -> reason, for keys without a target.
+      name: what the message of an error calls the arrays.
 
     Raises:
       ValueError: keys missing, without a place, of another shape, or values that are not finite; one message names
@@ -129,6 +134,23 @@ def layer_targets(
     if getattr(layer, "bias", None) is not None:
         targets[f"{name}.bias"] = Target(layer.bias, bias)
     return targets
+
+
+def normalization_targets(name: str, layer: BatchNormalization) -> dict[str, Target]:
+    """Where the arrays of a BatchNorm2d go."""
+    variables = {
+        "weight": layer.gamma,
+        "bias": layer.beta,
+        "running_mean": layer.moving_mean,
+        "running_var": layer.moving_variance,
+    }
+    return {f"{name}.{part}": Target(variable) for part, variable in variables.items()}
+
+
+def dimension(state: Mapping[str, np.ndarray], key: str, axis: int, default: int) -> int:
+    """A width in a checkpoint; `default` where the key is absent, so that `transfer` lists it as missing."""
+    array = state.get(key)
+    return default if array is None or array.ndim <= axis else array.shape[axis] or default
 
 
 def _reason(key: str, ignored: Mapping[str, str]) -> str | None:

@@ -1,39 +1,38 @@
-"""A SavedModel and a label plan -> a synthetic data folder that reads like a real one.
+"""A SavedModel and labels -> a synthetic data folder that reads like a real one.
 
-    generate_cohort(LoadedModel("saved_models/acgan"), plan, "cohorts/acgan", CohortOptions(seed=0))
+    generate_cohort(LoadedModel("saved_models/acgan"), labels, "cohorts/acgan", CohortOptions(seed=0))
 
 writes `cohorts/acgan/<size>/train-00000-of-....tfrecord`, `dataset_info.json` with `is_synthetic` true and the whole
 provenance, and `training_patients.txt` where the model has one. Only some batches of images are in memory at a time.
 
-Image i of cohort `seed` is drawn from seed * 2**32 + i, so that cohorts of different seeds share no image, and each
-image is a patient of its own. With a gate, that is the seed of its first candidate (see `RealismGate`). While the
-cohort is drawn, `cohorts/acgan/unfinished_cohort/` holds a note for each finished shard; the same call goes on from
-there after a kill.
+Image i of cohort `seed` is generated from seed * 2**32 + i, so that cohorts of different seeds share no image, and
+each image is a patient of its own. With a gate, that is the seed of its first candidate (see `RealismGate`). Until the
+cohort is whole, `cohorts/acgan/unfinished_cohort/` holds a note for each finished shard, from which the same call
+resumes after a kill.
 """
 
 import dataclasses
+import functools
 import hashlib
-import json
 import math
 import os
 import pathlib
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-import tfcxr
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import open_shard, shard_name, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
-from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
-from tfcxr.sampling.cascade import ImageSource
-from tfcxr.sampling.label_plan import LabelPlan
-from tfcxr.sampling.realism_gate import GateLog
-from tfcxr.serving.cascade_parts import RealismGate
+from tfcxr.data.unfinished import ResumableWork, resumable_work
+from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
+from tfcxr.sampling.cohort_labels import CohortLabels
+from tfcxr.sampling.gate_log import GateLog
+from tfcxr.sampling.image_source import ImageSource
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import PATIENTS_FILE
+from tfcxr.serving.realism_gate import RealismGate
 
 SPLIT = "train"
 SEEDS_PER_COHORT = 2**32
@@ -41,11 +40,13 @@ SEEDS_PER_COHORT = 2**32
 
 @dataclasses.dataclass(frozen=True)
 class CohortOptions:
-    """How a cohort is drawn.
+    """How a cohort is generated.
 
     Attributes:
-      seed: of the cohort, from 0. truncation: scales z, below 1 is less varied. batch_size: images drawn at once.
-      shard_images: at most so many images a shard.
+      seed: of the cohort, from 0.
+      truncation: below 1 images are less varied, see the model's `generate_from_latent`.
+      batch_size: images generated at once.
+      shard_images: images per shard, at most.
     """
 
     seed: int = 0
@@ -69,17 +70,18 @@ class CohortOptions:
 
 def generate_cohort(
     model: LoadedModel,
-    plan: LabelPlan,
+    labels: CohortLabels,
     out_dir: str | os.PathLike,
     options: CohortOptions | None = None,
     gate: RealismGate | None = None,
     super_resolution: LoadedModel | None = None,
 ) -> DatasetInfo:
-    """Draws a cohort; one that was killed is finished, its whole shards kept.
+    """Writes a cohort; one that was killed is resumed, its whole shards kept.
 
     Args:
       model: a generator, or a cascade, which has its gate and its super-resolution model inside.
-      gate: which candidates are kept; all where None. super_resolution: what enlarges them.
+      gate: which candidates are kept; all where None.
+      super_resolution: what enlarges them.
 
     Returns:
       the description that was written beside the shards.
@@ -91,122 +93,110 @@ def generate_cohort(
       OSError: the disk is full, or a file may not be written.
     """
     source = ImageSource(model, gate, super_resolution)
-    source.check_plan(plan)
-    options, out_dir = options or CohortOptions(), pathlib.Path(out_dir)
+    source.check_count(len(labels))
+    cohort = _Cohort(source, labels, options or CohortOptions())
+    out_dir = pathlib.Path(out_dir)
     data_dir = out_dir / str(source.description.image_size)
     with resumable_work(out_dir, "cohort", [data_dir]) as work:
-        work.start(_arguments(source, plan, options))
-        info = _describe(source, plan, options, *_draw_shards(source, plan, options, work))
+        work.start(cohort.arguments())
+        info = cohort.describe(cohort.write_shards(work), work)
         if (patients := source.training_patients()) is not None:
             write_atomically(data_dir / PATIENTS_FILE, patients)
         write_dataset_info(data_dir, info)
     return info
 
 
-def _draw_shards(
-    source: ImageSource, plan: LabelPlan, options: CohortOptions, work: ResumableWork
-) -> tuple[tuple[ShardInfo, ...], GateLog]:
-    """Draws the shards that are not there yet."""
-    (data_dir,) = work.data_dirs
-    count = math.ceil(len(plan) / options.shard_images)
-    shards, log = [], GateLog()
-    with tqdm(total=len(plan), unit="img", desc=f"drawing from {source.description.name}", mininterval=1) as progress:
-        for index, start in enumerate(range(0, len(plan), options.shard_images)):
-            path = data_dir / shard_name(SPLIT, index, count)
-            note = work.folder / f"{path.name}.json"
-            log_path = note.with_suffix(".gate.json")
-            stop = min(start + options.shard_images, len(plan))
-            shard = finished_shard(path, note)
-            if shard is None:
-                shard, shard_log = _draw_shard(source, plan, options, path, range(start, stop), progress)
-                if source.gate is not None:
-                    write_atomically(log_path, shard_log.to_json())
-                write_atomically(note, json.dumps(dataclasses.asdict(shard)))
-            else:
-                shard_log = GateLog() if source.gate is None else GateLog.from_json(log_path.read_text("utf-8"))
-                progress.update(shard.images)
-            shards.append(shard)
-            log.extend(shard_log)
-    return tuple(shards), log
+@dataclasses.dataclass(frozen=True)
+class _Cohort:
+    source: ImageSource
+    labels: CohortLabels
+    options: CohortOptions
 
+    def arguments(self) -> dict[str, Any]:
+        """Everything that the written bytes depend on."""
+        rows, order = self.labels.rows.astype("<f4"), self.labels.order.astype("<i4")
+        return self.source.arguments() | {
+            "labels": hashlib.sha256(rows.tobytes() + order.tobytes()).hexdigest(),
+            "seed": self.options.seed,
+            "truncation": self.options.truncation,
+            "shard_images": self.options.shard_images,
+        }
 
-def _draw_shard(
-    source: ImageSource, plan: LabelPlan, options: CohortOptions, path: pathlib.Path, images: range, progress: tqdm
-) -> tuple[ShardInfo, GateLog]:
-    prefix = f"synthetic-{source.description.weights_sha256[:8]}"
-    encoding = default_encoding(source.description.image_size)
-    log = GateLog()
-    drawn = source.images(plan, images, options.first_seed, options.truncation, options.batch_size)
-    with open_shard(path) as shard:
-        for number, image in zip(images, drawn, strict=True):
-            key = f"{prefix}-{image.seed}"
-            label = tuple(map(float, plan.rows[plan.order[number]]))
-            shard.write(encode_record(Record(image.pixels, key, label, patient_key=key), encoding))
-            if source.gate is not None:
+    def write_shards(self, work: ResumableWork) -> list[ShardInfo]:
+        """Writes the shards that are not there yet."""
+        images, shard_images = len(self.labels), self.options.shard_images
+        starts = range(0, images, shard_images)
+        parts = [range(start, min(start + shard_images, images)) for start in starts]
+        names = [shard_name(SPLIT, index, len(parts)) for index in range(len(parts))]
+        writers = [functools.partial(self._write_shard, work, part) for part in parts]
+        title = f"generating from {self.source.description.name}"
+        with tqdm(total=images, unit="img", desc=title, mininterval=1) as progress:
+            return write_shards(work, zip(names, writers, strict=True), progress)
+
+    def _write_shard(self, work: ResumableWork, numbers: range, path: pathlib.Path, progress: tqdm) -> ShardInfo:
+        options, labels, log = self.options, self.labels, GateLog()
+        prefix = f"synthetic-{self.source.description.weights_sha256[:8]}"
+        encoding = default_encoding(self.source.description.image_size)
+        images = self.source.images(labels, numbers, options.first_seed, options.truncation, options.batch_size)
+        with open_shard(path) as shard:
+            for number, image in zip(numbers, images, strict=True):
+                key = f"{prefix}-{image.seed}"
+                label = tuple(map(float, labels.rows[labels.order[number]]))
+                shard.write(encode_record(Record(image.pixels, key, label, patient_key=key), encoding))
                 log.add(image)
-            progress.update()
-    return shard.info, log
+                progress.update()
+        if self.source.gate is not None:
+            write_atomically(_log_path(work, path.name), log.to_json())
+        return shard.info
+
+    def describe(self, shards: list[ShardInfo], work: ResumableWork) -> DatasetInfo:
+        """What is written beside the shards, with the whole provenance."""
+        source, labels, options = self.source, self.labels, self.options
+        description, images = source.description, len(labels)
+        positives = np.bincount(labels.order, minlength=len(labels.rows)) @ labels.rows
+        counts = {
+            name: {"positive": int(positive), "negative": images - int(positive), "unknown": 0}
+            for name, positive in zip(description.label_names, positives, strict=True)
+        }
+        data = description.data
+        patients = {} if source.training_patients() is None else {"patient_keys_file": PATIENTS_FILE}
+        notice = f"Synthetic radiographs drawn by {source.saved_model.replace('/', ' version ')}, not patients."
+        gate = {}
+        if source.gate is not None:
+            logs = [_log_path(work, shard.file).read_text("utf-8") for shard in shards]
+            gate = GateLog.from_json(*logs).summary(source.gate, labels, description.label_names)
+        settings = dict(description.settings)
+        parts = ("generator", "super_resolution") if description.kind == "cascade" else ()
+        models = {part: settings.pop(part) for part in parts}
+        return describe_cohort(
+            name=description.name,
+            label_names=description.label_names,
+            is_single_label=description.is_single_label,
+            image_size=description.image_size,
+            splits={SPLIT: SplitInfo(images=images, patients=images, labels=counts, shards=tuple(shards))},
+            preprocessing={"grey": source.grey},
+            licence=data.get("licence", ""),
+            provenance={
+                "saved_model": source.saved_model,
+                "model": description.model,
+                "weights_sha256": description.weights_sha256,
+                "steps": description.steps,
+                "settings": settings,
+                **models,
+                "seed": options.seed,
+                "first_seed": options.first_seed,
+                "last_seed": options.first_seed + images - 1,
+                "label_plan": labels.description,
+                "truncation": options.truncation,
+                "acceptance_rate": gate.get("acceptance_rate", 1.0),
+                **({"realism_gate": gate} if gate else {}),
+                "training_data": data | patients,
+            },
+            salt_fingerprint=data.get("salt_fingerprint", ""),
+            notice=" ".join(filter(None, [notice, data.get("notice", "")])),
+        )
 
 
-def _arguments(source: ImageSource, plan: LabelPlan, options: CohortOptions) -> dict[str, Any]:
-    """Everything that the written bytes depend on."""
-    labels = hashlib.sha256(plan.rows.astype("<f4").tobytes() + plan.order.astype("<i4").tobytes()).hexdigest()
-    return source.arguments() | {
-        "labels": labels,
-        "seed": options.seed,
-        "truncation": options.truncation,
-        "shard_images": options.shard_images,
-    }
-
-
-def _describe(
-    source: ImageSource, plan: LabelPlan, options: CohortOptions, shards: tuple[ShardInfo, ...], log: GateLog
-) -> DatasetInfo:
-    description, images = source.description, len(plan)
-    of_row = np.bincount(plan.order, minlength=len(plan.rows))
-    positives = of_row @ plan.rows
-    labels = {
-        name: {"positive": int(positive), "negative": images - int(positive), "unknown": 0}
-        for name, positive in zip(description.label_names, positives, strict=True)
-    }
-    data = description.data
-    patients = {} if source.training_patients() is None else {"patient_keys_file": PATIENTS_FILE}
-    notice = f"Synthetic radiographs drawn by {source.saved_model.replace('/', ' version ')}, not patients."
-    gate = {} if source.gate is None else log.summary(source.gate, plan, description.label_names)
-    settings = dict(description.settings)
-    models = {part: settings.pop(part) for part in ("generator", "super_resolution") if description.kind == "cascade"}
-    return DatasetInfo(
-        name=description.name,
-        label_names=description.label_names,
-        is_single_label=description.is_single_label,
-        image_size=description.image_size,
-        bits=8,
-        encoding=default_encoding(description.image_size),
-        splits={SPLIT: SplitInfo(images=images, patients=images, labels=labels, shards=shards)},
-        images_read=images,
-        images_written=images,
-        rejected={},
-        preprocessing={"grey": source.grey},
-        source={"homepage": "", "citation": "", "licence": data.get("licence", "")},
-        is_synthetic=True,
-        provenance={
-            "saved_model": source.saved_model,
-            "model": description.model,
-            "weights_sha256": description.weights_sha256,
-            "steps": description.steps,
-            "settings": settings,
-            **models,
-            "seed": options.seed,
-            "first_seed": options.first_seed,
-            "last_seed": options.first_seed + images - 1,
-            "label_plan": plan.description,
-            "truncation": options.truncation,
-            "acceptance_rate": gate.get("acceptance_rate", 1.0),
-            **({"realism_gate": gate} if gate else {}),
-            "training_data": data | patients,
-            "tfcxr_version": tfcxr.__version__,
-            "tensorflow_version": tf.__version__,
-        },
-        salt_fingerprint=data.get("salt_fingerprint", ""),
-        notice=" ".join(filter(None, [notice, data.get("notice", "")])),
-    )
+def _log_path(work: ResumableWork, shard: str) -> pathlib.Path:
+    """Where the gate's log of a finished shard is."""
+    return work.folder / f"{shard}.gate.json"

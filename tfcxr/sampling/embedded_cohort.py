@@ -1,18 +1,18 @@
-"""Real images -> the generator's images of their z, as a cohort: the embedding baseline of Segal et al. 2021.
+"""Real images -> what the generator makes of their z, as a cohort: the embedding baseline of Segal et al. 2021.
 
     embedder = open_embedder("runs/pggan", "runs/pggan/latent_regressor")
     embed_cohort(embedder, "records/64", ["train"], "cohorts/embedded")
 
 writes `cohorts/embedded/64/` with the splits, order, labels, keys, patients, views, ages and sexes of the real records
-(an embedded image has its real image's key), and the whole provenance. Killed, the same call goes on with the shards
-that are finished.
+(an embedded image has its real image's key), and the whole provenance. After a kill the same call resumes; whole shards
+are kept.
 
 The images derive from patients, so that those who were embedded count as the generator's training patients too: an
 evaluation refuses to test on them.
 """
 
 import dataclasses
-import json
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ import tensorflow as tf
 from absl import logging
 from tqdm import tqdm
 
-import tfcxr
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import read_facts, read_patient_keys
 from tfcxr.data.records import open_shard, read_dataset_info, shard_paths, split_info, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, default_encoding, encode_record, parse_batch
-from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
-from tfcxr.sampling.cascade import to_grey
+from tfcxr.data.unfinished import ResumableWork, resumable_work
+from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
+from tfcxr.sampling.image_source import to_grey
 from tfcxr.sampling.latent_embedding import LatentEmbedder
-from tfcxr.serving.cascade_parts import LUMA
+from tfcxr.serving.cascade import LUMA
 from tfcxr.serving.model_card import PATIENTS_FILE
 from tfcxr.training.run_folder import RunConfig, describe_data
 
@@ -40,10 +40,11 @@ READ_BATCH = 256
 def embed_cohort(
     embedder: LatentEmbedder, data_dir: str | os.PathLike, splits: Sequence[str], out_dir: str | os.PathLike
 ) -> DatasetInfo:
-    """Writes the cohort, a shard for each real one; one that was killed is finished, its whole shards kept.
+    """Writes the cohort, a shard for each real one; one that was killed is resumed, its whole shards kept.
 
     Args:
-      data_dir: folder of the real records of the model's image size. splits: each is kept under its own name.
+      data_dir: the real records of the model's image size.
+      splits: each is kept under its own name.
 
     Returns:
       the description that was written beside the shards.
@@ -67,18 +68,13 @@ def embed_cohort(
             "data": {split: [shard.sha256 for shard in shards[split]] for split in splits},
         }
         work.start(arguments)
-        written: dict[str, list[ShardInfo]] = {split: [] for split in splits}
         images = split_info(info, ",".join(splits)).images
+        write = functools.partial(_embed_shard, embedder, info, data_dir)
         with tqdm(total=images, unit="img", desc=f"embedding {info.name}", mininterval=1) as progress:
-            for split, shard in [(name, shard) for name in splits for shard in shards[name]]:
-                note = work.folder / f"{shard.file}.json"
-                finished = finished_shard(cohort_dir / shard.file, note)
-                if finished is None:
-                    finished = _embed_shard(embedder, info, data_dir / shard.file, cohort_dir / shard.file, progress)
-                    write_atomically(note, json.dumps(dataclasses.asdict(finished)))
-                else:
-                    progress.update(finished.images)
-                written[split].append(finished)
+            written = {
+                split: write_shards(work, [(shard.file, write) for shard in shards[split]], progress)
+                for split in splits
+            }
         patients = _patients(embedder, info, data_dir, splits)
         if patients is not None:
             write_atomically(cohort_dir / PATIENTS_FILE, patients)
@@ -91,27 +87,28 @@ def check_records(run: RunConfig, data_dir: str | os.PathLike, splits: Sequence[
     """The description of records that a run's model can embed.
 
     Raises:
-      FileNotFoundError: no data folder. ValueError: see `embed_cohort`.
+      FileNotFoundError: no data folder.
+      ValueError: see `embed_cohort`.
     """
     info = read_dataset_info(data_dir)
     if info.is_synthetic:
         raise ValueError(f"{data_dir} holds synthetic images ({info.name}); what is embedded are real patients' images")
     if info.image_size != run.settings["image_size"]:
         raise ValueError(
-            f"{data_dir} holds images of {info.image_size} px, but the model draws {run.settings['image_size']} px; "
+            f"{data_dir} holds images of {info.image_size} px, but the model has {run.settings['image_size']} px; "
             f"build them with --image_sizes={run.settings['image_size']}"
         )
     split_info(info, ",".join(splits))
     if run.label_names and set(run.label_names) != set(info.label_names):
         raise ValueError(
-            f"the model draws {', '.join(run.label_names)}, but {info.name} has {', '.join(info.label_names)}; embed "
+            f"the model has {', '.join(run.label_names)}, but {info.name} has {', '.join(info.label_names)}; embed "
             "records of the same labels"
         )
     return info
 
 
 def check_cohort_folder(out_dir: str | os.PathLike, info: DatasetInfo) -> None:
-    """Whether a cohort of these records may be written to a folder, before a regressor is trained for it.
+    """Refuses a folder that a cohort of these records may not be written to, before a regressor is trained for it.
 
     Raises:
       FileExistsError: see `resumable_work`.
@@ -120,29 +117,34 @@ def check_cohort_folder(out_dir: str | os.PathLike, info: DatasetInfo) -> None:
     ResumableWork(out_dir, "cohort", (out_dir / str(info.image_size),)).check_free()
 
 
-def labels_to_draw(run: RunConfig, info: DatasetInfo, labels: np.ndarray) -> np.ndarray:
-    """Stored labels [images, labels] as the model draws them, float32; unknown as absent, none where it has none."""
+def labels_for_model(run: RunConfig, info: DatasetInfo, labels: np.ndarray) -> np.ndarray:
+    """Stored labels [images, labels] as the model reads them: float32, unknown as absent."""
     columns = [info.label_names.index(name) for name in run.label_names]
     return np.nan_to_num(labels[:, columns], nan=0.0).astype(np.float32)
 
 
-def stored_labels_to_draw(
+def stored_labels_for_model(
     run: RunConfig, info: DatasetInfo, data_dir: str | os.PathLike, splits: Sequence[str]
 ) -> np.ndarray:
-    """`labels_to_draw` of all records of some splits; no pixel is decoded."""
-    return labels_to_draw(run, info, read_facts(data_dir, splits)["label"])
+    """`labels_for_model` of all records of the splits; decodes no pixel."""
+    return labels_for_model(run, info, read_facts(data_dir, splits)["label"])
 
 
 def _embed_shard(
-    embedder: LatentEmbedder, info: DatasetInfo, real: pathlib.Path, path: pathlib.Path, progress: tqdm
+    embedder: LatentEmbedder, info: DatasetInfo, data_dir: pathlib.Path, path: pathlib.Path, progress: tqdm
 ) -> ShardInfo:
+    """Writes the embedding of the real shard of the same name."""
     encoding = default_encoding(info.image_size)
-    batches = tf.data.TFRecordDataset(str(real)).batch(READ_BATCH).map(lambda serialized: parse_batch(serialized, info))
+    batches = (
+        tf.data.TFRecordDataset(str(data_dir / path.name))
+        .batch(READ_BATCH)
+        .map(lambda serialized: parse_batch(serialized, info))
+    )
     with open_shard(path) as shard:
         for batch in batches.as_numpy_iterator():
-            drawn = embedder.redraw(batch["image"], labels_to_draw(embedder.run, info, batch["label"]))
+            images = embedder.reconstruct(batch["image"], labels_for_model(embedder.run, info, batch["label"]))
             texts = {name: np.char.decode(batch[name].astype(bytes)) for name in ("key", "patient_key", "view", "sex")}
-            for row, image in enumerate(drawn):
+            for row, image in enumerate(images):
                 record = Record(
                     image=to_grey(image),
                     label=tuple(map(float, batch["label"][row])),
@@ -150,7 +152,7 @@ def _embed_shard(
                     **{name: str(values[row]) for name, values in texts.items()},
                 )
                 shard.write(encode_record(record, encoding))
-            progress.update(len(drawn))
+            progress.update(len(images))
     return shard.info
 
 
@@ -173,32 +175,25 @@ def _describe(
     embedder: LatentEmbedder, info: DatasetInfo, written: dict[str, list[ShardInfo]], has_patients: bool
 ) -> DatasetInfo:
     run = embedder.run
-    all_splits = split_info(info, ",".join(written))
     patients = {"patient_keys_file": PATIENTS_FILE} if has_patients else {}
     notice = (
         f"Synthetic radiographs that {embedder.name} draws of the latent codes of images of {info.name}; the labels "
         "and patient keys are those of the patients behind them."
     )
     licences = [run.data.get("licence", ""), info.source.get("licence", "")]
-    return DatasetInfo(
+    return describe_cohort(
         name=f"{embedder.name}_embedded",
         label_names=info.label_names,
         is_single_label=info.is_single_label,
         image_size=info.image_size,
-        bits=8,
-        encoding=default_encoding(info.image_size),
         splits={
             split: dataclasses.replace(info.splits[split], shards=tuple(shards)) for split, shards in written.items()
         },
-        images_read=all_splits.images,
-        images_written=all_splits.images,
-        rejected={},
         preprocessing={
             "grey": "as generated" if run.settings["channels"] == 1 else f"luma {LUMA} of red, green, blue",
             "embedded_images": info.preprocessing,
         },
-        source={"homepage": "", "citation": "", "licence": "; ".join(dict.fromkeys(filter(None, licences)))},
-        is_synthetic=True,
+        licence="; ".join(dict.fromkeys(filter(None, licences))),
         provenance={
             "model": run.model,
             "run": embedder.name,
@@ -213,8 +208,6 @@ def _describe(
             "embedded_data": {split: describe_data(info, split) for split in written},
             "acceptance_rate": 1.0,
             "training_data": run.data | patients,
-            "tfcxr_version": tfcxr.__version__,
-            "tensorflow_version": tf.__version__,
         },
         salt_fingerprint=info.salt_fingerprint,
         notice=" ".join(dict.fromkeys(filter(None, [notice, run.data.get("notice", ""), info.notice]))),

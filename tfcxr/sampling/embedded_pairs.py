@@ -1,4 +1,4 @@
-"""Real images beside what the generator made of their z: a picture, and how much closer pairs are than strangers."""
+"""Compares real images with what the generator made of their z: a picture, and distances to own and other images."""
 
 import dataclasses
 import os
@@ -24,8 +24,8 @@ class PairDistances:
     Attributes:
       own: between an embedded image and the real one it was made of.
       other: between it and another real image, half a batch further on.
-      mean_image: between each real image and the mean of all: an embedding that does not come below says little more
-        than that one picture.
+      mean_image: between each real image and the mean of all; an embedding whose `own` is not below this tells little
+        more than that one picture.
     """
 
     own: float

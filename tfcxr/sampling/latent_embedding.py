@@ -1,7 +1,7 @@
-"""A trained PGGAN and its latent regressor: what the generator makes of a real image's own z.
+"""A trained PGGAN and its latent regressor: what the generator makes of a real image's z.
 
     embedder = open_embedder("runs/pggan", "runs/pggan/latent_regressor")
-    images = embedder.redraw(real_images, labels)
+    images = embedder.reconstruct(real_images, labels)
 
 The regressor is trained once and kept in its folder: `regressor.json` and one checkpoint.
 """
@@ -19,7 +19,7 @@ from absl import logging
 from tfcxr.config import make_config
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import from_pixels, to_pixels
-from tfcxr.serving.saved_model import served_variables
+from tfcxr.serving.served import served_variables
 from tfcxr.serving.version_folder import weights_sha256
 from tfcxr.training.checkpoints import Checkpoints, restore
 from tfcxr.training.latent_regression import LatentRegressionConfig, make_latent_regressor, train_latent_regressor
@@ -33,15 +33,19 @@ class LatentEmbedder:
     """A GAN with its regressor, both in float32.
 
     Attributes:
-      run_dir: of the GAN. run: its configuration. step: of its training.
-      model_sha256: of the GAN's weights, the one that its export has. regressor_sha256: of the regressor's.
-      settings: of the regressor. curve: "step", "loss" and "cosine" of its looks at held-out pairs.
+      run_dir: of the GAN.
+      run: configuration of the GAN.
+      step: of the GAN's training.
+      model_sha256: of the GAN's weights, the same as of its export.
+      regressor_sha256: of the regressor's weights.
+      settings: of the regressor.
+      curve: "step", "loss" and "cosine" of the regressor on held-out pairs, during its training.
     """
 
     def __init__(
         self, run_dir: pathlib.Path, run: RunConfig, step: int, model: Any, network: Any, facts: dict[str, Any]
     ) -> None:
-        """`network`: images in [-1, 1] -> z. `facts`: what `regressor.json` says of it."""
+        """`network` maps images in [-1, 1] to z; `facts` are those of its `regressor.json`."""
         self.run_dir, self.run, self.step = run_dir, run, step
         self.model_sha256: str = facts["model_sha256"]
         self.settings: dict[str, Any] = facts["settings"]
@@ -50,9 +54,9 @@ class LatentEmbedder:
         size = model.config.image_size
         pixels = tf.TensorSpec([None, size, size, 1], tf.float32)
         label = tf.TensorSpec([None, model.config.label_count], tf.float32)
-        redraw = lambda image, label: to_pixels(model.generate_from_latent(network(image), label))  # noqa: E731
+        reconstruct = lambda image, label: to_pixels(model.generate_from_latent(network(image), label))  # noqa: E731
         self._embed = tf.function(network.__call__, input_signature=[pixels], autograph=False)
-        self._redraw = tf.function(redraw, input_signature=[pixels, label], autograph=False)
+        self._reconstruct = tf.function(reconstruct, input_signature=[pixels, label], autograph=False)
 
     @property
     def name(self) -> str:
@@ -66,19 +70,16 @@ class LatentEmbedder:
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """z float32 [images, latent_size] of uint8 or uint16 images [images, size, size, 1]."""
-        starts = range(0, len(images), BATCH)
-        return np.concatenate([self._embed(from_pixels(tf.constant(images[at : at + BATCH]))) for at in starts])
+        parts = (slice(at, at + BATCH) for at in range(0, len(images), BATCH))
+        return np.concatenate([self._embed(from_pixels(tf.constant(images[at]))) for at in parts])
 
-    def redraw(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def reconstruct(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """What the generator makes of the images' z: uint8 [images, size, size, channels].
 
-        `labels`: float32 [images, labels of the model], 1 present and else 0.
+        `labels` are float32 [images, labels of the model], 1 where present and else 0.
         """
-        starts = range(0, len(images), BATCH)
-        parts = [
-            self._redraw(from_pixels(tf.constant(images[at : at + BATCH])), labels[at : at + BATCH]) for at in starts
-        ]
-        return np.concatenate(parts)
+        parts = (slice(at, at + BATCH) for at in range(0, len(images), BATCH))
+        return np.concatenate([self._reconstruct(from_pixels(tf.constant(images[at])), labels[at]) for at in parts])
 
 
 def open_embedder(
@@ -88,12 +89,14 @@ def open_embedder(
     checkpoint: str = "last",
     labels: np.ndarray | None = None,
 ) -> LatentEmbedder:
-    """Takes the regressor in its folder, or trains one and keeps it there.
+    """Loads the regressor in its folder, or trains one and keeps it there.
 
     Args:
+      run_dir: of the GAN.
+      regressor_dir: of the regressor.
       settings: of `LatentRegressionConfig`; a kept regressor must have the same where they are given.
       checkpoint: of the run, "last", "best" or the number of a step.
-      labels: float32 [rows, labels] that a conditional model's training pairs are drawn with.
+      labels: float32 [rows, labels], from which a conditional model's training pairs have theirs.
 
     Raises:
       FileNotFoundError: no run folder, or one without a checkpoint.
@@ -129,7 +132,7 @@ def open_embedder(
 
 
 def _read_facts(path: pathlib.Path, run_dir: pathlib.Path, model_sha256: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What `regressor.json` says, after a look whether it is the regressor that is asked for."""
+    """Reads `regressor.json`; refuses a regressor for other weights or with other settings than asked for."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         kept, _, _ = facts["settings"], facts["curve"][-1]["cosine"], facts["weights_file"]

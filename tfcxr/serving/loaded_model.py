@@ -1,17 +1,20 @@
-"""An exported model as cohorts are drawn from it: the SavedModel and its `model.json`, without the GAN's code."""
+"""An exported model without the GAN's code: the SavedModel, its `model.json`, and its signatures by name."""
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfcxr.command_line import nearest_name
 from tfcxr.data.schema import INFO_FILE
 from tfcxr.serving.model_card import DESCRIPTION_FILE, PATIENTS_FILE, ModelDescription, read_description
+from tfcxr.serving.signatures import SIGNATURES, signatures_of
 from tfcxr.training.run_folder import CONFIG_FILE
 
 OTHER_FOLDERS = {  # file -> what holds it and is no exported model
-    "backbone.json": "a backbone, which reads images and draws none",
+    "backbone.json": "a backbone, which reads images and generates none",
     CONFIG_FILE: "a run folder; python -m tfcxr.export --run_dir exports it",
     INFO_FILE: "a data folder",
     "saved_model.pb": "a SavedModel without model.json; python -m tfcxr.export and tfcxr.port write both",
@@ -19,64 +22,114 @@ OTHER_FOLDERS = {  # file -> what holds it and is no exported model
 
 
 class LoadedModel:
-    """A SavedModel that `tfcxr.serving.saved_model.export_model` wrote.
+    """A SavedModel that `tfcxr.export` wrote.
 
     Attributes:
-      path: the version's folder. description: what its `model.json` says.
+      path: the version's folder.
+      description: what its `model.json` says.
+      saved_model: what `tf.saved_model.load` returned.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
         """`path` is a version's folder, or the folder of versions for the newest.
 
         Raises:
-          FileNotFoundError: neither. ValueError: a damaged model or description.
+          FileNotFoundError: neither.
+          ValueError: a damaged model or description.
         """
         self.path = find_version(path)
         self.description: ModelDescription = read_description(self.path)
         try:
-            self._functions = tf.saved_model.load(str(self.path))
+            self.saved_model = tf.saved_model.load(str(self.path))
         except (OSError, tf.errors.OpError, UnicodeDecodeError) as error:
             raise ValueError(f"{self.path} is a damaged SavedModel ({error}); export it again") from error
 
-    def draw(self, seed: np.ndarray, label: np.ndarray, truncation: float = 1.0) -> np.ndarray:
-        """Images of seeds int64 [batch] and labels float32 [batch, labels]: uint8 [batch, size, size, channels].
+    def call(self, name: str, **inputs: Any) -> dict[str, np.ndarray]:
+        """The outputs of a function of `SIGNATURES`, such as `model.call("score", image=images, label=labels)`.
 
         Raises:
-          ValueError: a model that draws nothing, such as super-resolution.
+          ValueError: see `outputs`.
         """
-        if self.description.kind == "super_resolution":
-            raise ValueError(f"{self.path} enlarges images and draws none; give the export of a generator")
-        labels = [tf.constant(label, tf.float32)] if self.description.label_names else []
-        return self._functions.draw(tf.constant(seed, tf.int64), *labels, tf.constant(truncation, tf.float32))[
-            "image"
-        ].numpy()
+        return {key: output.numpy() for key, output in self.outputs(name, **inputs).items()}
 
-    def enhance(self, image: np.ndarray) -> np.ndarray:
-        """Super-resolved images of uint8 [batch, height, width, channels]: `description.scale` times as high and wide.
+    def outputs(self, name: str, **inputs: Any) -> dict[str, tf.Tensor]:
+        """`call` for use inside a graph.
+
+        A `label` is left out where the model reads none, and inputs that are not given have the signature's defaults.
+
+        Raises:
+          ValueError: the model has no such function, or not these inputs.
+        """
+        specs = self._input_specs(name)
+        given = {**SIGNATURES[name].defaults, **inputs}
+        if given.keys() - {"label"} != specs.keys() - {"label"} or not specs.keys() <= given.keys():
+            raise ValueError(f"{name} of {self.path} has the inputs {', '.join(specs)}; got {', '.join(given)}")
+        tensors = {key: tf.convert_to_tensor(given[key], spec.dtype) for key, spec in specs.items()}
+        return self.saved_model.signatures[SIGNATURES[name].name](**tensors)
+
+    def has(self, name: str) -> bool:
+        """Whether the model has a function of `SIGNATURES`."""
+        kinds, signature = SIGNATURES[name].kinds, SIGNATURES[name].name
+        return self.description.kind in kinds and signature in self.saved_model.signatures
+
+    def generate(self, seed: np.ndarray, label: np.ndarray, truncation: float = 1.0) -> np.ndarray:
+        """Images uint8 [batch, size, size, channels] of seeds int64 [batch] and labels float32 [batch, labels].
+
+        Raises:
+          ValueError: a model that generates nothing, such as super-resolution.
+        """
+        return self.call("generate", seed=seed, label=label, truncation=truncation)["image"]
+
+    def super_resolve(self, image: np.ndarray) -> np.ndarray:
+        """Images uint8 [batch, height, width, channels], `description.scale` times as high and wide.
 
         Raises:
           ValueError: not a super-resolution model.
         """
-        if self.description.kind != "super_resolution":
-            raise ValueError(f"{self.path} is a {self.description.kind}, expected an exported super-resolution model")
-        return self._functions.enhance(tf.constant(image, tf.uint8))["image"].numpy()
+        return self.call("super_resolve", image=image)["image"]
 
     def score(self, image: np.ndarray, label: np.ndarray) -> np.ndarray:
         """Realism in [0, 1], float32 [batch], of uint8 [batch, size, size, channels] with labels [batch, labels]."""
-        images = tf.constant(image, tf.uint8)
-        if self.discriminator_reads_label:
-            return self._functions.score(images, tf.constant(label, tf.float32))["realism"].numpy()
-        return self._functions.score(images)["realism"].numpy()
+        return self.call("score", image=image, label=label)["realism"]
 
     @property
     def discriminator_reads_label(self) -> bool:
         """Whether `score` reads a label beside the image."""
-        return "label" in self._functions.signatures["score"].structured_input_signature[1]
+        return "label" in self._input_specs("score")
 
     def training_patients(self) -> str | None:
         """The text of `training_patients.txt`, None where the model has none."""
         path = self.path / PATIENTS_FILE
         return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def _input_specs(self, name: str) -> dict[str, tf.TensorSpec]:
+        if name not in SIGNATURES:
+            raise ValueError(f"unknown function {name!r}; {nearest_name(name, SIGNATURES)}")
+        if not self.has(name):
+            kind, own = self.description.kind, [other for other in SIGNATURES if self.has(other)]
+            raise ValueError(
+                f"{self.path} is a {kind} with {', '.join(own) or 'no function'}, so it cannot {name}; give the export "
+                f"of a {' or '.join(SIGNATURES[name].kinds)}"
+            )
+        return self.saved_model.signatures[SIGNATURES[name].name].structured_input_signature[1]
+
+
+def load_generating_model(path: str | os.PathLike) -> LoadedModel:
+    """An exported generator or cascade.
+
+    Raises:
+      FileNotFoundError: see `LoadedModel`.
+      ValueError: see `LoadedModel`; or a super-resolution model.
+    """
+    version = find_version(path)
+    description = read_description(version)
+    if "generate" not in signatures_of(description.kind):
+        raise ValueError(
+            f"{version} is a super-resolution model ({description.model}): it enlarges images and generates none. Give "
+            f"an exported generator as --saved_model and this one as --super_resolution={path}, or join both with "
+            f"python -m tfcxr.export --saved_model=GENERATOR --super_resolution={path} --out_dir=CASCADE"
+        )
+    return LoadedModel(version)
 
 
 def find_version(path: str | os.PathLike) -> pathlib.Path:

@@ -6,8 +6,90 @@ import os
 import pathlib
 from typing import Any, Literal
 
+from tfcxr.serving.signatures import signatures_of
+
 DESCRIPTION_FILE = "model.json"
 PATIENTS_FILE = "training_patients.txt"
+CARD = """# {name}, version {version}
+
+{what}
+{notice}
+| | |
+| --- | --- |
+| model | {model}, {steps} steps{of_images} |
+{labels}| training data | {data_name}, split {split} |
+| licence of the training data | {licence} |
+| fingerprint of the training data | {fingerprint} |
+| SHA-256 of the weights | {weights_sha256} |
+| written by | tfcxr {tfcxr_version}, TensorFlow {tensorflow_version} |
+
+## Use
+
+```python
+import tensorflow as tf
+
+model = tf.saved_model.load("saved_models/{name}/{version}")
+{use}
+
+| function | signature on a server | returns |
+| --- | --- | --- |
+{functions}
+
+## Limits
+
+{limits}
+- What the training data lack, or show in one hospital or age group alone, the pictures lack or show as well.
+- Patients of the training data, as salted keys, stand in `{patients_file}` where the run recorded them. Never test on
+  them a classifier that was trained on these pictures.
+
+## Training settings
+
+| setting | value |
+| --- | --- |
+{settings}
+"""
+WHAT = {  # by kind
+    "generator": """Makes synthetic frontal chest radiographs, {image_size} x {image_size} pixels, {colours}.
+Every picture is made up; none shows a patient.""",
+    "super_resolution": """Makes chest radiographs {scale} times as high and as wide, {colours}.
+Trained on images of {image_size} x {image_size} pixels and their averages of {small_size} x {small_size}; it takes
+images of any size.""",
+}
+USE = {
+    "generator": """image = model.generate(tf.constant([7], tf.int64){label})["image"]  # uint8 {shape}
+```
+
+A seed and a label give the same picture, alone or in any batch. `truncation`, a third input, may be left out.""",
+    "super_resolution": """small = tf.zeros([1, {small_size}, {small_size}, {channels}], tf.uint8)
+image = model.super_resolve(small)["image"]  # uint8 {shape}
+```
+
+Memory does not grow with the images.""",
+}
+LIMITS = {
+    "generator": """\
+- For research on synthetic data only. Not for diagnosis, and not a picture of a disease that a clinician confirmed.
+- A label says what the generator was asked for. Whether the picture shows it is for an evaluation to find out.
+- The model may have memorised pictures of its training data; nothing here has tested that it has not.""",
+    "super_resolution": """\
+- For research only. Not for diagnosis: detail that the small image does not hold is made up, after what the training
+  images show, and may hide a finding or invent one.
+- It was trained on images made smaller by averaging. Images made smaller in another way, blurred or noisy, come out
+  worse.""",
+}
+WHAT["cascade"] = WHAT["generator"]
+USE["cascade"] = (
+    USE["generator"]
+    + """
+
+A generator makes candidates of {small_size} pixels. The first that its discriminator rates at {min_realism} or more is
+enlarged {scale} times. `realism` is that rating, `tries` the candidates it took, and `seed` the seed of the one in the
+picture. After {max_tries} candidates the best is taken, and `is_accepted` is false. A rating is a training signal, not
+a calibrated probability."""
+)
+LIMITS["cascade"] = """\
+- What was added in enlarging is what such edges usually look like, not what was seen: it is no evidence of anything.
+""" + LIMITS["generator"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,14 +97,18 @@ class ModelDescription:
     """What `model.json` beside `saved_model.pb` holds.
 
     Attributes:
-      model: name of the GAN. name, version: of the export, as in `saved_models/<name>/<version>`.
-      label_names: order of the `label` input. is_single_label: exactly one of them is 1.
-      image_size, channels, latent_size: shapes of the signatures.
-      steps, batch_size, seed, settings: of the training.
+      model: name of the GAN.
+      name: of the export, as in `saved_models/<name>/<version>`.
+      label_names: order of the `label` input.
+      is_single_label: whether exactly one of them is 1.
+      image_size: pixels of the images that it makes.
+      latent_size: length of z, 0 for super-resolution.
+      batch_size: of the training, 0 where a ported checkpoint does not say it.
       data: name, split, notice, licence and fingerprint of the training data.
       weights_sha256: of the exported weights; cohorts are traced to their model by it.
       chunk_rows: images that the exported functions compute at once.
-      kind: "generator" draws from seeds, "super_resolution" enlarges images by `scale`, "cascade" does both.
+      kind: "generator" makes images of seeds, "super_resolution" enlarges images by `scale`, "cascade" does both.
+      scale: how many times as high and wide super-resolution makes images.
     """
 
     model: str
@@ -45,6 +131,11 @@ class ModelDescription:
     kind: Literal["generator", "super_resolution", "cascade"] = "generator"
     scale: int = 1
 
+    @property
+    def version_name(self) -> str:
+        """ "name/version"."""
+        return f"{self.name}/{self.version}"
+
     def to_json(self) -> str:
         """The text of `model.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
@@ -54,7 +145,8 @@ def read_description(version_dir: str | os.PathLike) -> ModelDescription:
     """Reads `model.json` of an exported version.
 
     Raises:
-      FileNotFoundError: the folder has none. ValueError: it does not hold the fields of an exported model.
+      FileNotFoundError: the folder has none.
+      ValueError: it does not hold the fields of an exported model.
     """
     path = pathlib.Path(version_dir) / DESCRIPTION_FILE
     if not path.is_file():
@@ -68,59 +160,42 @@ def read_description(version_dir: str | os.PathLike) -> ModelDescription:
 
 def card_text(description: ModelDescription) -> str:
     """The model card, after Mitchell et al. 2019 in brief: what it is, of which data, how to use it, and its limits."""
-    d, data = description, description.data
-    labels = ", ".join(d.label_names) or "none"
-    colours = "grey" if d.channels == 1 else "3 equal-looking channels of a grey picture"
+    d, data, settings = description, description.data, description.settings
+    first_label = [float(index == 0) for index in range(len(d.label_names))]
     kinds = "exactly one label of a picture is 1" if d.is_single_label else "any number of labels of a picture is 1"
-    example = [float(index == 0) for index in range(len(d.label_names))]
-    label_argument = f", tf.constant([{example}])" if d.label_names else ""
-    shape = [1, d.image_size, d.image_size, d.channels]
-    notice = f"\n> {data['notice']}\n" if data.get("notice") else ""
+    labels = f"| labels, in order | {', '.join(d.label_names) or 'none'} ({kinds}) |\n"
     # a ported checkpoint does not say its batch; a growing model's batches may differ by size
-    of_images = f" of {d.batch_size} images" if d.batch_size and not d.settings.get("batch_sizes") else ""
-    settings = "\n".join(f"| `{name}` | {value} |" for name, value in d.settings.items())
-    return f"""# {d.name}, version {d.version}
+    of_images = f" of {d.batch_size} images" if d.batch_size and not settings.get("batch_sizes") else ""
+    functions = signatures_of(d.kind).items()
+    facts = dataclasses.asdict(d) | {
+        "colours": "grey" if d.channels == 1 else "3 equal-looking channels of a grey picture",
+        "small_size": d.image_size // d.scale,
+        "shape": [1, d.image_size, d.image_size, d.channels],
+        "label": f", tf.constant([{first_label}])" if d.label_names else "",
+        "labels": "" if d.kind == "super_resolution" else labels,
+        "of_images": of_images,
+        "notice": f"\n> {data['notice']}\n" if data.get("notice") else "",
+        "data_name": data.get("name", "unknown"),
+        "split": data.get("split", "unknown"),
+        "licence": data.get("licence") or "not stated",
+        "fingerprint": data.get("fingerprint", "unknown"),
+        "patients_file": PATIENTS_FILE,
+        "min_realism": settings.get("min_realism"),
+        "max_tries": settings.get("max_tries"),
+        "functions": "\n".join(f"| `{name}` | `{one.name}` | {one.meaning} |" for name, one in functions),
+        "settings": "\n".join(f"| `{name}` | {value} |" for name, value in _settings(d)),
+    }
+    texts = {name: text[d.kind].format(**facts) for name, text in (("what", WHAT), ("use", USE), ("limits", LIMITS))}
+    return CARD.format(**facts | texts)
 
-Draws synthetic frontal chest radiographs, {d.image_size} x {d.image_size} pixels, {colours}.
-Every picture is made up; none shows a patient.
-{notice}
-| | |
-| --- | --- |
-| model | {d.model}, {d.steps} steps{of_images} |
-| labels, in order | {labels} ({kinds}) |
-| training data | {data.get("name", "unknown")}, split {data.get("split", "unknown")} |
-| licence of the training data | {data.get("licence") or "not stated"} |
-| fingerprint of the training data | {data.get("fingerprint", "unknown")} |
-| SHA-256 of the weights | {d.weights_sha256} |
-| written by | tfcxr {d.tfcxr_version}, TensorFlow {d.tensorflow_version} |
 
-## Use
-
-```python
-import tensorflow as tf
-
-model = tf.saved_model.load("saved_models/{d.name}/{d.version}")
-image = model.draw(tf.constant([7], tf.int64){label_argument})["image"]  # uint8 {shape}
-```
-
-A seed and a label give the same picture, alone or in any batch. `truncation`, a third input that may be left out,
-scales the noise: below 1 pictures vary less and look more typical. `draw_png` gives PNG files, `draw_latent` pictures
-of a chosen z in [-1, 1], and `score` what the discriminator thinks of a picture; its scores are those of a training
-signal, not calibrated probabilities. A server offers them as the signatures `serving_default`, `png`, `latent` and
-`score`.
-
-## Limits
-
-- For research on synthetic data only. Not for diagnosis, and not a picture of any disease that a clinician confirmed.
-- A label says what the generator was asked for. Whether the picture shows it is for an evaluation to find out.
-- What the training data lack, or show in one hospital or age group alone, the pictures lack or show as well.
-- The model may have memorised pictures of its training data; nothing here has tested that it has not.
-- Patients of the training data, as salted keys, stand in `{PATIENTS_FILE}` where the run recorded them. Never test on
-  them a classifier that was trained on these pictures.
-
-## Training settings
-
-| setting | value |
-| --- | --- |
-{settings}
-"""
+def _settings(description: ModelDescription) -> list[tuple[str, Any]]:
+    """Rows of the last table; a cascade has those of both its models."""
+    rows = []
+    for name, value in description.settings.items():
+        if description.kind == "cascade" and name in ("generator", "super_resolution"):
+            facts = {fact: value[fact] for fact in ("saved_model", "model", "steps", "weights_sha256")}
+            rows += [(f"{name}.{fact}", shown) for fact, shown in {**facts, **value["settings"]}.items()]
+        else:
+            rows.append((name, value))
+    return rows

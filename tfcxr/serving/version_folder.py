@@ -4,21 +4,15 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
-from tfcxr.serving.model_card import DESCRIPTION_FILE, PATIENTS_FILE, ModelDescription
-
-
-class Untracked:
-    """Keeps a model out of the SavedModel's objects: its weights and the traced functions are all that is saved."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
+from tfcxr.serving.model_card import DESCRIPTION_FILE, PATIENTS_FILE, ModelDescription, card_text
+from tfcxr.serving.served import Served
 
 
 def free_version(out_dir: str | os.PathLike, version: int | None) -> int:
@@ -39,7 +33,7 @@ def free_version(out_dir: str | os.PathLike, version: int | None) -> int:
 
 
 def write_version(
-    out_dir: str | os.PathLike, served: tf.Module, description: ModelDescription, card: str, patients: str | None
+    out_dir: str | os.PathLike, served: Served, description: ModelDescription, patients: str | None
 ) -> pathlib.Path:
     """Writes `served` with its `signatures()`, model.json, the model card and the training patients, if they are known.
 
@@ -54,7 +48,7 @@ def write_version(
     with atomic_path(path) as folder:
         _save(served, folder)
         (folder / DESCRIPTION_FILE).write_text(description.to_json(), encoding="utf-8")
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        (folder / "README.md").write_text(card_text(description), encoding="utf-8")
         if patients is not None:
             (folder / PATIENTS_FILE).write_text(patients, encoding="utf-8")
     return path
@@ -70,17 +64,7 @@ def weights_sha256(variables: Sequence[Any]) -> str:
     return digest.hexdigest()
 
 
-def signature(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
-    """`function` as it is exported, for inputs of these shapes."""
-    return tf.function(function, input_signature=specs, autograph=False)
-
-
-def encode_pngs(images: tf.Tensor) -> tf.Tensor:
-    """uint8 [batch, height, width, channels] -> string [batch]."""
-    return tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.TensorSpec([], tf.string))
-
-
-def _save(served: tf.Module, folder: pathlib.Path) -> None:
+def _save(served: Served, folder: pathlib.Path) -> None:
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("WARNING")  # it would tell of the temporary folder

@@ -210,7 +210,7 @@ def test_export_reloads_and_draws_the_same(generator, tmp_path):
     run = RunConfig(generator, to_plain(model.config), names, seed=3, batch_size=4, steps=0, data={"name": "discs"})
     loaded = LoadedModel(export_model(model, run, tmp_path / generator, {"step": 0}))
     label = np.eye(2, dtype=np.float32)[[0, 1, 1]][:, : model.config.label_count]
-    drawn = loaded.draw(np.array([7, 8, 2**40]), label)
+    drawn = loaded.generate(np.array([7, 8, 2**40]), label)
     expected = to_pixels(model.generate(tf.constant([7, 8, 2**40], tf.int64), tf.constant(label))).numpy()
     assert np.abs(drawn.astype(int) - expected).max() <= 1, "chunks of another size may round otherwise"
     assert drawn.std() > 0

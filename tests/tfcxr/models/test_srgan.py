@@ -109,7 +109,7 @@ def test_tiles_leave_no_trace(settings):
     """On sizes that are no multiple of the tile, smaller than it, and not square."""
     model = with_random_last_layer(make_model(**settings, normalization="batch"))
     tile = 2 * model.config.reach + 9
-    enhance = tf.function(
+    super_resolve = tf.function(
         lambda low: model.super_resolve(low, tile), input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32)]
     )
     for size in ((tile + 9, tile + 1), (9, tile + 4), (tile, tile), (1, 3)):
@@ -117,7 +117,7 @@ def test_tiles_leave_no_trace(settings):
         whole = tf.clip_by_value(model.ema_generator(low, training=False), -1, 1).numpy()
         bicubic = tf.clip_by_value(enlarge_bicubic(low, model.config.scale), -1, 1)
         assert np.abs(whole - bicubic).max() > 0.05, "the network adds to it"
-        np.testing.assert_allclose(enhance(low), whole, atol=1e-5)
+        np.testing.assert_allclose(super_resolve(low), whole, atol=1e-5)
 
 
 def test_the_default_tile_leaves_no_trace_either():

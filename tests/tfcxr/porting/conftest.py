@@ -166,8 +166,10 @@ def torch_file():
 
 @pytest.fixture(scope="session")
 def reference():
-    """A function: name of a fixture -> its checkpoint, inputs by name, expected numbers, spec; skips where absent."""
+    """A function: name of a fixture -> its checkpoint, inputs by name, expected numbers, spec, path of the numbers.
 
+    It skips the test where the fixture is absent.
+    """
     finder = importlib.util.spec_from_file_location("seeded_checkpoint", FOLDER / "seeded_checkpoint.py")
     seeded = importlib.util.module_from_spec(finder)
     finder.loader.exec_module(seeded)
@@ -180,7 +182,11 @@ def reference():
         expected = np.load(folder / "expected.npz")
         arrays = {key.removeprefix("out/"): expected[key] for key in expected.files if key.startswith("out/")}
         return types.SimpleNamespace(
-            checkpoint=seeded.make_checkpoint(spec), inputs=seeded.make_inputs(spec), expected=arrays, spec=spec
+            checkpoint=seeded.make_checkpoint(spec),
+            inputs=seeded.make_inputs(spec),
+            expected=arrays,
+            spec=spec,
+            path=folder / "expected.npz",
         )
 
     return load

@@ -38,19 +38,19 @@ def dotted(state):
 
 
 def test_architecture_comes_from_shapes():
-    ported = FORMATS["xrv_densenet121"](make_state(), input_size=0)
+    ported = FORMATS["xrv_densenet121"].port(make_state(), input_size=0)
     assert {name: ported.settings[name] for name in TINY} == TINY
     assert (ported.settings["channels"], ported.settings["classes"]) == (1, 18)
     assert ported.settings["labels"] == list(XRV_LABELS) and ported.settings["op_thresholds"] == []
     assert ported.kind == "backbone" and not ported.model.trainable
-    colours = FORMATS["torchvision_densenet121"](make_state(channels=3, classes=5))
+    colours = FORMATS["torchvision_densenet121"].port(make_state(channels=3, classes=5))
     assert colours.model.channels == 3 and colours.model.classes == 5
     assert colours.model.value_range == "imagenet" and colours.model.input_size == 0
 
 
 def test_weights_arrive_where_their_names_say():
     state = make_state()
-    model = FORMATS["xrv_densenet121"](state).model
+    model = FORMATS["xrv_densenet121"].port(state).model
     layer = model.blocks[1][2]
     key = "features.denseblock2.denselayer3"
     np.testing.assert_array_equal(layer.conv2.kernel, state[f"{key}.conv2.weight"].transpose(2, 3, 1, 0))
@@ -64,23 +64,25 @@ def test_dotted_names_and_absent_counters_give_the_same_network():
     state = make_state(channels=3)
     without = {key: array for key, array in state.items() if "num_batches" not in key}
     assert len(without) == len(state) - 13 and any(".norm.1." in key for key in dotted(state))
-    ports = [FORMATS["torchvision_densenet121"](given) for given in (state, without, dotted(state), dotted(without))]
+    ports = [
+        FORMATS["torchvision_densenet121"].port(given) for given in (state, without, dotted(state), dotted(without))
+    ]
     assert len({ported.transfers["densenet"].sha256 for ported in ports}) == 1
     ignored = [len(ported.transfers["densenet"].ignored) for ported in ports]
     assert ignored == [13, 0, 13, 0]
     with pytest.raises(ValueError, match="the same dense layers with dotted .* and plain names"):
-        FORMATS["torchvision_densenet121"](state | dotted(state))
+        FORMATS["torchvision_densenet121"].port(state | dotted(state))
 
 
 def test_operating_points_are_kept():
     points = np.full(18, 0.25, np.float32)
     points[2] = np.nan
-    ported = FORMATS["xrv_densenet121"](make_state() | {"op_threshs": points})
+    ported = FORMATS["xrv_densenet121"].port(make_state() | {"op_threshs": points})
     assert ported.settings["op_thresholds"] == [0.25, 0.25, None] + [0.25] * 15
     assert np.isnan(ported.model.op_thresholds[2])
     assert "operating points" in ported.transfers["densenet"].ignored["op_threshs"]
     with pytest.raises(ValueError, match=r"a number for each of 18 classes, got shape \(3,\)"):
-        FORMATS["xrv_densenet121"](make_state() | {"op_threshs": points[:3]})
+        FORMATS["xrv_densenet121"].port(make_state() | {"op_threshs": points[:3]})
 
 
 def test_a_pickled_module_gives_its_weights_and_labels():
@@ -95,7 +97,7 @@ def test_a_pickled_module_gives_its_weights_and_labels():
             node = node["_modules"].setdefault(module, PickledObject("torch.nn.modules.Module", empty)).state
         node["_buffers" if name.startswith(("running", "num_batches")) else "_parameters"][name] = array
     module = PickledObject("torchxrayvision.models.DenseNet", tree)
-    ported = FORMATS["xrv_densenet121"](module)
+    ported = FORMATS["xrv_densenet121"].port(module)
     assert ported.transfers["densenet"].parameter_count == sum(a.size for a in state.values() if a.ndim)
     assert ported.settings["labels"] == ["Mass", ""]
     assert ported.settings["op_thresholds"] == [0.5, None]
@@ -129,13 +131,13 @@ def test_checkpoints_that_do_not_fit_are_refused(change, message):
     state = make_state()
     change(state)
     with pytest.raises(ValueError, match=message):
-        FORMATS["xrv_densenet121"](state)
+        FORMATS["xrv_densenet121"].port(state)
 
 
 @pytest.mark.parametrize("name", ["torchvision_vgg16", "torchvision_inception_v3", "pytorch_fid_inception_v3"])
 def test_another_network_is_refused_with_its_keys(name):
     with pytest.raises(ValueError, match=r"\d+ missing: .* and \d+ more; \d+ without a place: features.conv0.weight"):
-        FORMATS[name](make_state())
+        FORMATS[name].port(make_state())
 
 
 def test_vgg_leaves_the_classifier_out():
@@ -149,7 +151,7 @@ def test_vgg_leaves_the_classifier_out():
             state[f"features.{number}.bias"] = np.zeros(filters, np.float32)
             inputs = filters
     state["classifier.6.bias"] = np.zeros(1000, np.float32)
-    ported = FORMATS["torchvision_vgg16"](state)
+    ported = FORMATS["torchvision_vgg16"].port(state)
     assert list(ported.transfers["vgg16"].ignored) == ["classifier.6.bias"]
     kernel = ported.model.convolutions["21"].kernel
     np.testing.assert_array_equal(kernel, state["features.21.weight"].transpose(2, 3, 1, 0))

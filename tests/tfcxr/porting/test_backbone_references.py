@@ -1,11 +1,9 @@
-"""Every number of ../shared/reference for the feature networks: made by the authors' programs with made-up weights.
+"""Every reference number of the feature networks: made by the authors' programs with made-up weights.
 
 Tolerance, of the largest magnitude: 1e-3 at most and 1e-5 in the mean; for input gradients 2e-2 and 1e-4.
 """
 
 import gc
-import json
-import pathlib
 
 import numpy as np
 import pytest
@@ -16,8 +14,6 @@ from tfcxr.backbones.bilinear_resize import resize_antialiased
 from tfcxr.backbones.densenet import op_norm
 from tfcxr.porting import FORMATS
 
-REFERENCE = pathlib.Path(__file__).parents[4] / "shared" / "reference"
-
 
 class Reference:
     """One folder there: weights, images and its spec, and what the authors' program made of them."""
@@ -25,7 +21,7 @@ class Reference:
     def __init__(self, load, name):
         loaded = load(name)
         self.name = name
-        self.spec = json.loads((REFERENCE / name / "spec.json").read_text())
+        self.spec = loaded.spec
         self.state = loaded.checkpoint
         self.images = {key: tf.constant(value.transpose(0, 2, 3, 1)) for key, value in loaded.inputs.items()}
         self.expected = loaded.expected
@@ -75,7 +71,7 @@ def test_xrv_densenet_is_theirs(load, name):
     reference = Reference(load, name)
     spec = reference.spec
     thresholds = [np.nan if value is None else value for value in spec["op_threshs"]]
-    ported = FORMATS["xrv_densenet121"](reference.state | {"op_threshs": np.float32(thresholds)}, input_size=0)
+    ported = FORMATS["xrv_densenet121"].port(reference.state | {"op_threshs": np.float32(thresholds)}, input_size=0)
     model = ported.model
     assert ported.transfers["densenet"].ignored.pop("op_threshs")
     counters = sum(key.endswith("num_batches_tracked") for key in reference.state)
@@ -126,7 +122,7 @@ def test_xrv_densenet_is_theirs(load, name):
 @pytest.mark.slow
 def test_torchvision_densenet121_is_theirs(load):
     reference = Reference(load, "torchvision_densenet121")
-    model = FORMATS["torchvision_densenet121"](reference.state).model
+    model = FORMATS["torchvision_densenet121"].port(reference.state).model
     for size in reference.spec["sizes"]:
         image = reference.images[f"img_{size}"]
         check_densenet_maps(reference, model, size, image)
@@ -137,7 +133,7 @@ def test_torchvision_densenet121_is_theirs(load):
 @pytest.mark.slow
 def test_vgg16_is_theirs(load):
     reference = Reference(load, "torchvision_vgg16_features")
-    model = FORMATS["torchvision_vgg16"](reference.state).model
+    model = FORMATS["torchvision_vgg16"].port(reference.state).model
     for size in reference.spec["sizes"]:
         image = reference.images[f"img_{size}"]
         prefix = f"size_{size}/pooled/"
@@ -152,7 +148,7 @@ def test_vgg16_is_theirs(load):
 def test_torchvision_inception_is_theirs(load):
     gc.collect()  # of the networks before
     reference = Reference(load, "torchvision_inception_v3")
-    ported = FORMATS["torchvision_inception_v3"](reference.state, input_size=0)
+    ported = FORMATS["torchvision_inception_v3"].port(reference.state, input_size=0)
     model = ported.model
     assert any(key.startswith("AuxLogits") for key in ported.transfers["inception"].ignored)
     for size in reference.spec["sizes"]:
@@ -169,7 +165,7 @@ def test_torchvision_inception_is_theirs(load):
 def test_pytorch_fid_inception_is_theirs(load):
     gc.collect()
     reference = Reference(load, "pytorch_fid_inception_v3")
-    model = FORMATS["pytorch_fid_inception_v3"](reference.state).model
+    model = FORMATS["pytorch_fid_inception_v3"].port(reference.state).model
     ends = {"maxpool1": 0, "maxpool2": 1, "Mixed_6e": 2}  # of their blocks
     for size in reference.spec["sizes"]:
         image = model.sized(reference.images[f"img_{size}"])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tfcxr.porting import FORMATS
-from tfcxr.porting.pytorch_file import read_pytorch_file, state_dict
+from tfcxr.porting.pytorch_file import read_pytorch_file
+from tfcxr.porting.state_dicts import state_dict
 
 BUFFERS = ("resample_filter", "noise_const", "w_avg")
 
@@ -84,8 +85,8 @@ def test_nested_objects_become_state_dicts(write):
 def test_the_reference_network_in_such_a_file(write, reference):
     """The same port as of the state dicts."""
     checkpoint = reference("stylegan2_ada_small").checkpoint
-    expected = FORMATS["stylegan2_ada"](checkpoint)
-    found = FORMATS["stylegan2_ada"](read_pytorch_file(write(checkpoint)))
+    expected = FORMATS["stylegan2_ada"].port(checkpoint)
+    found = FORMATS["stylegan2_ada"].port(read_pytorch_file(write(checkpoint)))
     assert found.settings == expected.settings
     for variable, other in zip(found.model.variables, expected.model.variables, strict=True):
         np.testing.assert_array_equal(variable, other)

@@ -135,7 +135,7 @@ def test_a_classifier_in_a_row_of_layers_is_the_classifier():
         state[key] = generator.uniform(0.1, 1.0, shape).astype(np.float32)
     rows = {key.replace("classifier.", "classifier.0."): array for key, array in state.items()}
     checkpoint = {"epoch": 3, "state_dict": prefixed("module.densenet121.", rows)}
-    plain, found = FORMATS["torchvision_densenet121"](state), FORMATS["torchvision_densenet121"](checkpoint)
+    plain, found = FORMATS["torchvision_densenet121"].port(state), FORMATS["torchvision_densenet121"].port(checkpoint)
     moved = found.transfers["densenet"]
     assert moved.sha256 == plain.transfers["densenet"].sha256 and plain.transfers["densenet"].notes == ()
     assert moved.notes[0] == "The weights are those of the entry 'state_dict'."
@@ -143,7 +143,7 @@ def test_a_classifier_in_a_row_of_layers_is_the_classifier():
     assert "layer 0, its only one with weights, is the classifier" in moved.notes[2] and "logits" in moved.notes[2]
     two = rows | {"classifier.2.weight": np.ones([5, 5], np.float32)}
     with pytest.raises(ValueError, match="2 missing: classifier.weight, classifier.bias; 3 without a place"):
-        FORMATS["torchvision_densenet121"](two)
+        FORMATS["torchvision_densenet121"].port(two)
 
 
 # whole modules

@@ -245,7 +245,7 @@ def without(network, pattern):
             "D is of architecture 'skip' by its keys; .*'resnet'",
         ),
         (without("D", "skip"), "D is of architecture 'orig'"),
-        (broken("D", **{"b4.conv.weight": np.ones([6, 6, 3, 3])}), "D has 0 channels of minibatch deviation"),
+        (broken("D", **{"b4.conv.weight": np.ones([6, 6, 3, 3])}), "D has 0 channels of minibatch stddev"),
         (broken("D", **{"b4.out.weight": np.ones([9, 6])}), r"D.b4.out has 9 units; .* as b4.conv, 6 \(cmap_dim\)"),
         (broken("D", **{"mapping.embed.weight": np.ones([9, 2])}), "D.mapping.embed has 9 units"),
         (broken("G_ema", **{"mapping.embed.weight": np.ones([9, 2])}), "G_ema.mapping.embed has 9 units; .* as w, 5"),

@@ -11,9 +11,9 @@ import pytest
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.sampling.cohort import CohortOptions, generate_cohort
-from tfcxr.sampling.label_plan import plan_counts
-from tfcxr.sampling.preview import write_preview
-from tfcxr.serving.cascade_parts import LUMA
+from tfcxr.sampling.cohort_labels import counted_labels
+from tfcxr.sampling.cohort_preview import write_cohort_preview
+from tfcxr.serving.cascade import LUMA
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import read_description
 
@@ -29,7 +29,7 @@ class StubModel:
         self.batches = []
         self.fails_after = None
 
-    def draw(self, seed, label, truncation):
+    def generate(self, seed, label, truncation):
         if self.fails_after is not None and sum(self.batches) >= self.fails_after:
             raise KeyboardInterrupt
         self.batches.append(len(seed))
@@ -42,7 +42,7 @@ class StubModel:
 
 
 def plan_of(normal, pneumonia):
-    return plan_counts({"NORMAL": normal, "PNEUMONIA": pneumonia}, NAMES, seed=0)
+    return counted_labels({"NORMAL": normal, "PNEUMONIA": pneumonia}, NAMES, seed=0)
 
 
 def content(folder):
@@ -60,8 +60,8 @@ def test_a_cohort_reads_like_real_data(tiny_export, tmp_path):
     assert len(shard_paths(data_dir, info, "train", verify_checksums=True)) == 3
     read = load_images(data_dir, "train")
     seeds = 2 * 2**32 + np.arange(21)
-    np.testing.assert_array_equal(read.labels, plan.labels(0, 21))
-    np.testing.assert_array_equal(read.images, model.draw(seeds, plan.labels(0, 21)))
+    np.testing.assert_array_equal(read.labels, plan.part(0, 21))
+    np.testing.assert_array_equal(read.images, model.generate(seeds, plan.part(0, 21)))
     prefix = f"synthetic-{model.description.weights_sha256[:8]}-"
     assert read.keys.tolist() == [f"{prefix}{seed}" for seed in seeds]
     assert len(set(read.patient_keys)) == 21
@@ -151,7 +151,7 @@ def test_memory_does_not_grow_with_the_count(tiny_export, tmp_path):
 def test_three_channels_become_grey_by_luma(tiny_export, tmp_path):
     model = StubModel(tiny_export, channels=3)
     colours = np.random.default_rng(0).integers(256, size=(3, 32, 32, 3), dtype=np.uint8)
-    model.draw = lambda seed, label, truncation: colours
+    model.generate = lambda seed, label, truncation: colours
     info = generate_cohort(model, plan_of(3, 0), tmp_path)
     stored = load_images(tmp_path / "32", "train").images[..., 0]
     np.testing.assert_array_equal(stored, np.rint(colours @ np.array(LUMA)).astype(np.uint8))
@@ -170,8 +170,8 @@ def test_options_are_checked():
 
 def test_the_preview_has_a_row_a_label(tiny_export, tmp_path):
     generate_cohort(StubModel(tiny_export), plan_of(9, 3), tmp_path)
-    picture = cv2.imread(str(write_preview(tmp_path / "32")))
-    one_row = cv2.imread(str(write_preview(write_only_normal(tiny_export, tmp_path / "normal"))))
+    picture = cv2.imread(str(write_cohort_preview(tmp_path / "32")))
+    one_row = cv2.imread(str(write_cohort_preview(write_only_normal(tiny_export, tmp_path / "normal"))))
     assert picture.shape[0] == 2 * one_row.shape[0] and picture.shape[1] == one_row.shape[1] > 8 * 32
 
 

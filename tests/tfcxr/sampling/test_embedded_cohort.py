@@ -15,10 +15,10 @@ from tfcxr.data.schema import Record, encode_record
 from tfcxr.models.acgan import ACGAN
 from tfcxr.models.pggan import PGGAN
 from tfcxr.sampling import embedded_cohort
-from tfcxr.sampling.embedded_cohort import embed_cohort, labels_to_draw, stored_labels_to_draw
+from tfcxr.sampling.embedded_cohort import embed_cohort, labels_for_model, stored_labels_for_model
 from tfcxr.sampling.embedded_pairs import compare_pairs, write_pairs
 from tfcxr.sampling.latent_embedding import open_embedder
-from tfcxr.serving.saved_model import served_variables
+from tfcxr.serving.served import served_variables
 from tfcxr.serving.version_folder import weights_sha256
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.run_folder import RunConfig, read_run, start_run
@@ -85,7 +85,7 @@ def test_the_cohort_is_the_real_one_with_other_pixels(cohort, embedder, disc_rec
         embedded, real = load_images(cohort, split), load_images(disc_records, split)
         for name in ("labels", "keys", "patient_keys"):
             np.testing.assert_array_equal(getattr(embedded, name), getattr(real, name))
-        drawn = embedder.redraw(real.images, np.zeros([16, 0], np.float32))
+        drawn = embedder.reconstruct(real.images, np.zeros([16, 0], np.float32))
         assert np.abs(embedded.images.astype(int) - drawn).max() <= 1  # other batches, other rounding
         assert (embedded.images != real.images).mean() > 0.5
         assert len(np.unique(embedded.images.reshape(16, -1), axis=0)) == 16
@@ -144,11 +144,11 @@ def test_interrupted_it_goes_on_to_the_same_bytes(cohort, embedder, disc_records
         def __getattr__(self, name):
             return getattr(embedder, name)
 
-        def redraw(self, images, labels):
+        def reconstruct(self, images, labels):
             calls.append(len(images))
             if len(calls) == 4:
                 raise KeyboardInterrupt
-            return embedder.redraw(images, labels)
+            return embedder.reconstruct(images, labels)
 
     with pytest.raises(KeyboardInterrupt):
         embed_cohort(Killed(), disc_records, SPLITS, tmp_path)
@@ -168,20 +168,20 @@ def test_a_conditional_model_is_told_the_labels(disc_records, tmp_path):
     real = load_images(disc_records, "test")
     labels = np.eye(2, dtype=np.float32)
     embedder = open_embedder(tmp_path / "run", tmp_path / "regressor", SETTINGS | {"steps": 2}, labels=labels)
-    told = labels_to_draw(embedder.run, real.info, real.labels)
+    told = labels_for_model(embedder.run, real.info, real.labels)
     np.testing.assert_array_equal(told, real.labels[:, ::-1])
-    unknown = labels_to_draw(embedder.run, real.info, np.array([[np.nan, 1.0]]))
+    unknown = labels_for_model(embedder.run, real.info, np.array([[np.nan, 1.0]]))
     np.testing.assert_array_equal(unknown, [[1.0, 0.0]])
     embed_cohort(embedder, disc_records, ["test"], tmp_path / "cohort")
     stored = load_images(tmp_path / "cohort" / "32", "test").images
-    assert np.abs(stored.astype(int) - embedder.redraw(real.images, told)).max() <= 1
-    assert np.abs(stored.astype(int) - embedder.redraw(real.images, 1 - told)).max() > 1
+    assert np.abs(stored.astype(int) - embedder.reconstruct(real.images, told)).max() <= 1
+    assert np.abs(stored.astype(int) - embedder.reconstruct(real.images, 1 - told)).max() > 1
     renamed = dataclasses.replace(embedder.run, label_names=("PNEUMONIA", "HEALTHY"))
-    with pytest.raises(ValueError, match="the model draws PNEUMONIA, HEALTHY, but discs has NORMAL, PNEUMONIA; embed"):
+    with pytest.raises(ValueError, match="the model has PNEUMONIA, HEALTHY, but discs has NORMAL, PNEUMONIA; embed"):
         embedded_cohort.check_records(renamed, disc_records, ["test"])
 
 
-def test_labels_to_draw_are_read_without_decoding_a_pixel(disc_records, tmp_path):
+def test_labels_for_model_are_read_without_decoding_a_pixel(disc_records, tmp_path):
     folder = tmp_path / "32"
     splits = read_dataset_info(disc_records).splits
     undecodable = encode_record(Record(np.zeros((5, 5), np.uint8), "k", (float("nan"), 1.0), "p"), "raw")
@@ -192,7 +192,7 @@ def test_labels_to_draw_are_read_without_decoding_a_pixel(disc_records, tmp_path
     write_run(tmp_path / "run", label_names=("PNEUMONIA", "NORMAL"))
     with pytest.raises(ValueError, match="is damaged"):
         load_images(folder, "test")
-    labels = stored_labels_to_draw(read_run(tmp_path / "run"), info, folder, ["test"])
+    labels = stored_labels_for_model(read_run(tmp_path / "run"), info, folder, ["test"])
     np.testing.assert_array_equal(labels, [[1.0, 0.0]] * 2 * len(shards))
 
 
@@ -230,7 +230,7 @@ def test_records_that_do_not_fit_are_refused(cohort, embedder, disc_records, tmp
     other = tmp_path / "64"
     shutil.copytree(disc_records, other)
     write_dataset_info(other, dataclasses.replace(read_dataset_info(other), image_size=64))
-    with pytest.raises(ValueError, match="holds images of 64 px, but the model draws 32 px; build them"):
+    with pytest.raises(ValueError, match="holds images of 64 px, but the model has 32 px; build them"):
         embed_cohort(embedder, other, ["test"], tmp_path / "out")
     damaged = tmp_path / "damaged"
     shutil.copytree(disc_records, damaged)

@@ -13,13 +13,13 @@ import tensorflow as tf
 from tfcxr.config import to_plain
 from tfcxr.models.cgan import CGAN, CGANConfig
 from tfcxr.models.vanilla_gan import VanillaGAN, VanillaGANConfig
-from tfcxr.sampling.cascade import ImageSource
-from tfcxr.sampling.label_plan import plan_unlabelled
+from tfcxr.sampling.cohort_labels import no_labels
+from tfcxr.sampling.image_source import ImageSource
 from tfcxr.serving.cascade import ServedCascade, export_cascade
-from tfcxr.serving.cascade_parts import TRY_STRIDE, CascadeParts, RealismGate
-from tfcxr.serving.loaded_cascade import LoadedCascade, measure_cascade
+from tfcxr.serving.cascade_parts import CascadeParts
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import read_description
+from tfcxr.serving.realism_gate import TRY_STRIDE, RealismGate
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.run_folder import RunConfig
 
@@ -32,10 +32,15 @@ def classes(one_hot):
     return one_hot([0, 1, 1, 0, 1, 0, 0])
 
 
+def images_of(cascade, seeds, labels, truncation=1.0):
+    """All outputs of a cascade."""
+    return cascade.call("generate", seed=seeds, label=labels, truncation=truncation)
+
+
 def candidates(model, seed, label, tries):
-    """Pictures and scores of one row's candidates, drawn the plain way."""
+    """Pictures and scores of one row's candidates, one after the other."""
     seeds, labels = seed + TRY_STRIDE * np.arange(tries), np.tile(label, (tries, 1))
-    images = model.draw(seeds, labels)
+    images = model.generate(seeds, labels)
     return images, model.score(images, labels)
 
 
@@ -50,27 +55,29 @@ def threshold(tiny_export, classes):
 @pytest.fixture(scope="module")
 def exported(tiny_export, tiny_enlarger, threshold, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("saved_models") / "cascade"
-    return export_cascade(tiny_export, tiny_enlarger.parent, out_dir, threshold, 5)
+    return export_cascade(tiny_export, tiny_enlarger.parent, out_dir, RealismGate(threshold, 5))
 
 
 def test_the_first_candidate_that_passes_is_enlarged(exported, tiny_export, threshold, classes):
-    generator, drawn = LoadedModel(tiny_export), LoadedCascade(exported).search(SEEDS, classes)
-    assert len(set(drawn["tries"].tolist())) > 2 and not drawn["is_accepted"].all() and drawn["is_accepted"].any()
+    generator, found = LoadedModel(tiny_export), images_of(LoadedModel(exported), SEEDS, classes)
+    assert len(set(found["tries"].tolist())) > 2 and not found["is_accepted"].all() and found["is_accepted"].any()
     for row, (seed, label) in enumerate(zip(SEEDS, classes, strict=True)):
         images, realism = candidates(generator, seed, label, 5)
         passing = np.flatnonzero(realism >= np.float32(threshold))
         chosen = passing[0] if len(passing) else realism.argmax()
-        assert drawn["is_accepted"][row] == bool(len(passing))
-        assert drawn["tries"][row] == (passing[0] + 1 if len(passing) else 5)
-        assert drawn["seed"][row] == seed + TRY_STRIDE * chosen
-        assert drawn["realism"][row] == pytest.approx(realism[chosen], abs=1e-6)
-        np.testing.assert_array_equal(drawn["image"][row], images[chosen].repeat(2, axis=0).repeat(2, axis=1))
+        assert found["is_accepted"][row] == bool(len(passing))
+        assert found["tries"][row] == (passing[0] + 1 if len(passing) else 5)
+        assert found["seed"][row] == seed + TRY_STRIDE * chosen
+        assert found["realism"][row] == pytest.approx(realism[chosen], abs=1e-6)
+        np.testing.assert_array_equal(found["image"][row], images[chosen].repeat(2, axis=0).repeat(2, axis=1))
 
 
-def test_loads_and_draws_the_same_without_tfcxr_and_its_parts(tiny_export, tiny_enlarger, threshold, classes, tmp_path):
+def test_loads_and_generates_the_same_without_tfcxr_and_its_parts(
+    tiny_export, tiny_enlarger, threshold, classes, tmp_path
+):
     parts = [shutil.copytree(path, tmp_path / path.parent.name / "1") for path in (tiny_export, tiny_enlarger)]
-    path = export_cascade(*parts, tmp_path / "cascade", threshold, 5)
-    here = LoadedCascade(path).search(SEEDS, classes)
+    path = export_cascade(*parts, tmp_path / "cascade", RealismGate(threshold, 5))
+    here = images_of(LoadedModel(path), SEEDS, classes)
     for part in parts:
         shutil.rmtree(part)
     script = f"""
@@ -105,35 +112,35 @@ def search(parts, gate, seeds, labels, truncation=1.0):
     """The cascade's outputs without an export."""
     served = ServedCascade(parts, gate)
     arguments = (tf.constant(seeds, tf.int64), tf.constant(labels, tf.float32), tf.constant(truncation))
-    return {name: output.numpy() for name, output in served.draw(*arguments).items()}
+    return {name: output.numpy() for name, output in served.generate(*arguments).items()}
 
 
-def test_a_critic_that_is_told_the_label(tiny_enlarger, classes, tmp_path):
+def test_a_discriminator_that_reads_the_label(tiny_enlarger, classes, tmp_path):
     config = CGANConfig(
         image_size=32, label_count=2, latent_size=8, generator_filters=32, discriminator_filters=8, normalization="none"
     )
     run = RunConfig("cgan", to_plain(config), NAMES, seed=3, batch_size=4, steps=7, data={"name": "discs"})
     generator = LoadedModel(export_model(CGAN(config, seed=3), run, tmp_path / "cgan", {"step": 7}))
-    assert generator.discriminator_reads_label
+    assert generator.discriminator_reads_label and not generator.has("super_resolve")
     scores = [candidates(generator, seed, label, 4)[1] for seed, label in zip(SEEDS, classes, strict=True)]
     gate = RealismGate(float(np.median(scores)), 4)
-    drawn = search(CascadeParts(generator, LoadedModel(tiny_enlarger)), gate, SEEDS, classes)
+    found = search(CascadeParts(generator, LoadedModel(tiny_enlarger)), gate, SEEDS, classes)
     for row, realism in enumerate(scores):
         passing = np.flatnonzero(realism >= np.float32(gate.min_realism))
-        assert drawn["tries"][row] == (passing[0] + 1 if len(passing) else 4)
-        assert drawn["realism"][row] == pytest.approx(realism[passing[0]] if len(passing) else realism.max(), abs=1e-6)
+        assert found["tries"][row] == (passing[0] + 1 if len(passing) else 4)
+        assert found["realism"][row] == pytest.approx(realism[passing[0]] if len(passing) else realism.max(), abs=1e-6)
 
 
 def test_no_rows_no_gate_and_truncation(tiny_export, tiny_enlarger, exported, classes):
     parts = CascadeParts(LoadedModel(tiny_export), LoadedModel(tiny_enlarger))
-    drawn = search(parts, RealismGate(0.0, 1), SEEDS, classes)
-    assert drawn["is_accepted"].all() and set(drawn["tries"]) == {1} and (drawn["seed"] == SEEDS).all()
-    cascade = LoadedCascade(exported)
-    none = cascade.search(SEEDS[:0], classes[:0])
+    found = search(parts, RealismGate(0.0, 1), SEEDS, classes)
+    assert found["is_accepted"].all() and set(found["tries"]) == {1} and (found["seed"] == SEEDS).all()
+    cascade = LoadedModel(exported)
+    none = images_of(cascade, SEEDS[:0], classes[:0])
     assert none["image"].shape == (0, 64, 64, 1) and none["is_accepted"].shape == (0,)
-    vague, full = cascade.search(SEEDS, classes, truncation=0.3), cascade.search(SEEDS, classes)
+    vague, full = images_of(cascade, SEEDS, classes, truncation=0.3), images_of(cascade, SEEDS, classes)
     assert (vague["image"] != full["image"]).any()
-    np.testing.assert_array_equal(cascade.draw(SEEDS, classes), full["image"])
+    np.testing.assert_array_equal(cascade.generate(SEEDS, classes), full["image"])
 
 
 def test_the_description_and_the_card(exported, tiny_export, threshold):
@@ -151,8 +158,8 @@ def test_the_description_and_the_card(exported, tiny_export, threshold):
     assert parts[1]["training_data"]["name"] == "large discs" and description.data["name"] == "discs + large discs"
     assert (exported / "training_patients.txt").read_text() == "patient-a\npatient-b\npatient-c\n"
     card = (exported / "README.md").read_text()
-    assert "64 x 64 pixels, grey" in card and "a generator draws candidates of 32 pixels" in card.lower()
-    assert "| `super_resolution.saved_model` | enlarger/1 |" in card and "draw_latent" not in card
+    assert "64 x 64 pixels, grey" in card and "a generator makes candidates of 32 pixels" in card.lower()
+    assert "| `super_resolution.saved_model` | enlarger/1 |" in card and "generate_from_latent" not in card
     namespace = {}
     example = card.split("```python\n")[1].split("```")[0].replace("saved_models/cascade/1", str(exported))
     exec(example, namespace)
@@ -182,16 +189,10 @@ def test_what_does_not_fit_is_refused(tiny_export, tiny_enlarger, exported, tmp_
         export_cascade(tiny_enlarger, tiny_enlarger, out_dir)
     with pytest.raises(ValueError, match="tiny/1 is a generator, expected an exported super-resolution model"):
         export_cascade(tiny_export, tiny_export, out_dir)
-    with pytest.raises(ValueError, match=r"min_realism must be in \[0, 1\], got 1.5"):
-        export_cascade(tiny_export, tiny_enlarger, out_dir, 1.5)
-    with pytest.raises(ValueError, match="max_tries must be from 1 to 1024, got 0"):
-        export_cascade(tiny_export, tiny_enlarger, out_dir, 0.9, 0)
     with pytest.raises(ValueError, match="holds version 1 already"):
         export_cascade(tiny_export, tiny_enlarger, exported.parent, version=1)
     with pytest.raises(FileNotFoundError, match="absent does not exist"):
         export_cascade(tmp_path / "absent", tiny_enlarger, out_dir)
-    with pytest.raises(ValueError, match="is a generator, expected an exported cascade"):
-        LoadedCascade(tiny_export)
     colourful = shutil.copytree(tiny_enlarger, tmp_path / "colourful")
     description = dataclasses.replace(read_description(colourful), channels=3)
     (colourful / "model.json").write_text(description.to_json())
@@ -201,14 +202,7 @@ def test_what_does_not_fit_is_refused(tiny_export, tiny_enlarger, exported, tmp_
     with pytest.raises(
         tf.errors.InvalidArgumentError, match=r"label needs a row for each seed,\] \[2\] \[rows, got\] \[1\]"
     ):
-        LoadedCascade(exported).search(SEEDS[:2], np.eye(2)[:1])
-
-
-def test_the_speed_of_a_class_each_is_measured(exported):
-    figures = measure_cascade(LoadedCascade(exported), repeats=2)
-    assert figures["image_size"] == 64 and figures["classes"] == 2
-    assert min(figures["seconds_for_a_single_image"], figures["seconds_for_an_image_of_each_class"]) > 0
-    assert 0 <= figures["acceptance_rate"] <= 1
+        images_of(LoadedModel(exported), SEEDS[:2], np.eye(2)[:1])
 
 
 def test_a_model_without_labels_of_three_channels(tiny_enlarger, tmp_path):
@@ -217,9 +211,9 @@ def test_a_model_without_labels_of_three_channels(tiny_enlarger, tmp_path):
     generator = LoadedModel(export_model(VanillaGAN(config, seed=3), run, tmp_path / "gan", {"step": 7}))
     large = LoadedModel(tiny_enlarger)
     served = ServedCascade(CascadeParts(generator, large), RealismGate(0.0))
-    images = served.draw(tf.constant([5, 6, 7], tf.int64))["image"].numpy()
+    images = served.generate(tf.constant([5, 6, 7], tf.int64))["image"].numpy()
     assert images.shape == (3, 64, 64, 1)
-    assert generator.draw(np.array([5]), np.zeros([1, 0])).shape == (1, 32, 32, 3)
-    pair = ImageSource(generator, RealismGate(0.0), large).images(plan_unlabelled(3), range(3), 5, 1.0, 2)
+    assert generator.generate(np.array([5]), np.zeros([1, 0])).shape == (1, 32, 32, 3)
+    pair = ImageSource(generator, RealismGate(0.0), large).images(no_labels(3), range(3), 5, 1.0, 2)
     for image, pixels in zip(pair, images, strict=True):
         np.testing.assert_array_equal(image.pixels, pixels[..., 0])

@@ -26,7 +26,7 @@ def test_a_folder_without_models(tmp_path):
 
 def test_draws_and_tells_its_patients(tiny_export, one_hot):
     model = LoadedModel(tiny_export.parent)
-    images = model.draw(np.arange(3), one_hot([0, 1, 1]))
+    images = model.generate(np.arange(3), one_hot([0, 1, 1]))
     assert images.dtype == np.uint8 and images.shape == (3, 32, 32, 1)
     assert model.training_patients() == "patient-a\npatient-b\n"
 

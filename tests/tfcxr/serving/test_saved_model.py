@@ -13,20 +13,21 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfcxr.models.base import GAN
 from tfcxr.models.model_config import GANConfig
-from tfcxr.serving.saved_model import ServedModel, default_chunk_rows, export_model, served_variables
+from tfcxr.serving.saved_model import export_model
+from tfcxr.serving.served import ServedGenerator, default_chunk_rows, served_variables
 from tfcxr.serving.version_folder import weights_sha256
 
 NAMES = ("NORMAL", "PNEUMONIA")
 ONE = tf.constant(1.0)
 
 
-def draw(functions, seeds, labels):
-    return functions.draw(tf.constant(seeds, tf.int64), tf.constant(labels, tf.float32))["image"].numpy()
+def generate(functions, seeds, labels):
+    return functions.generate(tf.constant(seeds, tf.int64), tf.constant(labels, tf.float32))["image"].numpy()
 
 
-def test_loads_and_draws_the_same_without_tfcxr(tiny_export, one_hot, tmp_path):
+def test_loads_and_generates_the_same_without_tfcxr(tiny_export, one_hot, tmp_path):
     seeds, classes = [5, 2**40, 9, 11, 0, 3, 7], [0, 1, 1, 0, 1, 0, 0]
-    here = draw(tf.saved_model.load(str(tiny_export)), seeds, one_hot(classes))
+    here = generate(tf.saved_model.load(str(tiny_export)), seeds, one_hot(classes))
     script = f"""
         import sys
         sys.modules["tfcxr"] = None  # importing it fails from here on
@@ -39,11 +40,12 @@ def test_loads_and_draws_the_same_without_tfcxr(tiny_export, one_hot, tmp_path):
         else:
             sys.exit("tfcxr could be imported")
         loaded = tf.saved_model.load({str(tiny_export)!r}).signatures["serving_default"]
-        def draw(seeds, classes):
+        def generate(seeds, classes):
             return loaded(
                 seed=tf.constant(seeds, tf.int64), label=tf.one_hot(classes, 2), truncation=tf.constant(1.0)
             )["image"].numpy()
-        np.savez("there.npz", batch=draw({seeds[::-1]}, {classes[::-1]}), alone=draw({seeds[:1]}, {classes[:1]}))
+        batch, alone = generate({seeds[::-1]}, {classes[::-1]}), generate({seeds[:1]}, {classes[:1]})
+        np.savez("there.npz", batch=batch, alone=alone)
         """
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "PATH": ""}
     subprocess.run([sys.executable, "-I", "-c", textwrap.dedent(script)], cwd=tmp_path, env=environment, check=True)
@@ -56,15 +58,15 @@ def test_loads_and_draws_the_same_without_tfcxr(tiny_export, one_hot, tmp_path):
 @pytest.mark.parametrize("settings", [{"normalization": "batch"}, {"normalization": "layer", "channels": 3}])
 def test_a_picture_does_not_depend_on_its_batch(make_tiny_gan, one_hot, settings):
     model, _ = make_tiny_gan(image_size=64, generator_filters=256, latent_size=100, **settings)
-    functions = ServedModel(model, NAMES)
+    functions = ServedGenerator(model, NAMES)
     seeds = np.random.default_rng(0).integers(0, 2**60, 35)
     labels = one_hot(np.arange(35) % 2)
-    alone = np.concatenate([draw(functions, seeds[[row]], labels[[row]]) for row in range(35)])
+    alone = np.concatenate([generate(functions, seeds[[row]], labels[[row]]) for row in range(35)])
     assert alone.std(axis=0).mean() > 5  # they differ from each other
     order = np.random.default_rng(1).permutation(35)
     for batch in (7, 35):
         rows = [order[start : start + batch] for start in range(0, 35, batch)]
-        together = np.concatenate([draw(functions, seeds[row], labels[row]) for row in rows])
+        together = np.concatenate([generate(functions, seeds[row], labels[row]) for row in rows])
         np.testing.assert_array_equal(together, alone[order])
 
 
@@ -81,16 +83,16 @@ def test_signatures_tell_shapes_and_the_default_truncation(tiny_export):
 
 def test_every_signature_agrees_with_the_model(make_tiny_gan, one_hot):
     model, _ = make_tiny_gan()
-    functions = ServedModel(model, NAMES)
+    functions = ServedGenerator(model, NAMES)
     seeds, labels = tf.range(10, dtype=tf.int64), tf.constant(one_hot(np.arange(10) % 2))
-    images = functions.draw(seeds, labels, tf.constant(0.5))["image"].numpy()
+    images = functions.generate(seeds, labels, tf.constant(0.5))["image"].numpy()
     expected = model.generate(seeds, labels, 0.5).numpy()
     assert images.dtype == np.uint8 and images.shape == (10, 32, 32, 1)
     assert np.abs(images - (expected + 1) * 127.5).max() < 0.51  # rounding to whole grey levels
-    pngs = functions.draw_png(seeds, labels, tf.constant(0.5))["png_bytes"].numpy()
+    pngs = functions.generate_png(seeds, labels, tf.constant(0.5))["png_bytes"].numpy()
     np.testing.assert_array_equal(np.stack([tf.io.decode_png(png) for png in pngs]), images)
     z = tf.random.stateless_normal([10, 8], [1, 2])
-    latent = functions.draw_latent(z, labels)["image"].numpy()
+    latent = functions.generate_from_latent(z, labels)["image"].numpy()
     np.testing.assert_allclose(latent, model.call((z, labels)), atol=1e-5)
     scores = functions.score(tf.constant(images))
     logits, classes = model.discriminator(tf.constant(images, tf.float32) / 127.5 - 1.0)
@@ -101,21 +103,21 @@ def test_every_signature_agrees_with_the_model(make_tiny_gan, one_hot):
 def test_truncation_left_out_is_one(tiny_export, one_hot):
     loaded = tf.saved_model.load(str(tiny_export))
     seeds, labels = tf.range(3, dtype=tf.int64), tf.constant(one_hot([0, 1, 0]))
-    full = loaded.draw(seeds, labels, ONE)["image"].numpy()
-    np.testing.assert_array_equal(loaded.draw(seeds, labels)["image"], full)
-    assert (loaded.draw(seeds, labels, tf.constant(0.3))["image"].numpy() != full).any()
+    full = loaded.generate(seeds, labels, ONE)["image"].numpy()
+    np.testing.assert_array_equal(loaded.generate(seeds, labels)["image"], full)
+    assert (loaded.generate(seeds, labels, tf.constant(0.3))["image"].numpy() != full).any()
 
 
 def test_no_rows_give_no_pictures(make_tiny_gan):
-    functions = ServedModel(make_tiny_gan()[0], NAMES)
+    functions = ServedGenerator(make_tiny_gan()[0], NAMES)
     none = tf.zeros([0, 2])
-    assert functions.draw(tf.zeros([0], tf.int64), none)["image"].shape == (0, 32, 32, 1)
-    assert functions.draw_png(tf.zeros([0], tf.int64), none)["png_bytes"].shape == (0,)
+    assert functions.generate(tf.zeros([0], tf.int64), none)["image"].shape == (0, 32, 32, 1)
+    assert functions.generate_png(tf.zeros([0], tf.int64), none)["png_bytes"].shape == (0,)
     assert functions.score(tf.zeros([0, 32, 32, 1], tf.uint8))["realism"].shape == (0,)
 
 
 def test_a_label_that_does_not_fit_is_refused_with_a_sentence(tiny_export):
-    drawn = tf.saved_model.load(str(tiny_export)).signatures["serving_default"]
+    signature = tf.saved_model.load(str(tiny_export)).signatures["serving_default"]
     seed = tf.constant([1], tf.int64)
     for label, message in (
         (tf.zeros([1, 3]), r"label needs 2 columns \(NORMAL, PNEUMONIA\), got\] \[3\]"),
@@ -123,19 +125,19 @@ def test_a_label_that_does_not_fit_is_refused_with_a_sentence(tiny_export):
         (tf.constant([[1.0, np.nan]]), r"label \(NORMAL, PNEUMONIA\) holds NaN or infinity"),
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            drawn(seed=seed, label=label, truncation=ONE)
+            signature(seed=seed, label=label, truncation=ONE)
 
 
 def test_several_labels_have_probabilities_of_their_own(make_tiny_gan):
     model, _ = make_tiny_gan(("A", "B", "C"), is_single_label=False, fake_labels="batch")
     images = tf.cast(tf.random.stateless_uniform([5, 32, 32, 1], [0, 1], maxval=255), tf.uint8)
-    probability = ServedModel(model, ("A", "B", "C")).score(images)["label_probability"].numpy()
+    probability = ServedGenerator(model, ("A", "B", "C")).score(images)["label_probability"].numpy()
     logits = model.discriminator(tf.cast(images, tf.float32) / 127.5 - 1.0)[1]
     np.testing.assert_allclose(probability, tf.sigmoid(logits), atol=1e-5)
 
 
 def test_minibatch_stddev_scores_any_number_of_images(make_tiny_gan):
-    functions = ServedModel(make_tiny_gan(minibatch_stddev=True)[0], NAMES)
+    functions = ServedGenerator(make_tiny_gan(minibatch_stddev=True)[0], NAMES)
     for rows in (1, 8, 11):
         assert functions.score(tf.zeros([rows, 32, 32, 1], tf.uint8))["realism"].shape == (rows,)
 
@@ -156,12 +158,12 @@ def test_a_model_without_labels_has_no_label_input():
         def discriminator_inputs(self):
             return tf.zeros([1, 32, 32, 1])
 
-        def judge(self, image, label, label_mask=None):
+        def score(self, image, label, label_mask=None):
             return self.discriminator(image), None
 
-    functions = ServedModel(Plain(GANConfig(image_size=32, label_count=0, conditional=False, latent_size=4)), ())
-    assert functions.draw(tf.range(3, dtype=tf.int64))["image"].shape == (3, 32, 32, 1)
-    assert functions.draw_latent(tf.zeros([2, 4]))["image"].shape == (2, 32, 32, 1)
+    functions = ServedGenerator(Plain(GANConfig(image_size=32, label_count=0, conditional=False, latent_size=4)), ())
+    assert functions.generate(tf.range(3, dtype=tf.int64))["image"].shape == (3, 32, 32, 1)
+    assert functions.generate_from_latent(tf.zeros([2, 4]))["image"].shape == (2, 32, 32, 1)
     assert set(functions.score(tf.zeros([2, 32, 32, 1], tf.uint8))) == {"realism"}
 
 
@@ -192,9 +194,9 @@ def test_a_failed_export_leaves_nothing(make_tiny_gan, tmp_path, monkeypatch):
 def test_label_names_and_chunks_are_checked(make_tiny_gan):
     model, _ = make_tiny_gan()
     with pytest.raises(ValueError, match="the model has 2 labels, got 1 names"):
-        ServedModel(model, ["NORMAL"])
+        ServedGenerator(model, ["NORMAL"])
     with pytest.raises(ValueError, match="chunk_rows must be at least 1, got 0"):
-        ServedModel(model, NAMES, chunk_rows=0)
+        ServedGenerator(model, NAMES, chunk_rows=0)
     assert [default_chunk_rows(size) for size in (32, 64, 128, 256, 1024)] == [8, 8, 2, 1, 1]
 
 
@@ -203,7 +205,9 @@ def test_bfloat16_training_is_exported_in_float32(make_tiny_gan, one_hot, tmp_pa
     full, _ = make_tiny_gan()
     loaded = tf.saved_model.load(str(export_model(half, run, tmp_path / "gan", {"step": 1})))
     labels = one_hot([0, 1, 0])
-    np.testing.assert_array_equal(draw(loaded, [1, 2, 3], labels), draw(ServedModel(full, NAMES), [1, 2, 3], labels))
+    np.testing.assert_array_equal(
+        generate(loaded, [1, 2, 3], labels), generate(ServedGenerator(full, NAMES), [1, 2, 3], labels)
+    )
     assert json.loads((tmp_path / "gan/1/model.json").read_text())["weights_sha256"] == weights_sha256(
         served_variables(full)
     )

@@ -14,8 +14,8 @@ from tfcxr.config import to_plain
 from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.models.srgan import SRGAN, SRGANConfig
 from tfcxr.serving.model_card import read_description
-from tfcxr.serving.saved_model import export_model, served_variables
-from tfcxr.serving.super_resolution import ServedSuperResolution
+from tfcxr.serving.saved_model import export_model
+from tfcxr.serving.served import ServedSuperResolution, served_variables
 from tfcxr.serving.version_folder import weights_sha256
 from tfcxr.training.run_folder import RunConfig
 
@@ -49,15 +49,15 @@ def test_loads_and_enlarges_the_same_without_tfcxr(exported, tmp_path):
     small = pictures(2, 150, 21, 1)
     np.save(tmp_path / "small.npy", small)
     loaded = tf.saved_model.load(str(exported))
-    here = loaded.enhance(small)["image"].numpy()
+    here = loaded.super_resolve(small)["image"].numpy()
     script = f"""
         import sys
         sys.modules["tfcxr"] = None  # importing it fails from here on
         import numpy as np
         import tensorflow as tf
-        enhance = tf.saved_model.load({str(exported)!r}).signatures["serving_default"]
+        super_resolve = tf.saved_model.load({str(exported)!r}).signatures["serving_default"]
         small = np.load("small.npy")
-        np.savez("there.npz", *(enhance(image=tf.constant(batch))["image"] for batch in (small, small[1:])))
+        np.savez("there.npz", *(super_resolve(image=tf.constant(batch))["image"] for batch in (small, small[1:])))
         """
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "PATH": ""}
     subprocess.run([sys.executable, "-I", "-c", textwrap.dedent(script)], cwd=tmp_path, env=environment, check=True)
@@ -73,11 +73,13 @@ def test_signatures_agree_with_the_model(exported):
     for shape in ((3, 16, 16, 1), (1, 5, 40, 1), (1, 1, 1, 1)):
         small = pictures(*shape)
         expected = to_pixels(model.super_resolve(from_pixels(tf.constant(small)))).numpy()
-        assert np.abs(loaded.enhance(small)["image"].numpy().astype(int) - expected).max() <= 1  # rounding
-        pngs = loaded.enhance_png(small)["png_bytes"].numpy()
-        np.testing.assert_array_equal(np.stack([tf.io.decode_png(png) for png in pngs]), loaded.enhance(small)["image"])
-    assert loaded.enhance(pictures(0, 8, 8, 1))["image"].shape == (0, 16, 16, 1)
-    assert loaded.enhance_png(pictures(0, 8, 8, 1))["png_bytes"].shape == (0,)
+        assert np.abs(loaded.super_resolve(small)["image"].numpy().astype(int) - expected).max() <= 1  # rounding
+        pngs = loaded.super_resolve_png(small)["png_bytes"].numpy()
+        np.testing.assert_array_equal(
+            np.stack([tf.io.decode_png(png) for png in pngs]), loaded.super_resolve(small)["image"]
+        )
+    assert loaded.super_resolve(pictures(0, 8, 8, 1))["image"].shape == (0, 16, 16, 1)
+    assert loaded.super_resolve_png(pictures(0, 8, 8, 1))["png_bytes"].shape == (0,)
     saved = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     assert {"serving_default", "png"} <= set(saved.meta_graphs[0].signature_def)
 
@@ -107,13 +109,13 @@ def test_the_cards_example_runs(exported, tmp_path):
     example = card.split("```python\n")[1].split("```")[0].replace("saved_models/sharp/1", str(exported))
     names = {}
     exec(example, names)
-    assert names["large"].shape == (1, 32, 32, 1)
+    assert names["image"].shape == (1, 32, 32, 1)
 
 
 def test_images_without_pixels_are_refused(exported):
     loaded = tf.saved_model.load(str(exported))
     with pytest.raises(tf.errors.InvalidArgumentError, match="image needs at least one pixel to each side"):
-        loaded.enhance(pictures(1, 0, 8, 1))
+        loaded.super_resolve(pictures(1, 0, 8, 1))
 
 
 def test_versions_count_up_and_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
@@ -145,4 +147,4 @@ def test_the_hash_tells_weights_apart():
 
 def test_three_channels(tmp_path):
     functions = ServedSuperResolution(make_model(channels=3)[0])
-    assert functions.enhance(tf.zeros([1, 4, 6, 3], tf.uint8))["image"].shape == (1, 8, 12, 3)
+    assert functions.super_resolve(tf.zeros([1, 4, 6, 3], tf.uint8))["image"].shape == (1, 8, 12, 3)

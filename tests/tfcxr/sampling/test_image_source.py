@@ -8,13 +8,12 @@ import pytest
 
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info
-from tfcxr.sampling.cascade import ImageSource
 from tfcxr.sampling.cohort import CohortOptions, generate_cohort
-from tfcxr.sampling.label_plan import plan_counts, plan_unlabelled
+from tfcxr.sampling.cohort_labels import counted_labels
+from tfcxr.sampling.image_source import ImageSource
 from tfcxr.serving.cascade import export_cascade
-from tfcxr.serving.cascade_parts import TRY_STRIDE, RealismGate
-from tfcxr.serving.loaded_cascade import load_drawing_model
-from tfcxr.serving.loaded_model import LoadedModel
+from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
+from tfcxr.serving.realism_gate import TRY_STRIDE, RealismGate
 
 NAMES = ("NORMAL", "PNEUMONIA")
 OPTIONS = CohortOptions(seed=1, batch_size=4, shard_images=6)
@@ -30,15 +29,15 @@ def accepted_seed(read, image):
 
 @pytest.fixture(scope="module")
 def plan():
-    return plan_counts({"NORMAL": 8, "PNEUMONIA": 6}, NAMES, seed=0)
+    return counted_labels({"NORMAL": 8, "PNEUMONIA": 6}, NAMES, seed=0)
 
 
 @pytest.fixture(scope="module")
 def gate(tiny_export, plan):
     """Passed by about half of the candidates."""
     model = LoadedModel(tiny_export)
-    labels = plan.labels(0, 14)
-    return RealismGate(float(np.median(model.score(model.draw(np.arange(14) + 2**32, labels), labels))), 50)
+    labels = plan.part(0, 14)
+    return RealismGate(float(np.median(model.score(model.generate(np.arange(14) + 2**32, labels), labels))), 50)
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +49,13 @@ def cohort(tiny_export, tiny_enlarger, plan, gate, tmp_path_factory):
 
 def test_images_passed_the_gate_and_were_enlarged(cohort, tiny_export, plan, gate):
     read, model, tries = load_images(cohort / "64", "train"), LoadedModel(tiny_export), []
-    np.testing.assert_array_equal(read.labels, plan.labels(0, 14))
+    np.testing.assert_array_equal(read.labels, plan.part(0, 14))
     for image in range(14):
-        label = plan.labels(image, image + 1)
+        label = plan.part(image, image + 1)
         attempt, rest = divmod(accepted_seed(read, image) - (2**32 + image), TRY_STRIDE)
         assert rest == 0 and attempt >= 0
         seeds = 2**32 + image + TRY_STRIDE * np.arange(attempt + 1)
-        small = model.draw(seeds, label.repeat(attempt + 1, axis=0))
+        small = model.generate(seeds, label.repeat(attempt + 1, axis=0))
         is_passed = model.score(small, label.repeat(attempt + 1, axis=0)) >= np.float32(gate.min_realism)
         assert is_passed[-1] and not is_passed[:-1].any()
         np.testing.assert_array_equal(read.images[image], small[-1].repeat(2, axis=0).repeat(2, axis=1))
@@ -64,7 +63,7 @@ def test_images_passed_the_gate_and_were_enlarged(cohort, tiny_export, plan, gat
     recorded = read_dataset_info(cohort / "64").provenance["realism_gate"]
     assert recorded["tries"] == sum(tries) > 14
     assert recorded["images_by_tries"] == {str(n): tries.count(n) for n in sorted(set(tries))}
-    of_label = np.array(tries) @ plan.labels(0, 14)
+    of_label = np.array(tries) @ plan.part(0, 14)
     assert recorded["tries_by_label"] == {
         name: {"images": images, "tries": int(count)}
         for name, images, count in zip(NAMES, (8, 6), of_label, strict=True)
@@ -93,15 +92,15 @@ def test_the_provenance_names_both_models(cohort, tiny_export, gate):
 
 def test_killed_it_goes_on_to_the_same_bytes(cohort, tiny_export, tiny_enlarger, plan, gate, tmp_path, monkeypatch):
     model, large = LoadedModel(tiny_export), LoadedModel(tiny_enlarger)
-    enhance, batches = large.enhance, []
+    super_resolve, batches = large.super_resolve, []
 
-    def enhance_until_killed(image):
+    def until_killed(image):
         batches.append(image)
         if len(batches) > 2:
             raise KeyboardInterrupt
-        return enhance(image)
+        return super_resolve(image)
 
-    monkeypatch.setattr(large, "enhance", enhance_until_killed)
+    monkeypatch.setattr(large, "super_resolve", until_killed)
     with pytest.raises(KeyboardInterrupt):
         generate_cohort(model, plan, tmp_path, OPTIONS, gate, large)
     assert len(list((tmp_path / "64").iterdir())) == 1  # one whole shard, nothing half-written
@@ -127,10 +126,10 @@ def test_nothing_passes_and_more_tries_go_on(tiny_export, plan, gate, tmp_path):
 @pytest.fixture(scope="module")
 def cascade(tiny_export, tiny_enlarger, gate, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("saved_models") / "cascade"
-    return load_drawing_model(export_cascade(tiny_export, tiny_enlarger, out_dir, gate.min_realism, gate.max_tries))
+    return load_generating_model(export_cascade(tiny_export, tiny_enlarger, out_dir, gate))
 
 
-def test_an_exported_cascade_draws_the_same_cohort(cohort, cascade, plan, tmp_path, monkeypatch):
+def test_an_exported_cascade_makes_the_same_cohort(cohort, cascade, plan, tmp_path, monkeypatch):
     info = generate_cohort(cascade, plan, tmp_path / "cohort", OPTIONS)
     pair = read_dataset_info(cohort / "64")
     assert [shard.sha256 for shard in info.splits["train"].shards] == [
@@ -141,11 +140,24 @@ def test_an_exported_cascade_draws_the_same_cohort(cohort, cascade, plan, tmp_pa
         assert info.provenance[name] == pair.provenance[name]
     for name in ("tries", "images_by_tries", "tries_by_label", "max_tries"):
         assert info.provenance["realism_gate"][name] == pair.provenance["realism_gate"][name]
-    search = cascade.search
-    refusing = lambda *arguments: search(*arguments) | {"is_accepted": np.zeros(4, bool)}  # noqa: E731
-    monkeypatch.setattr(cascade, "search", refusing)
+    call = cascade.call
+    refusing = lambda *names, **inputs: call(*names, **inputs) | {"is_accepted": np.zeros(4, bool)}  # noqa: E731
+    monkeypatch.setattr(cascade, "call", refusing)
     with pytest.raises(ValueError, match="in 50 tries, .*: export .*cascade/1 again with a lower min_realism or"):
         generate_cohort(cascade, plan, tmp_path / "none", OPTIONS)
+
+
+def test_a_score_that_is_nan_is_told(tiny_export, plan, gate, monkeypatch):
+    model = LoadedModel(tiny_export)
+    outputs = model.outputs
+
+    def with_nan(name, **inputs):
+        found = outputs(name, **inputs)
+        return found if name == "generate" else {"realism": found["realism"] * np.nan}
+
+    monkeypatch.setattr(model, "outputs", with_nan)
+    with pytest.raises(ValueError, match="the discriminator of .*tiny/1 scored an image NaN: the model left"):
+        list(ImageSource(model, gate).images(plan, range(3), 0, 1.0, 4))
 
 
 def test_without_a_gate_every_image_is_enlarged(tiny_export, tiny_enlarger, plan, tmp_path):
@@ -153,7 +165,7 @@ def test_without_a_gate_every_image_is_enlarged(tiny_export, tiny_enlarger, plan
     info = generate_cohort(model, plan, tmp_path, OPTIONS, super_resolution=LoadedModel(tiny_enlarger))
     read = load_images(tmp_path / "64", "train")
     assert [accepted_seed(read, image) for image in range(14)] == list(range(2**32, 2**32 + 14))
-    drawn = model.draw(2**32 + np.arange(14), plan.labels(0, 14))
+    drawn = model.generate(2**32 + np.arange(14), plan.part(0, 14))
     np.testing.assert_array_equal(read.images, drawn.repeat(2, axis=1).repeat(2, axis=2))
     assert info.provenance["acceptance_rate"] == 1.0 and "realism_gate" not in info.provenance
 
@@ -173,15 +185,14 @@ def test_what_does_not_fit_is_refused(tiny_export, tiny_enlarger, cascade, plan,
     model, large = LoadedModel(tiny_export), LoadedModel(tiny_enlarger)
     with pytest.raises(ValueError, match="expected an exported super-resolution model"):
         ImageSource(model, None, model)
-    with pytest.raises(ValueError, match="has no critic"):
+    with pytest.raises(ValueError, match="has no discriminator"):
         ImageSource(large, gate)
     for arguments in ((gate, None), (None, large)):
         with pytest.raises(ValueError, match="is a cascade: its gate and its super-resolution model are inside"):
             ImageSource(cascade, *arguments)
-    many = dataclasses.replace(plan_unlabelled(1), order=np.zeros(TRY_STRIDE + 1, np.int32))
     with pytest.raises(ValueError, match="a cohort with a gate holds at most 4194304 images, got 4194305"):
-        ImageSource(model, gate).check_plan(many)
-    ImageSource(model).check_plan(many)
+        ImageSource(model, gate).check_count(TRY_STRIDE + 1)
+    ImageSource(model).check_count(TRY_STRIDE + 1)
     large.description = dataclasses.replace(large.description, scale=4)
     with pytest.raises(ValueError, match=r"enlarger/1 made images \(4, 64, 64, 1\) of 4, expected 128 x 128 pixels"):
         generate_cohort(model, plan, tmp_path / "cohort", OPTIONS, super_resolution=large)

@@ -6,7 +6,7 @@ import pytest
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
-from tfcxr.sampling.label_plan import parse_counts, plan_counts, plan_like, plan_unlabelled
+from tfcxr.sampling.cohort_labels import counted_labels, labels_like, no_labels, parse_counts
 
 FINDINGS = ("Mass", "Nodule", "Effusion")
 NAN = float("nan")
@@ -28,7 +28,7 @@ def test_labels_are_read_without_decoding_a_pixel(tmp_path):
     data_dir = write_findings(tmp_path / "32", [(1, 0, 0), (0, 1, 0)], side=7)
     with pytest.raises(ValueError, match="is damaged"):
         load_images(data_dir, "train")
-    np.testing.assert_array_equal(plan_like(data_dir, "train", FINDINGS, False).labels(0, 2), [(1, 0, 0), (0, 1, 0)])
+    np.testing.assert_array_equal(labels_like(data_dir, "train", FINDINGS, False).part(0, 2), [(1, 0, 0), (0, 1, 0)])
 
 
 @pytest.fixture
@@ -38,24 +38,24 @@ def findings(tmp_path):
 
 
 def test_counts_are_kept_in_an_order_of_the_seed():
-    plan = plan_counts({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed=1)
-    labels = plan.labels(0, len(plan))
+    plan = counted_labels({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed=1)
+    labels = plan.part(0, len(plan))
     assert labels.dtype == np.float32 and labels.sum(axis=0).tolist() == [5, 3] and set(labels.sum(axis=1)) == {1}
-    again = plan_counts({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed=1)
-    np.testing.assert_array_equal(again.labels(0, 8), labels)
-    other = [plan_counts({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed) for seed in range(2, 6)]
-    assert any((plan.labels(0, 8) != labels).any() for plan in other)
+    again = counted_labels({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed=1)
+    np.testing.assert_array_equal(again.part(0, 8), labels)
+    other = [counted_labels({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed) for seed in range(2, 6)]
+    assert any((plan.part(0, 8) != labels).any() for plan in other)
 
 
 def test_counts_that_cannot_be():
-    with pytest.raises(ValueError, match="draws no label 'NORMALL'; did you mean 'NORMAL'"):
-        plan_counts({"NORMALL": 3}, ("NORMAL", "PNEUMONIA"), seed=0)
+    with pytest.raises(ValueError, match="has no label 'NORMALL'; did you mean 'NORMAL'"):
+        counted_labels({"NORMALL": 3}, ("NORMAL", "PNEUMONIA"), seed=0)
     with pytest.raises(ValueError, match="no image was asked for; give counts such as NORMAL=100"):
-        plan_counts({"NORMAL": 0}, ("NORMAL", "PNEUMONIA"), seed=0)
+        counted_labels({"NORMAL": 0}, ("NORMAL", "PNEUMONIA"), seed=0)
     with pytest.raises(ValueError, match="count of label 'NORMAL' must not be negative, got -1"):
-        plan_counts({"NORMAL": -1}, ("NORMAL", "PNEUMONIA"), seed=0)
+        counted_labels({"NORMAL": -1}, ("NORMAL", "PNEUMONIA"), seed=0)
     with pytest.raises(ValueError, match="expected at least one image, got 0"):
-        plan_unlabelled(0)
+        no_labels(0)
 
 
 def test_counts_are_read_from_text():
@@ -70,23 +70,23 @@ def test_counts_are_read_from_text():
 
 
 def test_like_a_split_gives_its_rows_in_order(disc_records):
-    plan = plan_like(disc_records, "validation", ("NORMAL", "PNEUMONIA"), True)
+    plan = labels_like(disc_records, "validation", ("NORMAL", "PNEUMONIA"), True)
     assert len(plan) == 16 and plan.description["drawn"] == "every row once, in order"
     three_shards = [row for shard in range(3) for row in range(16)[shard::3]]
-    np.testing.assert_array_equal(plan.labels(0, 16)[:, 1], [row % 2 for row in three_shards])
-    exact = plan_like(disc_records, "validation", ("NORMAL", "PNEUMONIA"), True, images=16, seed=5)
+    np.testing.assert_array_equal(plan.part(0, 16)[:, 1], [row % 2 for row in three_shards])
+    exact = labels_like(disc_records, "validation", ("NORMAL", "PNEUMONIA"), True, images=16, seed=5)
     np.testing.assert_array_equal(exact.order, plan.order)
 
 
 def test_labels_are_aligned_by_name(disc_records):
-    plan = plan_like(disc_records, "validation", ("NORMAL", "PNEUMONIA"), True)
-    turned = plan_like(disc_records, "validation", ("PNEUMONIA", "NORMAL"), True)
-    np.testing.assert_array_equal(turned.labels(0, 16), plan.labels(0, 16)[:, ::-1])
+    plan = labels_like(disc_records, "validation", ("NORMAL", "PNEUMONIA"), True)
+    turned = labels_like(disc_records, "validation", ("PNEUMONIA", "NORMAL"), True)
+    np.testing.assert_array_equal(turned.part(0, 16), plan.part(0, 16)[:, ::-1])
 
 
 def test_joint_labels_and_prevalence_stay(findings):
-    plan = plan_like(findings, "train", FINDINGS, False, images=4000, seed=2)
-    labels = plan.labels(0, 4000)
+    plan = labels_like(findings, "train", FINDINGS, False, images=4000, seed=2)
+    labels = plan.part(0, 4000)
     assert set(map(tuple, labels)) == {(1, 1, 0), (0, 0, 0), (0, 0, 1)}  # Mass never without Nodule
     shares = labels.mean(axis=0)
     np.testing.assert_allclose(shares, [6 / 19, 6 / 19, 3 / 19], atol=0.03)  # 4 standard errors of 4,000 draws
@@ -94,25 +94,25 @@ def test_joint_labels_and_prevalence_stay(findings):
 
 
 def test_unknown_labels_are_absent_and_counted(findings):
-    plan = plan_like(findings, "train", FINDINGS, False)
+    plan = labels_like(findings, "train", FINDINGS, False)
     assert len(plan) == 19  # the image of which nothing is known is left out
     assert plan.description["images_left_out_all_unknown"] == 1
     assert plan.description["unknown_labels_drawn_as_absent"] == 3
-    assert plan.labels(16, 19).tolist() == [[0, 0, 1]] * 3
+    assert plan.part(16, 19).tolist() == [[0, 0, 1]] * 3
 
 
 def test_data_that_do_not_fit(findings, disc_records, tmp_path):
     with pytest.raises(ValueError, match="Edema, Effusion occurs on one side only, so joint labels cannot be kept"):
-        plan_like(findings, "train", ("Mass", "Nodule", "Edema"), False)
-    with pytest.raises(ValueError, match="draws exactly one label an image, but 16 images of split 'train'"):
-        plan_like(findings, "train", FINDINGS, True)
+        labels_like(findings, "train", ("Mass", "Nodule", "Edema"), False)
+    with pytest.raises(ValueError, match="generates exactly one label per image, but 16 images of split 'train'"):
+        labels_like(findings, "train", FINDINGS, True)
     with pytest.raises(ValueError, match="has no split 'held_out'"):
-        plan_like(disc_records, "held_out", ("NORMAL", "PNEUMONIA"), True)
+        labels_like(disc_records, "held_out", ("NORMAL", "PNEUMONIA"), True)
     with pytest.raises(FileNotFoundError, match="absent does not exist"):
-        plan_like(tmp_path / "absent", "train", FINDINGS, False)
+        labels_like(tmp_path / "absent", "train", FINDINGS, False)
     unknown = write_findings(tmp_path / "unknown", [(NAN, NAN, NAN)])
     with pytest.raises(ValueError, match="no image of split 'train' in .* has a known label"):
-        plan_like(unknown, "train", FINDINGS, False)
+        labels_like(unknown, "train", FINDINGS, False)
 
 
 def test_a_damaged_record_and_a_missing_shard(findings):
@@ -121,7 +121,7 @@ def test_a_damaged_record_and_a_missing_shard(findings):
     content[200] ^= 255
     shard.write_bytes(content)
     with pytest.raises(ValueError, match="a record of split 'train' in .* is damaged"):
-        plan_like(findings, "train", FINDINGS, False)
+        labels_like(findings, "train", FINDINGS, False)
     shard.unlink()
     with pytest.raises(FileNotFoundError, match="is missing"):
-        plan_like(findings, "train", FINDINGS, False)
+        labels_like(findings, "train", FINDINGS, False)

@@ -1,4 +1,4 @@
-"""Which label each image of a synthetic cohort gets: so many of each, or as in a real data set."""
+"""The labels of a synthetic cohort's images: a number for each label, or those of a real data set."""
 
 import dataclasses
 import os
@@ -13,8 +13,8 @@ from tfcxr.data.records import read_dataset_info, split_info
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelPlan:
-    """Labels of a cohort, in the order they are drawn.
+class CohortLabels:
+    """Labels of a cohort's images, in their order.
 
     Attributes:
       rows: float32 [distinct, labels], the different labels that occur, each value 0 or 1.
@@ -29,23 +29,25 @@ class LabelPlan:
     def __len__(self) -> int:
         return len(self.order)
 
-    def labels(self, start: int, stop: int) -> np.ndarray:
+    def part(self, start: int, stop: int) -> np.ndarray:
         """float32 [stop - start, labels] of images `start` to `stop`."""
         return self.rows[self.order[start:stop]]
 
 
-def plan_counts(counts: dict[str, int], label_names: Sequence[str], seed: int) -> LabelPlan:
-    """So many images of each label, which has that label alone, in a random order.
+def counted_labels(counts: dict[str, int], label_names: Sequence[str], seed: int) -> CohortLabels:
+    """A number of images for each label, each with that label alone, in a random order.
 
     Args:
-      counts: label name to number of images. seed: of the order.
+      counts: label name to number of images.
+      label_names: of the model.
+      seed: of the order.
 
     Raises:
       ValueError: a label the model does not know (the nearest name is offered), or no image at all.
     """
     for name, count in counts.items():
         if name not in label_names:
-            raise ValueError(f"the model draws no label {name!r}; {nearest_name(name, label_names)}")
+            raise ValueError(f"the model has no label {name!r}; {nearest_name(name, label_names)}")
         if count < 0:
             raise ValueError(f"the count of label {name!r} must not be negative, got {count}")
     if not sum(counts.values()):
@@ -53,25 +55,30 @@ def plan_counts(counts: dict[str, int], label_names: Sequence[str], seed: int) -
     rows = np.eye(len(label_names), dtype=np.float32)[[list(label_names).index(name) for name in counts]]
     order = np.repeat(np.arange(len(counts), dtype=np.int32), list(counts.values()))
     np.random.default_rng(seed).shuffle(order)
-    return LabelPlan(rows, order, {"kind": "counts", "counts": dict(counts), "order_seed": seed})
+    return CohortLabels(rows, order, {"kind": "counts", "counts": dict(counts), "order_seed": seed})
 
 
-def plan_like(
+def labels_like(
     data_dir: str | os.PathLike,
     split: str,
     label_names: Sequence[str],
     is_single_label: bool,
     images: int | None = None,
     seed: int = 0,
-) -> LabelPlan:
+) -> CohortLabels:
     """The labels of a real split, those of one image kept together, so that prevalence and co-occurrence stay.
 
-    As many images as the split holds: exactly its labels in its order. Another number: drawn with replacement.
-    Labels are aligned by name. An unknown label (NaN) is drawn as absent, and the description counts them; an image
-    of which nothing is known is left out, and counted too.
+    As many images as the split holds: exactly its labels in its order. Another number: sampled with replacement.
+    Labels are aligned by name. An unknown label (NaN) counts as absent, and the description says how many there are; an
+    image of which nothing is known is left out, and counted too.
 
     Args:
-      label_names, is_single_label: of the model. images: None for as many as the split holds (of known label).
+      data_dir: the real records.
+      split: of the records.
+      label_names: of the model.
+      is_single_label: whether the model's labels exclude each other.
+      images: None for as many as the split holds (of known label).
+      seed: of the sampling.
 
     Raises:
       FileNotFoundError: no data folder, or a shard is missing.
@@ -81,7 +88,7 @@ def plan_like(
     info = read_dataset_info(data_dir)
     if missing := sorted(set(label_names) ^ set(info.label_names)):
         raise ValueError(
-            f"the model draws {', '.join(label_names)}, but {info.name} has {', '.join(info.label_names)}; "
+            f"the model has {', '.join(label_names)}, but {info.name} has {', '.join(info.label_names)}; "
             f"{', '.join(missing)} occurs on one side only, so joint labels cannot be kept"
         )
     stored = read_facts(data_dir, split)["label"][:, [info.label_names.index(name) for name in label_names]]
@@ -92,7 +99,7 @@ def plan_like(
     labels = np.nan_to_num(known, nan=0.0)  # an unknown label is drawn as absent
     if is_single_label and (wrong := int((labels.sum(axis=1) != 1).sum())):
         raise ValueError(
-            f"the model draws exactly one label an image, but {wrong} images of split {split!r} in {data_dir} "
+            f"the model generates exactly one label per image, but {wrong} images of split {split!r} in {data_dir} "
             "have none or several"
         )
     rows, order = np.unique(labels, axis=0, return_inverse=True)
@@ -109,18 +116,18 @@ def plan_like(
         "unknown_labels_drawn_as_absent": int(np.isnan(known).sum()),
         "drawn": "every row once, in order" if is_exact else f"with replacement, seed {seed}",
     }
-    return LabelPlan(rows.astype(np.float32), order, description)
+    return CohortLabels(rows.astype(np.float32), order, description)
 
 
-def plan_unlabelled(images: int) -> LabelPlan:
-    """So many images of a model without labels.
+def no_labels(images: int) -> CohortLabels:
+    """Images of a model without labels.
 
     Raises:
       ValueError: no image at all.
     """
     if images < 1:
         raise ValueError(f"expected at least one image, got {images}")
-    return LabelPlan(np.zeros([1, 0], np.float32), np.zeros(images, np.int32), {"kind": "unlabelled"})
+    return CohortLabels(np.zeros([1, 0], np.float32), np.zeros(images, np.int32), {"kind": "unlabelled"})
 
 
 def parse_counts(texts: Sequence[str]) -> dict[str, int]:

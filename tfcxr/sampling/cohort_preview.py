@@ -17,7 +17,7 @@ MAX_ROWS = 12
 MAX_BATCHES = 20  # rare labels that do not occur in them are not shown
 
 
-def write_preview(data_dir: str | os.PathLike, split: str = "train") -> pathlib.Path:
+def write_cohort_preview(data_dir: str | os.PathLike, split: str = "train") -> pathlib.Path:
     """Writes `preview.png` beside the shards, of images that are 8 bits deep; reads a few batches only."""
     info = read_dataset_info(data_dir)
     rows: dict[str, list[np.ndarray]] = {}

@@ -1,0 +1,166 @@
+"""Keeps, of an image's candidates, the first that the discriminator finds real enough (Woloszyn et al. 2025: .9)."""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+from absl import logging
+
+from tfcxr.config import make_config
+from tfcxr.serving.loaded_model import LoadedModel
+from tfcxr.training.run_folder import model_class
+
+TRY_STRIDE = 2**22  # between the seeds of an image's candidates; images of a gated cohort, at most
+MAX_TRIES = 2**10  # times TRY_STRIDE are the seeds that a cohort has
+
+
+@dataclasses.dataclass(frozen=True)
+class RealismGate:
+    """Which candidate of an image is kept: the first of realism `min_realism` or more.
+
+    The candidates of an image whose own seed is s have the seeds s, s + 2**22, s + 2 * 2**22 and so on. A cohort has
+    its images at seed * 2**32 + i, so no two images of any gated cohorts share a candidate.
+
+    Attributes:
+      min_realism: in [0, 1].
+      max_tries: candidates per image, at most 1,024.
+    """
+
+    min_realism: float = 0.9
+    max_tries: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_realism <= 1:
+            raise ValueError(f"min_realism must be in [0, 1], got {self.min_realism}")
+        if not 1 <= self.max_tries <= MAX_TRIES:
+            raise ValueError(f"max_tries must be from 1 to {MAX_TRIES}, got {self.max_tries}")
+
+    def choose(
+        self,
+        candidates: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+        seed: tf.Tensor,
+        label: tf.Tensor,
+        image_shape: list[int],
+        chunk_rows: int,
+    ) -> dict[str, tf.Tensor]:
+        """The candidate of each row that is kept: the first that passes, or else the best of all, in graph mode.
+
+        Each round generates candidates of the rows that have none yet. Fewer rows than a chunk, which is computed whole
+        all the same, leave room for several candidates of each.
+
+        Args:
+          candidates: seeds int64 [N] and labels float32 [N,L] -> images uint8 [N,*image_shape], realism float32 [N].
+          seed: int64 [B].
+          label: float32 [B,L].
+          image_shape: height, width, channels.
+          chunk_rows: candidates that are computed at once.
+
+        Returns:
+          `image` uint8 [B,*image_shape]; `realism` float32 [B]; `is_accepted` bool [B]; `tries` int32 [B]; `seed` int64
+          [B] of the candidate; `is_nan` bool [B], whether any candidate's realism was NaN, which counts as 0.
+        """
+        rows = tf.shape(seed)[0]
+        start = {
+            "image": tf.zeros([rows, *image_shape], tf.uint8),
+            "realism": tf.fill([rows], -1.0),
+            "tries": tf.zeros([rows], tf.int32),
+            "seed": seed,
+            "is_nan": tf.zeros([rows], tf.bool),
+        }
+
+        def is_unfinished(tried: tf.Tensor, searching: tf.Tensor, found: dict[str, tf.Tensor]) -> tf.Tensor:
+            return (tried < self.max_tries) & (tf.size(searching) > 0)
+
+        def search(tried: tf.Tensor, searching: tf.Tensor, found: dict[str, tf.Tensor]) -> tuple:
+            count = tf.size(searching)
+            ahead = tf.clip_by_value(chunk_rows // count, 1, self.max_tries - tried)
+            offsets = tf.cast(tried + tf.range(ahead), tf.int64) * TRY_STRIDE
+            seeds = tf.reshape(tf.gather(seed, searching)[:, tf.newaxis] + offsets, [-1])  # [count * ahead]
+            images, realism = candidates(seeds, tf.repeat(tf.gather(label, searching), ahead, axis=0))
+            is_nan = tf.math.is_nan(realism)
+            realism = tf.reshape(tf.where(is_nan, tf.zeros_like(realism), realism), [count, ahead])
+            passes = realism >= self.min_realism
+            is_accepted = tf.reduce_any(passes, axis=1)
+            first = tf.argmax(tf.cast(passes, tf.int32), axis=1, output_type=tf.int32)
+            best = tf.argmax(realism, axis=1, output_type=tf.int32)
+            index = tf.range(count) * ahead + tf.where(is_accepted, first, best)
+            candidate = {
+                "image": tf.gather(images, index),
+                "realism": tf.gather(tf.reshape(realism, [-1]), index),
+                "seed": tf.gather(seeds, index),
+            }
+            is_better = is_accepted | (candidate["realism"] > tf.gather(found["realism"], searching))
+            better = tf.boolean_mask(searching, is_better)[:, tf.newaxis]
+            changed = {name: (better, tf.boolean_mask(value, is_better)) for name, value in candidate.items()}
+            changed["tries"] = searching[:, tf.newaxis], tried + tf.where(is_accepted, first + 1, ahead)
+            with_nan = tf.gather(found["is_nan"], searching) | tf.reduce_any(tf.reshape(is_nan, [count, ahead]), axis=1)
+            changed["is_nan"] = searching[:, tf.newaxis], with_nan
+            found = {name: tf.tensor_scatter_nd_update(found[name], *change) for name, change in changed.items()}
+            return tried + ahead, tf.boolean_mask(searching, ~is_accepted), found
+
+        shapes = {name: tf.TensorShape([None, *value.shape[1:]]) for name, value in start.items()}
+        invariants = (tf.TensorShape([]), tf.TensorShape([None]), shapes)
+        state = (tf.constant(0), tf.range(rows), start)
+        found = tf.while_loop(is_unfinished, search, state, invariants, parallel_iterations=1)[2]
+        return found | {"is_accepted": found["realism"] >= self.min_realism}
+
+
+class GatedGenerator(tf.Module):
+    """An exported generator behind a gate that its own discriminator keeps.
+
+    Attributes:
+      generator: the exported model.
+      gate: what passes.
+    """
+
+    def __init__(self, generator: LoadedModel, gate: RealismGate) -> None:
+        """Checks that the discriminator can score a single image.
+
+        Raises:
+          ValueError: the model has no discriminator, or one that compares the images of a request with each other.
+        """
+        super().__init__()
+        check_discriminator(generator, gate)
+        self.generator, self.gate = generator, gate
+        self._saved_model = generator.saved_model  # tracked: a cascade is exported with its weights
+
+    def __call__(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What `RealismGate.choose` returns, for seeds int64 [B], labels float32 [B,L] and one truncation."""
+        description = self.generator.description
+        image_shape = [description.image_size, description.image_size, description.channels]
+
+        def candidates(seeds: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            images = self.generator.outputs("generate", seed=seeds, label=labels, truncation=truncation)["image"]
+            images = tf.ensure_shape(images, [None, *image_shape])
+            return images, self.generator.outputs("score", image=images, label=labels)["realism"]
+
+        return self.gate.choose(candidates, seed, label, image_shape, description.chunk_rows)
+
+
+def check_discriminator(model: LoadedModel, gate: RealismGate) -> None:
+    """Refuses a discriminator that gives no image a score of its own; warns where it only ranks them.
+
+    Raises:
+      ValueError: see `GatedGenerator`.
+    """
+    if not model.has("score"):
+        raise ValueError(
+            f"{model.path} has no discriminator (no signature 'score'), so a gate cannot tell which images look real; "
+            "generate without min_realism, or export a model that has one"
+        )
+    config_class = model_class(model.description.model).config_class
+    config = make_config(config_class, config_class.current_settings(model.description.settings))
+    if config.compares_images:
+        raise ValueError(
+            f"the discriminator of {model.path} compares the images of a request with each other (minibatch_stddev), "
+            "so no image has a score of its own; generate without min_realism, or train a model without "
+            "minibatch_stddev"
+        )
+    if not config.realism_is_probability:
+        logging.warning(
+            "the loss of %s (%s) does not train probabilities: its realism ranks images, so min_realism %g means "
+            "nothing outside this model",
+            model.path,
+            model.description.model,
+            gate.min_realism,
+        )

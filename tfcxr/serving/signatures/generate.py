@@ -1,0 +1,23 @@
+"""`generate`: an image for each seed and label."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfcxr.serving.signatures.signature import Signature
+
+
+class Generate(Signature):
+    """Seeds and labels -> uint8 images; a cascade also says which candidate each image is."""
+
+    name = "serving_default"
+    kinds = ("generator", "cascade")
+    meaning = "an image for each seed and label; `truncation` below 1 makes images less varied and more typical"
+    defaults = {"truncation": 1.0}
+
+    def inputs(self, served: Any) -> list[tf.TensorSpec]:
+        seed, truncation = tf.TensorSpec([None], tf.int64, "seed"), tf.TensorSpec([], tf.float32, "truncation")
+        return [seed, *served.label_specs, truncation]
+
+    def outputs(self, served: Any, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return served.images(inputs["seed"], served.checked_label(inputs, "seed"), inputs["truncation"])
