@@ -9,23 +9,16 @@ The first word names the command (`COMMANDS` in tfrecords_builder/commands); wit
 
 import sys
 
-from absl import flags
-
-from tfcxr.command_line import nearest_name, run_main
+from tfcxr import command_line
 from tfrecords_builder.commands import COMMANDS
 
 
 def start(argv: list[str]) -> None:
     """Runs the command that `argv` names, as `sys.argv` gives it."""
-    name, rest = ("build", argv[1:]) if len(argv) < 2 or argv[1].startswith("-") else (argv[1], argv[2:])
+    name, words = ("build", argv[1:]) if len(argv) < 2 or argv[1].startswith("-") else (argv[1], argv[2:])
     if name not in COMMANDS:
-        print(f"error: unknown command {name!r}; {nearest_name(name, COMMANDS)}", file=sys.stderr)
-        sys.exit(1)
-    command = COMMANDS[name]
-    command.define_flags()
-    flags.adopt_module_key_flags(command)
-    sys.modules["__main__"].__doc__ = command.__doc__  # what --help prints
-    run_main(lambda arguments: command.main(arguments[1:]), [argv[0], *rest], takes_arguments=True)
+        sys.exit(f"error: unknown command {name!r}; {command_line.nearest_name(name, COMMANDS)}")
+    command_line.run(COMMANDS[name], [argv[0], *words])
 
 
 if __name__ == "__main__":

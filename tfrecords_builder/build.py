@@ -35,8 +35,6 @@ from tfrecords_builder.run_beam import run_jobs_in_beam
 from tfrecords_builder.run_local import run_jobs
 from tfrecords_builder.shard_writer import WORK, ShardResult, finished_result
 
-__all__ = ["BuildOptions", "build_dataset"]
-
 REJECTS_FILE = "rejects.csv"
 NOTICES_FILE = "notices.csv"
 _DIVISION = "division of the images"  # follows from the other arguments, former splits and duplicates
@@ -139,7 +137,7 @@ def _describe(
         images_written=sum(split.images for split in split_infos.values()),
         rejected=count_reasons(rejects),
         preprocessing={
-            **options.preprocess.description(options.bits),
+            **options.description(options.bits),
             "reader_settings": arguments_of(reader),
             "only_labels": list(options.only_labels),
             "splits": dict(plan.assignment.fractions),

@@ -8,16 +8,22 @@ the histogram of its grey levels, black on the left. Rows are numbered; no file 
 
 import io
 import os
-from collections.abc import Iterable, Sequence
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
+from absl import logging
 from PIL import Image, ImageDraw, ImageFont
 
 from tfcxr.data.atomic import write_atomically
+from tfrecords_builder.datasets.reader import Reader
 from tfrecords_builder.images.preprocess import PreprocessOptions, adjust_greys, to_bits, to_square, to_squares
-from tfrecords_builder.images.radiograph import Radiograph
+from tfrecords_builder.images.radiograph import ImageError, Radiograph
+from tfrecords_builder.options import BuildOptions
+from tfrecords_builder.plan import plan_build, shuffle_key
 
+PREVIEW_FILE = "preview.png"
 MAX_WIDTH = 2000  # pixels, as long as the panels keep `_SMALLEST_PANEL`
 _LARGEST_PANEL, _SMALLEST_PANEL = 320, 96
 _GAP = 8
@@ -30,6 +36,37 @@ _STRIP_BINS = 64
 _BACKGROUND, _FRAME, _TEXT, _FAINT_TEXT, _BARS = 38, 96, 240, 175, 190
 
 Panel = tuple[str, str, np.ndarray]  # caption, its second line, uint8 picture
+
+
+def preview_build(reader: Reader, options: BuildOptions, images: int, out_dir: pathlib.Path) -> pathlib.Path:
+    """Draws `images` random ones of the data set before and after each step; returns the picture's path.
+
+    Raises:
+      ValueError: fewer than 1 image asked for, none that can be read, or what `plan_build` raises.
+    """
+    if images < 1:
+        raise ValueError(f"--preview expects 1 image or more, got {images}")
+    jobs = plan_build(reader, options).jobs
+    examples = sorted(
+        (example for job in jobs for example in job.examples),
+        key=lambda example: shuffle_key(options.seed, example.key),
+    )
+
+    def usable() -> Iterator[tuple[str, Radiograph]]:
+        found = 0
+        for example in examples:
+            if found == images:
+                return
+            try:
+                yield example.key, reader.read_image(example)
+                found += 1
+            except ImageError as error:
+                logging.warning("%s cannot be used: %s", example.key, error)
+
+    path = out_dir / PREVIEW_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_preview(usable(), options, options.image_sizes, options.bits, path)
+    return path
 
 
 def write_preview(

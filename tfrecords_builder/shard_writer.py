@@ -70,9 +70,9 @@ def write_shard_job(
                 continue
             notices += [Notice(example.key, kind, detail) for kind, detail in radiograph.notices]
             contents.append(radiograph.content)
-            image = adjust_greys(radiograph, options.preprocess, options.bits)
+            image = adjust_greys(radiograph, options, options.bits)
             facts = _facts(reader.name, example, options.salt)
-            pictures = to_squares(image, options.image_sizes, options.preprocess.square, options.preprocess.resize)
+            pictures = to_squares(image, options.image_sizes, options.square, options.resize)
             hashes.append(perceptual_hash(pictures.get(hashed_size, radiograph.pixels)))
             for size, shard in shards.items():
                 shard.write(encode_record(Record(pictures[size], **facts), options.encoding_of(size)))

@@ -19,8 +19,9 @@ import tensorflow as tf
 from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import hashed_key, parse_batch
 from tfcxr.data.unfinished import unfinished_folder
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets.image_folder import ImageFolder
+from tfrecords_builder.options import BuildOptions
 
 PATTERN = r"(p\d+)_"
 SPLITS = {"train": 0.5, "test": 0.5}
@@ -280,7 +281,8 @@ def test_a_worker_that_starts_when_all_is_done_ends_in_silence(raw_dir, tmp_path
     script.write_text(
         textwrap.dedent(f"""
         import multiprocessing, time
-        from tfrecords_builder.build import BuildOptions, build_dataset
+        from tfrecords_builder.build import build_dataset
+        from tfrecords_builder.options import BuildOptions
         from tfrecords_builder.datasets.image_folder import ImageFolder
         if multiprocessing.current_process().name.endswith("-2"):
             time.sleep(3)
@@ -312,11 +314,12 @@ def test_killed_build_is_finished_to_the_same_bytes(tmp_path):
     raw_dir = write_raw(tmp_path / "raw", images=600)
     arguments = options(image_sizes=(16, 24), shard_images=10)
     script = f"""
-        from tfrecords_builder.build import BuildOptions, build_dataset
+        from tfrecords_builder.build import build_dataset
+        from tfrecords_builder.options import BuildOptions
         from tfrecords_builder.datasets.image_folder import ImageFolder
         build_dataset(ImageFolder({str(raw_dir)!r}, {PATTERN!r}), {str(tmp_path / "out")!r}, {arguments!r})
     """
-    script = "from tfrecords_builder.images.preprocess import PreprocessOptions\n" + textwrap.dedent(script)
+    script = textwrap.dedent(script)
     process = subprocess.Popen(
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )

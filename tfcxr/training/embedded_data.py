@@ -8,8 +8,9 @@ from absl import logging
 
 from tfcxr.data.records import read_dataset_info
 from tfcxr.data.schema import INFO_FILE
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets.phantom import Phantom
+from tfrecords_builder.options import BuildOptions
 
 CACHE_VARIABLE = "TFCXR_CACHE_DIR"
 

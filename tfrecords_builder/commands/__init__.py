@@ -1,17 +1,15 @@
-"""The commands of `python -m tfrecords_builder NAME`; a new one is one file here and one line in `COMMANDS`.
+"""The commands of `python -m tfrecords_builder`: name -> a function of its arguments, see `tfcxr.command_line`."""
 
-A command is a module with `define_flags()` and `main(arguments)`, `arguments` being what stands beside the flags.
-"""
+from collections.abc import Callable
+from typing import Any
 
-from types import ModuleType
+from tfrecords_builder.commands.build import build
+from tfrecords_builder.commands.convert import convert
+from tfrecords_builder.commands.describe import describe
+from tfrecords_builder.commands.inspect import inspect
+from tfrecords_builder.commands.merge import merge
+from tfrecords_builder.commands.verify import verify
 
-from tfrecords_builder.commands import build, convert, describe, inspect, merge, verify
-
-COMMANDS: dict[str, ModuleType] = {
-    "build": build,
-    "convert": convert,
-    "describe": describe,
-    "inspect": inspect,
-    "merge": merge,
-    "verify": verify,
+COMMANDS: dict[str, Callable[[Any], None]] = {
+    command.__name__: command for command in (build, convert, describe, inspect, merge, verify)
 }

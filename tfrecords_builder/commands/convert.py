@@ -18,27 +18,30 @@ Where `info["encoding"]` is "raw", an image is `tf.io.decode_raw(example["image/
 it is "png", `tf.io.decode_png(example["image/bytes"])`. Images of 16 bits are `tf.uint16`.
 """
 
-from absl import flags
+import dataclasses
 
-from tfcxr.command_line import nearest_name
+from tfrecords_builder.choices import check_choice
+from tfrecords_builder.commands.data_folder import FolderArguments
 from tfrecords_builder.inspect.convert_tfds import convert_to_tfds
 
 FORMATS = {"tfds": convert_to_tfds}
 
-FLAGS = flags.FLAGS
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvertArguments(FolderArguments):
+    """What to convert.
+
+    Attributes:
+      to: Format to write: tfds.
+      out_dir: Folder to write to.
+    """
+
+    to: str = "tfds"
+    out_dir: str
 
 
-def define_flags() -> None:
-    """Adds the command's flags; commands share a process in tests only, so their flags must not meet."""
-    flags.DEFINE_string("to", "tfds", f"Format to write: {', '.join(FORMATS)}.")
-    flags.DEFINE_string("out_dir", None, "Folder to write to.", required=True)
-
-
-def main(arguments: list[str]) -> None:
+def convert(arguments: ConvertArguments) -> None:
     """Converts, then prints how the result is read."""
-    if FLAGS.to not in FORMATS:
-        raise ValueError(f"unknown format {FLAGS.to!r}; {nearest_name(FLAGS.to, FORMATS)}")
-    if len(arguments) != 1:
-        raise ValueError(f"convert takes one data folder, got {len(arguments)}: {' '.join(arguments) or 'none'}")
-    folder = FORMATS[FLAGS.to](arguments[0], FLAGS.out_dir)
+    check_choice("format", arguments.to, FORMATS)
+    folder = FORMATS[arguments.to](arguments.data_dir, arguments.out_dir)
     print(f'wrote {folder}; read it with tensorflow_datasets.builder_from_directory("{folder}")')

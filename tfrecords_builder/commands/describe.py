@@ -4,23 +4,31 @@ python -m tfrecords_builder describe
 python -m tfrecords_builder describe chexpert
 """
 
+import dataclasses
 import inspect
 import sys
 
-from tfcxr.command_line import nearest_name
+from tfcxr.command_line import Arguments, flag
+from tfrecords_builder.choices import check_choice
 from tfrecords_builder.datasets import DATASETS, reader_settings
 
 
-def define_flags() -> None:
-    """This command has none."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DescribeArguments(Arguments):
+    """What to describe.
+
+    Attributes:
+      datasets: Names of data sets; all, in a line each, where none is given.
+    """
+
+    datasets: tuple[str, ...] = flag((), is_positional=True)
 
 
-def main(arguments: list[str]) -> None:
-    """Prints what `arguments` name, or a line for each data set."""
-    for name in arguments:
-        if name not in DATASETS:
-            raise ValueError(f"unknown data set {name!r}; {nearest_name(name, DATASETS)}")
-    print("\n\n".join(_whole(name) for name in arguments) or "\n".join(_line(name) for name in sorted(DATASETS)))
+def describe(arguments: DescribeArguments) -> None:
+    """Prints a line for each data set, or all about those that are named."""
+    for name in arguments.datasets:
+        check_choice("data set", name, DATASETS)
+    print("\n\n".join(map(_whole, arguments.datasets)) or "\n".join(map(_line, sorted(DATASETS))))
 
 
 def _line(name: str) -> str:

@@ -27,36 +27,38 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tfcxr.command_line import nearest_name
+from tfcxr.command_line import Arguments, flag
+from tfrecords_builder.choices import check_choice
 from tfrecords_builder.images.clahe import equalize_local_contrast
 from tfrecords_builder.images.radiograph import Radiograph
 
 SQUARE_POLICIES = ("squash", "crop", "pad")
 HISTOGRAMS = ("none", "stretch", "equalize")
-RESIZES = ("area", "bilinear")
+RESIZES = {"area": "area averaging down, cubic up", "bilinear": "bilinear, triangle filter widened when it shrinks"}
 
 
 @dataclasses.dataclass(frozen=True)
-class PreprocessOptions:
+class PreprocessOptions(Arguments):
     """The steps between a decoded radiograph and its record.
 
     Attributes:
-      clahe: contrast-limited adaptive histogram equalisation (Zuiderveld 1994), on the image before it is resized.
-      clahe_clip_limit: how steep a tile's histogram may get, in multiples of the uniform one.
-      clahe_tiles: tiles along each side of the image.
-      square: "squash" resizes both sides to the size and so changes the aspect ratio, "crop" takes the centred
-        square of the shorter side, "pad" adds black on both sides of the shorter one.
-      histogram: "none", "stretch" (a picture whose two percentiles are equal keeps its range) or "equalize".
-      stretch_black_percentile: so many percent of the pixels are at or below what becomes black.
-      stretch_white_percentile: so many are at or below what becomes white; the others are white too.
-      resize: "area" averages over the pixels that a new one covers, and is cubic (Keys 1981, a = -1/2) where a side
-        grows; "bilinear" is the triangle filter, widened when it shrinks, of Pillow and of
-        `tf.image.resize(antialias=True)`.
+      clahe: Equalise local contrast (CLAHE, Zuiderveld 1994) before resizing.
+      clahe_clip_limit: CLAHE: how steep a tile's histogram may get, in multiples of the uniform one.
+      clahe_tiles: CLAHE: tiles along each side of the image.
+      square: How an image becomes square: squash changes the aspect ratio, crop takes the centred square of the
+        shorter side, pad adds black on both sides of the shorter one.
+      histogram: Grey levels of the whole image: none, stretch (an image whose two percentiles are equal keeps its
+        range) or equalize.
+      stretch_black_percentile: --histogram=stretch: the percentile of the pixels that becomes black.
+      stretch_white_percentile: --histogram=stretch: the percentile of the pixels that becomes white.
+      resize: How an image is resized: area averages over the pixels that a new one covers, and is cubic (Keys 1981,
+        a = -1/2) where a side grows; bilinear is the triangle filter, widened when it shrinks, of Pillow and of
+        tf.image.resize(antialias=True).
     """
 
     clahe: bool = False
     clahe_clip_limit: float = 2.0
-    clahe_tiles: int = 8
+    clahe_tiles: int = flag(8, minimum=1, maximum=64)
     square: str = "squash"
     histogram: str = "none"
     stretch_black_percentile: float = 0.5
@@ -64,17 +66,11 @@ class PreprocessOptions:
     resize: str = "area"
 
     def __post_init__(self) -> None:
-        for kind, value, choices in (
-            ("square policy", self.square, SQUARE_POLICIES),
-            ("histogram", self.histogram, HISTOGRAMS),
-            ("resize", self.resize, RESIZES),
-        ):
-            if value not in choices:
-                raise ValueError(f"unknown {kind} {value!r}; {nearest_name(value, choices)}")
+        super().__post_init__()
+        for name, choices in (("square", SQUARE_POLICIES), ("histogram", HISTOGRAMS), ("resize", RESIZES)):
+            check_choice(name, getattr(self, name), choices)
         if not 0 < self.clahe_clip_limit < float("inf"):
             raise ValueError(f"clahe_clip_limit expects a number above 0, got {self.clahe_clip_limit}")
-        if not 1 <= self.clahe_tiles <= 64:
-            raise ValueError(f"clahe_tiles expects 1 to 64 tiles a side, got {self.clahe_tiles}")
         black, white = self.stretch_black_percentile, self.stretch_white_percentile
         if not 0 <= black < white <= 100:
             raise ValueError(
@@ -84,15 +80,10 @@ class PreprocessOptions:
 
     def description(self, bits: int = 8) -> dict[str, Any]:
         """Every argument of the steps in their order, for `dataset_info.json`; a step that is left out is None."""
-        percentiles = {
-            "black_percentile": self.stretch_black_percentile,
-            "white_percentile": self.stretch_white_percentile,
-        }
-        histograms = {"none": None, "stretch": {"method": "stretch", **percentiles}, "equalize": {"method": "equalize"}}
-        resizes = {
-            "area": "area averaging down, cubic up",
-            "bilinear": "bilinear, triangle filter widened when it shrinks",
-        }
+        histogram = None if self.histogram == "none" else {"method": self.histogram}
+        if self.histogram == "stretch":
+            histogram["black_percentile"] = self.stretch_black_percentile
+            histogram["white_percentile"] = self.stretch_white_percentile
         return {
             "order": ["colour", "pixel_range", "histogram", "clahe", "square", "resize"],
             "colour": "luma .2989 R + .5870 G + .1140 B",
@@ -100,23 +91,11 @@ class PreprocessOptions:
                 f"value * {_maximum(bits)} / white; white is that of the file's window, else 2**bits - 1, bits the "
                 "smallest of 8, 10, 12, 14, 16 that holds the maximum, and at most what the file declares"
             ),
-            "histogram": histograms[self.histogram],
+            "histogram": histogram,
             "clahe": {"clip_limit": self.clahe_clip_limit, "tiles": self.clahe_tiles} if self.clahe else None,
             "square": self.square,
-            "resize": resizes[self.resize],
+            "resize": RESIZES[self.resize],
         }
-
-
-def preprocess(radiograph: Radiograph, size: int, options: PreprocessOptions, bits: int = 8) -> np.ndarray:
-    """All steps for one size.
-
-    Returns:
-      uint8 or uint16 [size, size].
-
-    Raises:
-      ValueError: `bits` is not 8 or 16.
-    """
-    return to_square(adjust_greys(radiograph, options, bits), size, options.square, options.resize)
 
 
 def adjust_greys(radiograph: Radiograph, options: PreprocessOptions, bits: int = 8) -> np.ndarray:

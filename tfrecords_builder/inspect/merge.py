@@ -35,8 +35,6 @@ from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
 from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions, inputs_by_size, read_inputs
 from tfrecords_builder.inspect.merge_table import MergePlan, plan_merge
 
-__all__ = ["MergeOptions", "merge_folders"]
-
 MERGED_NAME = "merged"
 PORTION_BYTES = 64 * 2**20  # records held at once, so that each input file is read from its beginning to its end
 LEFT_OUT = "split_not_merged"

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from tfcxr.command_line import nearest_name
+from tfcxr.command_line import Arguments, flag, nearest_name
 from tfcxr.data.records import read_dataset_info
 from tfcxr.data.schema import INFO_FILE, DatasetInfo
 
@@ -17,37 +17,37 @@ _NOT_PIXELS = ("reader_settings", "splits", "seed")  # arguments of a build that
 
 
 @dataclasses.dataclass(frozen=True)
-class MergeOptions:
+class MergeOptions(Arguments):
     """Every argument of a merge beside the folders.
 
     Attributes:
-      renames: "OLD=NEW" for the label of every data set, or "SET:OLD=NEW" for that of one.
-      label_names: of the result, in this order; None for all, in order of first appearance.
-      splits: to take; None for all.
-      shard_images: at most so many images a shard.
-      seed: of the order of images.
-      is_single_label: the names exclude each other over all data sets, so that a name that a set does not have is
+      renames: A label's new name, OLD=NEW, or SET:OLD=NEW for one data set; may be repeated.
+      label_names: Label names of the result in this order; by default all, as they appear.
+      splits: Splits to take; by default all.
+      shard_images: At most this many images per shard.
+      seed: Seed of the order of images.
+      is_single_label: The labels exclude each other over all data sets, so that a name that a set does not have is
         absent (0) there, not unknown.
-      mix_synthetic: whether synthetic and real images may stand in one folder.
+      mix_synthetic: Let synthetic and real images stand in one folder, for training only.
     """
 
-    renames: tuple[str, ...] = ()
-    label_names: tuple[str, ...] | None = None
+    renames: tuple[str, ...] = flag((), name="rename", is_repeated=True)
+    label_names: tuple[str, ...] | None = flag(None, name="labels")
     splits: tuple[str, ...] | None = None
-    shard_images: int = 2000
+    shard_images: int = flag(2000, minimum=1)
     seed: int = 0
-    is_single_label: bool = False
+    is_single_label: bool = flag(False, name="single_label")
     mix_synthetic: bool = False
 
     def __post_init__(self) -> None:
-        if self.shard_images < 1:
-            raise ValueError(f"shard_images expects 1 or more, got {self.shard_images}")
+        super().__post_init__()
         if self.label_names is not None and (not self.label_names or len({*self.label_names}) < len(self.label_names)):
             raise ValueError(f"labels expects one or more names, each once, got {','.join(self.label_names)!r}")
 
     def as_json(self) -> dict[str, Any]:
         """The arguments as JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(MergeOptions)}
+        return json.loads(json.dumps(values))
 
 
 @dataclasses.dataclass(frozen=True)

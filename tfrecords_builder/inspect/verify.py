@@ -1,6 +1,6 @@
 """Are data folders what their `dataset_info.json` says, at all sizes, and do they share nobody with other folders?
 
-problems = verify_data_dir("runs/phantom", against=["runs/other"])
+found = verify_folder("runs/phantom", against=["runs/other"])
 """
 
 import dataclasses
@@ -10,8 +10,8 @@ from collections.abc import Container, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from tfcxr.command_line import nearest_name
 from tfcxr.data.schema import DatasetInfo
+from tfrecords_builder.choices import check_choice
 from tfrecords_builder.inspect.folder_check import (
     COUNTS,
     EXAMPLES_SHOWN,
@@ -42,21 +42,7 @@ class Verification:
     contents: list[FolderContents]
 
 
-def verify_data_dir(
-    data_dir: str | pathlib.Path,
-    against: Sequence[str | pathlib.Path] = (),
-    decode: str = "sample",
-    sample: int = 200,
-    seed: int = 0,
-) -> list[Problem]:
-    """The problems of a data folder, or of a build's folder with all its sizes; none when all is well.
-
-    Args, Raises: as `verify`.
-    """
-    return verify(data_dir, against, decode, sample, seed).problems
-
-
-def verify(
+def verify_folder(
     data_dir: str | pathlib.Path,
     against: Sequence[str | pathlib.Path] = (),
     decode: str = "sample",
@@ -75,8 +61,7 @@ def verify(
       FileNotFoundError: no data folder. ValueError: an unknown `decode`, a sample below 1, or a folder of `against`
       that is `data_dir` itself or cannot be used.
     """
-    if decode not in DECODE_CHOICES:
-        raise ValueError(f"unknown way to decode {decode!r}; {nearest_name(decode, DECODE_CHOICES)}")
+    check_choice("decode", decode, DECODE_CHOICES)
     if sample < 1:
         raise ValueError(f"sample expects 1 image or more, got {sample}; to decode none say decode=none")
     data_dir = pathlib.Path(data_dir)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.chest_xray_pneumonia import ChestXrayPneumonia
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 CXR = next(
     (folder / "shared/cxr" for folder in pathlib.Path(__file__).parents if (folder / "shared/cxr").is_dir()), None
@@ -92,7 +93,9 @@ def test_a_build_moves_no_patient_of_the_test_split(raw_dir, tmp_path):
         cv2.imwrite(str(raw_dir / "chest_xray" / name), pixels)
     (raw_dir / "chest_xray/train/NORMAL/IM-0002-0001.jpeg").write_bytes(b"no picture")
     reader = ChestXrayPneumonia(str(raw_dir), labels="cause")
-    build_dataset(reader, tmp_path / "out", BuildOptions((16,), {"train": 0.5, "held_out": 0.5}, workers=1))
+    build_dataset(
+        reader, tmp_path / "out", BuildOptions(image_sizes=(16,), splits={"train": 0.5, "held_out": 0.5}, workers=1)
+    )
     info = read_dataset_info(tmp_path / "out" / "16")
     # person7 has an image in train and one in test
     assert info.rejected == {"patient_in_other_official_split": 1, "not_an_image": 1}

@@ -2,10 +2,11 @@ import pathlib
 
 import pytest
 
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.chestxray8 import ChestXray8
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 CXR = next(
     (folder / "shared/cxr" for folder in pathlib.Path(__file__).parents if (folder / "shared/cxr").is_dir()), None
@@ -119,7 +120,7 @@ def test_wrong_settings_and_folder(tmp_path):
 def test_the_real_set_in_three_classes(tmp_path):
     reader = ChestXray8(str(CXR / "nih_64"), images_a_class=20)
     # on_error=stop: what the settings leave out is no fault
-    options = BuildOptions((16,), {"train": 1.0}, workers=1, on_error="stop")
+    options = BuildOptions(image_sizes=(16,), splits={"train": 1.0}, workers=1, on_error="stop")
     info = build_dataset(reader, tmp_path / "out", options)[16]
     positives = {name: count["positive"] for name, count in info.splits["train"].labels.items()}
     rows = (CXR / "nih_64/Data_Entry_2017.csv").read_text().splitlines()[1:]

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.chexpert import Chexpert
 from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 PATIENT_COLUMNS = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
 HEADER = ",".join(["Path", *PATIENT_COLUMNS, *OBSERVATIONS])
@@ -214,7 +215,9 @@ def test_a_row_twice_is_left_to_the_builder(root, tmp_path):
         cv2.imwrite(str(root / path), pixels)
     write(root, "valid.csv", [row(image(1, "valid")), row(image(64541, "valid"))])
     reader = Chexpert(str(root), findings="Edema")
-    build_dataset(reader, tmp_path / "out", BuildOptions((16,), {"train": 0.5, "held_out": 0.5}, workers=1))
+    build_dataset(
+        reader, tmp_path / "out", BuildOptions(image_sizes=(16,), splits={"train": 0.5, "held_out": 0.5}, workers=1)
+    )
     info = read_dataset_info(tmp_path / "out" / "16")
     assert info.label_names == ("Edema",)
     assert info.rejected == {

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets.folder_walk import FolderWalk, is_system_folder
 from tfrecords_builder.datasets.image_folder import ImageFolder
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 
 def write(root, names):
@@ -135,7 +136,9 @@ def test_one_file_by_two_ways_is_one_image_of_one_split(tmp_path):
     (raw / "train/well/more").symlink_to("../../test/well")
     (raw / "train/well/sick.png").symlink_to("../sick/1.png")
     (raw / "train/sick/zz.png").symlink_to("1.png")
-    infos = build_dataset(ImageFolder(str(raw), split_folders=True), tmp_path / "out", BuildOptions((16,), workers=1))
+    infos = build_dataset(
+        ImageFolder(str(raw), split_folders=True), tmp_path / "out", BuildOptions(image_sizes=(16,), workers=1)
+    )
     # 1.png is in two classes, so nobody knows what it shows.
     assert infos[16].rejected == {"same_file_twice": 2, "conflicting_labels": 3}
     assert {name: split.images for name, split in infos[16].splits.items()} == {"train": 1, "test": 2}
@@ -152,7 +155,7 @@ def test_names_that_are_not_utf8_go_through_a_whole_build(tmp_path):
     (raw / odd / os.fsdecode(b"\xfe.txt")).touch()
     draw(raw / odd / "again.png", 1)  # the content of another: its name is in a notice
     reader = ImageFolder(str(raw), patient_pattern=r"/(.*\d+)_|/.*\.")
-    options = BuildOptions((16,), {"train": 0.5, "test": 0.5}, workers=1, split_by="hash")
+    options = BuildOptions(image_sizes=(16,), splits={"train": 0.5, "test": 0.5}, workers=1, split_by="hash")
     build_dataset(reader, tmp_path / "out", options)
     info = read_dataset_info(tmp_path / "out/16")
     assert info.label_names == ("F\\xe4lle", "ärzte") and info.rejected == {"not_an_image": 2}

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.image_folder import ImageFolder
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 CXR = next(
     (folder / "shared/cxr" for folder in pathlib.Path(__file__).parents if (folder / "shared/cxr").is_dir()), None
@@ -90,7 +91,7 @@ def test_a_class_without_an_image_is_an_error(raw_dir):
         r"holds no image of the class 'Nothing yet', 'papers', so nothing could learn it; put images there \(names"
     )
     with pytest.raises(ValueError, match=message):
-        build_dataset(reader, root / "out", BuildOptions((16,), workers=1))
+        build_dataset(reader, root / "out", BuildOptions(image_sizes=(16,), workers=1))
     assert not (root / "out").exists()
 
 
@@ -142,7 +143,7 @@ def test_a_build_of_split_folders(split_dir, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("built") / "out"
     (split_dir / "val/sick/p4_b.tif").write_bytes(b"no picture")
     reader = ImageFolder(str(split_dir), patient_pattern=r"(p\d)", split_folders=True)
-    build_dataset(reader, out_dir, BuildOptions((16,), workers=1))
+    build_dataset(reader, out_dir, BuildOptions(image_sizes=(16,), workers=1))
     info = read_dataset_info(out_dir / "16")
     assert {name: split.images for name, split in info.splits.items()} == {"train": 2, "validation": 1, "test": 2}
     assert info.rejected == {"unknown_label": 2, "patient_in_other_official_split": 1, "not_an_image": 1}
@@ -178,7 +179,9 @@ def test_wrong_split_folders_and_window(split_dir, tmp_path):
 @pytest.mark.skipif(CXR is None, reason="no shared/cxr with real radiographs beside the checkout")
 def test_the_full_size_originals_build(tmp_path):
     reader = ImageFolder(str(CXR / "fullsize/chest_xray"), patient_pattern=r"(person\d+|IM-\d+)")
-    build_dataset(reader, tmp_path / "out", BuildOptions((16,), {"train": 0.5, "test": 0.5}, workers=1))
+    build_dataset(
+        reader, tmp_path / "out", BuildOptions(image_sizes=(16,), splits={"train": 0.5, "test": 0.5}, workers=1)
+    )
     info = read_dataset_info(tmp_path / "out" / "16")
     assert (info.images_read, info.images_written, info.rejected) == (16, 16, {})
     positives = {

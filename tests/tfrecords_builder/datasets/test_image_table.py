@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.image_table import MAX_LABELS, ImageTable
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.plan import arguments_of
 
 FLAGS = {"table": "labels.csv", "image_column": "file", "label_columns": "Edema,Mass"}

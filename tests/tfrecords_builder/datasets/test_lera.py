@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.lera import Lera
 from tfrecords_builder.datasets.mura import Mura
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 ROWS = "1001,XR FOOT,1\n1002,XR KNEE,0\n1003,XR ANKLE,0\n1004,XR HIP,1\n"
 FOOT, KNEE, KNEE_2, ANKLE, HIP = (
@@ -145,7 +146,9 @@ def test_every_fault_is_a_reject(root):
 def test_a_build_counts_images_and_rejects_and_tells_no_patient(root, tmp_path):
     (root / "1002/ST-1/IM-0002.png").write_bytes(b"no picture")
     reader = make_reader("lera", str(root), ["labels=medfid"])
-    build_dataset(reader, tmp_path / "out", BuildOptions((16,), {"train": 0.5, "test": 0.5}, workers=1))
+    build_dataset(
+        reader, tmp_path / "out", BuildOptions(image_sizes=(16,), splits={"train": 0.5, "test": 0.5}, workers=1)
+    )
     info = read_dataset_info(tmp_path / "out" / "16")
     assert info.rejected == {"excluded_body_part": 1, "not_an_image": 1}
     assert (info.images_read, info.images_written) == (5, 3)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS
 from tfrecords_builder.datasets.mimic_cxr_jpg import MimicCxrJpg
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 # The published order of columns, which is not that of CheXpert.
 LABEL_HEADER = ",".join(["subject_id", "study_id", *sorted(OBSERVATIONS)])
@@ -178,7 +179,7 @@ def test_a_build_counts_rows_that_come_twice(tmp_path):
     for number, (name, subject) in enumerate(subjects.items()):
         pixels = np.random.default_rng(number).integers(0, 256, (24, 20), dtype=np.uint8)
         cv2.imwrite(str(raw / path(name, subject=subject)), pixels)
-    build_dataset(MimicCxrJpg(raw_dir), tmp_path / "out", BuildOptions((16,), workers=1))
+    build_dataset(MimicCxrJpg(raw_dir), tmp_path / "out", BuildOptions(image_sizes=(16,), workers=1))
     info = read_dataset_info(tmp_path / "out" / "16")
     assert {name: part.images for name, part in info.splits.items()} == {"train": 1, "validation": 1, "test": 1}
     assert info.rejected == {"duplicate_key": 1} and info.images_read == 4

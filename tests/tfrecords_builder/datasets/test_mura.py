@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.mura import Mura
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 ELBOW = "train/XR_ELBOW/patient00011/study1_negative"
 WRIST = "train/XR_WRIST/patient00011/study1_positive"
@@ -159,7 +160,9 @@ def test_a_build_keeps_patients_in_one_split_and_no_path(root, tmp_path):
     append(root / "train_image_paths.csv", f"MURA-v1.1/{ELBOW}/image1.png\n")
     (root / ELBOW / "._image1.png").write_bytes(b"\0\5\26\7")
     reader = make_reader("mura", str(root), ["body_parts=elbow,wrist,finger,hand"])
-    build_dataset(reader, tmp_path / "out", BuildOptions((16,), {"train": 0.5, "test": 0.5}, workers=1))
+    build_dataset(
+        reader, tmp_path / "out", BuildOptions(image_sizes=(16,), splits={"train": 0.5, "test": 0.5}, workers=1)
+    )
     info = read_dataset_info(tmp_path / "out" / "16")
     assert info.rejected == {
         "patient_in_other_official_split": 1,

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets.nih_chestxray14 import FINDINGS, NihChestXray14
 from tfrecords_builder.datasets.patient_facts import parse_age
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 CXR = next(
     (folder / "shared/cxr" for folder in pathlib.Path(__file__).parents if (folder / "shared/cxr").is_dir()), None
@@ -257,7 +258,9 @@ def test_the_builder_counts_rows_that_say_two_things(tmp_path):
     for number in range(4):
         pixels = np.random.default_rng(number).integers(0, 256, (20, 20), dtype=np.uint8)
         cv2.imwrite(str(raw_dir / f"images_001/images/{number}.png"), pixels)
-    build_dataset(reader, tmp_path / "out", BuildOptions((16,), {"train": 0.5, "test": 0.5}, workers=1))
+    build_dataset(
+        reader, tmp_path / "out", BuildOptions(image_sizes=(16,), splits={"train": 0.5, "test": 0.5}, workers=1)
+    )
     info = read_dataset_info(tmp_path / "out" / "16")
     assert info.rejected == {"conflicting_labels": 2, "duplicate_key": 1, "missing_file": 1}
     assert (info.images_read, info.images_written) == (7, 3)
@@ -288,7 +291,7 @@ def test_counts_of_the_real_set(tmp_path, folder):
     reader = NihChestXray14(str(CXR / folder))
     examples = list(reader.examples())
     assert all(isinstance(entry, RawExample) for entry in examples)
-    infos = build_dataset(reader, tmp_path / "out", BuildOptions((32,), {"train": 1.0}, workers=1))
+    infos = build_dataset(reader, tmp_path / "out", BuildOptions(image_sizes=(32,), splits={"train": 1.0}, workers=1))
     info = infos[32]
     assert info.rejected == {} and info.images_written == info.images_read == len(examples)
     if counts is None:

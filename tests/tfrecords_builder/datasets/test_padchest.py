@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import read_dataset_info
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.nih_relabels import ALL_LABELS
 from tfrecords_builder.datasets.padchest import FINDINGS, PadChest
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 
 TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 HEADER = (
@@ -178,7 +179,7 @@ def test_build(tmp_path):
         cv2.imwrite(str(raw_dir / f"0/{number}.png"), pixels)
     whole = (raw_dir / "0/0.png").read_bytes()
     (raw_dir / "0/0.png").write_bytes(whole[: len(whole) // 2])
-    options = BuildOptions((16,), {"train": 0.5, "test": 0.5}, workers=1, bits=16)
+    options = BuildOptions(image_sizes=(16,), splits={"train": 0.5, "test": 0.5}, workers=1, bits=16)
     build_dataset(reader, tmp_path / "out", options)
     info = read_dataset_info(tmp_path / "out/16")
     assert info.rejected == {"excluded_view": 1, "truncated": 1}

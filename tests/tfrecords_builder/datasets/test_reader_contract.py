@@ -11,10 +11,11 @@ import pickle
 
 import pytest
 
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import DATASETS, make_reader
 from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.plan import NothingLeftError, arguments_of
 
 WITHOUT_RAW_FOLDER = {"phantom"}
@@ -204,7 +205,7 @@ def test_an_empty_raw_folder_is_said_and_nothing_written(name, tmp_path):
     (tmp_path / "raw").mkdir()
     with pytest.raises((FileNotFoundError, ValueError)) as failure:
         reader = make_reader(name, str(tmp_path / "raw"), RAW_FOLDERS[name][1])
-        build_dataset(reader, tmp_path / "out", BuildOptions((16,), workers=1))
+        build_dataset(reader, tmp_path / "out", BuildOptions(image_sizes=(16,), workers=1))
     message = str(failure.value)
     assert str(tmp_path / "raw") in message and "\n" not in message
     assert any(words in message for words in ("expected", "holds no", "lacks", "does not exist")), message
@@ -273,6 +274,6 @@ def test_a_missing_image_says_where_it_was_looked_for(name, reader, tmp_path):
             (tmp_path / "raw" / example.path).unlink()
     message = r"none of \d+ images in .*: missing_file \d+; such as .*names"
     with pytest.raises(NothingLeftError, match=message) as failure:
-        build_dataset(reader, tmp_path / "out", BuildOptions((16,), workers=1))
+        build_dataset(reader, tmp_path / "out", BuildOptions(image_sizes=(16,), workers=1))
     assert str(reader.raw_dir) in str(failure.value) and str(tmp_path / "out/rejects.csv") in str(failure.value)
     assert (tmp_path / "out/rejects.csv").read_text().count("missing_file") == len(failure.value.rejects)

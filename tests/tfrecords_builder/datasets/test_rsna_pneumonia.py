@@ -7,10 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from tfrecords_builder.build import BuildOptions, build_dataset
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.reader import RawExample
 from tfrecords_builder.datasets.rsna_pneumonia import CLASSES, MAPPING, RsnaPneumonia, dicom_facts
+from tfrecords_builder.options import BuildOptions
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 from pydicom.dataset import FileMetaDataset  # noqa: E402

@@ -10,7 +10,6 @@ from tfrecords_builder.images.preprocess import (
     SQUARE_POLICIES,
     PreprocessOptions,
     adjust_greys,
-    preprocess,
     to_bits,
     to_square,
     to_squares,
@@ -24,6 +23,11 @@ def ramp(height, width):
 
 def noise(height, width, dtype=np.uint8):
     return np.random.default_rng(height + width).integers(0, np.iinfo(dtype).max + 1, (height, width)).astype(dtype)
+
+
+def preprocess(radiograph, size, options, bits=8):
+    """All steps for one size."""
+    return to_square(adjust_greys(radiograph, options, bits), size, options.square, options.resize)
 
 
 def checkerboard(side):
@@ -267,13 +271,13 @@ def test_description_names_every_argument_in_order():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"square": "cropp"}, "unknown square policy 'cropp'; did you mean 'crop'"),
+        ({"square": "cropp"}, "unknown square 'cropp'; did you mean 'crop'"),
         ({"histogram": "strech"}, "unknown histogram 'strech'; did you mean 'stretch'"),
         ({"resize": "linear"}, "unknown resize 'linear'; did you mean 'bilinear'"),
         ({"clahe_clip_limit": 0.0}, "clahe_clip_limit expects a number above 0"),
         ({"clahe_clip_limit": float("nan")}, "clahe_clip_limit expects a number above 0, got nan"),
-        ({"clahe_tiles": 0}, "clahe_tiles expects 1 to 64"),
-        ({"clahe_tiles": 65}, "clahe_tiles expects 1 to 64 tiles a side, got 65"),
+        ({"clahe_tiles": 0}, "--clahe_tiles must be from 1 to 64, got 0"),
+        ({"clahe_tiles": 65}, "--clahe_tiles must be from 1 to 64, got 65"),
         ({"stretch_black_percentile": -1}, "expect 0 to 100, black below white, got -1 and 99.5"),
         ({"stretch_white_percentile": 100.5}, "expect 0 to 100, black below white, got 0.5 and 100.5"),
         ({"stretch_black_percentile": 60, "stretch_white_percentile": 60}, "black below white, got 60 and 60"),
@@ -286,7 +290,6 @@ def test_wrong_options(arguments, message):
 
 def test_wrong_bits():
     for call in (
-        lambda: preprocess(Radiograph(ramp(8, 8)), 4, PreprocessOptions(), 12),
         lambda: adjust_greys(Radiograph(ramp(8, 8)), PreprocessOptions(), 12),
         lambda: to_bits(Radiograph(ramp(8, 8)), 12),
         lambda: PreprocessOptions().description(12),

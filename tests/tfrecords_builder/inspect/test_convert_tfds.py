@@ -1,6 +1,7 @@
 """Conversion for tensorflow_datasets, read back by a process that does not know this package."""
 
 import dataclasses
+import inspect
 import json
 import math
 import os
@@ -184,7 +185,7 @@ def test_an_empty_folder_and_a_top_folder_are_refused(tmp_path):
 
 def test_the_lines_that_read_our_shards_do_so(tmp_path):
     folder = write_set(tmp_path / "ours")
-    lines = convert.__doc__.partition("  import json")[2]
+    lines = inspect.getmodule(convert).__doc__.partition("  import json")[2]
     lines = "import json" + lines.partition("\n\n")[0].replace("\n  ", "\n").replace("records/phantom/64", str(folder))
     names: dict = {}
     exec(lines, names)  # what a reader of the command's help would run
@@ -211,7 +212,7 @@ def test_the_command(tmp_path, run_commands):
     assert (tmp_path / "out" / "my_set_2" / "1.0.0" / "features.json").is_file()
     told = (
         "unknown format 'tfdss'; did you mean 'tfds'",
-        "convert takes one data folder, got 2",
+        "expected one data folder, such as runs/phantom, got 2",
         "install it with pip install tensorflow-datasets",
     )
     for (status, output, errors), message in zip(mistakes, told, strict=True):

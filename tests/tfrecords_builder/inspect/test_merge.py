@@ -19,7 +19,8 @@ from tfcxr.data.records import read_dataset_info, shard_name, shard_paths, write
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfcxr.data.unfinished import resumable_work, unfinished_folder
 from tfrecords_builder.inspect import merge
-from tfrecords_builder.inspect.merge import MergeOptions, merge_folders
+from tfrecords_builder.inspect.merge import merge_folders
+from tfrecords_builder.inspect.merge_inputs import MergeOptions
 
 UNKNOWN = math.nan
 
@@ -286,7 +287,7 @@ def test_wrong_folders_are_refused(one, two, tmp_path):
         merge_folders([one, two], tmp_path / "foreign", options)
     with pytest.raises(FileExistsError, match="is a file, expected a folder"):
         merge_folders([one, two], tmp_path / "foreign" / "precious.tfrecord", options)
-    with pytest.raises(ValueError, match="shard_images expects 1 or more, got 0"):
+    with pytest.raises(ValueError, match="--shard_images must be 1 or more, got 0"):
         MergeOptions(shard_images=0)
 
 
@@ -434,7 +435,8 @@ def test_killed_merge_is_finished_to_the_same_bytes(tmp_path):
     one, two = many(tmp_path / "one", "one", "a", images=80), many(tmp_path / "two", "two", "b", images=80)
     options = MergeOptions(shard_images=2)
     script = f"""
-        from tfrecords_builder.inspect.merge import MergeOptions, merge_folders
+        from tfrecords_builder.inspect.merge import merge_folders
+        from tfrecords_builder.inspect.merge_inputs import MergeOptions
         merge_folders([{str(one)!r}, {str(two)!r}], {str(tmp_path / "out")!r}, {options!r})
     """
     process = subprocess.Popen(

@@ -14,7 +14,7 @@ from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import FEATURES, INFO_FILE, REQUIRED_FEATURES, DatasetInfo, Record, SplitInfo, encode_record
 from tfrecords_builder.inspect import folder_check, stored_records, verify
 from tfrecords_builder.inspect.folder_check import EXAMPLES_SHOWN
-from tfrecords_builder.inspect.verify import verify_data_dir
+from tfrecords_builder.inspect.verify import verify_folder
 
 SIZE = 8
 LABELS = ("b", "a")  # not in the order of the alphabet, in which JSON sorts the counts
@@ -82,7 +82,7 @@ def clean(tmp_path):
 
 
 def found_in(*arguments, **options):
-    return {problem.kind: problem for problem in verify_data_dir(*arguments, **options)}
+    return {problem.kind: problem for problem in verify_folder(*arguments, **options).problems}
 
 
 @pytest.mark.parametrize("decode", verify.DECODE_CHOICES)
@@ -90,7 +90,7 @@ def found_in(*arguments, **options):
 def test_a_clean_folder_has_no_problem(tmp_path, encoding, decode):
     folder = write_folder(tmp_path, make_records(), encoding=encoding)
     (folder / "preview.png").touch()  # other files are not ours to judge
-    found = verify.verify(folder, decode=decode, sample=7)
+    found = verify_folder(folder, decode=decode, sample=7)
     assert found.problems == [] and found.notes == []
     (contents,) = found.contents
     assert contents.decoded == {"sample": 7, "all": 26, "none": 0}[decode] and contents.constant == 0
@@ -146,7 +146,7 @@ def test_damaged_files_are_named_and_the_others_still_checked(tmp_path, damage):
 
 def test_counts_are_not_compared_where_a_shard_is_missing(clean):
     (clean / TRAIN).unlink()
-    found = verify.verify(clean)
+    found = verify_folder(clean)
     assert [problem.kind for problem in found.problems] == [folder_check.NO_SHARD]
     assert len(found.notes) == 1 and "the counts of split 'train' were not compared" in found.notes[0]
 
@@ -374,7 +374,7 @@ def test_many_repeated_keys_are_counted_and_a_few_named(tmp_path):
 def test_constant_pictures_are_counted(tmp_path):
     records = make_records()
     records["test"][0] = make_record(0, "test", image=np.full((8, 8), 7, np.uint8))
-    (contents,) = verify.verify(write_folder(tmp_path, records), decode="all").contents
+    (contents,) = verify_folder(write_folder(tmp_path, records), decode="all").contents
     assert contents.decoded == 26 and contents.constant == 1
 
 
@@ -406,10 +406,10 @@ def test_sizes_that_differ(tmp_path, difference, text):
 
 def test_a_build_of_several_sizes(tmp_path):
     folder = sizes(tmp_path)
-    found = verify.verify(folder)
+    found = verify_folder(folder)
     assert found.problems == [] and [contents.info.image_size for contents in found.contents] == [4, 8]
     (folder / "4" / TEST).unlink()
-    found = verify.verify(folder)
+    found = verify_folder(folder)
     assert [problem.folder for problem in found.problems] == [str(folder / "4")]
     assert any("split 'test' of sizes 4 and 8 was not compared" in note for note in found.notes)
     (folder / "4" / INFO_FILE).unlink()
@@ -419,7 +419,7 @@ def test_a_build_of_several_sizes(tmp_path):
 def test_against_other_folders(clean, tmp_path):
     records = {"train": [make_record(i, "other") for i in range(4)]}
     other = write_folder(tmp_path / "other", records)
-    found = verify.verify(clean, [other])
+    found = verify_folder(clean, [other])
     assert found.problems == [] and found.notes == []
     records["train"][0] = make_record(0, "other", patient_key="train-p1")
     records["train"][1] = make_record(1, "other", key="test-2")
@@ -436,10 +436,10 @@ def test_against_folders_that_cannot_be_compared(clean, tmp_path):
         "another salt; build both with one --salt_file" in found_in(clean, [salted])[verify.NOT_COMPARABLE].examples[0]
     )
     synthetic = write_folder(tmp_path / "synthetic", records, salt_fingerprint="", is_synthetic=True)
-    found = verify.verify(clean, [synthetic])
+    found = verify_folder(clean, [synthetic])
     assert found.problems == [] and "synthetic images have no patients" in found.notes[0]
     named = write_folder(tmp_path / "named", records, name="another")
-    found = verify.verify(clean, [named])
+    found = verify_folder(clean, [named])
     assert found.problems == [] and "a patient who is in both would not be seen" in found.notes[0]
     flip_byte(named)
     assert "is damaged after record" in found_in(clean, [named])[verify.NOT_COMPARABLE].examples[0]
@@ -449,19 +449,19 @@ def test_against_folders_that_cannot_be_compared(clean, tmp_path):
 
 def test_wrong_arguments(clean, tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        verify_data_dir(tmp_path / "absent")
+        verify_folder(tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match="has no dataset_info.json"):
-        verify_data_dir(tmp_path)
-    with pytest.raises(ValueError, match="unknown way to decode 'sampel'; did you mean 'sample'"):
-        verify_data_dir(clean, decode="sampel")
+        verify_folder(tmp_path)
+    with pytest.raises(ValueError, match="unknown decode 'sampel'; did you mean 'sample'"):
+        verify_folder(clean, decode="sampel")
     with pytest.raises(ValueError, match="sample expects 1 image or more, got 0"):
-        verify_data_dir(clean, sample=0)
+        verify_folder(clean, sample=0)
     with pytest.raises(ValueError, match="cannot be compared with itself"):
-        verify_data_dir(clean, [tmp_path / "clean"])
+        verify_folder(clean, [tmp_path / "clean"])
     other = write_folder(tmp_path / "other", make_records())
     (other / INFO_FILE).write_text('{"schema_version": 1}')
     with pytest.raises(ValueError, match="does not hold the fields of a data set"):
-        verify_data_dir(clean, [other])
+        verify_folder(clean, [other])
 
 
 def test_features_are_those_that_the_schema_writes():
@@ -496,7 +496,7 @@ def test_damaged_infos_never_end_in_a_crash(clean):
         else:
             del lines[line]
         (clean / INFO_FILE).write_text("\n".join(lines))
-        for problem in verify_data_dir(clean, decode="none"):
+        for problem in verify_folder(clean, decode="none").problems:
             assert str(problem)
 
 
@@ -506,8 +506,8 @@ CASES = {
     "absent": ["verify", "{root}/absent"],
     "two": ["verify", "{root}/clean", "{root}/named"],
     "flag": ["verify", "{root}/clean", "--decod=all"],
-    "inspect": ["inspect", "{root}/clean", "--images=4", "--split=test"],
-    "inspect out": ["inspect", "{root}/clean", "--out={root}/page"],
+    "inspect": ["inspect", "{root}/clean", "--images=4", "--splits=test"],
+    "inspect out": ["inspect", "{root}/clean", "--out_dir={root}/page"],
     "inspect damaged": ["inspect", "{root}/damaged"],
     "inspect none": ["inspect"],
 }
@@ -550,10 +550,10 @@ def test_verify_lists_problems_and_fails(commands):
     "case, text",
     [
         ("absent", "absent does not exist"),
-        ("two", "expected one folder, as in verify runs/phantom, got 2"),
+        ("two", "expected one data folder, such as runs/phantom, got 2"),
         ("flag", "decode"),
         ("inspect damaged", "verify"),
-        ("inspect none", "expected one folder, as in inspect runs/phantom, got 0"),
+        ("inspect none", "expected one data folder, such as runs/phantom, got none"),
     ],
 )
 def test_a_mistake_is_one_sentence(commands, case, text):
