@@ -150,7 +150,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
             self._checkpoints.save(step, variables, state, is_due or is_stopping, self._samples.is_best)
         if is_stopping and step < self._steps:
             self.model.stop_training = True
-            logging.info("stopped and saved at step %d; go on with: %s", step, self._resume_command)
+            logging.info("stopped and saved at step %d; continue with: %s", step, self._resume_command)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         for number, handler in self._previous_handlers.items():

@@ -1,9 +1,10 @@
 """Trains in child processes that are killed and resumed, for test_resume.py: killed_runs.py DATA_DIR RUN_DIR DELAY...
 
 Each DELAY is seconds until SIGKILL, which comes earlier when the child has written two checkpoints, so that no child
-ends by itself; or "checkpoint": the kill comes while a checkpoint is half-written. A last child runs to the end.
+ends by itself; or "checkpoint": the kill comes while a checkpoint is half-written; or "ctrl-c": SIGINT comes after the
+first checkpoint. A last child runs to the end.
 Children are forked after TensorFlow is imported and before it starts, which saves their start-up.
-Prints a line a child: how it ended and what it left half-written.
+Prints a line per child: how it ended and what it left half-written.
 """
 
 import os
@@ -74,11 +75,15 @@ def main() -> None:
         child = run_child(arguments)
         if delay == "checkpoint":
             wait_for_half_written_checkpoint(run_dir, child)
+        elif delay == "ctrl-c":
+            while not newest_step(run_dir):
+                time.sleep(0.002)
         else:
             wait(float(delay), run_dir)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, signal.SIGINT if delay == "ctrl-c" else signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        print("killed" if os.WIFSIGNALED(status) else "ended", *half_written(run_dir), flush=True)
+        ended = "killed" if os.WIFSIGNALED(status) else f"ended {os.waitstatus_to_exitcode(status)}"
+        print(ended, *half_written(run_dir), flush=True)
     _, status = os.waitpid(run_child(arguments), 0)
     print("finished", os.waitstatus_to_exitcode(status), *half_written(run_dir), flush=True)
 
