@@ -102,7 +102,7 @@ def test_folder_of_another_run_is_refused_and_kept(disc_records, tmp_path, call)
     first, again, other = call(run, run, [*run, "--resume", "--seed=5"])
     assert first[0] == 0, first[1]
     assert again[0] == other[0] == 1
-    assert "holds a run already; go on with --resume" in again[1]
+    assert "holds a run already; continue it with --resume" in again[1]
     assert "seed was 0, now 5" in other[1]
     checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])

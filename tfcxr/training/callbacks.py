@@ -38,7 +38,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """Losses, images a second and the time left, on the terminal."""
+    """Losses, images per second and the time left, on the terminal."""
 
     def __init__(self, stages: Sequence[Stage], start_step: int, batches_per_step: int) -> None:
         super().__init__()
@@ -57,9 +57,9 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Writes `metrics.jsonl`, the same bytes in every run of the same settings, and TensorBoard files with speed too.
+    """Writes `metrics.jsonl`, the same bytes in every run of the same settings, and TensorBoard files with the speed too.
 
-    Losses are means since the last line. `size` in bytes goes into each checkpoint; a resumed run cuts the file there.
+    Losses are means since the last line. Each checkpoint holds the file's `size`, to which a resumed run cuts it.
     """
 
     def __init__(self, run_dir: str | os.PathLike, log_every: int, resumed_size: int = 0) -> None:
@@ -112,7 +112,7 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves every so often, at the end, and on Ctrl-C or SIGTERM; must come last of the callbacks."""
+    """Saves every `save_every` steps, at the end, and on Ctrl-C or SIGTERM; it must be the last callback."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Checkpoints of a training run: one file each, whole or absent, and everything needed to go on to the same bits.
+"""Checkpoints of a training run: one file each, whole or absent, with everything needed to resume to the same bits.
 
-`checkpoints/step-00002000.npz` holds every variable of `GAN.checkpoint_variables` by name and a JSON state. Arrays are
-read without pickle, so nothing in the file can run.
+`checkpoints/step-00002000.npz` holds every variable of `AdversarialModel.checkpoint_variables` by name, and a JSON
+state. Arrays are read without pickle, so nothing in the file can run.
 """
 
 import json
@@ -35,9 +35,16 @@ class Checkpoints:
         is_due: bool = True,
         is_best: bool = False,
     ) -> pathlib.Path:
-        """Writes the checkpoint of a step, under its number where it `is_due`, as the best where it `is_best`.
+        """Writes the checkpoint of a step: under its number where it `is_due`, as the best where it `is_best`.
 
-        A due one takes the place of the oldest; `state` must be plain JSON.
+        A due checkpoint replaces the oldest.
+
+        Args:
+          step: that has ended.
+          variables: name -> variable.
+          state: plain JSON, stored with the step.
+          is_due: whether it counts among the newest that are kept.
+          is_best: whether it replaces the best.
 
         Raises:
           OSError: no space or permission; older checkpoints are still there.
@@ -59,10 +66,10 @@ class Checkpoints:
         return sorted(self._folder.glob("step-*.npz"))
 
     def find(self, which: str = "last") -> pathlib.Path | None:
-        """The "last" or "best" checkpoint or that of a step, such as "2000", or None where there is none.
+        """The "last" checkpoint, the "best", or that of a step, such as "2000"; None where there is none.
 
         Raises:
-          ValueError: none of these words.
+          ValueError: `which` is none of these.
         """
         paths = self.paths()
         if which == "last":
@@ -73,7 +80,7 @@ class Checkpoints:
         return path if path.is_file() else None
 
     def steps(self) -> list[int]:
-        """The steps of the finished checkpoints, without that of the best."""
+        """The steps of the finished checkpoints, without the best."""
         return [int(path.stem.removeprefix("step-")) for path in self.paths()]
 
     def last_step(self) -> int:

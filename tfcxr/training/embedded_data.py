@@ -1,4 +1,4 @@
-"""The data a run uses when it is given none: phantom records in a cache folder, built once."""
+"""The data of a run that is given none: phantom records in a cache folder, built once."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""The training loop: one step a batch, callbacks after each, from any step on and through all stages."""
+"""The training loop: one step per batch, callbacks after each step, from any step on and through all stages."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfcxr.models.base import AdversarialModel
 from tfcxr.models.model_config import AdversarialConfig, Stage
 
-OpenBatches = Callable[[Stage, int], tf.data.Dataset]  # batches of a stage from one of its own steps on
+OpenBatches = Callable[[Stage, int], tf.data.Dataset]  # (stage, k) -> its batches from its k-th step on
 
 
 def train(
@@ -40,8 +40,7 @@ def train_stages(
 
     Differs from `model.fit` in that running means continue across a resume and are summed over all replicas.
     `on_train_batch_end(step, logs)` gets the number of finished steps and the running means as floats. Each stage is
-    traced anew, since what its step computes may be another; `open_batches(stage, k)` gives its batches from its k-th
-    step on.
+    traced anew, since its step may compute something else.
 
     Raises:
       ValueError: images of another size than the stage's, or neither grey nor of the model's channels.
@@ -59,8 +58,8 @@ def train_stages(
             _check_images(batches.element_spec["image"].shape, model.config, stage)
             iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
             model.begin_stage(stage, is_new=start_step <= stage.first_step)
-            # no autograph: steps hold no Python that needs rewriting, and tracing is faster; a partial function, since
-            # TensorFlow warns of a function that is traced again, here once a stage
+            # no autograph: steps hold no Python control flow on tensors, and tracing is faster; a partial function,
+            # because TensorFlow warns of a function that is traced again, here once per stage
             step_function = tf.function(functools.partial(_run_step, model, strategy), autograph=False)
             for step in range(max(start_step, stage.first_step) + 1, stage.end_step + 1):
                 logs = {name: float(value) for name, value in step_function(iterator).items()}
@@ -87,6 +86,6 @@ def _check_images(shape: tf.TensorShape, config: AdversarialConfig, stage: Stage
         )
     if shape[0] is None or shape[0] % config.batches_per_step:
         raise ValueError(
-            f"a training step takes {config.batches_per_step} batches of one size at once, but the data come by "
-            f"{shape[0]} images"
+            f"a training step takes {config.batches_per_step} batches of one size at once, but the data come in "
+            f"batches of {shape[0]} images"
         )

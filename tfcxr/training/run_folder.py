@@ -21,12 +21,15 @@ PATIENTS_FILE = "training_patients.txt"
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """What a run is; it must be the same when the run is resumed, but for `steps`.
+    """What a run is; a resumed run must agree in everything but `steps`.
 
     Attributes:
-      model: name in `MODELS`. settings: every field of the model's configuration.
-      label_names: of the training data. seed: of weights, noise and data order.
-      batch_size: images a step over all replicas. steps: where the run ends.
+      model: name in `MODELS`.
+      settings: every field of the model's configuration.
+      label_names: of the training data.
+      seed: of weights, noise and data order.
+      batch_size: images per step over all replicas.
+      steps: where the run ends.
       data: name, split, notice and fingerprint of the training data.
     """
 
@@ -40,7 +43,7 @@ class RunConfig:
 
 
 def model_class(name: str) -> type[AdversarialModel]:
-    """The GAN of a name.
+    """The model class of a name.
 
     Raises:
       ValueError: no such model; the nearest name is offered.
@@ -51,7 +54,7 @@ def model_class(name: str) -> type[AdversarialModel]:
 
 
 def make_model(run: RunConfig) -> AdversarialModel:
-    """The run's GAN with fresh weights; call it inside the strategy's scope."""
+    """The run's model with fresh weights; call it inside the strategy's scope."""
     gan_class = model_class(run.model)
     return gan_class(make_config(gan_class.config_class, run.settings), seed=run.seed)
 
@@ -60,14 +63,14 @@ def start_run(run_dir: str | os.PathLike, run: RunConfig, resume: bool) -> None:
     """Makes the run folder, or checks that it holds the same run when resuming.
 
     Raises:
-      ValueError: the folder holds a run already, or the run to resume has other settings (they are named).
+      ValueError: the folder holds a run already, or the run to resume has other settings; they are named.
     """
     path = pathlib.Path(run_dir) / CONFIG_FILE
     if not path.is_file():
         write_atomically(path, json.dumps(dataclasses.asdict(run), indent=2) + "\n")
         return
     if not resume:
-        raise ValueError(f"{run_dir} holds a run already; go on with --resume or choose another --run_dir")
+        raise ValueError(f"{run_dir} holds a run already; continue it with --resume or choose another --run_dir")
     before, now = _plain(read_run(run_dir)), _plain(run)
     before["steps"] = now["steps"]
     if differences := [
@@ -80,10 +83,11 @@ def start_run(run_dir: str | os.PathLike, run: RunConfig, resume: bool) -> None:
 
 
 def read_run(run_dir: str | os.PathLike) -> RunConfig:
-    """The configuration of a run folder; settings that an earlier version did not store are what it trained with.
+    """The configuration of a run folder; settings that an earlier version did not store are those it trained with.
 
     Raises:
-      FileNotFoundError: not a run folder. ValueError: a damaged config.json.
+      FileNotFoundError: not a run folder.
+      ValueError: a damaged config.json.
     """
     run = _read_run_as_stored(run_dir)
     if run.model not in MODELS:
@@ -108,7 +112,7 @@ def settings_of_earlier_version(run_dir: str | os.PathLike, model: str) -> dict[
 def load_model(
     run_dir: str | os.PathLike, checkpoint: str = "last"
 ) -> tuple[AdversarialModel, RunConfig, dict[str, Any]]:
-    """The trained GAN of a run folder, in float32, its configuration and the checkpoint's state.
+    """The trained model of a run folder in float32, its configuration and the checkpoint's state.
 
     Args:
       checkpoint: "last", "best" or the number of a step.
@@ -144,7 +148,7 @@ def read_stored_run(run_dir: str | os.PathLike) -> StoredRun:
 
 
 def describe_data(info: DatasetInfo, split: str) -> dict[str, str]:
-    """Name, split, notice and fingerprint (SHA-256 over the shards' own) of the data a run trains on."""
+    """Name, split, notice and fingerprint (SHA-256 over those of the shards) of the data that a run trains on."""
     digests = "".join(shard.sha256 for shard in split_info(info, split).shards)
     return {
         "name": info.name,

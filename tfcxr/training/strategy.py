@@ -27,7 +27,7 @@ def make_strategy(devices: list[str] | None = None) -> tf.distribute.Strategy:
 
 
 def _check_one_machine(tf_config: str) -> None:
-    """Refuses a cluster: nothing here makes one of its machines the one that writes."""
+    """Refuses a cluster: no worker of it would be the one that writes."""
     if not tf_config:
         return
     try:

@@ -33,7 +33,7 @@ def test_run_survives_its_file(tmp_path):
 
 def test_second_run_in_a_folder_is_refused(tmp_path):
     start_run(tmp_path, make_run(), resume=False)
-    with pytest.raises(ValueError, match="holds a run already; go on with --resume"):
+    with pytest.raises(ValueError, match="holds a run already; continue it with --resume"):
         start_run(tmp_path, make_run(), resume=False)
 
 
