@@ -57,7 +57,7 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Writes `metrics.jsonl`, the same bytes in every run of the same settings, and TensorBoard files with the speed too.
+    """Writes `metrics.jsonl`, the same bytes in every run of the same settings, and TensorBoard files, with speed too.
 
     Losses are means since the last line. Each checkpoint holds the file's `size`, to which a resumed run cuts it.
     """
