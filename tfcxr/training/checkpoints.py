@@ -1,7 +1,7 @@
 """Checkpoints of a training run: one file each, whole or absent, and everything needed to go on to the same bits.
 
-`checkpoints/step-00002000.npz` holds every variable of `GAN.checkpoint_variables` by name and a JSON state. Arrays are
-read without pickle, so nothing in the file can run.
+`checkpoints/step-00002000.npz` holds every variable of `AdversarialModel.checkpoint_variables` by name and a JSON
+state. Arrays are read without pickle, so nothing in the file can run.
 """
 
 import json
