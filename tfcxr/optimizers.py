@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Adam (Kingma, Ba 2015, algorithm 1 as rearranged before section 2.1), one fused operation a variable.
+    """Adam (Kingma, Ba 2015, algorithm 1 as rearranged before section 2.1), one fused operation per variable.
 
     On a CPU it takes a third of the time of Keras's own update. Differs from Keras's only in rounding.
     `amsgrad` is not supported.

@@ -1,24 +1,27 @@
 """Batch normalization as PyTorch has it (Ioffe, Szegedy 2015), and convolutions that it follows.
 
 Differs from Keras's layer: training moves the running variance towards the batch's unbiased variance (sum of squares
-over n - 1), while images are normalised by the biased one; and batch statistics are used where the caller says
-`training=True`, whatever `trainable` is, as PyTorch does for a module whose parameters alone are frozen.
+over n - 1), while images are normalized by the biased one; and batch statistics are used where the caller says
+`training=True`, whatever `trainable` is, as PyTorch does for a module of which only the parameters are frozen.
 
-Statistics are kept and applied in float32. Everything can be differentiated twice, as a gradient penalty asks.
+Statistics are kept and applied in float32. All of it can be differentiated twice, as a gradient penalty asks.
 """
 
 import keras
 import tensorflow as tf
 
+from tfcxr.layers.initializers import kernel_initializer
+
 
 class BatchNormalization(keras.layers.Layer):
-    """Each channel normalised, scaled and shifted: float [batch, height, width, channels] -> the same shape.
+    """Each channel normalized, scaled and shifted: float [batch, height, width, channels] -> the same shape.
 
     `call(features, training=False)`: by the running statistics, or by the batch's, which then move the running ones.
 
     Args:
-      channels: of what comes. epsilon: added to the variance. momentum: what a step keeps of the running statistics
-        (PyTorch's `momentum=0.1` is .9 here).
+      channels: of the features.
+      epsilon: added to the variance.
+      momentum: share of the running statistics that a step keeps (PyTorch's `momentum=0.1` is .9 here).
     """
 
     def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.9, **keywords) -> None:
@@ -48,7 +51,7 @@ class BatchNormalization(keras.layers.Layer):
     def _by_batch_statistics(self, features: tf.Tensor) -> tf.Tensor:
         if features.shape[:3].num_elements() == 1:
             raise ValueError(
-                f"batch statistics need more than one value a channel, got features of shape {features.shape}; "
+                f"batch statistics need more than one value per channel, got features of shape {features.shape}; "
                 "give more images or larger ones"
             )
         normalized, mean, unbiased_variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -69,10 +72,11 @@ class Convolution(keras.layers.Layer):
     """Convolution without a bias: float [batch, height, width, inputs] -> [batch, new height, new width, filters].
 
     Args:
-      inputs, filters: channels. kernel_size: pixels, one number or (height, width). seed: of the weights (He et al.
-        2015). stride: pixels.
-      padding: zeros on each side, the same above and below, one number or (vertical, horizontal). Keras's "same"
-        pads unevenly where the stride is 2.
+      inputs, filters: channels.
+      kernel_size: pixels, one number or (height, width).
+      seed: of the weights (He et al. 2015).
+      stride: pixels.
+      padding: zeros on each side, one number or (vertical, horizontal). Keras's "same" pads unevenly with stride 2.
     """
 
     def __init__(
@@ -93,23 +97,23 @@ class Convolution(keras.layers.Layer):
             self.padding = "VALID"
         elif stride == 1 and size == (2 * sides[0] + 1, 2 * sides[1] + 1):
             self.padding = "SAME"
-        draw = keras.initializers.HeNormal(seed=seed)
-        self.kernel = self.add_weight(shape=(*size, inputs, filters), initializer=draw, name="kernel", autocast=False)
+        draw = kernel_initializer("he", seed)
+        self.kernel = self.add_weight((*size, inputs, filters), draw, name="kernel", autocast=False)
         self.built = True
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         return self.convolve(features, tf.convert_to_tensor(self.kernel))
 
     def convolve(self, features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """The convolution with a kernel that is made of the layer's own."""
+        """The convolution with a kernel in place of the layer's own, float32 of the same shape."""
         return tf.nn.conv2d(features, tf.cast(kernel, features.dtype), self.stride, self.padding)
 
 
 class NormalizedConvolution(Convolution):
     """A convolution without a bias, batch normalization and ReLU, shapes as of `Convolution`.
 
-    `call(features, training=False)`: by the running statistics, the normalization is folded into the kernel and a
-    bias, so that nothing but the result of the ReLU is kept for the gradient.
+    `call(features, training=False)`: where the running statistics are used, the normalization is folded into the kernel
+    and a bias, so that only the result of the ReLU is kept for the gradient.
 
     Attributes:
       norm: the normalization.

@@ -7,7 +7,7 @@ distribution before augmentation. No flips: the heart is on the left.
 import tensorflow as tf
 
 AUGMENTATIONS = ("brightness", "contrast", "translation", "cutout")
-UNIFORMS_PER_IMAGE = 6  # random numbers that `augment` uses up for one image
+UNIFORMS_PER_IMAGE = 6  # random numbers that `augment` uses for one image
 
 
 def augment(images: tf.Tensor, names: tuple[str, ...], uniform: tf.Tensor) -> tf.Tensor:
@@ -15,9 +15,11 @@ def augment(images: tf.Tensor, names: tuple[str, ...], uniform: tf.Tensor) -> tf
 
     Args:
       images: float32 [batch, size, size, channels] in [-1, 1].
-      names: of `AUGMENTATIONS`. "brightness" adds up to a quarter of the range either way, "contrast" scales about
-        the image's mean by .5 to 1.5, "translation" shifts by up to an eighth of the size either way (black comes
-        in), "cutout" blackens out a square of half the size.
+      names: of `AUGMENTATIONS`:
+        brightness: adds up to a quarter of the range either way.
+        contrast: scales about the image's mean by .5 to 1.5.
+        translation: shifts by up to an eighth of the size either way; black comes in.
+        cutout: blackens a square of half the size.
       uniform: float32 [batch, UNIFORMS_PER_IMAGE] in [0, 1), the randomness.
 
     Returns:

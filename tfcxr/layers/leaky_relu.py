@@ -10,10 +10,10 @@ LEAKY_SLOPE = 0.2  # of the negative side, as usual in GANs (Radford, Metz, Chin
 def leaky_relu(features: tf.Tensor, slope: float = LEAKY_SLOPE) -> tf.Tensor:
     """max(x, slope * x) of float features of any shape, 0 < slope < 1.
 
-    The slopes do not depend on the features almost everywhere, but TensorFlow sends zeros back to them in a second
-    derivative, and so runs the whole network backwards once more for nothing: a seventh of WGAN-GP's step. And they
-    are read off the result, whose sign is the features' own, so that nothing else is kept for the gradient;
-    TensorFlow's own form made graph optimization (2.21, "remapper failed") give up on such networks.
+    The slopes are constant almost everywhere, but TensorFlow's own gradient sends zeros back to the features in a
+    second derivative, and so runs the whole network backwards once more for nothing: a seventh of WGAN-GP's step. Here
+    the slopes are read off the result, which has the sign of the features, so that only it is kept for the gradient.
+    With TensorFlow's form, graph optimization (2.21, "remapper failed") gave up on such networks.
     """
 
     @tf.custom_gradient

@@ -41,9 +41,10 @@ def consecutive_stddev(features: tf.Tensor, group_size: int = 4) -> tf.Tensor:
 
 def append_channel(features: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
     """Appends a channel of float32 deviations, [rows]: one for each image, or fewer that repeat over the batch."""
-    channel = tf.cast(tf.reshape(deviation, [-1, 1, 1, 1]), features.dtype)
+    channel = tf.reshape(deviation, [-1, 1, 1, 1])
     batch, height, width = tf.shape(features)[0], *features.shape[1:3]
-    return tf.concat([features, tf.tile(channel, [batch // channel.shape[0], height, width, 1])], axis=-1)
+    channel = tf.tile(channel, [batch // channel.shape[0], height, width, 1])
+    return tf.concat([features, tf.cast(channel, features.dtype)], axis=-1)
 
 
 def update_typical_deviation(typical: keras.Variable, deviation: tf.Tensor, step: tf.Tensor) -> None:

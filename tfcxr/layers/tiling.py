@@ -1,8 +1,9 @@
 """Enlarging an image window by window, without seams, so that memory is bounded by the window and not by the image.
 
-A convolutional network sees only so far: what lies at least its reach inside a window comes out as in the whole image.
-Windows overlap by twice the reach, each gives the part that only it sees in full, and at the image's border a window
-ends where the image ends, so that the network's own padding there is the same as in one pass over the whole image.
+A pixel of a convolutional network's output depends on inputs within its reach, so that pixels at least the reach inside
+a window come out as in the whole image. Windows overlap by twice the reach, and each gives the pixels that it alone
+sees in full. At the image's border a window ends with the image, so that the network pads there as it would pad the
+whole image.
 """
 
 from collections.abc import Callable
@@ -13,12 +14,13 @@ import tensorflow as tf
 def enlarge_by_tiles(
     enlarge: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor, scale: int, reach: int, tile_size: int
 ) -> tf.Tensor:
-    """What `enlarge` makes of a whole image, computed in windows; equal but for the rounding of floats.
+    """Enlarges a whole image in windows; equal to `enlarge` of the whole but for the rounding of floats.
 
     Args:
       enlarge: float [1, height, width, channels] -> float [1, height * scale, width * scale, channels], of any size.
       image: float [height, width, channels]; its size may be unknown while tracing.
-      scale: enlargement. reach: pixels of `image` to each side that a pixel of the output depends on, at most.
+      scale: enlargement.
+      reach: pixels of `image` to each side that a pixel of the output depends on, at most.
       tile_size: height and width of the largest window, in pixels of `image`.
 
     Returns:

@@ -69,7 +69,7 @@ def test_second_derivatives_are_those_of_the_formula(training, is_traced):
 
 
 def test_one_value_a_channel_has_no_statistics():
-    with pytest.raises(ValueError, match=r"more than one value a channel, got .*\(1, 1, 1, 3\); give more images"):
+    with pytest.raises(ValueError, match=r"more than one value per channel, got .*\(1, 1, 1, 3\); give more images"):
         BatchNormalization(3)(tf.ones([1, 1, 1, 3]), training=True)
 
 

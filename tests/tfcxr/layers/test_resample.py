@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.layers.resample import blur, downsample, upsample
+from tfcxr.layers.resample import average_pixels, blur, downsample, repeat_pixels, upsample
 
 TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.0
 
@@ -66,3 +66,21 @@ def test_gradient_of_the_gradient_exists(resample, dtype):
     second = outer.gradient(norm, images)
     assert second.dtype == dtype
     assert np.isfinite(np.float32(second)).all() and np.any(np.float32(second))
+
+
+def test_repeated_and_averaged_pixels_by_hand():
+    images = make_images(2, 3)
+    repeated = repeat_pixels(images)
+    np.testing.assert_array_equal(repeated, np.repeat(np.repeat(images, 2, axis=1), 2, axis=2))
+    np.testing.assert_allclose(average_pixels(repeated), images, rtol=1e-6)
+    blocks = make_images(4, 6).numpy()
+    np.testing.assert_allclose(average_pixels(blocks), blocks.reshape(2, 2, 2, 3, 2, 3).mean(axis=(2, 4)), atol=1e-6)
+
+
+def test_the_gradient_of_repeated_pixels_is_the_sum_over_each_block():
+    images, weights = make_images(3, 2), make_images(6, 4)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(weights * repeat_pixels(images))
+    expected = weights.numpy().reshape(2, 3, 2, 2, 2, 3).sum(axis=(2, 4))
+    np.testing.assert_allclose(tape.gradient(total, images), expected, rtol=1e-5)

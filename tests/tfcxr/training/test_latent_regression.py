@@ -1,4 +1,4 @@
-"""Telling z from the image: it learns, the same each time, and leaves the GAN alone."""
+"""Regressing z from images: it learns, the same each time, and leaves the GAN alone."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_a_conditional_model_draws_the_labels_it_is_given():
     curves = [train_latent_regressor(model, config, labels)[1] for labels in np.eye(2, dtype=np.float32)[:, None]]
     assert curves[0] != curves[1]
     for wrong, got in ((None, "None"), (np.zeros([3, 1]), r"\(3, 1\)"), (np.zeros([0, 2]), r"\(0, 2\)")):
-        with pytest.raises(ValueError, match=f"draws images of 2 labels; expected rows of as many, got {got}"):
+        with pytest.raises(ValueError, match=f"generates images for 2 labels; expected rows of as many, got {got}"):
             train_latent_regressor(model, config, wrong)
 
 
@@ -62,5 +62,5 @@ def test_a_loss_that_is_not_finite_ends_it():
 
 @pytest.mark.parametrize("name, least", [("steps", 1), ("seed", 0), ("held_out_images", 1), ("report_every", 1)])
 def test_settings_are_checked(name, least):
-    with pytest.raises(ValueError, match=f"LatentRegressionConfig.{name} must be {least} or more, got {least - 1}"):
+    with pytest.raises(ValueError, match=f"{name} must be at least {least}, got {least - 1}"):
         LatentRegressionConfig(**{name: least - 1})

@@ -17,9 +17,9 @@ from tfcxr.backbones.base import global_mean
 from tfcxr.backbones.bilinear_resize import resize_antialiased
 from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
 from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
-from tfcxr.layers.initializers import initializer_seeds
+from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.models.base import ReadRun
+from tfcxr.models.base import ReadRun, numbered
 from tfcxr.models.model_config import DEFAULT_STEPS, Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 
@@ -128,30 +128,22 @@ class TransferPGGANConfig(PGGANConfig):
 
 
 class TransferCritic(keras.Model):
-    """What a frozen DenseNet sees, judged by a head that learns.
+    """A frozen DenseNet with a head that learns; it has the methods by which PGGAN's steps call their discriminator.
 
     float32 images [batch, critic_size, critic_size, 1] as the DenseNet takes them, condition (not read) -> float32
-    values [batch, 1]. It has the methods by which PGGAN's steps call their discriminator.
+    values [batch, 1].
     """
 
     def __init__(self, config: TransferPGGANConfig, seed: int) -> None:
         super().__init__(autocast=False)
         seeds = initializer_seeds(seed)
         self.moves_batch_statistics = config.moves_batch_statistics
-        self.backbone = DenseNet(
-            config.critic_growth_rate,
-            config.critic_blocks,
-            config.critic_filters,
-            classes=0,
-            seed=next(seeds),
-            name="backbone",
-        )
+        widths = config.critic_growth_rate, config.critic_blocks, config.critic_filters
+        self.backbone = DenseNet(*widths, classes=0, seed=next(seeds), name="backbone")
         self.backbone.trainable = False
-        draw = lambda: keras.initializers.HeNormal(seed=next(seeds))  # noqa: E731
-        self.hidden = keras.layers.Dense(
-            config.critic_head, kernel_initializer=draw(), dtype="float32", name="head_hidden"
-        )
-        self.value = keras.layers.Dense(1, kernel_initializer=draw(), dtype="float32", name="head_value")
+        draw = lambda: kernel_initializer("he", next(seeds))  # noqa: E731
+        self.hidden = keras.layers.Dense(config.critic_head, kernel_initializer=draw(), dtype="float32", name="hidden")
+        self.value = keras.layers.Dense(1, kernel_initializer=draw(), dtype="float32", name="value")
         self.hidden.build([None, self.backbone.feature_count])
         self.value.build([None, config.critic_head])
         self.built = True
@@ -229,7 +221,7 @@ class TransferPGGAN(PGGAN):
         return settings | found
 
     def load_initial_weights(self, read_run: ReadRun) -> None:
-        """Loads the pretrained generator and discriminator, and says what learns.
+        """Loads the pretrained generator and DenseNet, and logs what learns.
 
         Raises:
           FileNotFoundError, ValueError: as `prepare_settings`, or weights that do not fit.
@@ -239,8 +231,8 @@ class TransferPGGAN(PGGAN):
         if f"{source}/000" not in weights:
             raise ValueError(f"{config.pretrained} keeps no averaged generator; set starts_from=generator")
         for network in filter(None, (self.generator, self.ema_generator)):
-            for index, variable in enumerate(network.variables):
-                variable.assign(weights[f"{source}/{index:03d}"])
+            for name, variable in numbered({source: network.variables}).items():
+                variable.assign(weights[name])
         if config.critic_weights:
             self._load_backbone(config)
         else:
@@ -267,7 +259,7 @@ class TransferPGGAN(PGGAN):
         return "fine-tuning"
 
     def learning_text(self) -> str:
-        """Which part of the generator learns, in words and parameters."""
+        """Which part of the generator learns, by sizes and number of parameters."""
         config = self.config
         learning = sum(int(tf.size(weight)) for weight in self.generator.trainable_variables)
         total = sum(int(tf.size(weight)) for weight in self.generator.variables)

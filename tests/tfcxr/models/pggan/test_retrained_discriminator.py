@@ -122,5 +122,5 @@ def test_only_a_pggan_with_its_own_discriminator_is_retrained():
 
 @pytest.mark.parametrize("name", ["learning_rate", "batch_size"])
 def test_settings_are_checked(name):
-    with pytest.raises(ValueError, match=f"RetrainingConfig.{name} must be above 0, got 0"):
+    with pytest.raises(ValueError, match=f"{name} must be above 0, got 0"):
         RetrainingConfig(**{name: 0})

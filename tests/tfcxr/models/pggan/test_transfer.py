@@ -28,7 +28,7 @@ def state_of(network):
         parts |= {f"block_{8 << index}": block for index, block in enumerate(network.blocks)}
         parts |= {f"to_image_{index}": layer for index, layer in enumerate(network.to_image)}
     else:
-        parts = {"backbone": network.backbone, "head_hidden": network.hidden, "head_value": network.value}
+        parts = {"backbone": network.backbone, "hidden": network.hidden, "value": network.value}
     return {
         f"{part}/{index}/{variable.name}": variable.numpy().copy()
         for part, layer in parts.items()
@@ -57,7 +57,7 @@ def moved(model, data=None):
     ],
 )
 def test_only_the_named_blocks_and_the_head_move(settings, learns):
-    assert {path.split("/")[0] for path in moved(make(**settings))} == learns | {"head_hidden", "head_value"}
+    assert {path.split("/")[0] for path in moved(make(**settings))} == learns | {"hidden", "value"}
 
 
 def test_the_averaged_generator_keeps_what_is_frozen_too():
