@@ -26,8 +26,6 @@ from absl import flags
 
 from tfcxr import command_line
 from tfcxr.experiment import Stage, claim_folder, read_variant, run_stages
-from tfcxr.protocols import cohort_ranking
-from tfcxr.protocols.classifier import make_classifier_config
 
 PUBLISHED = {
     "best": "StyleGAN2 near 8,400 iterations of 64 images, unstable after",
@@ -161,32 +159,27 @@ def stages(variant: str, raw_dir: str, image_size: int, work_dir: pathlib.Path) 
             ),
         )
     ]
-    return [*built, *runs]
-
-
-def rank(variant: str, image_size: int, work_dir: pathlib.Path) -> str:
-    """Ranks the finished cohorts; returns the tables."""
-    report = cohort_ranking.run(
-        cohort_ranking.RankingSettings(
-            cohorts={run: work_dir / variant / "cohorts" / run / str(image_size) for run in RUNS},
-            real_dir=work_dir / "records" / str(image_size),
-            extractor_data_dir=work_dir / "records_both" / str(image_size),
-            extractor_dir=work_dir / "extractor",
-            out_dir=work_dir / variant,
-            classifier=make_classifier_config("small_cnn", {"max_epochs": 12}),
-            draws=DRAWS,
-        )
+    size, cohorts = str(image_size), folder / "cohorts"
+    ranking = Stage(
+        (
+            *("-m", "tfcxr.evaluate", "--protocols=cohort_ranking", f"--real_dir={work_dir / 'records' / size}"),
+            f"--synthetic_dir={','.join(f'{run}={cohorts / run / size}' for run in RUNS)}",
+            *("--test_splits=held_out", "--classifier=small_cnn", "--classifier_seeds=0", f"--out_dir={folder}"),
+            *(f"--extractor_dir={work_dir / 'extractor'}", "--set=classifier.max_epochs=12"),
+            f"--set=cohort_ranking.extractor_data_dir={work_dir / 'records_both' / size}",
+            f"--set=cohort_ranking.draws={DRAWS}",
+        ),
+        folder / "report.json",
     )
-    return cohort_ranking.table_text(report)
+    return [*built, *runs, ranking]
 
 
 def main(argv: list[str]) -> None:
-    """Runs what is not finished of the chosen variant and prints the ranking."""
+    """Runs what is not finished of the chosen variant; the ranking is in report.html of its folder."""
     work_dir = pathlib.Path(FLAGS.work_dir)
     chosen = {"image_size": FLAGS.image_size, "splits": SPLITS, "runs": {name: list(run) for name, run in RUNS.items()}}
     claim_folder(work_dir / FLAGS.variant, chosen | read_variant(__file__, FLAGS.variant))
     run_stages(stages(FLAGS.variant, FLAGS.raw_dir, FLAGS.image_size, work_dir))
-    print(rank(FLAGS.variant, FLAGS.image_size, work_dir))
 
 
 if __name__ == "__main__":

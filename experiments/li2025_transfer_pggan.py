@@ -22,7 +22,7 @@ paper's exclusion of images by view and labels is left to `tfrecords_builder`'s 
 new set for its critic, and fine-tunes on adults: two blocks, and everything, side by side. It prints SSIM and Frechet
 distance before and after with intervals, and after how many images each came how far.
 
-SSIM is the paper's judge. `tfcxr.metrics.pairwise_similarity` says why it is a poor one; the table shows a blurred mean
+SSIM is the paper's judge. `tfcxr.evaluation.metrics.pairwise_similarity` says why it is a poor one; the table shows a blurred mean
 image beside the generators, so that one can see.
 """
 
@@ -34,12 +34,14 @@ from absl import flags
 
 from tfcxr import command_line
 from tfcxr.data.pipeline import load_images
+from tfcxr.evaluation.extractors.backbone_training import (
+    BackboneTrainingConfig,
+    export_trained_backbone,
+    train_backbone,
+)
+from tfcxr.evaluation.metrics.pairwise_similarity import similarity_to_real
+from tfcxr.evaluation.metrics.structural_similarity import SimilarityMeasure
 from tfcxr.experiment import Stage, claim_folder, read_variant, run_stages
-from tfcxr.metrics.pairwise_similarity import similarity_to_real
-from tfcxr.metrics.structural_similarity import SimilarityMeasure
-from tfcxr.protocols import cohort_ranking
-from tfcxr.protocols.classifier import make_classifier_config
-from tfcxr.training.backbone_training import BackboneTrainingConfig, export_trained_backbone, train_backbone
 
 PUBLISHED = {"ssim": {"pretrained": 0.3739, "fine_tuned": 0.5925}}
 
@@ -200,26 +202,22 @@ def compare(variant: str, work_dir: pathlib.Path, extractor_data_dir: pathlib.Pa
         found = similarity_to_real(
             images,
             real.images,
-            synthetic_images=count,
-            real_images=count,
             pairing="random",
             measure=measure,
             real_groups=real.patient_keys,
         )
         to_real = f"{found.to_real.mean:.3f} ({found.to_real.low:.3f}-{found.to_real.high:.3f})"
         lines.append(f"| {name} | {to_real} | {found.ratio:.2f} ({found.ratio_low:.2f}-{found.ratio_high:.2f}) |")
-    ranking = cohort_ranking.run(
-        cohort_ranking.RankingSettings(
-            cohorts=cohorts,
-            real_dir=real_dir,
-            extractor_data_dir=extractor_data_dir,
-            extractor_dir=work_dir / "extractor",
-            out_dir=folder,
-            classifier=make_classifier_config("small_cnn", {"max_epochs": 8}),
-            draws=DRAWS,
-        )
+    command = (
+        *("-m", "tfcxr.evaluate", "--protocols=cohort_ranking", f"--real_dir={real_dir}", "--test_splits=held_out"),
+        f"--synthetic_dir={','.join(f'{name}={path}' for name, path in cohorts.items())}",
+        *("--classifier=small_cnn", "--classifier_seeds=0", f"--out_dir={folder}"),
+        *(f"--extractor_dir={work_dir / 'extractor'}", "--set=classifier.max_epochs=8"),
+        f"--set=cohort_ranking.extractor_data_dir={extractor_data_dir}",
+        f"--set=cohort_ranking.draws={DRAWS}",
     )
-    return "\n".join([*lines, "", cohort_ranking.table_text(ranking), "", *_progress(settings, folder)])
+    run_stages([Stage(command, folder / "report.json")])
+    return "\n".join([*lines, "", *_progress(settings, folder)])
 
 
 def _records(dataset: str, raw_dir: str, out_dir: pathlib.Path, sizes: str, splits: str, size: int) -> Stage:

@@ -27,7 +27,7 @@ from tfcxr.experiment import Stage, claim_folder, read_variant, run_stages
 
 PUBLISHED = {
     "fid": {"stratified halves": 0.53, "by sex": 7.87, "synthetic, 100,000 images": 8.02},
-    "synthetic_train_real_test_auc": {"embedded": 0.604, "class generated": 0.878, "real": 0.947},
+    "tstr_auc": {"embedded": 0.604, "class generated": 0.878, "real": 0.947},
     "hype_infinity": "33 % (24-43)",
 }
 
@@ -116,9 +116,9 @@ def stages(variant: str, dataset: str, raw_dir: str, work_dir: pathlib.Path) -> 
             (
                 *("-m", "tfcxr.evaluate", "--protocols=distribution_distance"),
                 *(f"--synthetic_dir={folder / 'cohort' / size}", f"--real_dir={records}", "--test_splits=held_out"),
-                *("--validation_split=validation", "--classifier=small_cnn", f"--out_dir={folder / 'verdict'}"),
+                *("--validation_splits=validation", "--classifier=small_cnn", f"--out_dir={folder / 'verdict'}"),
             ),
-            folder / "verdict" / "distances.json",
+            folder / "verdict" / "report.json",
         ),
         Stage(
             (

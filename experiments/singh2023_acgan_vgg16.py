@@ -120,11 +120,15 @@ def stages(variant: str, raw_dir: str, work_dir: pathlib.Path) -> list[Stage]:
         ),
         Stage(
             (
-                *("-m", "tfcxr.evaluate", "--protocols=synthetic_train_real_test", f"--synthetic_dir={cohort / '64'}"),
-                *(f"--real_dir={records / '64'}", f"--test_splits={TEST_SPLITS}", f"--arms={settings['arms']}"),
+                *("-m", "tfcxr.evaluate", "--protocols=tstr", f"--synthetic_dir={cohort / '64'}"),
+                *(
+                    f"--real_dir={records / '64'}",
+                    f"--test_splits={TEST_SPLITS}",
+                    f"--set=tstr.arms={settings['arms']}",
+                ),
                 *(f"--out_dir={report}", "--classifier=vgg16", "--classifier_seeds=0,1,2"),
-                f"--images={settings['classifier_images']}",
-                *(f"--set={name}={value}" for name, value in settings["classifier"].items()),
+                f"--set=tstr.images={settings['classifier_images']}",
+                *(f"--set=classifier.{name}={value}" for name, value in settings["classifier"].items()),
             ),
             report / "report.json",
         ),

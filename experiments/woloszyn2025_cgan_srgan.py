@@ -136,7 +136,7 @@ def stages(
     ]
     judged = Stage(
         (
-            *("-m", "tfcxr.evaluate", "--protocols=synthetic_train_real_test,distribution_distance"),
+            *("-m", "tfcxr.evaluate", "--protocols=tstr,distribution_distance"),
             *(f"--synthetic_dir={plain / small}", f"--real_dir={records / small}", "--test_splits=held_out"),
             *(f"--out_dir={folder / 'report'}", "--classifier=small_cnn", "--classifier_seeds=0,1,2"),
         ),

@@ -13,12 +13,11 @@ ALLOWED = {
     "layers": {"layers", "data"},
     "losses": {"losses", "data"},
     "backbones": {"backbones", "layers", "data", "precision"},
-    "metrics": {"metrics", "data"},
+    "evaluation": {"evaluation", "backbones", "losses", "data", "config", "command_line", "optimizers", "precision"},
     "models": {"models", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
-    "training": {"training", "models", "backbones", "metrics", "data", "config", "command_line"},
+    "training": {"training", "models", "backbones", "evaluation", "data", "config", "command_line"},
     "serving": {"serving", "training", "models", "data", "config", "command_line"},
-    "sampling": {"sampling", "serving", "metrics", "data", "config", "command_line", "training"},
-    "protocols": {"protocols", "metrics", "data", "config", "command_line", "optimizers", "precision"},
+    "sampling": {"sampling", "serving", "data", "config", "command_line", "training"},
     "porting": {"porting", "models", "backbones", "layers", "precision", "data", "config", "command_line"},
     "config": {"command_line"},
     "experiment": {"command_line", "data"},
@@ -59,6 +58,18 @@ def test_imports_follow_the_map(path):
                 assert target not in COMMANDS, f"commands never import each other: {path}, {module}"
             elif target:
                 assert target in ALLOWED[part], f"{path} may not import {module}"
+
+
+def test_metrics_import_nothing_above_data():
+    """So that training can use them: of `evaluation` it imports nothing else."""
+    metrics, training = pathlib.Path("tfcxr/evaluation/metrics"), pathlib.Path("tfcxr/training")
+    for path in SOURCES:
+        ours = {module for module in imported_modules(path) if module.startswith("tfcxr.")}
+        if metrics in path.parents:
+            assert not {module for module in ours if not module.startswith(("tfcxr.data", "tfcxr.evaluation.metrics"))}
+        elif training in path.parents:
+            of_evaluation = {module for module in ours if module.startswith("tfcxr.evaluation")}
+            assert all(module.startswith("tfcxr.evaluation.metrics") for module in of_evaluation), path
 
 
 def test_schema_imports_nothing_of_ours():

@@ -55,7 +55,8 @@ def test_the_chain_on_the_phantom(tmp_path):
     at_32 = lambda line: line.replace("/64", "/32")  # noqa: E731
     run_line(at_32(train), ["--steps=3", "--batch_size=8", "--sample_every=3", *SMALL_MODEL], tmp_path, tmp_path)
     run_line(at_32(generate), ["--images=40"], tmp_path, tmp_path)
-    extra = ["--set=max_epochs=1", "--classifier_seeds=0", "--images=40", "--bootstrap_resamples=50"]
+    extra = ["--classifier_seeds=0"]
+    extra += ["--set=classifier.max_epochs=1", "--set=tstr.images=40", "--set=tstr.bootstrap_resamples=50"]
     run_line(at_32(evaluate), extra, tmp_path, tmp_path)
     assert "<html" in (tmp_path / "runs" / "verdict" / "report.html").read_text(encoding="utf-8")
 

@@ -1,9 +1,11 @@
+import importlib
 import importlib.util
 import pathlib
 import re
 
 import pytest
 
+from tfcxr import command_line
 from tfcxr.config import make_config
 from tfcxr.experiment import Stage, claim_folder, read_training, read_variant, run_stages
 from tfcxr.models import MODELS
@@ -132,5 +134,7 @@ def test_every_stage_gives_its_command_flags_that_it_knows(path, tmp_path):
         source = root / ("tfrecords_builder/commands/build.py" if name == "tfrecords_builder" else f"{name}.py")
         source = source if source.is_file() else root.joinpath(*name.split(".")).with_suffix(".py")
         known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source.read_text(encoding="utf-8")))
+        if not known:  # a command of a dataclass of arguments
+            known = set(command_line.flag_names(getattr(importlib.import_module(name), name.split(".")[-1])))
         given = {argument.split("=")[0].removeprefix("--") for argument in stage.command[2:]}
         assert given <= known, f"{name} has no flags {sorted(given - known)}"

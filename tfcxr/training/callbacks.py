@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from tfcxr.data.atomic import atomic_path
 from tfcxr.data.pipeline import UNLABELLED, to_pixels
-from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
-from tfcxr.metrics.sliced_wasserstein import sliced_wasserstein_distance
+from tfcxr.evaluation.metrics.image_diversity import mean_pairwise_ms_ssim
+from tfcxr.evaluation.metrics.sliced_wasserstein import sliced_wasserstein_distance
 from tfcxr.models.base import GAN
 from tfcxr.models.model_config import Stage
 from tfcxr.training.checkpoints import Checkpoints

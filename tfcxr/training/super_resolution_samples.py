@@ -12,8 +12,8 @@ from absl import logging
 
 from tfcxr.data.atomic import atomic_path
 from tfcxr.data.pipeline import from_pixels, to_pixels
-from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
-from tfcxr.metrics.image_fidelity import psnr, ssim
+from tfcxr.evaluation.metrics.image_diversity import mean_pairwise_ms_ssim
+from tfcxr.evaluation.metrics.image_fidelity import psnr, ssim
 from tfcxr.models.srgan import SRGAN, average_down
 from tfcxr.models.srgan_networks import enlarge_bicubic
 from tfcxr.training.callbacks import MetricsLog
