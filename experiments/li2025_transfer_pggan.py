@@ -38,10 +38,14 @@ import numpy as np
 
 from tfcxr import command_line, experiment
 from tfcxr.data.pipeline import load_images
+from tfcxr.evaluation.extractors.backbone_training import (
+    BackboneTrainingConfig,
+    export_trained_backbone,
+    train_backbone,
+)
+from tfcxr.evaluation.metrics.pairwise_similarity import similarity_to_real
+from tfcxr.evaluation.metrics.structural_similarity import SimilarityMeasure
 from tfcxr.experiment import Command, ExperimentArguments, command, read_variant, training
-from tfcxr.metrics.pairwise_similarity import similarity_to_real
-from tfcxr.metrics.structural_similarity import SimilarityMeasure
-from tfcxr.training.backbone_training import BackboneTrainingConfig, export_trained_backbone, train_backbone
 
 VARIANTS = {
     "as_published": {
@@ -220,8 +224,6 @@ def similarity_table(arguments: LiArguments) -> list[str]:
         found = similarity_to_real(
             images,
             real.images,
-            synthetic_images=count,
-            real_images=count,
             pairing="random",
             measure=measure,
             real_groups=real.patient_keys,

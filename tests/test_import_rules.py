@@ -13,12 +13,21 @@ ALLOWED = {
     "layers": {"layers", "data"},
     "losses": {"losses", "data"},
     "backbones": {"backbones", "layers", "data", "precision", "config"},
-    "metrics": {"metrics", "data"},
+    "evaluation": {
+        "evaluation",
+        "backbones",
+        "losses",
+        "data",
+        "config",
+        "command_line",
+        "registry",
+        "optimizers",
+        "precision",
+    },
     "models": {"models", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
-    "training": {"training", "models", "losses", "backbones", "metrics", "data", "config", "command_line", "registry"},
+    "training": {"training", "models", "backbones", "evaluation", "data", "config", "command_line", "registry"},
     "serving": {"serving", "training", "models", "data", "config", "command_line", "registry"},
-    "sampling": {"sampling", "serving", "metrics", "data", "config", "command_line", "registry", "training"},
-    "protocols": {"protocols", "metrics", "data", "config", "command_line", "registry", "optimizers", "precision"},
+    "sampling": {"sampling", "serving", "data", "config", "command_line", "registry", "training"},
     "porting": {
         "porting",
         "serving",
@@ -75,6 +84,18 @@ def test_imports_follow_the_map(path):
                 assert target not in COMMANDS, f"commands never import each other: {path}, {module}"
             elif target:
                 assert target in ALLOWED[part], f"{path} may not import {module}"
+
+
+def test_metrics_import_nothing_above_data():
+    """So that training can use them: of `evaluation` it imports nothing else."""
+    metrics, training = pathlib.Path("tfcxr/evaluation/metrics"), pathlib.Path("tfcxr/training")
+    for path in SOURCES:
+        ours = {module for module in imported_modules(path) if module.startswith("tfcxr.")}
+        if metrics in path.parents:
+            assert not {module for module in ours if not module.startswith(("tfcxr.data", "tfcxr.evaluation.metrics"))}
+        elif training in path.parents:
+            of_evaluation = {module for module in ours if module.startswith("tfcxr.evaluation")}
+            assert all(module.startswith("tfcxr.evaluation.metrics") for module in of_evaluation), path
 
 
 def test_schema_imports_nothing_of_ours():

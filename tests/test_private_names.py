@@ -15,7 +15,7 @@ import tensorflow as tf
 ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = sorted(path for name in ("tfcxr", "tfrecords_builder", "experiments") for path in (ROOT / name).rglob("*.py"))
 OPTIMIZER_NAMES = ("_all_reduce_sum_gradients", "_get_variable_index", "_momentums", "_velocities")  # in optimizers.py
-LAYERS_NAME = "_flatten_layers"  # of a model, in training/backbone_training.py
+LAYERS_NAME = "_flatten_layers"  # of a model, in evaluation/extractors/backbone_training.py
 GRAPH_NAME = "_functions"  # of a graph, in benchmarks/flop_count.py
 INTERNAL_NAME = "tf.__internal__.distribute.interim.maybe_merge_call"  # in models/base.py
 NOT_OF_THEM = {"_exit"}  # Python's own: os._exit

@@ -134,7 +134,7 @@ def parse(command: Callable[[Any], Any], argv: list[str]) -> tuple[Any, bool]:
         if field.metadata.get("is_positional"):
             given[field.name], beside = beside, ()
         elif values[name].value is None and field.default is dataclasses.MISSING:
-            raise ValueError(f"--{name} is required: {_meanings(arguments_class)[field.name]}")
+            raise ValueError(f"--{name} is required: {attribute_meanings(arguments_class)[field.name]}")
         else:
             value = values[name].value
             given[field.name] = tuple(value) if isinstance(value, list) else value
@@ -152,7 +152,7 @@ def flag_names(command: Callable[[Any], Any]) -> list[str]:
 def help_text(command: Callable[[Any], Any]) -> str:
     """What --help prints: the module's docstring, then each flag with its meaning and default."""
     arguments_class = _arguments_class(command)
-    meanings = _meanings(arguments_class)
+    meanings = attribute_meanings(arguments_class)
     lines = [inspect.cleandoc(inspect.getmodule(command).__doc__), "", "Flags:"]
     for field in dataclasses.fields(arguments_class):
         if field.metadata.get("is_positional"):
@@ -266,7 +266,7 @@ def _define(field: dataclasses.Field, field_type: Any, values: flags.FlagValues)
         DEFINERS[kind](default=default, **arguments)
 
 
-def _meanings(arguments_class: type) -> dict[str, str]:
+def attribute_meanings(arguments_class: type) -> dict[str, str]:
     """Field name -> what the class's `Attributes:` say of it."""
     meanings: dict[str, str] = {}
     for base in reversed(arguments_class.__mro__):

@@ -1,150 +1,169 @@
-"""Judges a synthetic cohort by what it is worth to real patients, and writes a report.
+"""Evaluates synthetic cohorts by what they are worth to real patients, and writes one report.
 
     python -m tfcxr.evaluate --synthetic_dir=cohort/64 --real_dir=records/64 --test_splits=test --out_dir=runs/eval
 
-Protocols, one or several at once in one --out_dir:
+report.html is for people, report.json for programs; both hold every protocol of --protocols. A killed evaluation
+continues with the trainings that are finished when the same command is run again. Settings are given as
+--set=tstr.images=1000 --set=classifier.learning_rate=1e-4:
 
-- synthetic_train_real_test (report.html, report.json): scores of a classifier trained on synthetic images, on as many
-  real ones and on both, tested on real patients;
-- distribution_distance (distances.html, distances.json): Frechet and kernel distance between synthetic and real images
-  by the features of a classifier trained on real ones, beside what real images give against each other.
-
-A killed evaluation goes on where it stopped when the same command is run again. Settings of the classifier are changed
-with --set, such as --set learning_rate=1e-4 --set precision=mixed_bfloat16.
 """
 
+import dataclasses
 import pathlib
-
-from absl import flags, logging
+from collections.abc import Sequence
+from typing import Any
 
 from tfcxr import command_line
-from tfcxr.command_line import nearest_name, refuse_global_flags
+from tfcxr.command_line import Arguments, flag, nearest_name, refuse_flags
 from tfcxr.config import parse_settings
-from tfcxr.protocols import PROTOCOLS, REPORT_FILES, distribution_distance, synthetic_train_real_test
-from tfcxr.protocols.classifier import CLASSIFIERS, make_classifier_config
-from tfcxr.protocols.settings import ARMS, EvaluationSettings
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.extractors.architectures import CLASSIFIERS
+from tfcxr.evaluation.extractors.classifier import ClassifierConfig, make_classifier_config
+from tfcxr.evaluation.protocols import PROTOCOLS
+from tfcxr.evaluation.protocols.protocol import settings_help
+from tfcxr.evaluation.report.report import prepare_folder, write_report
 
-flags.DEFINE_list("protocols", ["synthetic_train_real_test"], f"Of: {', '.join(PROTOCOLS)}.")
-flags.DEFINE_string("synthetic_dir", None, "Data folder of the synthetic cohort, such as cohort/64.", required=True)
-flags.DEFINE_string("real_dir", None, "Data folder of the real patients, such as records/64.", required=True)
-flags.DEFINE_string("out_dir", None, "Folder of the reports and of finished trainings.", required=True)
-flags.DEFINE_string("test_dir", None, "Data folder of the test splits, where it is another than --real_dir.")
-flags.DEFINE_list("synthetic_splits", [], "Splits of the cohort; all where left out.")
-flags.DEFINE_list("train_split", ["train"], "Splits of real training patients.")
-flags.DEFINE_list(
-    "validation_split",
-    [],
-    "Splits of --real_dir on which every training's end and threshold are chosen; "
-    "where left out, each training keeps back a share of its own images.",
+CLASSIFIER = "classifier"  # the prefix of its settings
+__doc__ += "\n".join(protocol.help() for protocol in PROTOCOLS.values()) + (
+    f"\n{CLASSIFIER}, one of {', '.join(CLASSIFIERS)}, whose defaults may differ:\n"
+    + settings_help(CLASSIFIER, ClassifierConfig)
 )
-flags.DEFINE_list("test_splits", ["test"], "Splits of real test patients; each is reported by itself.")
-flags.DEFINE_string("classifier", "vgg16", f"Of: {', '.join(CLASSIFIERS)}.")
-flags.DEFINE_integer(
-    "images",
-    0,
-    "Images to train on, synthetic and real; 0 is as many as the smaller side has. Of synthetic_train_real_test only.",
-)
-flags.DEFINE_integer(
-    "distance_images",
-    0,
-    "Images to compare on each side, no more than the smallest split holds; 0 is, for each split, as many as the "
-    "smaller side has. Of distribution_distance only.",
-)
-flags.DEFINE_list(
-    "classifier_seeds",
-    ["0", "1", "2"],
-    "One training of each arm for each; distribution_distance trains its extractor with the first.",
-)
-flags.DEFINE_list("arms", list(ARMS), "What to train on: synthetic, real, both. Of synthetic_train_real_test only.")
-flags.DEFINE_integer(
-    "bootstrap_resamples",
-    1000,
-    "Resamples of the test patients for the intervals. Of synthetic_train_real_test only.",
-)
-flags.DEFINE_integer("diversity_pairs", 1000, "Image pairs a class for MS-SSIM. Of synthetic_train_real_test only.")
-flags.DEFINE_string(
-    "extractor_dir",
-    None,
-    "Folder of trained feature extractors, which several evaluations may share so that their distances compare; "
-    "extractor/ of --out_dir where left out. Of distribution_distance only.",
-)
-flags.DEFINE_bool(
-    "allow_shared_patients",
-    False,
-    "Go on where test patients were trained on; the report is marked NOT patient-disjoint.",
-)
-flags.DEFINE_bool("overwrite", False, "Replace reports in --out_dir; trainings that still fit are used again.")
-flags.DEFINE_multi_string("set", [], "A classifier setting, name=value.")
-
-FLAGS_OF_PROTOCOL = {
-    synthetic_train_real_test.PROTOCOL: ("images", "arms", "bootstrap_resamples", "diversity_pairs"),
-    distribution_distance.PROTOCOL: ("distance_images", "extractor_dir"),
-}
 
 
-def main(argv: list[str]) -> None:
-    values = flags.FLAGS
-    for name in values.protocols:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateArguments(Arguments):
+    """Arguments of `evaluate`.
+
+    Attributes:
+      synthetic_dir: data folder of the synthetic cohort, such as cohort/64; cohort_ranking takes several, each as
+        FOLDER or NAME=FOLDER.
+      real_dir: data folder of the real patients, such as records/64.
+      out_dir: folder of the report and of finished trainings.
+      protocols: what is asked.
+      test_dir: data folder of the test splits, where it is another than --real_dir.
+      synthetic_splits: splits of the cohort; all where left out.
+      train_splits: splits of real training patients.
+      validation_splits: splits of --real_dir on which every training's end and threshold are chosen; where left out,
+        each training keeps back a share of its own images.
+      test_splits: splits of real test patients; each is reported by itself.
+      classifier: what is trained on the images.
+      classifier_seeds: whole numbers; one training for each.
+      extractor_dir: folder of trained feature extractors, which several evaluations may share so that their distances
+        compare; extractor/ of --out_dir where left out.
+      allow_shared_patients: continue where test patients were trained on; the report is marked NOT patient-disjoint.
+      overwrite: replace the report in --out_dir; trainings that still fit are used again.
+      settings: PROTOCOL.NAME=VALUE or classifier.NAME=VALUE, as listed above.
+    """
+
+    synthetic_dir: tuple[str, ...]
+    real_dir: str
+    out_dir: str
+    protocols: tuple[str, ...] = ("tstr",)
+    test_dir: str | None = None
+    synthetic_splits: tuple[str, ...] = ()
+    train_splits: tuple[str, ...] = ("train",)
+    validation_splits: tuple[str, ...] = ()
+    test_splits: tuple[str, ...] = ("test",)
+    classifier: str = "vgg16"
+    classifier_seeds: tuple[str, ...] = ("0", "1", "2")
+    extractor_dir: str | None = None
+    allow_shared_patients: bool = False
+    overwrite: bool = False
+    settings: tuple[str, ...] = flag((), name="set", is_repeated=True)
+
+
+def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
+    """Answers every protocol's question, prints the verdicts and writes the report.
+
+    Returns:
+      the content of report.json.
+
+    Raises:
+      FileNotFoundError: a folder or shard is missing.
+      ValueError: unknown names or settings, ones without effect, a report that is there, or what a protocol refuses.
+    """
+    names = list(dict.fromkeys(arguments.protocols))
+    for name in names:
         if name not in PROTOCOLS:
             raise ValueError(f"unknown protocol {name!r}; {nearest_name(name, PROTOCOLS)}")
-    for name, of_protocol in FLAGS_OF_PROTOCOL.items():
-        if name not in values.protocols:
-            asked = ",".join(values.protocols)
-            refuse_global_flags(
-                of_protocol, f"only {name} has a use for it, and --protocols={asked} does not ask for that"
-            )
-    if set(values.protocols) == {distribution_distance.PROTOCOL} and len(values.classifier_seeds) > 1:
-        refuse_global_flags(["classifier_seeds"], "distribution_distance trains one extractor; give it one seed")
-    settings = _settings()
-    names = list(dict.fromkeys(values.protocols))
-    finished = [name for name in names if (settings.out_dir / REPORT_FILES[name][0]).exists()]
-    for name in names:
-        if name in finished and len(finished) < len(names) and not settings.overwrite:
-            logging.info("%s is there and kept; set --overwrite to replace it", REPORT_FILES[name][0])
-            continue
-        report = PROTOCOLS[name](settings)
-        if not report["is_patient_disjoint"]:
-            print("NOT patient-disjoint: " + "; ".join(report["shared_patients"]) + ".")
-        print(*report["verdict"], sep="\n")
-        print(f"Report: {settings.out_dir / REPORT_FILES[name][1]}")
-
-
-def _settings() -> EvaluationSettings:
-    """What the flags ask for; every protocol takes from it what it needs."""
-    values = flags.FLAGS
-    try:
-        seeds = tuple(int(seed) for seed in values.classifier_seeds)
-    except ValueError as error:
+    chosen = [PROTOCOLS[name] for name in names]
+    asked = f"--protocols={','.join(names)} has no use for it"
+    refuse_flags(arguments, set.intersection(*(set(protocol.unused) for protocol in chosen)), asked)
+    if len(arguments.classifier_seeds) > 1 and not any(protocol.uses_every_seed for protocol in chosen):
+        refuse_flags(arguments, ["classifier_seeds"], f"{names[0]} trains one extractor; give it one seed")
+    by_prefix = _settings_by_prefix(arguments.settings, names)
+    if arguments.validation_splits and "validation_fraction" in by_prefix[CLASSIFIER]:
         raise ValueError(
-            f"--classifier_seeds expects whole numbers such as 0,1,2, got {values.classifier_seeds}"
-        ) from error
-    classifier = parse_settings(values["set"].value)
-    if values.validation_split and "validation_fraction" in classifier:
-        raise ValueError(
-            "--set=validation_fraction would have no effect: with --validation_split, nothing is kept back of the "
-            "training images; leave out one of them"
+            f"--set={CLASSIFIER}.validation_fraction would have no effect: with --validation_splits, nothing is kept "
+            "back of the training images; leave out one of them"
         )
-    return EvaluationSettings(
-        synthetic_dir=pathlib.Path(values.synthetic_dir),
-        real_dir=pathlib.Path(values.real_dir),
-        test_dir=pathlib.Path(values.test_dir) if values.test_dir else None,
-        out_dir=pathlib.Path(values.out_dir),
-        classifier=make_classifier_config(values.classifier, classifier),
-        synthetic_splits=tuple(values.synthetic_splits),
-        train_splits=tuple(values.train_split),
-        validation_splits=tuple(values.validation_split),
-        test_splits=tuple(values.test_splits),
-        images=values.images,
-        distance_images=values.distance_images,
+    settings = {protocol.name: protocol.make_settings(by_prefix[protocol.name]) for protocol in chosen}
+    evaluation = _evaluation(arguments, by_prefix[CLASSIFIER])
+    prepare_folder(evaluation.out_dir, arguments.overwrite)
+    findings = {protocol.name: protocol.run(evaluation, settings[protocol.name]) for protocol in chosen}
+    path, report = write_report(evaluation.out_dir, findings)
+    for sentence in dict.fromkeys(sentence for found in findings.values() for sentence in found.shared_patients):
+        print(f"NOT patient-disjoint: {sentence}.")
+    print(*report["verdict"], f"Report: {path}", sep="\n")
+    return report
+
+
+def _settings_by_prefix(settings: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The settings of each protocol in `names` and of the classifier.
+
+    Raises:
+      ValueError: a setting without a prefix, or with one that is unknown or not asked for.
+    """
+    by_prefix: dict[str, dict[str, Any]] = {name: {} for name in (CLASSIFIER, *names)}
+    for setting, value in parse_settings(settings).items():
+        prefix, dot, name = setting.partition(".")
+        if not dot or prefix not in (CLASSIFIER, *PROTOCOLS):
+            raise ValueError(
+                f"--set={setting} expects PROTOCOL.NAME=VALUE or {CLASSIFIER}.NAME=VALUE; "
+                f"{nearest_name(prefix, (CLASSIFIER, *PROTOCOLS))}"
+            )
+        if prefix not in by_prefix:
+            raise ValueError(
+                f"--set={setting} would have no effect: --protocols={','.join(names)} does not ask for {prefix}"
+            )
+        by_prefix[prefix][name] = value
+    return by_prefix
+
+
+def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> Evaluation:
+    try:
+        seeds = tuple(int(seed) for seed in arguments.classifier_seeds)
+    except ValueError as error:
+        given = ",".join(arguments.classifier_seeds)
+        raise ValueError(f"--classifier_seeds expects whole numbers such as 0,1,2, got {given}") from error
+    return Evaluation(
+        synthetic_dirs=_named_folders(arguments.synthetic_dir),
+        real_dir=pathlib.Path(arguments.real_dir),
+        out_dir=pathlib.Path(arguments.out_dir),
+        classifier=make_classifier_config(arguments.classifier, classifier),
+        test_dir=pathlib.Path(arguments.test_dir) if arguments.test_dir else None,
+        synthetic_splits=arguments.synthetic_splits,
+        train_splits=arguments.train_splits,
+        validation_splits=arguments.validation_splits,
+        test_splits=arguments.test_splits,
         classifier_seeds=seeds,
-        arms=tuple(values.arms),
-        bootstrap_resamples=values.bootstrap_resamples,
-        diversity_pairs=values.diversity_pairs,
-        allow_shared_patients=values.allow_shared_patients,
-        overwrite=values.overwrite,
-        extractor_dir=pathlib.Path(values.extractor_dir) if values.extractor_dir else None,
+        extractor_dir=pathlib.Path(arguments.extractor_dir) if arguments.extractor_dir else None,
+        allow_shared_patients=arguments.allow_shared_patients,
     )
 
 
+def _named_folders(given: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Cohorts by name; one without a name is called as its folder is, such as acgan of cohorts/acgan/64."""
+    folders: dict[str, pathlib.Path] = {}
+    for text in given:
+        name, _, folder = text.rpartition("=")
+        path = pathlib.Path(folder)
+        name = name or (path.resolve().parent.name if path.name.isdecimal() else path.resolve().name)
+        if name in folders:
+            raise ValueError(f"--synthetic_dir names two cohorts {name!r}; give each as NAME=FOLDER")
+        folders[name] = path
+    return folders
+
+
 if __name__ == "__main__":
-    command_line.run_main(main)
+    command_line.run(evaluate)

@@ -1,24 +1,34 @@
+"""The command: its arguments, its report, and that a metric or a protocol is one registered object."""
+
 import dataclasses
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
+import numpy as np
 import pytest
 
+from tfcxr import command_line
 from tfcxr.data.records import read_dataset_info, write_dataset_info
+from tfcxr.evaluate import EvaluateArguments, evaluate
+from tfcxr.evaluation.metrics import METRICS
+from tfcxr.evaluation.metrics.metric import ClassDiversity, ConfusionScore, Estimate, FeatureDistance, LabelScore
+from tfcxr.evaluation.protocols import PROTOCOLS
+from tfcxr.evaluation.protocols.protocol import Protocol
+from tfcxr.evaluation.report.report import Findings
 
-FORKED = pathlib.Path(__file__).with_name("forked_commands.py")
-
-
-def evaluate(*flags: str) -> subprocess.CompletedProcess:
-    """Runs the command as a user does, in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "tfcxr.evaluate", *flags], capture_output=True, text=True, timeout=300)
+QUICK = (
+    "tstr.arms=synthetic,real",
+    "tstr.images=16",
+    "tstr.bootstrap_resamples=20",
+    "tstr.diversity_pairs=20",
+    "classifier.max_epochs=1",
+    "classifier.dense_units=(8,)",
+)
 
 
 @pytest.fixture(scope="module")
-def cohort(disc_records: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def cohort(disc_records, tmp_path_factory):
     """The discs as a cohort of a generator."""
     folder = tmp_path_factory.mktemp("cohort") / "32"
     shutil.copytree(disc_records, folder)
@@ -28,74 +38,144 @@ def cohort(disc_records: pathlib.Path, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-def test_the_command_writes_a_report_of_each_protocol(disc_records, cohort, tmp_path):
+@pytest.fixture(scope="module")
+def arguments(disc_records, cohort, tmp_path_factory) -> EvaluateArguments:
+    return EvaluateArguments(
+        synthetic_dir=(str(cohort),),
+        real_dir=str(disc_records),
+        out_dir=str(tmp_path_factory.mktemp("evaluation") / "eval"),
+        validation_splits=("validation",),
+        classifier="small_cnn",
+        classifier_seeds=("0",),
+        settings=QUICK,
+    )
+
+
+def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
     flags = [
-        f"--synthetic_dir={cohort}",
-        f"--real_dir={disc_records}",
-        "--test_splits=test",
-        "--validation_split=validation",
-        "--classifier=small_cnn",
-        "--classifier_seeds=0",
-        "--arms=synthetic,real",
-        "--images=16",
-        "--bootstrap_resamples=20",
-        "--diversity_pairs=20",
-        "--set=max_epochs=1",
-        "--set=dense_units=(8,)",
-        f"--out_dir={tmp_path / 'eval'}",
+        f"--synthetic_dir={arguments.synthetic_dir[0]}",
+        f"--real_dir={arguments.real_dir}",
+        f"--out_dir={arguments.out_dir}",
+        f"--extractor_dir={tmp_path / 'shared'}",
+        *("--validation_splits=validation", "--classifier=small_cnn", "--classifier_seeds=0"),
+        *("--protocols=tstr,distribution_distance", "--set=distribution_distance.images=8"),
+        *(f"--set={setting}" for setting in QUICK),
     ]
-    finished = evaluate("--protocols=synthetic_train_real_test", *flags)
-    assert finished.returncode == 0, finished.stderr
-    assert "On real patients of test, small_cnn trained on synthetic images reaches AUC" in finished.stdout
-    assert f"Report: {tmp_path / 'eval' / 'report.html'}" in finished.stdout
-    report = json.loads((tmp_path / "eval" / "report.json").read_text())
-    assert report["images_a_side"] == 16 and report["passport"]["classifier"]["dense_units"] == [8]
-    assert list(report["tests"]["test"]["arms"]) == ["synthetic", "real"]
-
-    both = "--protocols=synthetic_train_real_test,distribution_distance"
-    finished = evaluate(both, "--distance_images=8", f"--extractor_dir={tmp_path / 'shared'}", *flags)
-    assert finished.returncode == 0, finished.stderr
-    assert "report.json is there and kept; set --overwrite to replace it" in finished.stderr
-    assert "8 synthetic images are at Frechet distance" in finished.stdout
-    assert f"Report: {tmp_path / 'eval' / 'distances.html'}" in finished.stdout
-    assert "report.html" not in finished.stdout
+    command_line.run(evaluate, ["tfcxr.evaluate", *flags])
+    printed = capsys.readouterr().out
+    assert "On real patients of test, small_cnn trained on synthetic images reaches AUC" in printed
+    assert "8 synthetic images are at Frechet distance" in printed
+    assert f"Report: {arguments.out_dir}/report.html" in printed
+    report = json.loads(pathlib.Path(arguments.out_dir, "report.json").read_text())
+    tstr, distances = (report["protocols"][name] for name in ("tstr", "distribution_distance"))
+    assert tstr["images_per_side"] == 16 and tstr["passport"]["classifier"]["dense_units"] == [8]
+    assert list(tstr["tests"]["test"]["arms"]) == ["synthetic", "real"]
+    assert [item["score"]["images"] for item in distances["comparisons"]] == [8, 8], "not tstr's"
     assert len(list((tmp_path / "shared").glob("small_cnn-*.npz"))) == 1
-    distances = json.loads((tmp_path / "eval" / "distances.json").read_text())
-    assert distances["extractor"]["classifier"]["dense_units"] == [8]
-    assert [item["score"]["images"] for item in distances["comparisons"]] == [8, 8], "not --images"
+    with pytest.raises(ValueError, match="already holds a report"):
+        evaluate(arguments)
 
 
-def test_a_mistake_is_one_sentence_and_a_status(disc_records, cohort, tmp_path):
-    distances = "--protocols=distribution_distance"
-    mistakes = [
+def test_help_lists_protocols_with_their_settings():
+    text = command_line.help_text(evaluate)
+    for protocol in PROTOCOLS.values():
+        assert f"\n{protocol.name}: " in text
+        for field in dataclasses.fields(protocol.settings_class):
+            assert f"--set={protocol.name}.{field.name}=" in text
+    assert "--set=classifier.learning_rate=1e-05" in text and "small_cnn" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"protocols": ("tsrt",)}, "unknown protocol 'tsrt'; did you mean 'tstr'?"),
+        ({"extractor_dir": "shared"}, "--extractor_dir would have no effect: --protocols=tstr has no use for it"),
         (
-            ["--protocols=synthetic_train"],
-            "unknown protocol 'synthetic_train'; did you mean 'synthetic_train_real_test'?",
+            {"settings": ("distribution_distance.images=8",)},
+            "--set=distribution_distance.images would have no effect: --protocols=tstr does not ask for",
+        ),
+        ({"settings": ("images=8",)}, "--set=images expects PROTOCOL.NAME=VALUE or classifier.NAME=VALUE; valid"),
+        ({"settings": ("clasifier.dropout=0",)}, "--set=clasifier.dropout expects .* did you mean 'classifier'"),
+        ({"settings": ("tstr.image=8",)}, "TSTRSettings has no setting 'image'; did you mean 'images'"),
+        ({"settings": ("tstr.images=many",)}, "TSTRSettings.images expects int, got 'many'"),
+        (
+            {"protocols": ("distribution_distance",), "settings": (), "classifier_seeds": ("0", "1")},
+            "--classifier_seeds would have no effect: distribution_distance trains one extractor; give it one seed",
         ),
         (
-            ["--distance_images=8", "--extractor_dir=shared"],
-            "--distance_images and --extractor_dir would have no effect: only distribution_distance has a use for it, "
-            "and --protocols=synthetic_train_real_test does not ask for that",
+            {"settings": ("classifier.validation_fraction=.3",)},
+            "--set=classifier.validation_fraction would have no effect: with --validation_splits, nothing is kept",
         ),
-        (
-            [distances, "--images=8", "--arms=real", "--bootstrap_resamples=9", "--diversity_pairs=9"],
-            "--images and --arms and --bootstrap_resamples and --diversity_pairs would have no effect: only",
-        ),
-        (
-            [distances, "--classifier_seeds=0,1"],
-            "--classifier_seeds would have no effect: distribution_distance trains",
-        ),
-        (
-            ["--validation_split=validation", "--set=validation_fraction=.3"],
-            "--set=validation_fraction would have no effect: with --validation_split, nothing is kept back",
-        ),
-        (["--classifier_seeds=0,x"], "--classifier_seeds expects whole numbers such as 0,1,2"),
-    ]
-    given = [f"--synthetic_dir={cohort}", f"--real_dir={disc_records}", f"--out_dir={tmp_path / 'e'}"]
-    calls = [given + flags for flags, _ in mistakes]
-    command = [sys.executable, str(FORKED), "tfcxr.evaluate"]
-    done = subprocess.run(command, input=json.dumps(calls), capture_output=True, text=True, check=True)
-    for result, (_, message) in zip(json.loads(done.stdout), mistakes, strict=True):
-        assert result["status"] == 1
-        assert message in result["errors"] and "Traceback" not in result["errors"]
+        ({"classifier_seeds": ("0", "x")}, "--classifier_seeds expects whole numbers such as 0,1,2, got 0,x"),
+        ({"synthetic_dir": ("a/x/64", "b/x/64")}, "names two cohorts 'x'; give each as NAME=FOLDER"),
+        ({"synthetic_dir": ("a", "b")}, r"names 2 cohorts \(a, b\), but only cohort_ranking takes several"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_written(arguments, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(dataclasses.replace(arguments, out_dir=str(tmp_path / "e"), **changes))
     assert not (tmp_path / "e").exists()
+
+
+def test_a_registered_metric_of_each_kind_is_in_the_reports(arguments, tmp_path, monkeypatch):
+    shared = {"better": "lower", "title": "my title"}
+    mine = [
+        LabelScore(name="my_label_score", score=lambda positive, score, weights: weights.sum(1), **shared),
+        ConfusionScore(name="my_confusion_score", score=lambda confusion: confusion.sum((-2, -1)), **shared),
+        ConfusionScore(name="my_class_score", score=lambda c: c.sum(-1), is_per_class=True, **shared),
+        FeatureDistance(
+            name="my_distance", distance=lambda a, b, seed: float(np.abs(a.mean(0) - b.mean(0)).sum()), **shared
+        ),
+        *(
+            ClassDiversity(
+                name=f"my_diversity_of_{reads}",
+                measure=lambda items, pairs, seed: Estimate(0.25, 0.2, 0.3),
+                reads=reads,
+                spread=lambda value: value,
+                spread_title="my ratio",
+                **shared,
+            )
+            for reads in ("images", "features")
+        ),
+    ]
+    for metric in mine:
+        monkeypatch.setitem(METRICS, metric.name, metric)
+    chosen = dataclasses.replace(arguments, out_dir=str(tmp_path / "mine"), protocols=("tstr", "distribution_distance"))
+    report = evaluate(chosen)
+    tstr, distances = (report["protocols"][name] for name in ("tstr", "distribution_distance"))
+    real = tstr["tests"]["test"]["arms"]["real"]
+    assert real["my_label_score"]["mean"] == real["at_half"]["my_confusion_score"]["mean"] == 16
+    assert real["at_half"]["per_class"][0]["my_class_score"] == 8
+    assert tstr["tests"]["test"]["ratios_to_real"]["synthetic"]["my_label_score"]["mean"] == 1
+    for name in ("my_diversity_of_images", "my_diversity_of_features"):
+        row = tstr["diversity"][0]
+        assert row[f"synthetic_{name}"] == [0.25, 0.2, 0.3] and row[f"{name}_ratio"] == 1
+    for item in distances["comparisons"]:
+        assert item["score"]["my_distance"]["interval"][0] <= item["score"]["my_distance"]["mean"]
+        assert item["floor"]["my_distance"]["mean"] > 0
+    assert (tmp_path / "mine" / "report.html").read_text().count("my title") >= 7
+
+
+def test_a_registered_protocol_runs_with_its_settings(arguments, tmp_path, monkeypatch, capsys):
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        """Settings.
+
+        Attributes:
+          words: what is said.
+        """
+
+        words: tuple[str, ...] = ("nothing",)
+
+    def run(evaluation, settings):
+        verdict = [f"{settings.words} of {evaluation.synthetic_dir.name}."]
+        return Findings("Mine", 1, verdict, (), (), {"words": settings.words}, "", ["<p>my part</p>"])
+
+    monkeypatch.setitem(PROTOCOLS, "mine", Protocol("mine", "is it mine?", Settings, run))
+    chosen = dataclasses.replace(
+        arguments, out_dir=str(tmp_path / "mine"), protocols=("mine",), settings=("mine.words=a,b",)
+    )
+    assert evaluate(chosen)["protocols"]["mine"]["words"] == ["a", "b"]
+    assert "('a', 'b') of 32." in capsys.readouterr().out
+    assert "<p>my part</p>" in (tmp_path / "mine" / "report.html").read_text()
+    assert "--set=mine.words=nothing\n      what is said." in PROTOCOLS["mine"].help()

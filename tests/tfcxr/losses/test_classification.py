@@ -1,10 +1,9 @@
 import math
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.losses.classification import class_loss, label_loss
+from tfcxr.losses.classification import class_loss
 
 LOGITS = tf.constant([[0.0, math.log(3.0)], [0.0, 0.0]])
 LABEL = tf.constant([[0.0, 1.0], [1.0, 0.0]])
@@ -35,11 +34,3 @@ def test_unknown_labels_add_neither_loss_nor_gradient(is_single_label):
 def test_nothing_known_is_zero_not_nan():
     assert float(class_loss(False, LOGITS, LABEL, tf.zeros([2, 2]))) == 0.0
     assert float(class_loss(True, LOGITS, LABEL, tf.zeros([2, 2]))) == 0.0
-
-
-def test_label_loss_by_hand():
-    logits, unknown = tf.constant([[0.0, 2.0], [1.0, -1.0]]), np.nan
-    joint = label_loss(logits, tf.constant([[1.0, unknown], [unknown, 0.0]]), is_single_label=False)
-    np.testing.assert_allclose(joint, (np.log(2) + np.log1p(np.exp(-1))) / 2, rtol=1e-6)
-    single = label_loss(logits, tf.constant([[1.0, 0.0], [unknown, unknown]]), is_single_label=True)
-    np.testing.assert_allclose(single, np.log(1 + np.exp(2)), rtol=1e-6)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.metrics.classification import roc_auc
+from tfcxr.evaluation.metrics.classification import roc_auc
 from tfrecords_builder.datasets.phantom import Phantom
 
 EPOCHS, BATCH = 10, 32

@@ -5,8 +5,8 @@ import tensorflow as tf
 from absl import logging
 
 from tfcxr.data.pipeline import UNLABELLED, to_pixels
-from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
-from tfcxr.metrics.sliced_wasserstein import sliced_wasserstein_distance
+from tfcxr.evaluation.metrics.image_diversity import mean_pairwise_ms_ssim
+from tfcxr.evaluation.metrics.sliced_wasserstein import sliced_wasserstein_distance
 from tfcxr.models.base import GAN
 from tfcxr.training.samples.watcher import Sample, SampleWatcher
 

@@ -5,8 +5,8 @@ import tensorflow as tf
 from absl import logging
 
 from tfcxr.data.pipeline import from_pixels, to_pixels
-from tfcxr.metrics.diversity import mean_pairwise_ms_ssim
-from tfcxr.metrics.image_fidelity import psnr, ssim
+from tfcxr.evaluation.metrics.image_diversity import mean_pairwise_ms_ssim
+from tfcxr.evaluation.metrics.image_fidelity import psnr, ssim
 from tfcxr.models.srgan import SRGAN, average_down, enlarge_bicubic
 from tfcxr.training.samples.watcher import Sample, SampleWatcher
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl import logging as absl_logging
 
 from tfcxr.data.pipeline import load_images
-from tfcxr.metrics.image_fidelity import psnr, ssim
+from tfcxr.evaluation.metrics.image_fidelity import psnr, ssim
 from tfcxr.models.srgan import SRGAN, SRGANConfig
 from tfcxr.training.callbacks import MetricsLog
 from tfcxr.training.samples.super_resolved import SuperResolvedSamples

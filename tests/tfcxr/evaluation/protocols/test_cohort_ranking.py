@@ -1,0 +1,82 @@
+import dataclasses
+import json
+
+import pytest
+
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.protocols import cohort_ranking
+from tfcxr.evaluation.protocols.cohort_ranking import REAL, RankingSettings
+
+
+@pytest.fixture(scope="module")
+def evaluation(disc_records, synthetic_records, noise_cohort, tmp_path_factory) -> Evaluation:
+    return Evaluation(
+        synthetic_dirs={"noise": noise_cohort, "copies": synthetic_records},
+        real_dir=disc_records,
+        out_dir=tmp_path_factory.mktemp("ranking"),
+        classifier=make_classifier_config("small_cnn", {"max_epochs": 2, "batch_size": 16, "dense_units": (8,)}),
+    )
+
+
+@pytest.fixture(scope="module")
+def findings(evaluation):
+    return cohort_ranking.run(evaluation, RankingSettings(draws=5))
+
+
+def test_copies_of_real_images_are_nearer_than_noise_and_the_test_says_so(findings):
+    report = findings.report()
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    names = [row["cohort"] for row in report["table"]]
+    assert names.index("copies") < names.index("noise") and set(names) == {"copies", "noise", REAL}
+    assert report["images_per_draw"] == 14, "a fifth of the 70 images of noise"
+    for distance in ("frechet", "kernel"):
+        (test,) = report["tests"][distance]
+        assert (test["first"], test["second"], test["is_different"]) == ("noise", "copies", True)
+        assert test["difference"] > 0
+    by_name = {row["cohort"]: row for row in report["table"]}
+    assert by_name[REAL]["ms_ssim_ratio"] == 1.0 and by_name[REAL]["draws"] == 3
+    assert by_name["noise"]["ms_ssim_ratio"] > by_name["copies"]["ms_ssim_ratio"]
+    assert set(report["passport"]["cohorts"]) == {"noise", "copies", "test", "training", "extractor training"}
+
+
+def test_verdict_and_page_show_every_cohort_and_pair(findings):
+    *cohorts, pairs = findings.verdict
+    assert len(cohorts) == 3 and cohorts[-1].startswith("3. noise: Frechet distance ")
+    assert "Frechet 1 of 1, kernel 1 of 1" in pairs
+    page = "".join(findings.parts)
+    assert page.index("<td>copies</td>") < page.index("<td>noise</td>")
+    assert page.count("adjusted by Holm for all pairs") == 2 and "*</td>" in page
+    assert "14 images per draw" in findings.introduction
+
+
+def test_seen_patients_are_refused_or_mark_the_report(
+    evaluation, findings, noise_cohort, copy_as_synthetic, disc_records, tmp_path
+):
+    seen = copy_as_synthetic(tmp_path / "seen" / "32", training_patients=("patient-test-0",))
+    cohorts = {"seen": seen, "noise": noise_cohort}
+    shared = dataclasses.replace(evaluation, synthetic_dirs=cohorts)
+    with pytest.raises(ValueError, match="1 of the 8 patients of split 'test' are also in the generator's training"):
+        cohort_ranking.run(shared, RankingSettings(draws=5))
+    allowed = dataclasses.replace(shared, allow_shared_patients=True)
+    assert len(cohort_ranking.run(allowed, RankingSettings(draws=5)).shared_patients) == 1
+    by_extractor = RankingSettings(draws=5, extractor_data_dir=str(disc_records), extractor_splits=("train", "test"))
+    with pytest.raises(ValueError, match="8 of the 8 patients of split 'test' are also in the extractor's training"):
+        cohort_ranking.run(evaluation, by_extractor)
+
+
+def test_what_cannot_be_ranked_is_refused(evaluation, noise_cohort, copy_records, tmp_path):
+    salted = copy_records(tmp_path / "salted", salt_fingerprint="other")
+    cases = (
+        ({"real_dir": noise_cohort}, {}, "--real_dir=.* holds synthetic images"),
+        ({}, {"extractor_data_dir": str(noise_cohort)}, "noise.* holds synthetic images .*, expected real patients"),
+        ({}, {"extractor_data_dir": str(salted)}, "the extractor's training set .* different salts"),
+        ({}, {"draws": 60}, "60 draws need 4 images each or more, the smallest cohort or split 'test' gives 1"),
+        ({"synthetic_dirs": {"noise": noise_cohort}}, {}, "a ranking needs two cohorts or more, got 1"),
+        ({"test_splits": ("test", "validation")}, {}, "a ranking takes one test split, got --test_splits=test,valid"),
+    )
+    for changes, settings, message in cases:
+        with pytest.raises(ValueError, match=message):
+            cohort_ranking.run(dataclasses.replace(evaluation, **changes), RankingSettings(**settings))
+    with pytest.raises(ValueError, match="a t-test needs two draws or more, got cohort_ranking.draws=1"):
+        RankingSettings(draws=1)

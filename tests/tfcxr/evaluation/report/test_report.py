@@ -1,0 +1,146 @@
+import html.parser
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfcxr.evaluation.metrics.classification import patient_resamples
+from tfcxr.evaluation.report.page import estimate, number, picture, table
+from tfcxr.evaluation.report.plain import plain_json
+from tfcxr.evaluation.report.plots import curves_plot, roc_plot, sample_grid
+from tfcxr.evaluation.report.report import Findings, prepare_folder, write_report
+from tfcxr.evaluation.report.score_tables import arm_table, label_tables, threshold_tables
+from tfcxr.evaluation.scores import ratio_summaries, score_arm
+
+VOID_TAGS = ("meta", "img")
+FINDINGS = Findings(
+    title="First <protocol>",
+    version=1,
+    verdict=["First <b>sentence</b>.", "Second."],
+    shared_patients=["3 of the 60 patients"],
+    notices=["a phantom, not patients"],
+    data={"value": float("nan")},
+    introduction="<em>an introduction</em>",
+    parts=[table(["a"], [["1"]], "<script>alert(1)</script>"), picture(b"png", "a<b & 'c'")],
+)
+
+
+class TagBalance(html.parser.HTMLParser):
+    """Raises on a closing tag that does not fit, and collects every address that the page refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.addresses = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "action", "data")]
+        if tag not in VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_refers_to_nothing_outside(tmp_path):
+    write_report(tmp_path, {"first": FINDINGS, "second": FINDINGS})
+    page = (tmp_path / "report.html").read_text()
+    balance = TagBalance()
+    balance.feed(page)
+    assert balance.open == []
+    assert len(balance.addresses) == 2 and all(a.startswith("data:image/png;base64,") for a in balance.addresses)
+    assert not re.search(r"https?:|url\(|@import|<script|<link", page)
+    assert page.count("First &lt;protocol&gt;") == 2 and page.count("<em>an introduction</em>") == 2
+    assert page.count("a phantom, not patients.") == 1 and page.count("3 of the 60 patients.") == 1
+    assert "NOT patient-disjoint: these numbers" in page and "real radiographs" in page
+
+
+def test_texts_from_data_are_escaped(tmp_path):
+    write_report(tmp_path, {"first": FINDINGS})
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>" not in page and "&lt;script&gt;alert(1)" in page
+    assert "a&lt;b &amp; &#x27;c&#x27;" in page and "First &lt;b&gt;sentence" in page
+
+
+def test_the_report_holds_each_protocol(tmp_path):
+    path, report = write_report(tmp_path, {"first": FINDINGS})
+    assert path == tmp_path / "report.html" and json.loads((tmp_path / "report.json").read_text()) == report
+    assert report["verdict"] == ["First <b>sentence</b>.", "Second."] and report["is_patient_disjoint"] is False
+    assert report["protocols"]["first"] == {
+        "version": 1,
+        "verdict": ["First <b>sentence</b>.", "Second."],
+        "is_patient_disjoint": False,
+        "shared_patients": ["3 of the 60 patients"],
+        "notices": ["a phantom, not patients"],
+        "value": None,
+    }
+
+
+def test_a_report_is_replaced_only_when_asked(tmp_path):
+    prepare_folder(tmp_path, overwrite=False)
+    write_report(tmp_path, {"first": FINDINGS})
+    with pytest.raises(ValueError, match="already holds a report; choose another --out_dir or set --overwrite"):
+        prepare_folder(tmp_path, overwrite=False)
+    prepare_folder(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("label_names", "is_single_label"), [(("NORMAL", "PNEUMONIA"), True), (("a", "b", "c"), True), (("a", "b"), False)]
+)
+def test_score_tables_show_every_label_and_rule(label_names, is_single_label):
+    """Of random predictions, with a third of the joint labels unknown."""
+    generator = np.random.default_rng(0)
+    count = len(label_names)
+    labels = np.eye(count, dtype=np.float32)[np.arange(60) % count]
+    if not is_single_label:
+        labels[generator.random(labels.shape) < 0.3] = np.nan
+    probability = generator.random((60, count)).astype(np.float32)
+    thresholds = None if is_single_label and count > 2 else [0.5] * (1 if is_single_label else count)
+    resamples = patient_resamples(np.arange(60), 20, 0)
+    scores = score_arm(label_names, is_single_label, labels, [probability], [thresholds], resamples)
+    arms = plain_json(dict.fromkeys(("real", "synthetic"), scores.summary))
+    ratios = plain_json({"synthetic": ratio_summaries(scores, scores)})
+    of_arms = arm_table(arms, ratios, {"real": 48, "synthetic": 48}, "")
+    assert "1.000 <span class=interval>[1.000, 1.000]</span>" in of_arms, "the ratio"
+    assert "AUC &uarr;" in of_arms and "<td>48</td>" in of_arms
+    of_thresholds = threshold_tables(arms, label_names, is_single_label)
+    balance = TagBalance()
+    balance.feed(of_arms + of_thresholds)
+    assert balance.open == []
+    has_youden = thresholds is not None
+    assert ("threshold by Youden" in of_thresholds) == ("accuracy, Youden" in of_arms) == has_youden
+    assert all(name in of_thresholds for name in label_names)
+    if not is_single_label:
+        assert all(f"<td>{name}</td>" in label_tables(arms, label_names) for name in label_names)
+
+
+def test_values_without_a_number_are_dashes():
+    assert number(None) == number(float("nan")) == "&ndash;" and number(0.12345, ".2g") == "0.12"
+    assert estimate(None) == estimate({"mean": None, "interval": [None, None]}) == "&ndash;"
+    shown = estimate({"mean": 0.5, "interval": [0.25, None]}, ".2f")
+    assert shown == "0.50 <span class=interval>[0.25, &ndash;]</span>"
+
+
+def test_plain_json_has_no_value_that_json_lacks():
+    value = {"a": np.float32(0.5), "b": (np.int64(2), float("nan")), "c": np.array([1.0, np.inf]), 3: None}
+    assert plain_json(value) == {"a": 0.5, "b": [2, None], "c": [1.0, None], "3": None}
+    json.dumps(plain_json(value), allow_nan=False)
+
+
+def test_pictures_are_png_files_with_something_drawn():
+    generator = np.random.default_rng(0)
+    labels = np.eye(2, dtype=np.float32)[np.arange(10) % 2]
+    images = generator.integers(0, 255, (10, 16, 16, 1)).astype(np.uint8)
+    training = {"arm": "real", "curves": {"loss": [1.0], "validation_loss": [1.0]}, "best_epoch": 1}
+    only_one_class = np.ones([10, 2], np.float32)
+    for png in (
+        sample_grid(images, labels, ("a", "b")),
+        curves_plot([training]),
+        roc_plot(("a", "b"), [0, 1], labels, {"real": [generator.random((10, 2))]}, {"real": "real"}),
+        roc_plot(("a", "b"), [1], only_one_class, {"real": [generator.random((10, 2))]}, {"real": "real"}),
+    ):
+        picture = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+        assert min(picture.shape) > 100
+    assert np.asarray(Image.open(io.BytesIO(sample_grid(images, labels, ("a", "b")))).convert("L")).std() > 20

@@ -1,0 +1,368 @@
+"""Opens synthetic cohorts and real patients side by side, and refuses comparisons that would mislead.
+
+A test set must be of real patients whom neither the classifiers nor the generator have seen. The generator's training
+patients stand beside a cohort's `dataset_info.json`, one salted key per line, in the file that its provenance names.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from tfcxr.data.pipeline import choose_images, read_facts
+from tfcxr.data.records import read_dataset_info, shard_paths
+from tfcxr.data.schema import DatasetInfo
+from tfcxr.data.stored_images import StoredImages, open_images
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.labelled_images import LabelledImages
+
+SUBSET_SEED = 0  # of the images that are taken where a side has more than are wanted
+MAX_PREVALENCE_GAP = 0.05  # above it, a difference between the sides is reported
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """Images on disk, ready for a classifier; what is known of them is in memory.
+
+    Attributes:
+      images: uint8 [images, size, size, 1], read when they are asked for.
+      labels: float32 [images, labels] in the order that was asked for, NaN where unknown.
+      patient_keys: string [images].
+      facts: for the report: data set, splits, counts and the SHA-256 over its shards' SHA-256s.
+    """
+
+    images: StoredImages
+    labels: np.ndarray
+    patient_keys: np.ndarray
+    facts: dict[str, Any]
+
+    @property
+    def labelled(self) -> LabelledImages:
+        """Images and labels."""
+        return LabelledImages(self.images, self.labels)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The facts that a kept result depends on."""
+        return {name: self.facts[name] for name in ("sha256", "splits", "label_names", "images")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Descriptions:
+    """`dataset_info.json` of every folder of an evaluation.
+
+    Attributes:
+      real: of the training patients.
+      test: of the test patients.
+      synthetic: by cohort.
+    """
+
+    real: DatasetInfo
+    test: DatasetInfo
+    synthetic: dict[str, DatasetInfo]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohorts:
+    """All sides of an evaluation.
+
+    Attributes:
+      label_names: the order of all labels.
+      is_single_label: exclusive labels.
+      synthetic: by name.
+      real: training patients.
+      validation: real patients, or None where each training keeps back a share of its own images.
+      tests: real patients, by split.
+      shared_patients: sentences on patients seen in training and testing alike; empty when there are none.
+      notices: sentences that a reader of the report must see.
+    """
+
+    label_names: tuple[str, ...]
+    is_single_label: bool
+    synthetic: dict[str, Cohort]
+    real: Cohort
+    validation: Cohort | None
+    tests: dict[str, Cohort]
+    shared_patients: tuple[str, ...]
+    notices: tuple[str, ...]
+
+    @property
+    def only_synthetic(self) -> Cohort:
+        """The only synthetic cohort."""
+        (cohort,) = self.synthetic.values()
+        return cohort
+
+
+def read_descriptions(
+    evaluation: Evaluation, same_labels: bool = True, allows_unlabelled: bool = False, allows_several: bool = False
+) -> Descriptions:
+    """Reads the descriptions of all folders.
+
+    Args:
+      evaluation: names the folders.
+      same_labels: the real set must have labels, and the test set and the cohorts the same ones.
+      allows_unlabelled: a cohort may have none.
+      allows_several: there may be more than one cohort.
+
+    Raises:
+      FileNotFoundError: a folder is missing or holds no data.
+      ValueError: several cohorts, an exported model in place of its cohort, real and synthetic data swapped, or sets of
+        another image size or without the labels that are needed.
+    """
+    if len(evaluation.synthetic_dirs) > 1 and not allows_several:
+        raise ValueError(
+            f"--synthetic_dir names {len(evaluation.synthetic_dirs)} cohorts ({', '.join(evaluation.synthetic_dirs)}), "
+            "but only cohort_ranking takes several; give one"
+        )
+    for folder in evaluation.synthetic_dirs.values():
+        for path in (folder, *pathlib.Path(folder).glob("[0-9]*")):
+            if (path / "saved_model.pb").is_file():
+                raise ValueError(
+                    f"--synthetic_dir={folder} holds an exported model, not a cohort; generate one with "
+                    f"python -m tfcxr.generate --saved_model={folder}"
+                )
+    real, test = read_dataset_info(evaluation.real_dir), read_dataset_info(evaluation.folder_of_tests)
+    synthetic = {name: read_dataset_info(folder) for name, folder in evaluation.synthetic_dirs.items()}
+    if real.is_synthetic:
+        raise ValueError(f"--real_dir={evaluation.real_dir} holds synthetic images ({real.name}), not real patients")
+    if test.is_synthetic:
+        raise ValueError(
+            f"--test_dir={evaluation.test_dir} holds synthetic images ({test.name}); test on real patients"
+        )
+    if same_labels and not real.label_names:
+        raise ValueError(
+            f"{evaluation.train_splits_flag} has no labels, so nothing can be learned; build it from labelled images"
+        )
+    for name, info in synthetic.items():
+        folder = evaluation.synthetic_dirs[name]
+        if not info.is_synthetic:
+            raise ValueError(
+                f"--synthetic_dir={folder} holds real images ({info.name}); "
+                "give a cohort that python -m tfcxr.generate wrote"
+            )
+        is_compared = same_labels and not (allows_unlabelled and not info.label_names)
+        check_alike(evaluation.real_dir, real, folder, info, is_compared)
+    check_alike(evaluation.real_dir, real, evaluation.folder_of_tests, test, same_labels)
+    return Descriptions(real, test, synthetic)
+
+
+def check_alike(
+    real_dir: pathlib.Path, real: DatasetInfo, other_dir: pathlib.Path, other: DatasetInfo, same_labels: bool
+) -> None:
+    """Refuses sets of another image size or, with `same_labels`, other labels (ValueError)."""
+    if other.image_size != real.image_size:
+        raise ValueError(
+            f"{real_dir} holds images of {real.image_size} px, {other_dir} of {other.image_size} px; give one size"
+        )
+    if not same_labels:
+        return
+    if set(other.label_names) != set(real.label_names) or other.is_single_label != real.is_single_label:
+        described = [
+            f"{'one of' if info.is_single_label else 'any of'} {', '.join(info.label_names)}" for info in (real, other)
+        ]
+        is_case = {name.lower() for name in other.label_names} == {name.lower() for name in real.label_names}
+        hint = "; names are matched letter by letter, upper and lower case too" if is_case else ""
+        raise ValueError(f"labels differ: {real_dir} has {described[0]}, {other_dir} has {described[1]}{hint}")
+
+
+def load_cohorts(
+    evaluation: Evaluation,
+    descriptions: Descriptions,
+    label_names: tuple[str, ...],
+    images: int | None = None,
+    uses_generator: bool = True,
+) -> Cohorts:
+    """Loads and checks everything that a protocol compares, and logs what its report must say.
+
+    Args:
+      evaluation: which folders and splits.
+      descriptions: of these folders.
+      label_names: in this order; () loads none.
+      images: of each cohort and of the real training set, chosen at random; all where None.
+      uses_generator: False where nothing learns from synthetic images or is compared with them.
+
+    Raises:
+      FileNotFoundError: a shard is missing.
+      ValueError: a damaged or altered shard, no such split, too few images; or, unless `allow_shared_patients`, test
+        patients that were trained on or that cannot be compared with those that were.
+    """
+    real_info, test_info = descriptions.real, descriptions.test
+    synthetic = {
+        name: load_cohort(
+            evaluation.synthetic_dirs[name],
+            info,
+            evaluation.synthetic_splits or tuple(info.splits),
+            label_names if info.label_names else (),
+            images,
+        )
+        for name, info in descriptions.synthetic.items()
+    }
+    real = load_cohort(evaluation.real_dir, real_info, evaluation.train_splits, label_names, images)
+    validation = None
+    if evaluation.validation_splits:
+        validation = load_cohort(evaluation.real_dir, real_info, evaluation.validation_splits, label_names)
+    tests = {
+        split: load_cohort(evaluation.folder_of_tests, test_info, [split], label_names)
+        for split in evaluation.test_splits
+    }
+    shared = training_leaks(real, validation, tests, real_info, test_info)
+    if uses_generator:
+        for name, info in descriptions.synthetic.items():
+            shared += generator_leaks(evaluation.synthetic_dirs[name], info, tests, test_info)
+    refuse_shared_patients(shared, evaluation)
+    infos = (real_info, *descriptions.synthetic.values(), test_info)
+    notices = list(dict.fromkeys(f"{info.name}: {info.notice}" for info in infos if info.notice))
+    for cohort in synthetic.values():
+        notices += _prevalence_notices(label_names, cohort, real)
+    return Cohorts(
+        label_names, real_info.is_single_label, synthetic, real, validation, tests, tuple(shared), tuple(notices)
+    )
+
+
+def load_cohort(
+    directory: str | os.PathLike,
+    info: DatasetInfo,
+    splits: Sequence[str],
+    label_names: Sequence[str],
+    images: int | None = None,
+) -> Cohort:
+    """One side: all images of some splits, or a random `images` of them, with the labels of `label_names`.
+
+    Raises:
+      FileNotFoundError: a shard is missing.
+      ValueError: a damaged or altered shard, no such split, too few images, or real images without a patient.
+    """
+    for split in splits:
+        shard_paths(directory, info, split, verify_checksums=True)
+    chosen = choose_images(info, splits, images, SUBSET_SEED)
+    facts = {name: values[chosen] for name, values in read_facts(directory, splits).items()}
+    labels = facts["label"][:, [info.label_names.index(name) for name in label_names]]
+    if not info.is_synthetic and (facts["patient_key"] == "").any():
+        raise ValueError(f"{directory} has images without a patient key, so patients cannot be kept apart")
+    digest = hashlib.sha256("".join(shard.sha256 for name in splits for shard in info.splits[name].shards).encode())
+    return Cohort(
+        images=open_images(directory, splits).where(chosen),
+        labels=labels,
+        patient_keys=facts["patient_key"],
+        facts={
+            "name": info.name,
+            "folder": str(directory),
+            "splits": list(splits),
+            "label_names": list(info.label_names),
+            "images": len(labels),
+            "patients": None if info.is_synthetic else len(np.unique(facts["patient_key"])),
+            "positives": {name: int((labels[:, index] == 1).sum()) for index, name in enumerate(label_names)},
+            "sha256": digest.hexdigest(),
+            "image_size": info.image_size,
+            "preprocessing": info.preprocessing,
+            "provenance": info.provenance,
+        },
+    )
+
+
+def split_off_validation(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Chooses whole groups (patients), in random order, until they hold `fraction` of the images.
+
+    Args:
+      groups: [images], equal for the images of one group.
+      fraction: of the images.
+      seed: of the order.
+
+    Returns:
+      bool [images], True for validation; at least one group on each side where there are two or more.
+    """
+    names, group_of_image, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    count = np.searchsorted(np.cumsum(sizes[order]), fraction * len(groups)) + 1
+    return np.isin(group_of_image, order[: min(max(count, 1), len(names) - 1)])
+
+
+def refuse_shared_patients(shared: Sequence[str], evaluation: Evaluation) -> None:
+    """Refuses sentences on shared patients (ValueError), or logs them where they are allowed."""
+    if shared and not evaluation.allow_shared_patients:
+        raise ValueError(f"{shared[0]}; choose other splits, or set --allow_shared_patients, which marks the report")
+    for sentence in shared:
+        logging.warning("NOT patient-disjoint: %s.", sentence)
+
+
+def log_notices(notices: Iterable[str]) -> None:
+    """Logs sentences that the report will say too, before anything is trained."""
+    for sentence in notices:
+        logging.warning("%s.", sentence)
+
+
+def training_leaks(
+    real: Cohort,
+    validation: Cohort | None,
+    tests: Mapping[str, Cohort],
+    real_info: DatasetInfo,
+    test_info: DatasetInfo,
+    name: str = "training",
+) -> list[str]:
+    """A sentence for each pair of real sets that share patients, or that cannot be compared; [] where all is well."""
+    if test_info.salt_fingerprint != real_info.salt_fingerprint:
+        return [
+            f"the test set ({test_info.name}) and the {name} set ({real_info.name}) were built with different salts, "
+            "so their patients cannot be compared; build both with one salt"
+        ]
+    leaks = [] if validation is None else [_shared(name, real.patient_keys, "validation", validation)]
+    for split, test in tests.items():
+        leaks.append(_shared(name, real.patient_keys, split, test))
+        leaks.append(_shared("validation", validation.patient_keys, split, test) if validation else "")
+    return [leak for leak in leaks if leak]
+
+
+def generator_leaks(
+    synthetic_dir: pathlib.Path, synthetic_info: DatasetInfo, tests: Mapping[str, Cohort], test_info: DatasetInfo
+) -> list[str]:
+    """A sentence for each test set whose patients the cohort's generator has seen, or where nobody can tell."""
+    training_data = synthetic_info.provenance.get("training_data", {})
+    file_name = training_data.get("patient_keys_file", "")
+    path = pathlib.Path(synthetic_dir) / pathlib.Path(file_name).name
+    if not file_name or not path.is_file():
+        return [
+            f"the cohort in {synthetic_dir} does not say on which patients its generator was trained "
+            f"({file_name or 'training_data.patient_keys_file in its provenance'} is missing), "
+            "so the test patients may be among them"
+        ]
+    if training_data.get("salt_fingerprint", synthetic_info.salt_fingerprint) != test_info.salt_fingerprint:
+        return [
+            f"the generator's training data and the test set ({test_info.name}) were built with different salts, "
+            "so their patients cannot be compared; train the generator on data built with the test set's salt"
+        ]
+    keys = np.array(path.read_text(encoding="utf-8").split(), str)
+    leaks = [_shared("generator's training", keys, split, test) for split, test in tests.items()]
+    return [leak for leak in leaks if leak]
+
+
+def _shared(seen_name: str, seen: np.ndarray, split: str, cohort: Cohort) -> str:
+    patients = np.unique(cohort.patient_keys)
+    count = int(np.isin(patients, seen).sum())
+    if not count:
+        return ""
+    return f"{count} of the {len(patients)} patients of split {split!r} are also in the {seen_name} data"
+
+
+def _prevalence_notices(label_names: Sequence[str], synthetic: Cohort, real: Cohort) -> list[str]:
+    """A sentence for each label whose share differs between the sides; none for a cohort without labels."""
+    notices = []
+    for index, name in enumerate(label_names if synthetic.labels.shape[1] else ()):
+        known = {
+            side: column[~np.isnan(column)]
+            for side, column in (("synthetic", synthetic.labels[:, index]), ("real training", real.labels[:, index]))
+        }
+        if unknown := [side for side, values in known.items() if not len(values)]:
+            notices.append(f"{name} is known for none of the {' and '.join(unknown)} images")
+            continue
+        shares = [float(values.mean()) for values in known.values()]
+        if abs(shares[0] - shares[1]) > MAX_PREVALENCE_GAP:
+            notices.append(
+                f"{name} is in {shares[0]:.0%} of the synthetic and {shares[1]:.0%} of the real training images: "
+                "the two sides differ in prevalence, not only in who made the images"
+            )
+    return notices

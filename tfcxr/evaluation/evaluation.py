@@ -1,0 +1,81 @@
+"""What every protocol is given: the cohorts, the classifier, and where results go."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from tfcxr.evaluation.extractors.classifier import ClassifierConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The facts that all protocols share.
+
+    Attributes:
+      synthetic_dirs: name of a cohort -> its data folder.
+      real_dir: data folder of real patients.
+      out_dir: gets report.json, report.html and finished trainings.
+      classifier: what is trained on the images.
+      test_dir: data folder of the test splits; None is `real_dir`.
+      synthetic_splits: of the cohorts; () is all of them.
+      train_splits: of real training patients.
+      validation_splits: of real patients on whom every classifier's end of training and threshold are chosen; () keeps
+        back a share of each classifier's own training images instead.
+      test_splits: of real test patients.
+      classifier_seeds: of trainings.
+      extractor_dir: keeps trained feature extractors, for several evaluations to share; None is `out_dir/extractor`.
+      allow_shared_patients: continues where test patients were trained on, and marks the report.
+    """
+
+    synthetic_dirs: Mapping[str, pathlib.Path]
+    real_dir: pathlib.Path
+    out_dir: pathlib.Path
+    classifier: ClassifierConfig = ClassifierConfig()
+    test_dir: pathlib.Path | None = None
+    synthetic_splits: tuple[str, ...] = ()
+    train_splits: tuple[str, ...] = ("train",)
+    validation_splits: tuple[str, ...] = ()
+    test_splits: tuple[str, ...] = ("test",)
+    classifier_seeds: tuple[int, ...] = (0, 1, 2)
+    extractor_dir: pathlib.Path | None = None
+    allow_shared_patients: bool = False
+
+    def __post_init__(self) -> None:
+        seeds = self.classifier_seeds
+        if not seeds or len(set(seeds)) != len(seeds):
+            raise ValueError(f"--classifier_seeds expects one or more different values, got {list(seeds)}")
+        if min(seeds) < 0:
+            raise ValueError(f"--classifier_seeds must be 0 or more, got {min(seeds)}")
+        if not self.synthetic_dirs:
+            raise ValueError("--synthetic_dir names no cohort")
+        for name in ("synthetic_splits", "train_splits", "validation_splits", "test_splits"):
+            splits = getattr(self, name)
+            if len(set(splits)) < len(splits):
+                raise ValueError(f"--{name} names a split twice: {','.join(splits)}")
+            if not splits and name in ("train_splits", "test_splits"):
+                raise ValueError(f"--{name} names no split")
+
+    @property
+    def synthetic_dir(self) -> pathlib.Path:
+        """Folder of the only cohort."""
+        (folder,) = self.synthetic_dirs.values()
+        return folder
+
+    @property
+    def folder_of_tests(self) -> pathlib.Path:
+        """Data folder of the test splits."""
+        return self.test_dir or self.real_dir
+
+    @property
+    def folder_of_extractors(self) -> pathlib.Path:
+        """Where trained feature extractors are kept."""
+        return self.extractor_dir or self.out_dir / "extractor"
+
+    def test_split_flag(self, split: str) -> str:
+        """A test split's name in messages."""
+        return f"--test_splits={split} of {self.folder_of_tests}"
+
+    @property
+    def train_splits_flag(self) -> str:
+        """The real training splits' name in messages."""
+        return f"--train_splits={','.join(self.train_splits)} of {self.real_dir}"

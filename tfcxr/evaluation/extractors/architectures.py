@@ -1,0 +1,49 @@
+"""The trunks of classifiers. A new one is a function here and a line in `CLASSIFIERS`."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+
+def vgg16(images: keras.KerasTensor) -> keras.KerasTensor:
+    """VGG-16 (Simonyan, Zisserman 2015), max-pooled: [batch, size, size, 3] in [0, 1] -> [batch, 512]; from 32 px."""
+    return keras.applications.VGG16(include_top=False, weights=None, input_tensor=images, pooling="max").output
+
+
+def densenet121(images: keras.KerasTensor) -> keras.KerasTensor:
+    """DenseNet-121 (Huang et al. 2017), mean-pooled: [batch, size, size, 3] in [0, 1] -> [batch, 1024].
+
+    Differs from Segal et al. 2021: it starts from random weights, not from ImageNet's.
+    """
+    return keras.applications.DenseNet121(include_top=False, weights=None, input_tensor=images, pooling="avg").output
+
+
+def small_cnn(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Four strided convolutions, mean-pooled, quick to train: [batch, size, size, 3] in [0, 1] -> [batch, 256]."""
+    features = images
+    for channels in (32, 64, 128, 256):
+        features = keras.layers.Conv2D(channels, 3, strides=2, padding="same", use_bias=False)(features)
+        features = keras.layers.ReLU()(keras.layers.BatchNormalization()(features))
+    return keras.layers.GlobalAveragePooling2D()(features)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A trunk and the settings that differ for it.
+
+    Attributes:
+      trunk: float32 images [batch, size, size, 3] in [0, 1] -> features [batch, width], by a global pooling.
+      defaults: of `ClassifierConfig`.
+    """
+
+    trunk: Callable[[keras.KerasTensor], keras.KerasTensor]
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+CLASSIFIERS: dict[str, Architecture] = {
+    "vgg16": Architecture(vgg16),
+    "densenet121": Architecture(densenet121, {"learning_rate": 1e-3}),
+    "small_cnn": Architecture(small_cnn, {"learning_rate": 1e-3, "dense_units": (64,)}),
+}

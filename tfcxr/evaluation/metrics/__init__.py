@@ -1,0 +1,49 @@
+"""Metrics: arrays in, numbers out. A new metric is one file, and one line here puts it into the reports.
+
+What the reports do with each is said by its kind, in `metric.py`. The other files here hold what trainings and
+experiments call by name (`sliced_wasserstein`, `pairwise_similarity`, `pairwise_tests`).
+"""
+
+from typing import TypeVar
+
+from tfcxr.evaluation.metrics.classification import (
+    ACCURACY,
+    AUC,
+    BALANCED_ACCURACY,
+    F1,
+    PRECISION,
+    RECALL,
+    SUPPORT,
+)
+from tfcxr.evaluation.metrics.feature_diversity import FEATURE_DISTANCE
+from tfcxr.evaluation.metrics.frechet_distance import FRECHET
+from tfcxr.evaluation.metrics.image_diversity import MS_SSIM
+from tfcxr.evaluation.metrics.image_fidelity import PSNR, SSIM
+from tfcxr.evaluation.metrics.kernel_distance import KERNEL
+from tfcxr.evaluation.metrics.metric import Metric
+
+Kind = TypeVar("Kind", bound=Metric)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        AUC,
+        ACCURACY,
+        BALANCED_ACCURACY,
+        PRECISION,
+        RECALL,
+        F1,
+        SUPPORT,
+        FRECHET,
+        KERNEL,
+        MS_SSIM,
+        FEATURE_DISTANCE,
+        PSNR,
+        SSIM,
+    )
+}
+
+
+def metrics_of(kind: type[Kind]) -> list[Kind]:
+    """The registered metrics of one kind, in order; the first is the one that verdicts go by."""
+    return [metric for metric in METRICS.values() if isinstance(metric, kind)]

@@ -1,0 +1,286 @@
+"""Cohort ranking: which of several synthetic cohorts is nearest to real patients, and which differ at all?
+
+One extractor, trained on real patients, describes every image. Each cohort is divided into equal independent draws, and
+each draw has its distance from the same held-out real images; pairs of cohorts are compared by t-tests over their draws
+(Chetty 2023). A draw's distance says what sampling from one generator does; that another training of the same settings
+would give another generator, it cannot say.
+
+Beside the distances stand diversity (so that a collapsed generator is seen) and the floor: real training images, drawn
+alike, against the same held-out ones.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tfcxr.data.records import read_dataset_info
+from tfcxr.evaluation.cohorts import (
+    Cohort,
+    Cohorts,
+    check_alike,
+    load_cohort,
+    load_cohorts,
+    log_notices,
+    read_descriptions,
+    refuse_shared_patients,
+    training_leaks,
+)
+from tfcxr.evaluation.distances import distances_of_draws
+from tfcxr.evaluation.diversity import SEED, spread_ratio
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
+from tfcxr.evaluation.label_checks import check_labels, counts_of_splits
+from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics.image_diversity import scales_of
+from tfcxr.evaluation.metrics.kernel_distance import MIN_IMAGES
+from tfcxr.evaluation.metrics.metric import ClassDiversity, FeatureDistance
+from tfcxr.evaluation.metrics.pairwise_tests import pairwise_t_tests
+from tfcxr.evaluation.protocols.protocol import Protocol
+from tfcxr.evaluation.report.page import (
+    cohort_table,
+    metric_header,
+    metric_notes,
+    number,
+    settings_table,
+    software_text,
+    table,
+    text,
+)
+from tfcxr.evaluation.report.plain import plain_json, software_versions
+from tfcxr.evaluation.report.report import Findings
+
+VERSION = 1
+DIVERSITY_PAIRS = 500
+LEVEL = 0.05  # of the family of all pairs
+REAL = "real training images"  # the floor's name among the cohorts
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingSettings:
+    """How cohorts are compared.
+
+    Attributes:
+      draws: equal parts that each cohort is divided into, two or more.
+      extractor_data_dir: labelled real images that the extractor is trained on, where they are others than --real_dir;
+        none of its patients may be in the test split.
+      extractor_splits: of that folder.
+    """
+
+    draws: int = 10
+    extractor_data_dir: str = ""
+    extractor_splits: tuple[str, ...] = ("train",)
+
+    def __post_init__(self) -> None:
+        if self.draws < 2:
+            raise ValueError(f"a t-test needs two draws or more, got cohort_ranking.draws={self.draws}")
+
+
+def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
+    """Measures every cohort; distances are from the test split, the floor is of the training splits.
+
+    Raises:
+      FileNotFoundError: a folder or shard is missing.
+      ValueError: fewer than two cohorts, several test splits, what `load_cohorts` refuses, too few images, no label
+        that the extractor could learn, or test patients that a generator or the extractor has seen.
+    """
+    cohorts, extractor_data = _load(evaluation, settings)
+    (test,) = cohorts.tests.values()
+    sizes = [len(cohort.images) // settings.draws for cohort in cohorts.synthetic.values()]
+    per_draw = min(len(test.images), *sizes)
+    if per_draw < MIN_IMAGES:
+        raise ValueError(
+            f"{settings.draws} draws need {MIN_IMAGES} images each or more, the smallest cohort or split "
+            f"{evaluation.test_splits[0]!r} gives {per_draw}"
+        )
+    if len(cohorts.real.images) < 2:
+        raise ValueError(
+            f"diversity needs two images, but {evaluation.train_splits_flag} holds {len(cohorts.real.images)}"
+        )
+    scales_of(test.images.shape[1])  # refuses images too small for MS-SSIM
+    info, seed = read_dataset_info(_extractor_folder(evaluation, settings)), evaluation.classifier_seeds[0]
+    extractor = find_or_train_extractor(
+        evaluation.folder_of_extractors,
+        evaluation.classifier,
+        seed,
+        extractor_data,
+        None,
+        info.label_names,
+        info.is_single_label,
+    )
+    real_features = extractor.features(test.images)
+    spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
+    distances, diversity, random = {}, {}, np.random.default_rng(seed)
+    for name, cohort in tqdm({**cohorts.synthetic, REAL: cohorts.real}.items(), desc="ranking", unit="cohort"):
+        images = cohort.images.where(random.permutation(len(cohort.images)))
+        draws = settings.draws if name != REAL else min(settings.draws, len(images) // per_draw)
+        if draws >= 1:
+            features = extractor.features(images.where(slice(draws * per_draw)))
+            distances[name] = distances_of_draws(np.split(features, draws), real_features, seed)
+        diversity[name] = {metric.name: metric.measure(images, DIVERSITY_PAIRS, SEED) for metric in spreads}
+    rows = []
+    for name, by_metric in distances.items():
+        row = {"cohort": name, "draws": min(map(len, by_metric.values()))}
+        for metric, values in by_metric.items():
+            row[f"{metric}_mean"] = float(np.mean(values))
+            row[f"{metric}_deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+        for spread in spreads:
+            sides = diversity[name][spread.name], diversity[REAL][spread.name]
+            row[f"{spread.name}_ratio"] = spread_ratio(spread, *sides)
+        rows.append(row)
+    headline = metrics_of(FeatureDistance)[0]
+    rows.sort(key=lambda row: row[f"{headline.name}_mean"])
+    tests = {
+        metric.name: [
+            dataclasses.asdict(pair)
+            for pair in pairwise_t_tests({name: distances[name][metric.name] for name in cohorts.synthetic}, LEVEL)
+        ]
+        for metric in metrics_of(FeatureDistance)
+    }
+    notices = list(cohorts.notices)
+    if REAL not in distances:
+        notices.append(f"there is no floor: the {REAL} are fewer than the {per_draw} of a draw")
+    if not any(spread.spread(diversity[REAL][spread.name].mean) > spread.least_spread for spread in spreads):
+        notices.append(f"the {REAL} are all the same, so that diversity has no ratio to them")
+    data = {
+        "table": rows,
+        "tests": tests,
+        "images_per_draw": per_draw,
+        "distances": distances,
+        "extractor": extractor.facts,
+        "passport": {
+            "cohorts": {
+                **{name: cohort.facts for name, cohort in cohorts.synthetic.items()},
+                "test": test.facts,
+                "training": cohorts.real.facts,
+                "extractor training": extractor_data.facts,
+            },
+            "seed": seed,
+            "software": software_versions(),
+        },
+    }
+    return Findings(
+        title="Cohort ranking",
+        version=VERSION,
+        verdict=_verdict(rows, tests),
+        shared_patients=cohorts.shared_patients,
+        notices=notices,
+        data=data,
+        introduction=f"{per_draw} images per draw; mean and standard deviation over draws; features of "
+        f"{text(evaluation.classifier.architecture)}, weights "
+        f"<code>{text(extractor.facts['weights_sha256'][:16])}</code>.",
+        parts=_page_parts(plain_json(data)),
+    )
+
+
+def _extractor_folder(evaluation: Evaluation, settings: RankingSettings) -> pathlib.Path:
+    return pathlib.Path(settings.extractor_data_dir) if settings.extractor_data_dir else evaluation.real_dir
+
+
+def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, Cohort]:
+    """The cohorts, and the extractor's training patients."""
+    if len(evaluation.synthetic_dirs) < 2:
+        raise ValueError(
+            f"a ranking needs two cohorts or more, got {len(evaluation.synthetic_dirs)}; give "
+            "--synthetic_dir=NAME=FOLDER,NAME=FOLDER"
+        )
+    if len(evaluation.test_splits) > 1:
+        raise ValueError(f"a ranking takes one test split, got --test_splits={','.join(evaluation.test_splits)}")
+    descriptions = read_descriptions(evaluation, same_labels=False, allows_several=True)
+    folder, splits = _extractor_folder(evaluation, settings), settings.extractor_splits
+    info = read_dataset_info(folder)
+    if info.is_synthetic:
+        raise ValueError(f"{folder} holds synthetic images ({info.name}), expected real patients")
+    check_alike(evaluation.real_dir, descriptions.real, folder, info, same_labels=False)
+    names = info.label_names
+    where = f"split {','.join(splits)} of {folder}"
+    check_labels(where, counts_of_splits(info, splits, names), info.is_single_label, "learned")
+    cohorts = load_cohorts(evaluation, descriptions, ())
+    extractor_data = load_cohort(folder, info, splits, names)
+    shared = training_leaks(extractor_data, None, cohorts.tests, info, descriptions.test, "extractor's training")
+    shared = [sentence for sentence in shared if sentence not in cohorts.shared_patients]
+    refuse_shared_patients(shared, evaluation)
+    log_notices(cohorts.notices)
+    return dataclasses.replace(cohorts, shared_patients=(*cohorts.shared_patients, *shared)), extractor_data
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]], tests: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """A sentence for each cohort, nearest first, and one on how many pairs differ."""
+    sentences = []
+    for place, row in enumerate(rows, start=1):
+        found = [
+            f"{metric.title} distance {row[f'{metric.name}_mean']:{metric.format}}{_deviation(row, metric)}"
+            for metric in metrics_of(FeatureDistance)
+        ]
+        for spread in metrics_of(ClassDiversity):
+            if (ratio := row.get(f"{spread.name}_ratio")) is not None:
+                found.append(f"{spread.spread_title} {ratio:.2f}")
+        sentences.append(f"{place}. {row['cohort']}: {', '.join(found)}.")
+    differ = [
+        f"{metric.title} {sum(pair['is_different'] for pair in tests[metric.name])} of {len(tests[metric.name])}"
+        for metric in metrics_of(FeatureDistance)
+    ]
+    return [
+        *sentences,
+        f"Pairs of cohorts that differ at {LEVEL:g} (Welch's t-tests, adjusted by Holm), by distance: "
+        f"{', '.join(differ)}.",
+    ]
+
+
+def _deviation(row: Mapping[str, Any], metric: FeatureDistance) -> str:
+    shown = number(row[f"{metric.name}_deviation"], ".2g")
+    return "" if shown == number(None) else f" (sd {shown})"
+
+
+def _page_parts(report: Mapping[str, Any]) -> list[str]:
+    metrics, passport = metrics_of(FeatureDistance), report["passport"]
+    spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
+    rows = [
+        [
+            text(row["cohort"]),
+            *(number(row[f"{m.name}_mean"], m.format) + _deviation(row, m) for m in metrics),
+            *(number(row[f"{spread.name}_ratio"], ".2f") for spread in spreads),
+        ]
+        for row in report["table"]
+    ]
+    header = ["cohort", *map(metric_header, metrics), *(text(spread.spread_title) for spread in spreads)]
+    names = [row["cohort"] for row in report["table"] if row["cohort"] != REAL]
+    return [
+        "<h2>Nearest first</h2>",
+        table(header, rows),
+        *(_test_table(metric, names, report["tests"][metric.name]) for metric in metrics),
+        f"<h2>How it was done</h2><p>{metric_notes(FeatureDistance)} {metric_notes(ClassDiversity)}</p>"
+        f"<p><strong>Software.</strong> {software_text(passport['software'])}.</p>",
+        cohort_table(passport["cohorts"]),
+        settings_table("extractor", {**report["extractor"]["classifier"], "seed": report["extractor"]["seed"]}),
+    ]
+
+
+def _test_table(metric: FeatureDistance, names: Sequence[str], tests: Sequence[Mapping[str, Any]]) -> str:
+    """p of every pair, in a square."""
+    adjusted = {frozenset((pair["first"], pair["second"])): pair["adjusted_p"] for pair in tests}
+    cells = {
+        pair: "" if len(set(pair)) == 1 else _p_text(adjusted[frozenset(pair)])
+        for pair in itertools.product(names, repeat=2)
+    }
+    rows = [[text(first), *(cells[first, second] for second in names)] for first in names]
+    caption = f"p of Welch's t-tests of the {metric.title} distance, adjusted by Holm for all pairs; * below {LEVEL:g}"
+    return table(["", *map(text, names)], rows, caption)
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.3f}{'*' if p < LEVEL else ''}" if p >= 0.001 else "&lt;.001*"
+
+
+COHORT_RANKING = Protocol(
+    name="cohort_ranking",
+    question="which of several cohorts (--synthetic_dir=NAME=FOLDER,NAME=FOLDER) is nearest to the real patients of "
+    "one test split, and which differ? It trains one feature extractor, with the first of --classifier_seeds.",
+    settings_class=RankingSettings,
+    run=run,
+    unused=("validation_splits",),
+)

@@ -1,0 +1,335 @@
+"""Distribution distance: how far are synthetic images from real patients, by the features of a classifier of real ones?
+
+A classifier is trained once on the real training split; its pooled features of N synthetic and of N real images are
+compared by every `FeatureDistance` of `METRICS`, such as the Frechet distance (Heusel et al. 2017) and the kernel
+distance (Binkowski et al. 2018): against each test split, and against the training split, which the generator was to
+imitate. Beside every distance stands the floor, two patient-disjoint halves of the same real images against each other,
+and what real training images score.
+
+The Frechet distance falls with N, so only distances of one N are compared: where halves of a split hold fewer than N
+images, the synthetic score is given once more at the halves' size. Features have the scale of one extractor, so
+distances of other weights are not comparable, nor are published ones.
+
+Differs from Segal, Rubin, Rubin, Pantanowitz 2021, and Chetty 2023: the extractor starts from random weights and sees
+grey images in their own size, no resize between.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tfcxr.evaluation.cohorts import Cohort, Cohorts, load_cohorts, log_notices, read_descriptions
+from tfcxr.evaluation.distances import (
+    FLOOR_DRAWS,
+    MIN_HALF_IMAGES,
+    MIN_IMAGES,
+    MIN_PATIENTS,
+    SEED,
+    FeatureSet,
+    compare,
+    smallest_half,
+)
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.extractors.feature_extractor import FeatureExtractor, find_or_train_extractor
+from tfcxr.evaluation.label_checks import check_label_splits, check_labels, counts_of_splits
+from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics.metric import FeatureDistance
+from tfcxr.evaluation.protocols.protocol import Protocol
+from tfcxr.evaluation.report.page import (
+    cohort_table,
+    estimate,
+    metric_header,
+    metric_notes,
+    picture,
+    settings_table,
+    software_text,
+    table,
+    text,
+)
+from tfcxr.evaluation.report.plain import plain_json, software_versions
+from tfcxr.evaluation.report.plots import sample_grid
+from tfcxr.evaluation.report.report import Findings
+from tfcxr.evaluation.scores import mean_auc
+
+VERSION = 1
+TRAINING = "training images"  # beside names of test splits, so no name that a split would have
+MIN_CLASS_IMAGES = 50  # for a distance of one label's images
+WEAK_AUC = 0.7  # features of a classifier that learned less say little
+PICTURES_PER_SET = 8
+METHOD_TEXT = """<strong>Distances.</strong> {notes} All have the scale of this extractor's features: they compare with
+distances of the same weights only. <strong>Floor.</strong> Two halves of the real images that share no patient, in
+{floor_draws} random divisions; its interval is where such halves fall. <strong>Intervals</strong> of scores (95 %) say
+how far other images of the same number would move them; real images are taken by patient. They do not cover the
+extractor's random start. <strong>Training images</strong> were seen by the extractor, so distances from them may come
+out otherwise than from new patients."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DistanceSettings:
+    """What is compared.
+
+    Attributes:
+      images: N, on each side, no more than the smallest split holds; 0 is, for each split, as many as the smaller side
+        has.
+    """
+
+    images: int = 0
+
+    def __post_init__(self) -> None:
+        if self.images and self.images < MIN_IMAGES:
+            raise ValueError(f"distribution_distance.images must be 0, or {MIN_IMAGES} or more, got {self.images}")
+
+
+def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
+    """Trains the extractor unless it is kept, and measures.
+
+    Raises:
+      FileNotFoundError: a folder or shard is missing.
+      ValueError: what `load_cohorts` and `train_classifier` refuse; real data without labels; too few images or
+        patients.
+    """
+    cohorts = _load(evaluation, settings)
+    extractor = find_or_train_extractor(
+        evaluation.folder_of_extractors,
+        evaluation.classifier,
+        evaluation.classifier_seeds[0],
+        cohorts.real,
+        cohorts.validation,
+        cohorts.label_names,
+        cohorts.is_single_label,
+    )
+    comparisons, auc = _compare(cohorts, extractor, settings)
+    features = extractor.facts["features"]
+    data = {
+        "label_names": cohorts.label_names,
+        "has_synthetic_labels": bool(cohorts.only_synthetic.labels.shape[1]),
+        "comparisons": comparisons,
+        "extractor": {**extractor.facts, "auc": auc, "input": "stored pixels scaled to [-1, 1], grey, no resize"},
+        "passport": {
+            "cohorts": {
+                "synthetic": cohorts.only_synthetic.facts,
+                "training": cohorts.real.facts,
+                "validation": cohorts.validation.facts if cohorts.validation else None,
+                **{f"test: {split}": test.facts for split, test in cohorts.tests.items()},
+            },
+            "floor_draws": FLOOR_DRAWS,
+            "seed": SEED,
+            "software": software_versions(),
+        },
+        "seconds": {"extractor_training": extractor.facts["seconds"]},
+    }
+    architecture = evaluation.classifier.architecture
+    aucs = ", ".join(f"{value:.3f} on {name}" for name, value in auc.items() if not math.isnan(value))
+    return Findings(
+        title="Distribution distance",
+        version=VERSION,
+        verdict=verdict(architecture, comparisons, auc),
+        shared_patients=cohorts.shared_patients,
+        notices=[*cohorts.notices, *_rank_notices(comparisons, features)],
+        data=data,
+        introduction=f"Features: {features} of {text(architecture)}, trained on the real training images "
+        f"(AUC {text(aucs)}), weights <code>{text(extractor.facts['weights_sha256'][:16])}</code>.",
+        parts=_page_parts(plain_json(data), cohorts),
+    )
+
+
+def _load(evaluation: Evaluation, settings: DistanceSettings) -> Cohorts:
+    descriptions = read_descriptions(evaluation, allows_unlabelled=True)
+    real_info = descriptions.real
+    names, is_single_label = real_info.label_names, real_info.is_single_label
+    counts = counts_of_splits(real_info, evaluation.train_splits, names)
+    notices = check_labels(evaluation.train_splits_flag, counts, is_single_label, "learned")
+    notices += check_label_splits(evaluation, real_info, descriptions.test, must_test=False)
+    cohorts = load_cohorts(evaluation, descriptions, names)
+    _check_images(settings, cohorts.only_synthetic, {TRAINING: cohorts.real, **cohorts.tests})
+    cohorts = dataclasses.replace(cohorts, notices=(*cohorts.notices, *notices))
+    log_notices(cohorts.notices)
+    return cohorts
+
+
+def _check_images(settings: DistanceSettings, synthetic: Cohort, real_sets: dict[str, Cohort]) -> None:
+    for name, cohort in {"the cohort": synthetic, **real_sets}.items():
+        count, patients = len(cohort.images), len(np.unique(cohort.patient_keys))
+        where = f"{cohort.facts['folder']} ({', '.join(cohort.facts['splits'])})"
+        if count < settings.images:
+            raise ValueError(
+                f"distribution_distance.images={settings.images} were asked for on each side, but {where} holds {count}"
+            )
+        if count < MIN_IMAGES or (name in real_sets and patients < MIN_PATIENTS):
+            of_patients = f" of {MIN_PATIENTS} patients" if name in real_sets else ""
+            got = f"{count} of {patients}" if name in real_sets else f"{count}"
+            raise ValueError(f"a distance needs {MIN_IMAGES} images{of_patients} or more, but {where} holds {got}")
+        if name in real_sets and (fewest := smallest_half(cohort.patient_keys)) < MIN_HALF_IMAGES:
+            raise ValueError(
+                f"the floor needs halves of {MIN_HALF_IMAGES} images that share no patient, but {where} has halves of "
+                f"{fewest}: few patients have most of its {count} images"
+            )
+
+
+def _compare(
+    cohorts: Cohorts, extractor: FeatureExtractor, settings: DistanceSettings
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """The comparison with each real set, and the extractor's AUC on it."""
+    names, is_single_label = cohorts.label_names, cohorts.is_single_label
+    cohort = cohorts.only_synthetic
+    synthetic = FeatureSet(extractor.features(cohort.images), cohort.labels)
+    auc: dict[str, float] = {}
+    features: dict[str, FeatureSet] = {}
+    sets = {TRAINING: cohorts.real, **cohorts.tests}
+    for name, real in sets.items():
+        probability, rows = extractor.classifier.predict(real.images)
+        features[name] = FeatureSet(rows, real.labels, real.patient_keys)
+        auc[name] = mean_auc(names, is_single_label, real.labels, probability)
+    comparisons = []
+    labels = list(enumerate(names)) if cohort.labels.shape[1] else []
+    with tqdm(total=len(sets) * (1 + len(labels)), desc="distances", unit="set", leave=False) as progress:
+        for name, real in features.items():
+            training = None if name == TRAINING else features[TRAINING]
+            comparison = {
+                "role": "training" if training is None else "test",
+                "set": ", ".join(sets[name].facts["splits"]),
+                **compare(synthetic, real, training, settings.images),
+                "by_label": {},
+            }
+            progress.update()
+            for column, label in labels:
+                positive = [side.where(side.labels[:, column] == 1) for side in (synthetic, real)]
+                if _is_enough(*positive):
+                    comparison["by_label"][label] = compare(*positive)
+                progress.update()
+            comparisons.append(comparison)
+    return comparisons, auc
+
+
+def _is_enough(synthetic: FeatureSet, real: FeatureSet) -> bool:
+    """Whether the images of one label allow a distance of their own."""
+    return (
+        min(len(synthetic.rows), len(real.rows)) >= MIN_CLASS_IMAGES
+        and len(np.unique(real.patients)) >= MIN_PATIENTS
+        and smallest_half(real.patients) >= MIN_HALF_IMAGES
+    )
+
+
+def _rank_notices(comparisons: Sequence[dict[str, Any]], features: int) -> list[str]:
+    fewest = min(comparison["floor"]["images"] for comparison in comparisons)
+    if fewest > features:
+        return []
+    return [
+        f"some sides have as few as {fewest} images for {features} features, so a distance that depends on the number "
+        "of images is mostly that of few images: compare it only with the floor of the same number"
+    ]
+
+
+def verdict(architecture: str, comparisons: Sequence[dict[str, Any]], auc: Mapping[str, float]) -> list[str]:
+    """Two sentences per set, and a warning of a weak extractor; the first distance decides on ratios and copies."""
+    metrics = metrics_of(FeatureDistance)
+    headline = metrics[0]
+    sentences = []
+    for comparison in sorted(comparisons, key=lambda item: item["role"] == "training"):
+        score, floor, matched = (comparison[name] for name in ("score", "floor", "at_floor_size"))
+        whom = f"real patients of {comparison['set']}" if comparison["role"] == "test" else "the real training images"
+        training = comparison["real_training_images"]
+        beside = f", as many real training images at {_said(training)}" if training else ""
+        is_nearer = matched[headline.name]["interval"][1] < floor[headline.name]["interval"][0]
+        if all(matched[metric.name]["interval"][0] > floor[metric.name]["interval"][1] for metric in metrics):
+            conclusion = "the extractor tells synthetic images from real ones"
+        elif comparison["role"] == "training" and is_nearer:
+            conclusion = "they are nearer to the training images than real patients are to each other, as copies are"
+        else:
+            conclusion = "the intervals leave open whether synthetic images differ from real ones"
+        times = f"this floor has no {headline.title} distance to divide by"
+        if floor[headline.name]["mean"] > 0:
+            ratio = matched[headline.name]["mean"] / floor[headline.name]["mean"]
+            times = f"{ratio:.3g} times this floor ({headline.title})"
+        sentences += [
+            f"{score['images']} synthetic images are at {_said(score, with_names=True)} from {whom}{beside}.",
+            f"At {floor['images']} images per side they are at {_said(matched)}, and two halves of these real patients "
+            f"at {_said(floor)}: {times}, so {conclusion}.",
+        ]
+    if unknown := [name for name, value in auc.items() if math.isnan(value)]:
+        sentences.append(
+            f"How well the extractor knows the labels of {', '.join(unknown)} cannot be told: no label is known to be "
+            "in some of the images and not in others."
+        )
+    weak = {name: value for name, value in auc.items() if value < WEAK_AUC}
+    if weak:
+        named = ", ".join(f"{value:.3f} on {name}" for name, value in weak.items())
+        sentences.append(
+            f"The extractor is itself weak (AUC {named}), so its features say little: give {architecture} more images, "
+            "more epochs or another classifier.learning_rate."
+        )
+    return sentences
+
+
+def _said(row: Mapping[str, Any], with_names: bool = False) -> str:
+    """All distances of a row in words."""
+    said = []
+    for metric in metrics_of(FeatureDistance):
+        mean, (low, high) = row[metric.name]["mean"], row[metric.name]["interval"]
+        name = f"{metric.title} distance " if with_names else ""
+        said.append(f"{name}{mean:{metric.format}} ({low:{metric.format}} to {high:{metric.format}})")
+    return " and ".join(said)
+
+
+def _page_parts(report: Mapping[str, Any], cohorts: Cohorts) -> list[str]:
+    passport, extractor = report["passport"], report["extractor"]
+    method = METHOD_TEXT.format(notes=metric_notes(FeatureDistance), floor_draws=passport["floor_draws"])
+    sets = {"synthetic images": cohorts.only_synthetic, TRAINING: cohorts.real, **cohorts.tests}
+    shown = [cohort.images[:PICTURES_PER_SET] for cohort in sets.values()]
+    owner = np.repeat(np.arange(len(shown)), [len(images) for images in shown])
+    is_of_set = (owner[:, None] == np.arange(len(shown))).astype(np.float32)
+    return [
+        *map(_comparison_part, report["comparisons"]),
+        "<h2>Images</h2>",
+        picture(sample_grid(np.concatenate(shown), is_of_set, list(sets), PICTURES_PER_SET), ", ".join(sets)),
+        f"<h2>How it was done</h2><p>{method}</p><p><strong>Software.</strong> {software_text(passport['software'])}. "
+        f"<strong>Weights.</strong> <code>{text(extractor['weights_sha256'])}</code></p>",
+        cohort_table(passport["cohorts"]),
+        settings_table("extractor", {**extractor["classifier"], "seed": extractor["seed"]}),
+    ]
+
+
+def _comparison_part(comparison: Mapping[str, Any]) -> str:
+    title = "Training images" if comparison["role"] == "training" else "Test"
+    headers = ["images per side", *map(metric_header, metrics_of(FeatureDistance))]
+    parts = [
+        f"<h2>{title}: {text(comparison['set'])}</h2>",
+        table(["against these real images", *headers], _table_rows(comparison)),
+    ]
+    if comparison["by_label"]:
+        rows = [
+            [f"{text(label)}: {name}", *cells]
+            for label, compared in comparison["by_label"].items()
+            for name, *cells in _table_rows(compared)
+        ]
+        parts.append(table(["images of one label", *headers], rows))
+    return "".join(parts)
+
+
+def _table_rows(compared: Mapping[str, Any]) -> list[list[str]]:
+    rows = {"synthetic": compared["score"], "real training images": compared["real_training_images"]}
+    if compared["at_floor_size"]["images"] < compared["score"]["images"]:
+        rows["synthetic, fewer"] = compared["at_floor_size"]
+    rows["floor: halves of the real"] = compared["floor"]
+    return [
+        [
+            name,
+            str(row["images"]),
+            *(estimate(row[metric.name], metric.format) for metric in metrics_of(FeatureDistance)),
+        ]
+        for name, row in rows.items()
+        if row
+    ]
+
+
+DISTRIBUTION_DISTANCE = Protocol(
+    name="distribution_distance",
+    question="how far are synthetic images from real patients, beside the distance that real images have among "
+    "themselves? It trains one feature extractor, with the first of --classifier_seeds.",
+    settings_class=DistanceSettings,
+    run=run,
+)

@@ -1,0 +1,61 @@
+"""What a protocol is: a question about synthetic images, its settings, and the function that answers it."""
+
+import dataclasses
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tfcxr.command_line import HELP_WIDTH, attribute_meanings
+from tfcxr.config import make_config
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.report.report import Findings
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """One question.
+
+    Attributes:
+      name: in --protocols, and before its settings.
+      question: a line for --help.
+      settings_class: a frozen dataclass whose `Attributes:` are shown by --help; every field has a default.
+      run: (what all protocols share, its settings) -> what it found. Trainings that it finishes are kept in `out_dir`,
+        so that a killed run continues.
+      unused: arguments of tfcxr.evaluate that have no effect on it.
+      uses_every_seed: of --classifier_seeds; else only the first is used.
+    """
+
+    name: str
+    question: str
+    settings_class: type
+    run: Callable[[Evaluation, Any], Findings]
+    unused: tuple[str, ...] = ()
+    uses_every_seed: bool = False
+
+    def make_settings(self, values: Mapping[str, Any]) -> Any:
+        """Its settings from those of the command line; the values of a tuple may be text with commas between.
+
+        Raises:
+          ValueError: an unknown setting, or a value of another type or range.
+        """
+        lists = {field.name for field in dataclasses.fields(self.settings_class) if isinstance(field.default, tuple)}
+        values = {
+            name: tuple(value.split(",")) if name in lists and isinstance(value, str) else value
+            for name, value in values.items()
+        }
+        return make_config(self.settings_class, values)
+
+    def help(self) -> str:
+        """Its question and its settings."""
+        question = textwrap.fill(f"{self.name}: {self.question}", HELP_WIDTH, subsequent_indent="    ")
+        return f"{question}\n{settings_help(self.name, self.settings_class)}"
+
+
+def settings_help(prefix: str, settings_class: type) -> str:
+    """Each setting as it is written on the command line, with its default and its meaning."""
+    lines = []
+    for field in dataclasses.fields(settings_class):
+        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        meaning = textwrap.fill(attribute_meanings(settings_class)[field.name], HELP_WIDTH - 6)
+        lines += [f"  --set={prefix}.{field.name}={default}", textwrap.indent(meaning, "      ")]
+    return "\n".join(lines)

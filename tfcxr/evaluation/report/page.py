@@ -1,0 +1,134 @@
+"""The frame of a report for people: one HTML file with its pictures inside, and the parts that protocols build it from.
+
+It refers to nothing outside itself, so it can be mailed and kept. What comes from data is escaped by `text`.
+"""
+
+import base64
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics.metric import Metric
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1040px; margin: 2em auto; padding: 0 1.2em; }
+h1 { font-size: 1.5em; margin-bottom: .2em } section { margin-top: 3em } h3 { margin-top: 1.6em }
+h2 { margin-top: 2.2em; border-bottom: 1px solid #d8dee4 }
+.verdict { font-size: 1.15em; background: #f1f6f8; border-left: 5px solid #1f6f8b; padding: .8em 1.1em; margin: 1em 0 }
+.alarm { background: #fdecea; border-left: 5px solid #b3261e; padding: .8em 1.1em; margin: 1em 0 }
+.note { background: #fff8e5; border-left: 5px solid #c99a2e; padding: .6em 1.1em; margin: 1em 0 }
+.verdict p, .alarm p, .note p { margin: .3em 0 }
+table { border-collapse: collapse; margin: .8em 0 } caption { text-align: left; color: #57636f; padding-bottom: .3em }
+th, td { padding: .28em .8em; border-bottom: 1px solid #e4e8ec; text-align: right; font-variant-numeric: tabular-nums }
+th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2px solid #b9c2cb }
+.interval { color: #57636f; font-size: .88em } .side { display: flex; flex-wrap: wrap; gap: 0 2.4em }
+img { max-width: 100%; height: auto } code { font-size: .85em; overflow-wrap: anywhere }
+.small { color: #57636f; font-size: .92em }
+"""
+
+
+def page(
+    title: str, verdict: Sequence[str], shared_patients: Sequence[str], notices: Sequence[str], sections: Iterable[str]
+) -> str:
+    """The whole file: title, alarm, verdict and notices, then sections of HTML; all sentences are text."""
+    first, *more = (f"<p>{text(sentence)}</p>" for sentence in verdict)
+    body = [
+        f"<h1>{text(title)}</h1>",
+        _alarm(shared_patients),
+        f"<div class=verdict><strong>{first}</strong>{''.join(more)}</div>",
+        _notes(notices),
+        *sections,
+    ]
+    return (
+        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+
+
+def section(title: str, introduction: str, parts: Iterable[str]) -> str:
+    """The part of one protocol; the introduction is HTML."""
+    return f"<section><h1>{text(title)}</h1><p class=small>{introduction}</p>{''.join(parts)}</section>"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
+    """A table of HTML cells; the caption is text."""
+    head = "".join(f"<th>{cell}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    caption = f"<caption>{text(caption)}</caption>" if caption else ""
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def cohort_table(cohorts: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """The facts of the cohorts by role, without those that are None."""
+    rows = [
+        [
+            text(role),
+            text(cohort["name"]),
+            text(", ".join(cohort["splits"])),
+            str(cohort["images"]),
+            str(cohort["patients"] or ""),
+            f"<code>{text(cohort['sha256'])}</code>",
+        ]
+        for role, cohort in cohorts.items()
+        if cohort
+    ]
+    return table(["role", "data set", "splits", "images", "patients", "SHA-256 over the shards' SHA-256s"], rows)
+
+
+def settings_table(name: str, settings: Mapping[str, Any]) -> str:
+    """One setting per row; `name` says whose they are."""
+    return table([name, "setting"], [[text(key), f"<code>{text(value)}</code>"] for key, value in settings.items()])
+
+
+def software_text(versions: Mapping[str, str]) -> str:
+    """The versions in one line."""
+    return text(", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """A value, or a dash where there is none."""
+    return "&ndash;" if value is None or not math.isfinite(value) else format(value, form)
+
+
+def estimate(summary: Mapping[str, Any] | None, form: str = ".3f") -> str:
+    """The mean of {"mean", "interval"} with its interval behind, or a dash."""
+    if not summary or number(summary["mean"]) == number(None):
+        return number(None)
+    low, high = summary["interval"]
+    return f"{number(summary['mean'], form)} <span class=interval>[{number(low, form)}, {number(high, form)}]</span>"
+
+
+def metric_header(metric: Metric) -> str:
+    """A metric's title, with an arrow to where it is better."""
+    return text(metric.title) + {"higher": " &uarr;", "lower": " &darr;", "real": ""}[metric.better]
+
+
+def metric_notes(kind: type[Metric]) -> str:
+    """The notes of all metrics of a kind."""
+    return text(" ".join(metric.note for metric in metrics_of(kind) if metric.note))
+
+
+def picture(png: bytes, description: str) -> str:
+    """A picture inside the page."""
+    return f"<p><img alt='{text(description)}' src='data:image/png;base64,{base64.b64encode(png).decode()}'></p>"
+
+
+def text(value: Any) -> str:
+    """`value` as HTML that shows it letter by letter."""
+    return html.escape(str(value))
+
+
+def _alarm(shared_patients: Sequence[str]) -> str:
+    if not shared_patients:
+        return ""
+    lines = "".join(f"<p>{text(sentence)}.</p>" for sentence in shared_patients)
+    headline = "NOT patient-disjoint: these numbers are no estimate for new patients."
+    return f"<div class=alarm><p><strong>{headline}</strong></p>{lines}</div>"
+
+
+def _notes(notices: Sequence[str]) -> str:
+    lines = ["This report shows real radiographs. Share it only as the licence of the data allows", *notices]
+    sentences = "".join(f"<p>{text(line.removesuffix('.'))}.</p>" for line in lines)
+    return f"<div class=note>{sentences}</div>"

@@ -1,0 +1,114 @@
+"""Plots of an evaluation as PNG bytes: ROC curves, training curves and image grids. No window, no global state."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from tfcxr.data.stored_images import StoredImages
+
+ARM_COLOURS = {"real": "#1f6f8b", "synthetic": "#d1622b", "both": "#6b4fa0"}
+LABELS_SHOWN = 8
+DOTS_PER_INCH = 110
+
+
+def roc_plot(
+    label_names: Sequence[str],
+    columns: Sequence[int],
+    labels: np.ndarray,
+    probabilities: dict[str, list[np.ndarray]],
+    legends: dict[str, str],
+) -> bytes:
+    """ROC curves, one panel per scored label (at most `LABELS_SHOWN`), one line per arm and seed.
+
+    Args:
+      label_names: of the columns.
+      columns: of the labels to draw.
+      labels: float [images, labels], NaN where unknown.
+      probabilities: by arm, one float [images, labels] per seed.
+      legends: text by arm.
+    """
+    columns = [column for column in columns if len(set(labels[~np.isnan(labels[:, column]), column])) == 2][
+        :LABELS_SHOWN
+    ]
+    across = min(max(len(columns), 1), 4)
+    down = math.ceil(max(len(columns), 1) / across)
+    side = 4.3 if across == 1 else 3.4  # inches per panel
+    figure = Figure(figsize=(side * across, side * down))
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for panel in panels[len(columns) :]:
+        panel.set_axis_off()
+    for panel, column in zip(panels, columns, strict=False):
+        known = ~np.isnan(labels[:, column])
+        panel.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8, linestyle="--")
+        for arm, by_seed in probabilities.items():
+            for index, probability in enumerate(by_seed):
+                false_positive, true_positive, _ = roc_curve(labels[known, column] == 1, probability[known, column])
+                legend = legends[arm] if index == 0 else None
+                panel.plot(
+                    false_positive, true_positive, color=ARM_COLOURS[arm], linewidth=1.4, alpha=0.8, label=legend
+                )
+        panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=label_names[column])
+        panel.set(xlabel="false positive rate", ylabel="true positive rate")
+        panel.spines[["top", "right"]].set_visible(False)
+    if columns:
+        panels[0].legend(loc="lower right", fontsize=8, frameon=False)
+    return _png(figure)
+
+
+def curves_plot(trainings: Sequence[dict[str, Any]]) -> bytes:
+    """Training (dashed) and validation (solid) loss by epoch, one panel per arm; a dot marks the epoch kept."""
+    arms = list(dict.fromkeys(training["arm"] for training in trainings))
+    figure = Figure(figsize=(3.6 * len(arms) + 0.6, 3.2))
+    panels = figure.subplots(1, len(arms), sharey=True, squeeze=False)[0]
+    for panel, arm in zip(panels, arms, strict=True):
+        for training in (training for training in trainings if training["arm"] == arm):
+            loss, validation = training["curves"]["loss"], training["curves"]["validation_loss"]
+            epochs = np.arange(1, len(loss) + 1)
+            best = training["best_epoch"]
+            panel.plot(epochs, loss, color=ARM_COLOURS[arm], linewidth=1, linestyle="--", alpha=0.7)
+            panel.plot(epochs, validation, color=ARM_COLOURS[arm], linewidth=1.4)
+            panel.plot(best, validation[best - 1], color=ARM_COLOURS[arm], marker="o", markersize=4)
+        panel.set(title=arm, xlabel="epoch", ylim=(0, None))
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("cross-entropy")
+    return _png(figure)
+
+
+def sample_grid(
+    images: np.ndarray | StoredImages, labels: np.ndarray, label_names: Sequence[str], columns: int = 8
+) -> bytes:
+    """One row per label (at most `LABELS_SHOWN`) of the first images that have it.
+
+    Args:
+      images: uint8 [images, size, size, 1].
+      labels: float [images, labels].
+      label_names: of the columns.
+      columns: images per row.
+    """
+    names = list(label_names)[:LABELS_SHOWN]
+    figure = Figure(figsize=(1.05 * columns + 0.3, 1.12 * len(names)))
+    panels = figure.subplots(len(names), columns, squeeze=False)
+    for row, name in enumerate(names):
+        chosen = np.flatnonzero(labels[:, row] == 1)[:columns]
+        for column, panel in enumerate(panels[row]):
+            panel.set_axis_off()
+            if column < len(chosen):
+                panel.imshow(images[chosen[column]][..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        first = panels[row, 0]
+        first.text(-0.08, 0.5, name, transform=first.transAxes, rotation=90, ha="right", va="center", fontsize=8)
+    figure.subplots_adjust(left=0.045, right=1, top=1, bottom=0, wspace=0.03, hspace=0.03)
+    return _png(figure, is_tight=False)
+
+
+def _png(figure: Figure, is_tight: bool = True) -> bytes:
+    if is_tight:
+        figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,114 @@
+"""Tables of a classifier's scores by arm: what `score_arm` gave, one column per metric."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics.metric import ConfusionScore, LabelScore
+from tfcxr.evaluation.report.page import estimate, metric_header, number, table, text
+from tfcxr.evaluation.report.plots import ARM_COLOURS
+from tfcxr.evaluation.scores import THRESHOLD_RULES
+
+RULE_SUFFIXES = {"at_half": "", "at_youden": ", Youden"}
+
+
+def arm_table(
+    arms: Mapping[str, Any], ratios: Mapping[str, Mapping[str, Any]], images: Mapping[str, int], scored_label: str
+) -> str:
+    """All scores of a test set, one arm per row.
+
+    Args:
+      arms: by arm, `ArmScores.summary`.
+      ratios: by arm, what `ratio_summaries` gave.
+      images: by arm, how many it was trained on.
+      scored_label: the only scored label, or "" where scores are means over labels.
+    """
+    rules = _rules(arms)
+    label_scores = metrics_of(LabelScore)
+    confusion_scores = [metric for metric in metrics_of(ConfusionScore) if not metric.is_per_class]
+    header = ["trained on", "images"]
+    for metric in label_scores:
+        header += [metric_header(metric), "over seeds", "ratio to real"]
+    header += [f"{text(metric.title)}{RULE_SUFFIXES[rule]}" for rule in rules for metric in confusion_scores]
+    rows = []
+    for arm, scores in arms.items():
+        row = [arm_name(arm), str(images[arm])]
+        for metric in label_scores:
+            row += [
+                estimate(scores[metric.name], metric.format),
+                _span(scores[metric.name]["by_seed"], metric.format),
+                estimate(ratios[arm][metric.name]) if arm in ratios else "",
+            ]
+        row += [estimate(scores[rule][metric.name], metric.format) for rule in rules for metric in confusion_scores]
+        rows.append(row)
+    means = ", ".join(metric.title for metric in label_scores)
+    whose = f"{means} of {scored_label}" if scored_label else f"{means}: means over labels"
+    return table(header, rows, f"{whose}; 95 % intervals in brackets")
+
+
+def label_tables(arms: Mapping[str, Any], label_names: Sequence[str]) -> str:
+    """Each `LabelScore` by label, one arm per column."""
+    tables = []
+    for metric in metrics_of(LabelScore):
+        rows = [
+            [text(name), *(estimate(arms[arm][f"{metric.name}_by_label"][name], metric.format) for arm in arms)]
+            for name in label_names
+        ]
+        tables.append(table([metric_header(metric), *map(arm_name, arms)], rows))
+    return "".join(tables)
+
+
+def threshold_tables(arms: Mapping[str, Any], label_names: Sequence[str], is_single_label: bool) -> str:
+    """Scores per class and confusion matrices, for each threshold rule."""
+    parts = []
+    for rule in _rules(arms):
+        parts += [f"<h3>Classes at {THRESHOLD_RULES[rule]}</h3>", _class_table(arms, rule)]
+        parts.append(_confusion_tables(arms, rule, label_names, is_single_label))
+    return "".join(parts)
+
+
+def arm_name(arm: str) -> str:
+    """An arm in its colour."""
+    return f"<span style='color:{ARM_COLOURS[arm]};font-weight:600'>{text(arm)}</span>"
+
+
+def _rules(arms: Mapping[str, Any]) -> list[str]:
+    return [rule for rule in THRESHOLD_RULES if all(rule in scores for scores in arms.values())]
+
+
+def _class_table(arms: Mapping[str, Any], rule: str) -> str:
+    metrics = [metric for metric in metrics_of(ConfusionScore) if metric.is_per_class]
+    rows = [
+        [arm_name(arm), text(row["label"]), *(number(row[metric.name], metric.format) for metric in metrics)]
+        for arm, scores in arms.items()
+        for row in scores[rule]["per_class"]
+    ]
+    return table(["trained on", "class", *(text(metric.title) for metric in metrics)], rows)
+
+
+def _confusion_tables(arms: Mapping[str, Any], rule: str, label_names: Sequence[str], is_single_label: bool) -> str:
+    tables = []
+    for arm, scores in arms.items():
+        for name, matrix in scores[rule]["confusion"].items():
+            classes = label_names if is_single_label else [f"no {name}", name]
+            rows = []
+            for true, counts in zip(classes, matrix, strict=True):
+                total = sum(counts) or 1.0
+                cells = [f"<td style='background:{_tint(arm, count / total)}'>{count:.1f}</td>" for count in counts]
+                rows.append(f"<tr><td>{text(true)}</td>{''.join(cells)}</tr>")
+            head = "".join(f"<th>{text(predicted)}</th>" for predicted in classes)
+            tables.append(
+                f"<table><caption>{arm_name(arm)}: true class in rows, predicted in columns</caption>"
+                f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+            )
+    return f"<div class=side>{''.join(tables)}</div>"
+
+
+def _tint(arm: str, share: float) -> str:
+    red, green, blue = (int(ARM_COLOURS[arm][index : index + 2], 16) for index in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{0.55 * share:.2f})"
+
+
+def _span(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return f"{number(min(known), form)} to {number(max(known), form)}" if known else number(None)
