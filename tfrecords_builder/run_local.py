@@ -28,7 +28,7 @@ _is_stopped = None  # in a worker process: not 0 when the parent wants all to st
 def run_jobs(
     reader: Reader, options: BuildOptions, out_dir: pathlib.Path, jobs: Sequence[ShardJob]
 ) -> list[ShardResult]:
-    """Writes all shards, with a progress bar; returns a result a job, in their order.
+    """Writes all shards, with a progress bar; returns one result per job, in their order.
 
     Raises:
       ValueError, OSError: the first failure of a job; the others are stopped.
@@ -44,7 +44,7 @@ def run_jobs(
 
 
 def _worth_starting(images: int) -> int:
-    """Workers for so many images where the user did not say how many."""
+    """How many workers to start where the user did not say."""
     return min(os.cpu_count() or 1, math.ceil(images / _IMAGES_WORTH_A_WORKER))
 
 

@@ -50,6 +50,13 @@ class NamedFiles:
             if name not in self._found:
                 yield name, path
 
+    def left_over(self, table: str) -> Iterator[Reject]:
+        """A reject for each file that no row of `table` has found, and for each whose name another file has."""
+        for name, path in self.unnamed():
+            yield Reject(name, "file_without_row", f"{table} does not name {path}")
+        for path in self.repeated:
+            yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
+
     def __contains__(self, name: str) -> bool:
         return name in self._paths
 
