@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
+from tfcxr.command_line import nearest_name
 from tfrecords_builder.assignment import preference
-from tfrecords_builder.choices import check_choice
 from tfrecords_builder.datasets.folder_walk import LEFT_BEHIND
 from tfrecords_builder.datasets.label_text import printable
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
@@ -97,7 +97,8 @@ def keep_labelled(reader: Reader, listing: Listing, only_labels: Sequence[str]) 
       ValueError: a label that the data set does not have.
     """
     for name in only_labels:
-        check_choice(f"label of {reader.name}", name, reader.label_names)
+        if name not in reader.label_names:
+            raise ValueError(f"{reader.name} has no label {name!r}; {nearest_name(name, reader.label_names)}")
     columns = [reader.label_names.index(name) for name in only_labels]
     detail = f"has none of {', '.join(only_labels)}"
     left_out = {

@@ -305,5 +305,5 @@ def test_only_images_of_chosen_labels_are_kept_and_the_others_counted():
     assert sorted(map(int, kept)) == list(range(0, 60, 2))
     assert reasons(plan) == {"excluded_label": 30}
     assert plan.images_read == 60
-    with pytest.raises(ValueError, match="unknown label of listed 'PNEUMONI'; did you mean 'PNEUMONIA'"):
+    with pytest.raises(ValueError, match="listed has no label 'PNEUMONI'; did you mean 'PNEUMONIA'"):
         plan_build(ListReader(many(6)), BuildOptions(only_labels=("PNEUMONI",)))

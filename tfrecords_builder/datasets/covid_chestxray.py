@@ -21,7 +21,7 @@ from tfrecords_builder.datasets.label_text import plain_blanks
 from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import chosen_views, parse_age, parse_sex, parse_view
 from tfrecords_builder.datasets.reader import RawExample, Reject
-from tfrecords_builder.datasets.table import find_table, read_table
+from tfrecords_builder.datasets.table import find_table
 
 FINDINGS = (
     "No Finding", "Tuberculosis", "Pneumonia", "Pneumonia/Aspiration", "Pneumonia/Bacterial",
@@ -66,12 +66,9 @@ class CovidChestxray(FolderReader):
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Rows in the table's order, then the files that no row names."""
-        columns = (_PATIENT, _FINDING, _VIEW, _MODALITY, _FILE)
+        columns = (_FILE, _PATIENT, _FINDING, _VIEW, _MODALITY)
         files = NamedFiles(walk, walk.images(_IMAGES), by_file_name=True)
-        for row in read_table(self._table, columns, optional=("sex", "age")):
-            where = f"{_TABLE} line {row['#']}"
-            key = row[_FILE] or where
-            path = files.find(key, where)  # also for a row that is left out, whose file has a row then
+        for row, key, where, path in files.rows(self._table, columns, optional=("sex", "age")):
             label = finding_label(row[_FINDING])
             if problem := self._problem(row, label):
                 yield Reject(key, problem[0], f"{where}: {problem[1]}")

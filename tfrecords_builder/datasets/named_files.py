@@ -1,9 +1,11 @@
 """The files that the rows of a table name: each is found by its row, and those that no row names are left over."""
 
+import pathlib
 from collections.abc import Iterable, Iterator
 
 from tfrecords_builder.datasets.folder_walk import FolderWalk
 from tfrecords_builder.datasets.reader import Reject
+from tfrecords_builder.datasets.table import Columns, read_table
 
 
 class NamedFiles:
@@ -43,6 +45,22 @@ class NamedFiles:
             if character == "/" and (above := self._left_out.get(name[:position])):
                 return Reject(name, above.reason, f"{row} names it, in the folder {above.key}: {above.detail}")
         return Reject(name, "missing_file", f"{row} names it; {self._where}")
+
+    def rows(
+        self, table: pathlib.Path, columns: Columns, optional: Columns = ()
+    ) -> Iterator[tuple[dict[str, str], str, str, str | Reject]]:
+        """The rows of a table that names one image in each, in the first of its columns.
+
+        Yields:
+          row: as `read_table` gives it.
+          key: the image's name, or the row's place where it names none.
+          where: the row's place, for messages.
+          path: the image's path, or why there is none. A row that is left out has found its file all the same.
+        """
+        for row in read_table(table, columns, optional):
+            where = f"{table.name} line {row['#']}"
+            key = row[columns[0]] or where
+            yield row, key, where, self.find(key, where)
 
     def unnamed(self) -> Iterator[tuple[str, str]]:
         """(name, path) of each file that no row has found so far."""

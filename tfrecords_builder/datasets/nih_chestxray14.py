@@ -28,7 +28,7 @@ from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.nih_relabels import ALL_LABELS, listed_label, read_relabels
 from tfrecords_builder.datasets.patient_facts import OLDEST, parse_age, parse_sex, written_age
 from tfrecords_builder.datasets.reader import RawExample, Reject
-from tfrecords_builder.datasets.table import find_table, read_lines, read_table
+from tfrecords_builder.datasets.table import find_table, read_lines
 
 _TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 _TRAIN_LIST, _TEST_LIST = "train_val_list.txt", "test_list.txt"
@@ -72,12 +72,9 @@ class NihChestXray14(FolderReader):
         relabels = read_relabels(self._labels_csv) if self.has_replaced_labels else None
         relabels_without_row = set(relabels or ())
         too_old, listed = 0, False
-        for row in read_table(self._table, _COLUMNS):
-            key = row[_IMAGE]
-            where = f"{self._table.name} line {row['#']}"
+        for row, key, where, path in files.rows(self._table, _COLUMNS):
             relabels_without_row.discard(key)
             listed = listed or key in test_list
-            path = files.find(key, where)
             if isinstance(path, Reject):
                 yield path
             elif not row[_PATIENT].isdecimal():

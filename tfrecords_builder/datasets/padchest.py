@@ -38,7 +38,7 @@ from tfrecords_builder.datasets.label_text import check_spellings, folded, split
 from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import age_in_year, chosen_views, is_rounded_number, parse_sex, parse_view
 from tfrecords_builder.datasets.reader import RawExample, Reject
-from tfrecords_builder.datasets.table import find_table, read_table
+from tfrecords_builder.datasets.table import find_table
 
 NORMAL, UNCHANGED, EXCLUDED = "normal", "unchanged", "exclude"
 FINDINGS = {  # label -> the labels of PadChest that are it
@@ -102,10 +102,8 @@ class PadChest(FolderReader):
         files = NamedFiles(walk, walk.images(), by_file_name=True)
         spellings: dict[str, str] = {}  # every label of the table, for a setting that names none of them
         impossible_ages = 0
-        for row in read_table(self._table, (_IMAGE, _PATIENT, _LABELS, _VIEW, _STUDY_DATE, _BIRTH, _SEX)):
-            where = f"{self._table.name} line {row['#']}"
-            key = row[_IMAGE] or where
-            path = files.find(key, where)
+        columns = (_IMAGE, _PATIENT, _LABELS, _VIEW, _STUDY_DATE, _BIRTH, _SEX)
+        for row, key, where, path in files.rows(self._table, columns):
             try:
                 names = {folded(name): name for name in _known_names(row[_LABELS])}
             except ValueError as error:

@@ -19,6 +19,7 @@ from typing import IO
 from tfcxr.command_line import nearest_name
 from tfrecords_builder.datasets.label_text import folded
 
+Columns = Sequence[str | tuple[str, ...]]  # a tuple lists spellings of one column, which is given under the first
 _DELIMITERS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # as Excel takes it for its own
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .xls
@@ -26,13 +27,11 @@ _UNSEEN = "\ufeff\u200b"  # zero width, and no white space to `str.strip`
 _SAVE_AS = "save it as 'CSV UTF-8' in the spreadsheet program"
 
 
-def read_table(
-    path: pathlib.Path, columns: Sequence[str | tuple[str, ...]], optional: Sequence[str | tuple[str, ...]] = ()
-) -> Iterator[dict[str, str]]:
+def read_table(path: pathlib.Path, columns: Columns, optional: Columns = ()) -> Iterator[dict[str, str]]:
     """Rows of a table with a header line; `.csv`, or `.csv.gz`.
 
     Args:
-      columns: names that must be there; a tuple lists spellings of one column, which is given under the first.
+      columns: names that must be there.
       optional: likewise, but "" where the table lacks them.
 
     Yields:
@@ -212,7 +211,7 @@ def _fitted(path: pathlib.Path, line_number: int, fields: list[str], expected: i
     )
 
 
-def _chosen_columns(path: pathlib.Path, header: list[str], columns: Sequence, optional: Sequence) -> dict[str, str]:
+def _chosen_columns(path: pathlib.Path, header: list[str], columns: Columns, optional: Columns) -> dict[str, str]:
     """Name that a column is given under -> its name in the header."""
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:

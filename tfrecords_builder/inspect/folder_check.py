@@ -16,7 +16,6 @@ from tfcxr.data.atomic import TEMPORARY_MARK
 from tfcxr.data.records import file_sha256, stored_patient_keys
 from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, count_labels, named_counts, parse_batch
 from tfrecords_builder.inspect.stored_records import (
-    BATCH_BYTES,
     PIXELS,
     StoredRecord,
     check_record,
@@ -145,8 +144,6 @@ class _FolderCheck:
         self._position = 0  # of a shard's first record among those of all splits, by the info
         parse = tf.function(lambda serialized: parse_batch(serialized, info)["image"])
         self._parse = parse.get_concrete_function(tf.TensorSpec([None], tf.string))  # traced once per folder
-        self._waiting: list[tuple[str, bytes]] = []  # records to decode, with the place of each
-        self._waiting_bytes = 0
 
     def read_split(self, name: str, split: SplitInfo) -> None:
         info = self.contents.info
@@ -159,7 +156,6 @@ class _FolderCheck:
             images += read
             is_whole &= shard_is_whole
             self._position += shard.images
-        self._decode_waiting()
         patients = np.unique(np.frombuffer(bytes(self._patients), "<u8"))
         found = SplitContents(
             is_whole,
@@ -191,13 +187,15 @@ class _FolderCheck:
         try:
             for batch in read_shard(path, shard):
                 records = [check_record(serialized, self.contents.info) for serialized in batch]
+                to_decode = []
                 for index, (serialized, record) in enumerate(zip(batch, records, strict=True), start=read):
                     place = f"record {index} of {shard.file}"
                     for kind, detail in record.flaws:
                         self._tally.add(kind, f"{place}: {detail}")
                     if not record.flaws and self._position + index in self._to_decode:
-                        self._wait_to_decode(place, serialized)
+                        to_decode.append((place, serialized))
                 self._count(records)
+                self._decode(to_decode)
                 read += len(batch)
                 self._on_images(len(batch))
         except ValueError as error:
@@ -216,16 +214,9 @@ class _FolderCheck:
         rows = [record.label for record in records if len(record.label) == len(self._labels)]
         self._labels += count_labels(np.array(rows, np.float32).reshape(-1, len(self._labels)))
 
-    def _wait_to_decode(self, place: str, serialized: bytes) -> None:
-        self._waiting.append((place, serialized))
-        self._waiting_bytes += len(serialized)
-        if self._waiting_bytes > BATCH_BYTES:
-            self._decode_waiting()
-
-    def _decode_waiting(self) -> None:
-        """Decodes the records that wait as training does, all at once, or one by one when one of them is damaged."""
-        batches = [self._waiting] if self._waiting else []
-        self._waiting, self._waiting_bytes = [], 0
+    def _decode(self, records: list[tuple[str, bytes]]) -> None:
+        """Decodes records, each with its place, as training does: all at once, or one by one when one is damaged."""
+        batches = [records] if records else []
         while batches:
             batch = batches.pop()
             try:

@@ -132,11 +132,9 @@ class _Reading:
             self.together[index, present] += 1
         for index in present or ([len(record.label)] if len(self._row_names) > len(record.label) else []):
             drawn = self._drawn[index]
-            rank = -self._rank(index, record.key)  # the heap gives its least first, which here is the last by rank
-            if len(drawn) < self._images_of_row:
-                heapq.heappush(drawn, (rank, serialized, _caption(split, record)))
-            elif rank > drawn[0][0]:
-                heapq.heapreplace(drawn, (rank, serialized, _caption(split, record)))
+            push = heapq.heappush if len(drawn) < self._images_of_row else heapq.heappushpop
+            # The heap gives its least first, which here is the last by rank.
+            push(drawn, (-self._rank(index, record.key), serialized, _caption(split, record)))
 
     def _rank(self, row: int, key: bytes) -> int:
         """Random, by the key alone, so that the choice does not depend on the order of shards; another in each row."""

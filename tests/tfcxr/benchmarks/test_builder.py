@@ -4,28 +4,28 @@ import math
 
 import pytest
 
-from tfcxr.benchmarks import builder as throughput
+from tfcxr.benchmarks import builder
 from tfcxr.data.records import read_dataset_info
 
 
 @pytest.mark.slow
 def test_both_sides_of_the_comparison_do_the_work(monkeypatch, tmp_path):
-    monkeypatch.setattr(throughput, "DRAWN", 4)
-    raw_dir = throughput._write_raw(tmp_path / "raw", 10)
+    monkeypatch.setattr(builder, "DRAWN", 4)
+    raw_dir = builder._write_raw(tmp_path / "raw", 10)
     assert len(list((raw_dir / "all").iterdir())) == 10
-    assert throughput._bare_seconds(raw_dir) > 0
-    assert throughput._build_seconds(raw_dir, tmp_path / "out", 1, "png") > 0
+    assert builder._bare_seconds(raw_dir) > 0
+    assert builder._build_seconds(raw_dir, tmp_path / "out", 1, "png") > 0
     info = read_dataset_info(tmp_path / "out" / "128")
     assert info.images_written == 10 and info.encoding == "png" and info.preprocessing["clahe"]
-    with pytest.raises(ChildProcessError, match=r"(?s)the builder failed: .*already holds a build"):
-        throughput._build_seconds(raw_dir, tmp_path / "out", 1, "png")
+    with pytest.raises(ChildProcessError, match=r"(?s)the builder failed: .*already holds a data set"):
+        builder._build_seconds(raw_dir, tmp_path / "out", 1, "png")
 
 
 @pytest.mark.slow
 def test_rates_and_ratios(monkeypatch):
     for name, value in (("FEW", 40), ("MANY", 2000), ("PER_SHARD", 100), ("DRAWN", 8)):
-        monkeypatch.setattr(throughput, name, value)
-    figures = throughput.measure_builder(workers=2, repeats=1)
+        monkeypatch.setattr(builder, name, value)
+    figures = builder.measure_builder(workers=2, repeats=1)
     assert set(figures) == {
         *("bare", "one_worker", "one_worker_png", "images_per_second", "ratio_to_bare", "ratio_to_bare_png"),
         *("ratio_to_one_worker", "workers", "worker_memory_mib"),
