@@ -3,9 +3,10 @@
     numpy.savez("reference.npz", **{"in/image": x.numpy(), "out/logits": model(x).detach().numpy()})
 
 `in/NAME` are inputs and `out/NAME` outputs, float32 in PyTorch's layout (batch, channel, height, width) and in the
-value range of the original network. `reference_outputs` lists the names that a format computes. An output may hold only the
-first channels, or a summary: NAME__crop is the 64 x 64 window that begins at row and column size / 2 - 17, NAME__mean64
-the mean of equal blocks down to 64 x 64, NAME__stats the stacked mean and standard deviation of each image and channel.
+value range of the original network. `reference_outputs` lists the names that a format computes. An output may hold only
+the first channels, or a summary: NAME__crop is the 64 x 64 window that begins at row and column size / 2 - 17,
+NAME__mean64 the mean of equal blocks down to 64 x 64, NAME__stats the stacked mean and standard deviation of each image
+and channel.
 """
 
 import dataclasses
@@ -29,8 +30,6 @@ class ReferenceCheck:
       file: name of the reference.
       compared: output -> {"largest", "mean"}.
       not_compared: output -> why.
-      largest_allowed: of each output.
-      mean_allowed: of each output.
     """
 
     file: str
