@@ -22,6 +22,7 @@ from tfcxr.evaluation.extractors.classifier import ClassifierConfig, make_classi
 from tfcxr.evaluation.protocols import PROTOCOLS
 from tfcxr.evaluation.protocols.protocol import settings_help
 from tfcxr.evaluation.report.report import prepare_folder, write_report
+from tfcxr.registry import find
 
 CLASSIFIER = "classifier"  # the prefix of its settings
 __doc__ += "\n".join(protocol.help() for protocol in PROTOCOLS.values()) + (
@@ -82,10 +83,7 @@ def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
       FileNotFoundError: a folder or shard is missing.
       ValueError: unknown names or settings, ones without effect, a report that is there, or what a protocol refuses.
     """
-    names = list(dict.fromkeys(arguments.protocols))
-    for name in names:
-        if name not in PROTOCOLS:
-            raise ValueError(f"unknown protocol {name!r}; {nearest_name(name, PROTOCOLS)}")
+    names = list(dict.fromkeys(find(PROTOCOLS, name, "protocol")[0] for name in arguments.protocols))
     chosen = [PROTOCOLS[name] for name in names]
     asked = f"--protocols={','.join(names)} has no use for it"
     refuse_flags(arguments, set.intersection(*(set(protocol.unused) for protocol in chosen)), asked)

@@ -36,7 +36,9 @@ def load_plugin(path: str) -> ModuleType:
     loaded = sys.modules.get(name)
     if loaded is not None and getattr(loaded, "__file__", None) == str(file):
         return loaded
-    if loaded is not None or not name.isidentifier() or importlib.util.find_spec(name):
+    found = importlib.util.find_spec(name) if name.isidentifier() and loaded is None else None
+    is_taken = loaded is not None or (found is not None and found.origin != str(file))
+    if is_taken or not name.isidentifier():
         raise ValueError(f"plugin {path} cannot be imported as {name!r}: choose a file name no other module has")
     sys.path.insert(0, str(file.parent))  # worker processes inherit it
     try:

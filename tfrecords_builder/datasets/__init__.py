@@ -5,7 +5,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-from tfcxr.command_line import nearest_name
+from tfcxr.registry import find, nearest_name
 from tfrecords_builder.datasets.chest_xray_pneumonia import ChestXrayPneumonia
 from tfrecords_builder.datasets.chestxray8 import ChestXray8
 from tfrecords_builder.datasets.chexpert import Chexpert
@@ -46,7 +46,7 @@ def make_reader(name: str, raw_dir: str = "", settings: Sequence[str] = ()) -> R
     """A reader by its registry name.
 
     Args:
-      name: a key of `DATASETS`.
+      name: a key of `DATASETS`, or the path of a file that registers one.
       raw_dir: the raw folder; empty for a data set that needs none.
       settings: `name=value` texts for further arguments of the reader's constructor.
 
@@ -54,9 +54,8 @@ def make_reader(name: str, raw_dir: str = "", settings: Sequence[str] = ()) -> R
       ValueError: an unknown data set or setting (the nearest name is offered), or a value of another type.
       FileNotFoundError: the raw folder is missing or not in the published layout.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; {nearest_name(name, DATASETS)}")
-    expected = reader_settings(DATASETS[name])
+    name, reader_class = find(DATASETS, name, "data set")
+    expected = reader_settings(reader_class)
     arguments = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -65,7 +64,7 @@ def make_reader(name: str, raw_dir: str = "", settings: Sequence[str] = ()) -> R
         if key not in expected:
             raise ValueError(f"data set {name} has no setting {key!r}; {nearest_name(key, expected)}")
         arguments[key] = _parse(text, expected[key], f"{name} setting {key}")
-    return DATASETS[name](raw_dir, **arguments)
+    return reader_class(raw_dir, **arguments)
 
 
 def reader_settings(reader_class: type[Reader]) -> dict[str, Any]:

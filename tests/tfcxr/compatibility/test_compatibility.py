@@ -36,6 +36,7 @@ def test_a_data_folder(expected):
 
 def test_an_export_gives_the_same_pictures_and_scores(expected, labels):
     model = LoadedModel(EARLIER / "saved_model")
+    assert hasattr(model.saved_model, "draw"), "what that version called `generate`"
     image = model.generate(SEEDS, labels)
     assert np.std(expected["image"]) > 1
     # another kind of processor may round a pixel to the next grey level

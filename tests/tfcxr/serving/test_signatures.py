@@ -1,7 +1,5 @@
 """The registry of signatures: a new one is exported, called by name and shown in the card; names of today stay."""
 
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -69,16 +67,6 @@ def test_calls_that_a_model_cannot_answer(tiny_export, tiny_enlarger, one_hot):
         generator.call("generate", label=one_hot([0]))
     with pytest.raises(ValueError, match="score of .*tiny/1 has the inputs image; got image, noise"):
         generator.call("score", image=np.zeros([1, 32, 32, 1]), noise=1.0)
-
-
-def test_an_export_of_an_earlier_version_still_loads():
-    """A vanilla GAN of version 0.1 with random weights; its functions are `draw` and so on, its signatures today's."""
-    folder = pathlib.Path(__file__).parent / "earlier_export"
-    model, expected, none = LoadedModel(folder), np.load(folder / "expected.npz"), np.zeros([3, 0])
-    assert hasattr(model.saved_model, "draw") and not hasattr(model.saved_model, "generate")
-    images = model.generate(np.array([0, 7, 2**40]), none, truncation=0.8)
-    assert np.abs(images.astype(int) - expected["images"]).max() <= 1, "another processor may round differently"
-    np.testing.assert_allclose(model.score(expected["images"], none), expected["realism"], atol=1e-4)
 
 
 def test_functions_are_found_by_their_signatures(tiny_enlarger):
