@@ -25,8 +25,7 @@ from tfcxr.porting.pytorch_file import read_pytorch_file
 from tfcxr.porting.reference import ReferenceCheck, check_reference
 from tfcxr.porting.state_dicts import choose
 from tfcxr.porting.tensor_table import TABLE_FILE, pytorch_lines, tensor_table
-from tfcxr.serving.saved_model import export_model
-from tfcxr.serving.version_folder import free_version
+from tfcxr.serving.saved_model import export_model, free_version
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.run_folder import RunConfig, start_run
 

@@ -16,8 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.sampling.cohort_labels import CohortLabels
-from tfcxr.serving.cascade import LUMA
-from tfcxr.serving.cascade_parts import CascadeParts
+from tfcxr.serving.cascade import LUMA, CascadeParts
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.realism_gate import TRY_STRIDE, GatedGenerator, RealismGate
 

@@ -19,8 +19,8 @@ from absl import logging
 from tfcxr.config import make_config
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import from_pixels, to_pixels
+from tfcxr.serving.saved_model import weights_sha256
 from tfcxr.serving.served import served_variables
-from tfcxr.serving.version_folder import weights_sha256
 from tfcxr.training.checkpoints import Checkpoints, restore
 from tfcxr.training.latent_regression import LatentRegressionConfig, make_latent_regressor, train_latent_regressor
 from tfcxr.training.run_folder import RunConfig, load_model

@@ -18,8 +18,8 @@ from tfcxr.sampling import embedded_cohort
 from tfcxr.sampling.embedded_cohort import embed_cohort, labels_for_model, stored_labels_for_model
 from tfcxr.sampling.embedded_pairs import compare_pairs, write_pairs
 from tfcxr.sampling.latent_embedding import open_embedder
+from tfcxr.serving.saved_model import weights_sha256
 from tfcxr.serving.served import served_variables
-from tfcxr.serving.version_folder import weights_sha256
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.run_folder import RunConfig, read_run, start_run
 

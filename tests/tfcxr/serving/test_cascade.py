@@ -15,8 +15,7 @@ from tfcxr.models.cgan import CGAN, CGANConfig
 from tfcxr.models.vanilla_gan import VanillaGAN, VanillaGANConfig
 from tfcxr.sampling.cohort_labels import no_labels
 from tfcxr.sampling.image_source import ImageSource
-from tfcxr.serving.cascade import ServedCascade, export_cascade
-from tfcxr.serving.cascade_parts import CascadeParts
+from tfcxr.serving.cascade import CascadeParts, ServedCascade, export_cascade
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import read_description
 from tfcxr.serving.realism_gate import TRY_STRIDE, RealismGate

@@ -13,9 +13,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfcxr.models.base import GAN
 from tfcxr.models.model_config import GANConfig
-from tfcxr.serving.saved_model import export_model
+from tfcxr.serving.saved_model import export_model, weights_sha256
 from tfcxr.serving.served import ServedGenerator, default_chunk_rows, served_variables
-from tfcxr.serving.version_folder import weights_sha256
 
 NAMES = ("NORMAL", "PNEUMONIA")
 ONE = tf.constant(1.0)

@@ -14,9 +14,8 @@ from tfcxr.config import to_plain
 from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.models.srgan import SRGAN, SRGANConfig
 from tfcxr.serving.model_card import read_description
-from tfcxr.serving.saved_model import export_model
+from tfcxr.serving.saved_model import export_model, weights_sha256
 from tfcxr.serving.served import ServedSuperResolution, served_variables
-from tfcxr.serving.version_folder import weights_sha256
 from tfcxr.training.run_folder import RunConfig
 
 TINY = {"image_size": 32, "scale": 2, "residual_blocks": 1, "filters": 4, "kernel_size": 3, "discriminator_filters": 2}
