@@ -1,13 +1,15 @@
-"""Examples -> splits: published ones first, then those a former build chose, then new ones by labels or by hash."""
+"""Examples -> splits: published ones first, then those of a former build, then new ones by labels or by hash."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
+from tfcxr.data.pipeline import read_patient_keys
+from tfcxr.data.records import read_dataset_info
 from tfcxr.data.schema import hashed_key
 from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.inspect.data_folders import find_data_folders
 from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.splits import describe, hashed_split, split_new_patients, split_patients
 
@@ -31,8 +33,8 @@ class Assignment:
     splits: dict[str, list[RawExample]]
     rejects: tuple[Reject, ...]
     fractions: Mapping[str, float]
-    kept_patients: int = 0
-    moved_patients: int = 0
+    kept_patients: int
+    moved_patients: int
 
 
 def assign_splits(
@@ -49,28 +51,50 @@ def assign_splits(
     """
     examples, rejects = keep_patients_together(examples)
     official = sorted({example.official_split for example in examples} - {""})
-    divisible: dict[str, list[RawExample]] = {}
+    patients: dict[str, list[RawExample]] = {}
     for example in examples:
-        if not example.official_split:
-            divisible.setdefault(example.patient_id, []).append(example)
-    fractions = _fractions(options, official, bool(divisible))
-    patient_key = lambda patient: hashed_key(f"{dataset}/{patient}", options.salt)  # noqa: E731
-    kept = {}
+        patients.setdefault(example.patient_id, []).append(example)
+    former = {}
     if kept_splits:
-        found = {patient: kept_splits.get(patient_key(patient)) for patient in divisible}
-        kept = {patient: split for patient, split in found.items() if split and split not in official}
+        keys = {patient: patient_key(dataset, images[0], options.salt) for patient, images in patients.items()}
+        former = {patient: kept_splits[key] for patient, key in keys.items() if key in kept_splits}
+    divisible = {patient: images for patient, images in patients.items() if not images[0].official_split}
+    kept = {patient: former[patient] for patient in divisible if former.get(patient, "") not in ("", *official)}
+    fractions = _fractions(options, official, bool(divisible))
     splits: dict[str, list[RawExample]] = {name: [] for name in (*fractions, *official)}
     for patient, split in _divide(divisible, kept, fractions, options).items():
         splits.setdefault(split, []).extend(divisible[patient])
-    moved = set()
-    for example in examples:
-        if example.official_split:
-            splits[example.official_split].append(example)
-            if kept_splits and kept_splits.get(patient_key(example.patient_id), example.official_split) != (
-                example.official_split
-            ):
-                moved.add(example.patient_id)
-    return Assignment(splits, tuple(rejects), fractions, len(kept), len(moved))
+    moved = 0
+    for patient, images in patients.items():
+        if split := images[0].official_split:
+            splits[split] += images
+            moved += former.get(patient, split) != split
+    return Assignment(splits, tuple(rejects), fractions, len(kept), moved)
+
+
+def patient_key(dataset: str, example: RawExample, salt: bytes) -> str:
+    """The patient's key as records hold it; the data set's name is hashed too, so that sets do not mix."""
+    return hashed_key(f"{dataset}/{example.patient_id}", salt)
+
+
+def read_kept_splits(folder: str, dataset: str, salt_fingerprint: str) -> dict[str, str]:
+    """Patient key -> split in a former build, so that its patients stay where they were.
+
+    Args:
+      folder: a data folder, or a folder of several sizes.
+
+    Raises:
+      FileNotFoundError: no finished build there.
+      ValueError: a build of another data set or another salt, whose patients cannot be recognised.
+    """
+    data_dir = find_data_folders(folder)[0]
+    info = read_dataset_info(data_dir)
+    if info.name != dataset:
+        raise ValueError(f"--keep_splits {data_dir} is a build of {info.name}, expected one of {dataset}")
+    if info.salt_fingerprint != salt_fingerprint:
+        raise ValueError(f"--keep_splits {data_dir} was built with another --salt_file: its patients cannot be known")
+    splits = [name for name, split in info.splits.items() if split.images]
+    return {key: split for split in splits for key in read_patient_keys(data_dir, split)}
 
 
 def preference(split: str) -> tuple[int, str]:
@@ -117,6 +141,7 @@ def _divide(
     fractions: Mapping[str, float],
     options: BuildOptions,
 ) -> dict[str, str]:
+    """Patient -> split of those without a published one."""
     if not divisible:
         return {}
     if options.split_by == "hash":
@@ -128,9 +153,7 @@ def _divide(
 
 
 def _mean_label(examples: list[RawExample]) -> np.ndarray:
-    """float [labels]: the mean over a patient's images of what is known, NaN where nothing is."""
+    """float [labels]: the mean over a patient's images of what is known, 0 where nothing is."""
     labels = np.array([example.label for example in examples], float)
     known = ~np.isnan(labels)
-    counts = known.sum(axis=0)
-    means = np.where(known, labels, 0.0).sum(axis=0) / np.maximum(counts, 1)
-    return np.where(counts > 0, means, math.nan)
+    return np.where(known, labels, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)

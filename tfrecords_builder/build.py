@@ -1,13 +1,13 @@
 """Raw data set -> OUT/<size>/<split>-00000-of-0000N.tfrecord and OUT/<size>/dataset_info.json, resumable.
 
-Beside them stand, in OUT:
-  rejects.csv         every image that was read and not written, by its name in the raw data, with the reason; kept
-                      also where none could be used. It stays private: nothing of it is in a record or an info file,
-                      and it is not to be passed on with them.
-  notices.csv         likewise, every image that was written although something about it is odd: an unusual shape, a
-                      burnt-in annotation, the content or nearly the picture of another image. Private as well.
-  unfinished_build/   while the build runs: its arguments and a note for each finished shard. The same command
-                      goes on from there after a kill; the folder is removed when the build is complete.
+Beside the shards of each size stand the keys of each split's patients, patient_keys.json. In OUT stand:
+  rejects.csv        Every image that was read and not written, by its name in the raw data, with the reason; kept also
+                     where no image could be used. It is private: nothing of it is in a record or an info file, and it
+                     must not be passed on with them.
+  notices.csv        Likewise, every image that was written although something about it is odd: an unusual shape, a
+                     burnt-in annotation, the content or nearly the picture of another image. Private as well.
+  unfinished_build/  While the build runs: its arguments and a note for each finished shard. After a kill the same
+                     command resumes from there; the folder is removed when the build is complete.
 """
 
 import contextlib
@@ -24,13 +24,14 @@ import PIL
 from absl import logging
 
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.records import write_dataset_info
-from tfcxr.data.schema import DatasetInfo, SplitInfo
+from tfcxr.data.records import write_dataset_info, write_patient_keys
+from tfcxr.data.schema import DatasetInfo, SplitInfo, count_labels, named_counts
 from tfcxr.data.unfinished import ResumableWork, resumable_work
+from tfrecords_builder.assignment import patient_key
 from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMAGES, duplicate_notices
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import NothingLeftError, Plan, ShardJob, arguments_of, count_reasons, plan_build
+from tfrecords_builder.plan import NothingLeftError, Plan, ShardJob, arguments_of, plan_build
 from tfrecords_builder.run_beam import run_jobs_in_beam
 from tfrecords_builder.run_local import run_jobs
 from tfrecords_builder.shard_writer import WORK, ShardResult, finished_result
@@ -38,6 +39,8 @@ from tfrecords_builder.shard_writer import WORK, ShardResult, finished_result
 REJECTS_FILE = "rejects.csv"
 NOTICES_FILE = "notices.csv"
 _DIVISION = "division of the images"  # follows from the other arguments, former splits and duplicates
+
+_Written = list[tuple[list[RawExample], ShardResult]]  # the shards of a split: images in their order, and the result
 
 
 def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOptions) -> dict[int, DatasetInfo]:
@@ -67,24 +70,6 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
         raise
 
 
-def _build(reader: Reader, options: BuildOptions, work: ResumableWork, plan: Plan) -> dict[int, DatasetInfo]:
-    out_dir = work.out_dir
-    results = _all_results(reader, options, out_dir, plan.jobs)
-    rejects = [*plan.rejects, *(reject for result in results for reject in result.rejects)]
-    if not any(shard.images for result in results for shard in result.shards.values()):
-        _discard(work.data_dirs, plan.jobs)
-        work.give_up()
-        raise NothingLeftError(plan.images_read, rejects, str(reader.raw_dir))
-    # All are made, which checks their sums, before the first is written.
-    notices = [notice for result in results for notice in result.notices] + _duplicates(plan.jobs, results)
-    infos = {size: _describe(reader, options, plan, size, results, rejects, notices) for size in options.image_sizes}
-    write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), rejects))
-    write_atomically(out_dir / NOTICES_FILE, _csv(("key", "kind", "detail"), notices))
-    for size, info in infos.items():
-        write_dataset_info(out_dir / str(size), info)
-    return infos
-
-
 def _arguments(reader: Reader, options: BuildOptions, plan: Plan) -> dict[str, Any]:
     """Everything that the written bytes depend on."""
     return {
@@ -97,10 +82,43 @@ def _arguments(reader: Reader, options: BuildOptions, plan: Plan) -> dict[str, A
     }
 
 
+def _build(reader: Reader, options: BuildOptions, work: ResumableWork, plan: Plan) -> dict[int, DatasetInfo]:
+    out_dir = work.out_dir
+    results = _all_results(reader, options, out_dir, plan.jobs)
+    rejects = [*plan.rejects, *(reject for result in results for reject in result.rejects)]
+    splits: dict[str, _Written] = {}
+    for job, result in zip(plan.jobs, results, strict=True):
+        refused = {reject.key for reject in result.rejects}
+        written = [example for example in job.examples if example.key not in refused]
+        splits.setdefault(job.split, []).append((written, result))
+    if not any(written for of_split in splits.values() for written, _ in of_split):
+        _discard(work.data_dirs, plan.jobs)
+        work.give_up()
+        raise NothingLeftError(plan.images_read, rejects, str(reader.raw_dir))
+    notices = [notice for result in results for notice in result.notices] + _duplicates(splits)
+    patients = {
+        name: {patient_key(reader.name, example, options.salt) for written, _ in of_split for example in written}
+        for name, of_split in splits.items()
+    }
+    digest = [write_patient_keys(data_dir, patients) for data_dir in work.data_dirs][0]
+    counts = {"rejected": dict(Counter(reject.reason for reject in rejects))}
+    counts["notices"] = dict(sorted(Counter(notice.kind for notice in notices).items()))
+    # All are made, which checks their sums, before the first is written.
+    infos = {
+        size: _describe(reader, options, plan, size, splits, patient_keys_sha256=digest, **counts)
+        for size in options.image_sizes
+    }
+    write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), rejects))
+    write_atomically(out_dir / NOTICES_FILE, _csv(("key", "kind", "detail"), notices))
+    for size, info in infos.items():
+        write_dataset_info(out_dir / str(size), info)
+    return infos
+
+
 def _all_results(
     reader: Reader, options: BuildOptions, out_dir: pathlib.Path, jobs: Sequence[ShardJob]
 ) -> list[ShardResult]:
-    """A result a job, from an earlier run or this one."""
+    """One result per job, from an earlier run or this one."""
     results = {job.file: finished_result(out_dir, job, options.image_sizes) for job in jobs}
     missing = [job for job in jobs if results[job.file] is None]
     if len(missing) < len(jobs):
@@ -108,23 +126,33 @@ def _all_results(
     run = run_jobs_in_beam if options.runner == "beam" else run_jobs
     for job, result in zip(missing, run(reader, options, out_dir, missing), strict=True):
         results[job.file] = result
-    return [results[job.file] for job in jobs]
+    return list(results.values())
+
+
+def _duplicates(splits: dict[str, _Written]) -> list[Notice]:
+    """Images of the same content, or nearly the same picture, in whatever splits they are."""
+    examples, names, contents, hashes = [], [], [], []
+    for name, of_split in splits.items():
+        for written, result in of_split:
+            examples += written
+            names += [name] * len(written)
+            contents += _pieces(bytes.fromhex(result.contents), CONTENT_BYTES)
+            hashes += _pieces(bytes.fromhex(result.hashes), HASH_BYTES)
+    if len(examples) > MAX_NEAR_IMAGES:
+        logging.warning(
+            "near duplicates are not looked for among %d images, at most %d", len(examples), MAX_NEAR_IMAGES
+        )
+    return duplicate_notices(examples, names, contents, hashes)
+
+
+def _pieces(data: bytes, length: int) -> list[bytes]:
+    return [data[start : start + length] for start in range(0, len(data), length)]
 
 
 def _describe(
-    reader: Reader,
-    options: BuildOptions,
-    plan: Plan,
-    size: int,
-    results: Sequence[ShardResult],
-    rejects: Sequence[Reject],
-    notices: Sequence[Notice],
+    reader: Reader, options: BuildOptions, plan: Plan, size: int, splits: dict[str, _Written], **facts: Any
 ) -> DatasetInfo:
-    splits: dict[str, list[tuple[ShardJob, ShardResult]]] = {}
-    for job, result in zip(plan.jobs, results, strict=True):
-        splits.setdefault(job.split, []).append((job, result))
-    split_infos = {name: _describe_split(reader, size, pairs) for name, pairs in splits.items()}
-    source = {"homepage": reader.homepage, "citation": reader.citation, "licence": reader.licence}
+    described = {name: _describe_split(reader, size, of_split) for name, of_split in splits.items()}
     return DatasetInfo(
         name=reader.name,
         label_names=tuple(reader.label_names),
@@ -132,10 +160,9 @@ def _describe(
         image_size=size,
         bits=options.bits,
         encoding=options.encoding_of(size),
-        splits=split_infos,
+        splits=described,
         images_read=plan.images_read,
-        images_written=sum(split.images for split in split_infos.values()),
-        rejected=count_reasons(rejects),
+        images_written=sum(split.images for split in described.values()),
         preprocessing={
             **options.description(options.bits),
             "reader_settings": arguments_of(reader),
@@ -148,60 +175,20 @@ def _describe(
             "duplicates": options.duplicates,
             "libraries": {"opencv": cv2.__version__, "pillow": PIL.__version__},
         },
-        source=source,
+        source={"homepage": reader.homepage, "citation": reader.citation, "licence": reader.licence},
         salt_fingerprint=options.salt_fingerprint,
         notice=reader.notice,
-        notices=dict(sorted(Counter(notice.kind for notice in notices).items())),
+        **facts,
     )
 
 
-def _written(job: ShardJob, result: ShardResult) -> list[RawExample]:
-    """The examples of a job that are in its shard, in their order."""
-    refused = {reject.key for reject in result.rejects}
-    return [example for example in job.examples if example.key not in refused]
-
-
-def _duplicates(jobs: Sequence[ShardJob], results: Sequence[ShardResult]) -> list[Notice]:
-    """Images of the same content, or nearly the same picture, in whatever splits they are."""
-    examples, splits, contents, hashes = [], [], [], []
-    for job, result in zip(jobs, results, strict=True):
-        written = _written(job, result)
-        examples += written
-        splits += [job.split] * len(written)
-        contents += _pieces(bytes.fromhex(result.contents), CONTENT_BYTES)
-        hashes += _pieces(bytes.fromhex(result.hashes), HASH_BYTES)
-    if len(examples) > MAX_NEAR_IMAGES:
-        logging.warning(
-            "near duplicates are not looked for among %d images, at most %d", len(examples), MAX_NEAR_IMAGES
-        )
-    return duplicate_notices(examples, splits, contents, hashes)
-
-
-def _pieces(data: bytes, length: int) -> list[bytes]:
-    return [data[start : start + length] for start in range(0, len(data), length)]
-
-
-def _describe_split(reader: Reader, size: int, pairs: Iterable[tuple[ShardJob, ShardResult]]) -> SplitInfo:
-    written, shards = [], []
-    for job, result in pairs:
-        written += _written(job, result)
-        shards.append(result.shards[size])
+def _describe_split(reader: Reader, size: int, of_split: _Written) -> SplitInfo:
+    written = [example for examples, _ in of_split for example in examples]
+    shards = tuple(result.shards[size] for _, result in of_split)
     assert len(written) == sum(shard.images for shard in shards), "a shard's note does not fit its job"
     labels = np.array([example.label for example in written], float).reshape(-1, len(reader.label_names))
-    counts = {
-        name: {
-            "positive": int((labels[:, index] == 1).sum()),
-            "negative": int((labels[:, index] == 0).sum()),
-            "unknown": int(np.isnan(labels[:, index]).sum()),
-        }
-        for index, name in enumerate(reader.label_names)
-    }
-    return SplitInfo(
-        images=len(written),
-        patients=len({example.patient_id for example in written}),
-        labels=counts,
-        shards=tuple(shards),
-    )
+    counts = named_counts(reader.label_names, count_labels(labels))
+    return SplitInfo(len(written), len({example.patient_id for example in written}), counts, shards)
 
 
 def _csv(header: Sequence[str], rows: Iterable[Reject | Notice]) -> str:

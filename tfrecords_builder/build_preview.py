@@ -1,12 +1,13 @@
-"""A picture of what preprocessing does: one row an image, one panel a step, as PNG.
+"""A picture of what preprocessing does: one row per image, one panel per step, as PNG.
 
 The panels of a row, from left to right: the file as read, the image after each step that is on (histogram, CLAHE), made
-square, and the pictures that a record would hold, one a size. Pixels are enlarged by whole factors without smoothing,
+square, and the pictures that a record would hold, one per size. Pixels are enlarged by whole factors without smoothing,
 so that they can be judged; what is larger than its panel is shrunk, and the caption says so. The strip under a panel is
-the histogram of its grey levels, black on the left. Rows are numbered; no file name or patient's key is drawn.
+the histogram of its grey levels, black on the left. Rows are numbered; no name is drawn.
 """
 
 import io
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +18,8 @@ from absl import logging
 from PIL import Image, ImageDraw, ImageFont
 
 from tfcxr.data.atomic import write_atomically
-from tfrecords_builder.datasets.reader import Reader
-from tfrecords_builder.images.preprocess import PreprocessOptions, adjust_greys, to_bits, to_square, to_squares
+from tfrecords_builder.datasets.reader import RawExample, Reader
+from tfrecords_builder.images.preprocess import adjust_greys, to_bits, to_square, to_squares
 from tfrecords_builder.images.radiograph import ImageError, Radiograph
 from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.plan import plan_build, shuffle_key
@@ -46,51 +47,32 @@ def preview_build(reader: Reader, options: BuildOptions, images: int, out_dir: p
     """
     if images < 1:
         raise ValueError(f"--preview expects 1 image or more, got {images}")
-    jobs = plan_build(reader, options).jobs
-    examples = sorted(
-        (example for job in jobs for example in job.examples),
-        key=lambda example: shuffle_key(options.seed, example.key),
-    )
-
-    def usable() -> Iterator[tuple[str, Radiograph]]:
-        found = 0
-        for example in examples:
-            if found == images:
-                return
-            try:
-                yield example.key, reader.read_image(example)
-                found += 1
-            except ImageError as error:
-                logging.warning("%s cannot be used: %s", example.key, error)
-
+    examples = [example for job in plan_build(reader, options).jobs for example in job.examples]
+    examples.sort(key=lambda example: shuffle_key(options.seed, example.key))
     path = out_dir / PREVIEW_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_preview(usable(), options, options.image_sizes, options.bits, path)
+    write_preview(itertools.islice(_usable(reader, examples), images), options, path)
     return path
 
 
-def write_preview(
-    radiographs: Iterable[tuple[str, Radiograph]],
-    options: PreprocessOptions,
-    image_sizes: Sequence[int],
-    bits: int,
-    path: str | os.PathLike,
-) -> None:
-    """Writes the picture under its final name when it is whole.
+def _usable(reader: Reader, examples: Iterable[RawExample]) -> Iterator[Radiograph]:
+    for example in examples:
+        try:
+            yield reader.read_image(example)
+        except ImageError as error:
+            logging.warning("%s cannot be used: %s", example.key, error)
 
-    Args:
-      radiographs: (key, radiograph) pairs in the order of the rows; the key is not drawn.
-      image_sizes: sides of the records' pictures. bits: of a stored pixel, 8 or 16.
+
+def write_preview(radiographs: Iterable[Radiograph], options: BuildOptions, path: str | os.PathLike) -> None:
+    """Writes the picture, a row per radiograph, under its final name when it is whole.
 
     Raises:
-      ValueError: there is no radiograph or no size, or `bits` is not 8 or 16.
+      ValueError: there is no radiograph.
     """
-    if not image_sizes:
-        raise ValueError("a preview expects at least one image size, got none")
-    side = _panel_side(2 + (options.histogram != "none") + options.clahe + len(image_sizes))
+    side = _panel_side(2 + (options.histogram != "none") + options.clahe + len(options.image_sizes))
     rows, captions = [], []
-    for _, radiograph in radiographs:
-        panels = _panels(radiograph, options, image_sizes, bits, side)
+    for radiograph in radiographs:
+        panels = _panels(radiograph, options, side)
         captions = [panel[:2] for panel in panels]
         height, width = radiograph.pixels.shape
         note = f"{width} x {height}, white {radiograph.white}"
@@ -103,7 +85,9 @@ def write_preview(
         left = _left(column, side)
         header.text((left, 4), caption, _TEXT, _font(15, caption, side))
         header.text((left, 24), detail, _FAINT_TEXT, _font(13, detail, side))
-    legend = f"Strips: grey levels, black to white; heights are square roots of counts. Records hold {bits} bits."
+    legend = (
+        f"Strips: grey levels, black to white; heights are square roots of counts. Records hold {options.bits} bits."
+    )
     ImageDraw.Draw(footer).text((_NUMBER_WIDTH, 4), legend, _FAINT_TEXT, _font(13, legend, blank.width - _NUMBER_WIDTH))
     picture = Image.fromarray(np.concatenate([np.asarray(blank), *rows, np.asarray(footer)]))
     buffer = io.BytesIO()
@@ -111,23 +95,20 @@ def write_preview(
     write_atomically(path, buffer.getvalue())
 
 
-def _panels(
-    radiograph: Radiograph, options: PreprocessOptions, image_sizes: Sequence[int], bits: int, side: int
-) -> list[Panel]:
+def _panels(radiograph: Radiograph, options: BuildOptions, side: int) -> list[Panel]:
     """The panels of one row, in their own sizes; `side` is what they will be drawn at."""
     panels = [("as read", "0 to white", to_bits(radiograph, 8))]
-    if options.histogram == "stretch":
-        detail = f"{options.stretch_black_percentile:g} to {options.stretch_white_percentile:g} %"
-        panels.append(("stretch", detail, _to_8_bits(to_bits(radiograph, bits, options))))
-    elif options.histogram == "equalize":
-        panels.append(("equalize", "whole image", _to_8_bits(to_bits(radiograph, bits, options))))
-    enhanced = adjust_greys(radiograph, options, bits)
+    if options.histogram != "none":
+        percentiles = f"{options.stretch_black_percentile:g} to {options.stretch_white_percentile:g} %"
+        detail = percentiles if options.histogram == "stretch" else "whole image"
+        panels.append((options.histogram, detail, _to_8_bits(to_bits(radiograph, options.bits, options))))
+    adjusted = adjust_greys(radiograph, options, options.bits)
     if options.clahe:
         detail = f"limit {options.clahe_clip_limit:g}, {options.clahe_tiles} x {options.clahe_tiles}"
-        panels.append(("CLAHE", detail, _to_8_bits(enhanced)))
-    square = to_square(enhanced, min(side, max(enhanced.shape)), options.square, options.resize)
+        panels.append(("CLAHE", detail, _to_8_bits(adjusted)))
+    square = to_square(adjusted, min(side, max(adjusted.shape)), options.square, options.resize)
     panels.append(("square", options.square, _to_8_bits(square)))
-    for size, picture in to_squares(enhanced, image_sizes, options.square, options.resize).items():
+    for size, picture in to_squares(adjusted, options.image_sizes, options.square, options.resize).items():
         detail = options.resize if size <= side else f"{options.resize}, shown at {side}"
         panels.append((f"{size} px", detail, _to_8_bits(picture)))
     return panels

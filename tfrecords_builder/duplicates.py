@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tfrecords_builder.datasets.reader import Notice, RawExample
 
-NEAR_BITS = 24  # of 256; at most so many differ between near duplicates
+NEAR_BITS = 24  # of 256; at most this many differ between near duplicates
 MAX_NEAR_IMAGES = 400_000  # every pair is compared, which takes minutes here and hours at ten times as many
 HASH_BYTES = 32
 CONTENT_BYTES = 16
@@ -39,7 +39,7 @@ def duplicate_notices(
     """What to report of images that were written although another one is the same, or nearly so.
 
     Args:
-      examples, splits, contents, hashes: one of each for an image.
+      examples, splits, contents, hashes: one per image.
 
     Returns:
       notices of the kinds "duplicate", "duplicate_across_splits", "duplicate_other_labels", "near_duplicate" and

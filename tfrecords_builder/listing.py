@@ -24,7 +24,13 @@ CONFLICTING_LABELS = "conflicting_labels"
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Every image of a data set; `fingerprint` is a hash of what the reader gave, to notice changed raw data."""
+    """Every image of a data set.
+
+    Attributes:
+      examples: those that may be used.
+      rejects: the others.
+      fingerprint: hash of what the reader gave, to notice raw data that changed.
+    """
 
     examples: tuple[RawExample, ...]
     rejects: tuple[Reject, ...]
@@ -33,6 +39,11 @@ class Listing:
     @property
     def images_read(self) -> int:
         return len(self.examples) + len(self.rejects)
+
+    def without(self, left_out: dict[int, Reject]) -> "Listing":
+        """The listing with a reject in the place of some examples, given by position."""
+        kept = tuple(example for position, example in enumerate(self.examples) if position not in left_out)
+        return Listing(kept, (*self.rejects, *left_out.values()), self.fingerprint)
 
 
 def list_examples(reader: Reader) -> Listing:
@@ -62,23 +73,58 @@ def list_examples(reader: Reader) -> Listing:
             conflicts[entry.key] = CONFLICTING_LABELS
         elif known.patient_id != entry.patient_id:
             conflicts.setdefault(entry.key, "conflicting_patients")
-        rejects.append(
-            Reject(entry.key, conflicts.get(entry.key, "duplicate_key"), "an image of this name came before")
-        )
+        reason = conflicts.get(entry.key, "duplicate_key")
+        rejects.append(Reject(entry.key, reason, "an image of this name came before"))
     for reject in rejects:  # one row was left out for what it says, another was not
         if reject.reason.startswith(CHOSEN) and reject.key in first:
             conflicts.setdefault(reject.key, CONFLICTING_LABELS)
     for key, reason in conflicts.items():
         rejects.append(Reject(key, reason, "another row of this image says otherwise"))
-    examples = [example for key, example in first.items() if key not in conflicts]
+    examples = tuple(example for key, example in first.items() if key not in conflicts)
     same_file = _one_of_each(examples, _same_files(reader, examples), SAME_FILE, "the same file as")
-    kept = tuple(example for position, example in enumerate(examples) if position not in same_file)
-    return Listing(kept, (*rejects, *same_file.values()), digest.hexdigest())
+    return Listing(examples, tuple(rejects), digest.hexdigest()).without(same_file)
 
 
 def is_fault(reject: Reject) -> bool:
     """Whether a reject is neither the user's choice nor what a program left beside the images."""
     return not reject.reason.startswith(CHOSEN) and reject.reason not in LEFT_BEHIND
+
+
+def keep_labelled(reader: Reader, listing: Listing, only_labels: Sequence[str]) -> Listing:
+    """Leaves out the images that have none of `only_labels`; the data set keeps all its label names.
+
+    Raises:
+      ValueError: a label that the data set does not have.
+    """
+    for name in only_labels:
+        if name not in reader.label_names:
+            raise ValueError(f"{reader.name} has no label {name!r}; {nearest_name(name, reader.label_names)}")
+    columns = [reader.label_names.index(name) for name in only_labels]
+    detail = f"has none of {', '.join(only_labels)}"
+    left_out = {
+        position: Reject(example.key, OTHER_LABEL, detail)
+        for position, example in enumerate(listing.examples)
+        if not any(example.label[column] == 1 for column in columns)
+    }
+    return listing.without(left_out)
+
+
+def drop_duplicates(reader: Reader, listing: Listing, workers: int, is_error: bool) -> Listing:
+    """Keeps one image of each content, one of a published test split if there is one; none if their labels differ.
+
+    Raises:
+      ValueError: with `is_error`, any two images of one content.
+    """
+    groups: dict[int, list[int]] = {}
+    for pair in content_pairs(read_contents(reader, listing.examples, workers)):
+        groups.setdefault(pair.first, [pair.first]).append(pair.second)
+    if groups and is_error:
+        first, second = (listing.examples[position].key for position in next(iter(groups.values()))[:2])
+        raise ValueError(
+            f"{sum(len(group) - 1 for group in groups.values())} images have the content of another, such as {second} "
+            f"that of {first}; --duplicates=drop keeps one of each, --duplicates=report keeps all"
+        )
+    return listing.without(_one_of_each(listing.examples, groups.values(), SAME_CONTENT, "the content of"))
 
 
 def _as_text(entry: RawExample | Reject) -> RawExample | Reject:
@@ -96,46 +142,6 @@ def _line(entry: RawExample | Reject) -> bytes:
         return f"{entry.key}\0{entry.reason}\n".encode()
     facts = (entry.key, entry.patient_id, entry.path, entry.view, entry.sex, entry.official_split)
     return f"{facts}{entry.label}{entry.age}\n".encode()
-
-
-def keep_labelled(reader: Reader, listing: Listing, only_labels: Sequence[str]) -> Listing:
-    """Leaves out the images that have none of `only_labels`; the data set keeps all its label names.
-
-    Raises:
-      ValueError: a label that the data set does not have.
-    """
-    for name in only_labels:
-        if name not in reader.label_names:
-            raise ValueError(f"{reader.name} has no label {name!r}; {nearest_name(name, reader.label_names)}")
-    columns = [reader.label_names.index(name) for name in only_labels]
-    wanted = [example for example in listing.examples if any(example.label[column] == 1 for column in columns)]
-    kept = {example.key for example in wanted}
-    detail = f"has none of {', '.join(only_labels)}"
-    left_out = [Reject(example.key, OTHER_LABEL, detail) for example in listing.examples if example.key not in kept]
-    return Listing(tuple(wanted), (*listing.rejects, *left_out), listing.fingerprint)
-
-
-def drop_duplicates(reader: Reader, listing: Listing, workers: int, is_error: bool) -> Listing:
-    """Keeps one image of each content, one of a published test split if there is one; none if their labels differ.
-
-    Raises:
-      ValueError: with `is_error`, any two images of one content.
-    """
-    contents = read_contents(reader, listing.examples, workers)
-    groups: dict[int, list[int]] = {}
-    for pair in content_pairs(contents):
-        groups.setdefault(pair.first, [pair.first]).append(pair.second)
-    if groups and is_error:
-        first, second = next(iter(groups.values()))[:2]
-        count = sum(len(group) - 1 for group in groups.values())
-        raise ValueError(
-            f"{count} images have the content of another, such as "
-            f"{listing.examples[second].key} that of {listing.examples[first].key}; --duplicates=drop keeps one of "
-            "each, --duplicates=report keeps all"
-        )
-    dropped = _one_of_each(listing.examples, groups.values(), SAME_CONTENT, "the content of")
-    examples = tuple(example for position, example in enumerate(listing.examples) if position not in dropped)
-    return Listing(examples, (*listing.rejects, *dropped.values()), listing.fingerprint)
 
 
 def _same_files(reader: Reader, examples: Sequence[RawExample]) -> list[list[int]]:
@@ -162,15 +168,15 @@ def _one_of_each(
     dropped: dict[int, Reject] = {}
     for group in groups:
         members = [examples[position] for position in group]
-        kept = min(range(len(group)), key=lambda index: (preference(members[index].official_split), index))  # noqa: B023
+        kept = min(members, key=lambda member: preference(member.official_split))
         is_conflict = len({repr(member.label) for member in members}) > 1
-        for index, position in enumerate(group):
-            other = members[kept] if index != kept else members[kept - 1]
+        for position, member in zip(group, members, strict=True):
             if is_conflict:
+                other = kept if member is not kept else members[members.index(kept) - 1]
                 detail = f"{relation} {other.key}, whose labels may differ"
-                dropped[position] = Reject(members[index].key, CONFLICTING_LABELS, detail)
-            elif index != kept:
-                dropped[position] = Reject(members[index].key, reason, f"{relation} {other.key}")
+                dropped[position] = Reject(member.key, CONFLICTING_LABELS, detail)
+            elif member is not kept:
+                dropped[position] = Reject(member.key, reason, f"{relation} {kept.key}")
     return dropped
 
 
@@ -186,13 +192,10 @@ def read_contents(reader: Reader, examples: Sequence[RawExample], workers: int) 
         except ImageError:
             return b""
 
-    with concurrent.futures.ThreadPoolExecutor(2 * (workers or os.cpu_count() or 1)) as pool:
-        progress = tqdm(
-            total=len(examples), desc=f"{reader.name}: looking for duplicates", unit=" images", disable=None
-        )
-        with progress as bar:
-            contents = []
-            for start in range(0, len(examples), 1000):
-                contents += pool.map(content, examples[start : start + 1000])
-                bar.update(len(contents) - bar.n)
-            return contents
+    progress = tqdm(total=len(examples), desc=f"{reader.name}: looking for duplicates", unit=" images", disable=None)
+    contents: list[bytes] = []
+    with concurrent.futures.ThreadPoolExecutor(2 * (workers or os.cpu_count() or 1)) as pool, progress as bar:
+        for start in range(0, len(examples), 1000):
+            contents += pool.map(content, examples[start : start + 1000])
+            bar.update(len(contents) - bar.n)
+    return contents

@@ -36,7 +36,7 @@ class BuildSettings(PreprocessOptions):
       encoding: How pixels are stored: raw, png, or auto (raw up to 256 px, PNG above).
       workers: Processes; 0 for one per CPU. It changes no byte of the result.
       shard_images: At most this many images per shard; small splits get smaller ones, so that shards can be shuffled.
-      on_error: An image that cannot be used: skip counts it and goes on, stop ends the build.
+      on_error: An image that cannot be used: skip counts it and continues, stop ends the build.
       duplicates: Images of equal content: report names them, drop keeps one of each (none where their labels differ),
         error ends the build before anything is written.
       runner: local processes of this machine, or beam for an Apache Beam pipeline.

@@ -2,20 +2,17 @@
 
 import dataclasses
 import hashlib
-import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from absl import logging
 
-from tfcxr.data.records import shard_name
-from tfrecords_builder.assignment import Assignment, assign_splits
+from tfcxr.data.records import divide_into_shards, shard_name
+from tfrecords_builder.assignment import Assignment, assign_splits, read_kept_splits
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
-from tfrecords_builder.kept_splits import read_kept_splits
 from tfrecords_builder.listing import drop_duplicates, is_fault, keep_labelled, list_examples
 from tfrecords_builder.options import BuildOptions
-
-_MANY_SHARDS, _WORTH_A_SHARD = 8, 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +74,7 @@ def plan_build(reader: Reader, options: BuildOptions) -> Plan:
         than the reader's names, an unknown one to keep, duplicates that are an error; with `on_error` "stop" any fault.
     """
     listing = list_examples(reader)
-    faults = list(filter(is_fault, listing.rejects))
-    if options.on_error == "stop" and faults:
+    if options.on_error == "stop" and (faults := list(filter(is_fault, listing.rejects))):
         raise ValueError(stop_message(faults[0]))
     if options.only_labels:
         listing = keep_labelled(reader, listing, options.only_labels)
@@ -99,7 +95,8 @@ def plan_build(reader: Reader, options: BuildOptions) -> Plan:
     jobs = []
     for split, members in assignment.splits.items():
         members.sort(key=lambda example: shuffle_key(options.seed, example.key))
-        jobs += _shards(split, members, options.shard_images)
+        shards = divide_into_shards(len(members), options.shard_images)
+        jobs += [ShardJob(split, index, len(shards), tuple(members[part])) for index, part in enumerate(shards)]
     rejects = (*listing.rejects, *assignment.rejects)
     return Plan(listing.images_read, rejects, tuple(jobs), assignment, listing.fingerprint)
 
@@ -107,13 +104,13 @@ def plan_build(reader: Reader, options: BuildOptions) -> Plan:
 def stop_message(reject: Reject) -> str:
     """The sentence that ends a build with `on_error` "stop"."""
     detail = f" ({reject.detail})" if reject.detail else ""
-    return f"{reject.key} cannot be used: {reject.reason}{detail}; --on_error=skip counts such images and goes on"
+    return f"{reject.key} cannot be used: {reject.reason}{detail}; --on_error=skip counts such images and continues"
 
 
 def _nothing_left_message(images_read: int, rejects: Sequence[Reject], where: str) -> str:
     if not images_read:
         return f"found no image in {where}; expected the data set's published layout there"
-    counts = count_reasons(rejects)
+    counts = Counter(reject.reason for reject in rejects)
     listed = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
     # An example of the commonest fault; of what was chosen, where there is no fault.
     example = max(rejects, key=lambda reject: (is_fault(reject), counts[reject.reason]))
@@ -121,24 +118,9 @@ def _nothing_left_message(images_read: int, rejects: Sequence[Reject], where: st
     return f"none of {images_read} images in {where} can be used: {listed}; {such_as}"
 
 
-def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:
-    """Reason -> number of rejects."""
-    counts: dict[str, int] = {}
-    for reject in rejects:
-        counts[reject.reason] = counts.get(reject.reason, 0) + 1
-    return counts
-
-
 def shuffle_key(seed: int, key: str) -> bytes:
     """Orders images at random, the same for a key whatever others there are."""
     return hashlib.sha256(f"{seed}\0{key}".encode()).digest()
-
-
-def _shards(split: str, examples: list[RawExample], shard_images: int) -> list[ShardJob]:
-    total = len(examples)
-    count = max(math.ceil(total / shard_images), min(_MANY_SHARDS, math.ceil(total / _WORTH_A_SHARD)))
-    bounds = [total * index // count for index in range(count + 1)]
-    return [ShardJob(split, index, count, tuple(examples[bounds[index] : bounds[index + 1]])) for index in range(count)]
 
 
 def arguments_of(reader: Reader) -> dict[str, Any]:

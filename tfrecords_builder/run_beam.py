@@ -34,7 +34,7 @@ JOBS_FOLDER = "jobs"
 def run_jobs_in_beam(
     reader: Reader, options: BuildOptions, out_dir: pathlib.Path, jobs: Sequence[ShardJob]
 ) -> list[ShardResult]:
-    """Writes all shards; returns a result a job, in their order.
+    """Writes all shards; returns one result per job, in their order.
 
     Raises:
       ImportError: Apache Beam is not installed.

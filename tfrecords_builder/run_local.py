@@ -28,24 +28,20 @@ _is_stopped = None  # in a worker process: not 0 when the parent wants all to st
 def run_jobs(
     reader: Reader, options: BuildOptions, out_dir: pathlib.Path, jobs: Sequence[ShardJob]
 ) -> list[ShardResult]:
-    """Writes all shards, with a progress bar; returns a result a job, in their order.
+    """Writes all shards, with a progress bar; returns one result per job, in their order.
 
     Raises:
       ValueError, OSError: the first failure of a job; the others are stopped.
       ChildProcessError: a worker process died.
     """
     total = sum(len(job.examples) for job in jobs)
-    workers = min(options.workers or _worth_starting(total), len(jobs))
+    worth_starting = min(os.cpu_count() or 1, math.ceil(total / _IMAGES_WORTH_A_WORKER))
+    workers = min(options.workers or worth_starting, len(jobs))
     with tqdm(total=total, desc=f"{reader.name}", unit=" images", disable=None) as bar:
         if workers <= 1:
             with _one_opencv_thread():
                 return [write_shard_job(reader, options, out_dir, job, bar.update) for job in jobs]
         return _run_in_processes(reader, options, out_dir, jobs, workers, bar)
-
-
-def _worth_starting(images: int) -> int:
-    """Workers for so many images where the user did not say how many."""
-    return min(os.cpu_count() or 1, math.ceil(images / _IMAGES_WORTH_A_WORKER))
 
 
 @contextlib.contextmanager
@@ -66,7 +62,7 @@ def _run_in_processes(
     context = multiprocessing.get_context("spawn")
     done_images, is_stopped = context.Value("q", 0), context.RawValue("b", 0)
     with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (done_images, is_stopped)) as pool:
-        futures = [pool.submit(_work, reader, options, out_dir, job) for job in jobs]
+        futures = [pool.submit(write_shard_job, reader, options, out_dir, job, _count_image) for job in jobs]
         try:
             pending = set(futures)
             while pending:
@@ -88,11 +84,8 @@ def _run_in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-def _work(reader: Reader, options: BuildOptions, out_dir: pathlib.Path, job: ShardJob) -> ShardResult:
-    return write_shard_job(reader, options, out_dir, job, _count_image)
-
-
 def _count_image() -> None:
+    """Called in a worker for each image."""
     if _is_stopped.value:
         raise InterruptedError("the build was stopped")
     with _done.get_lock():

@@ -1,4 +1,4 @@
-"""One shard job -> one shard file a size, each image decoded once; a note beside the build says that it is done."""
+"""One shard job -> one shard file per size, each image decoded once; a note beside the build says that it is done."""
 
 import contextlib
 import dataclasses
@@ -7,10 +7,11 @@ import pathlib
 from collections.abc import Callable
 
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.records import file_sha256, open_shard
+from tfcxr.data.records import is_whole, open_shard
 from tfcxr.data.schema import Record, ShardInfo, encode_record, hashed_key
 from tfcxr.data.unfinished import unfinished_folder
-from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
+from tfrecords_builder.assignment import patient_key
+from tfrecords_builder.datasets.reader import Notice, Reader, Reject
 from tfrecords_builder.duplicates import perceptual_hash
 from tfrecords_builder.images.preprocess import adjust_greys, to_squares
 from tfrecords_builder.images.radiograph import ImageError
@@ -27,9 +28,10 @@ class ShardResult:
 
     Attributes:
       shards: its file in the folder of each size.
-      rejects: the images that could not be used. notices: what is odd about those that were written.
-      contents, hashes: of the images that were written, in hexadecimal, one after the other: their content digests
-        and their perceptual hashes.
+      rejects: the images that could not be used.
+      notices: what is odd about those that were written.
+      contents: content digests of the written images, in hexadecimal, one after the other.
+      hashes: their perceptual hashes, likewise.
     """
 
     shards: dict[int, ShardInfo]
@@ -45,7 +47,7 @@ def write_shard_job(
     """Writes one shard at all sizes, then its note.
 
     Args:
-      on_image: called once an image; what it raises ends the job.
+      on_image: called once per image; what it raises ends the job.
 
     Raises:
       ValueError: an image cannot be used and `options.on_error` is "stop".
@@ -71,7 +73,11 @@ def write_shard_job(
             notices += [Notice(example.key, kind, detail) for kind, detail in radiograph.notices]
             contents.append(radiograph.content)
             image = adjust_greys(radiograph, options, options.bits)
-            facts = _facts(reader.name, example, options.salt)
+            facts = {
+                "key": hashed_key(f"{reader.name}/{example.key}", options.salt),
+                "patient_key": patient_key(reader.name, example, options.salt),
+                **{name: getattr(example, name) for name in ("label", "view", "age", "sex")},
+            }
             pictures = to_squares(image, options.image_sizes, options.square, options.resize)
             hashes.append(perceptual_hash(pictures.get(hashed_size, radiograph.pixels)))
             for size, shard in shards.items():
@@ -93,31 +99,13 @@ def finished_result(out_dir: pathlib.Path, job: ShardJob, image_sizes: tuple[int
     if not path.is_file():
         return None
     note = json.loads(path.read_text(encoding="utf-8"))
-    shards = {int(size): ShardInfo(**shard) for size, shard in note["shards"].items()}
-    for size in image_sizes:
-        file = out_dir / str(size) / job.file
-        if not file.is_file() or file_sha256(file) != shards[size].sha256:
-            return None
-    return ShardResult(
-        shards,
-        tuple(Reject(**reject) for reject in note["rejects"]),
-        tuple(Notice(**notice) for notice in note["notices"]),
-        note["contents"],
-        note["hashes"],
-    )
+    note["shards"] = {int(size): ShardInfo(**shard) for size, shard in note["shards"].items()}
+    note["rejects"] = tuple(Reject(**reject) for reject in note["rejects"])
+    note["notices"] = tuple(Notice(**notice) for notice in note["notices"])
+    result = ShardResult(**note)
+    whole = [is_whole(out_dir / str(size) / job.file, result.shards[size]) for size in image_sizes]
+    return result if all(whole) else None
 
 
 def _note_path(out_dir: pathlib.Path, job: ShardJob) -> pathlib.Path:
     return unfinished_folder(out_dir, WORK) / f"{job.file}.json"
-
-
-def _facts(dataset: str, example: RawExample, salt: bytes) -> dict:
-    """The fields of a record beside its pixels; names are hashed with the data set's, so that sets do not mix."""
-    return {
-        "key": hashed_key(f"{dataset}/{example.key}", salt),
-        "patient_key": hashed_key(f"{dataset}/{example.patient_id}", salt),
-        "label": example.label,
-        "view": example.view,
-        "age": example.age,
-        "sex": example.sex,
-    }

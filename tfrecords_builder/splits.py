@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from iterstrat.ml_stratifiers import IterativeStratification
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LEVELS = (0.0, 0.5)  # a mean label above each level is one property to balance
 
 
@@ -115,7 +115,7 @@ def parse_fractions(text: str) -> dict[str, float]:
 def check_fractions(fractions: Mapping[str, float]) -> None:
     """Raises ValueError unless names are plain, fractions above 0, and their sum 1."""
     for name, fraction in fractions.items():
-        if not _NAME.fullmatch(name):
+        if not SPLIT_NAME.fullmatch(name):
             raise ValueError(f"split name {name!r} expects small letters, digits and _, beginning with a letter")
         if not 0 < fraction <= 1:
             raise ValueError(f"split {name!r} expects a fraction above 0 and at most 1, got {fraction}")

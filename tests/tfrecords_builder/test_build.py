@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.data.records import read_dataset_info, shard_paths
+from tfcxr.data.records import read_dataset_info, shard_paths, stored_patient_keys
 from tfcxr.data.schema import hashed_key, parse_batch
 from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.build import build_dataset
@@ -80,6 +80,9 @@ def test_records_hold_the_images_labels_and_hashed_patients(raw_dir, tmp_path):
             positive = int(data["label"][:, index].sum())
             counts = {"positive": positive, "negative": len(data["label"]) - positive, "unknown": 0}
             assert infos[20].splits[split].labels[name] == counts
+        for size in (8, 20):
+            stored = stored_patient_keys(tmp_path / "out" / str(size), infos[size])
+            assert stored[split] == sorted(key.decode() for key in patients[split])
     assert not patients["train"] & patients["test"]
     assert len(found) == 24
     for example in reader(raw_dir).examples():
@@ -112,11 +115,7 @@ def test_damaged_files_are_counted_by_reason_and_named_in_private(raw_dir, tmp_p
     assert sum(split.images for split in info.splits.values()) == 24
     with (tmp_path / "out" / "rejects.csv").open(newline="") as file:
         rows = {row["key"]: row["reason"] for row in csv.DictReader(file)}
-    assert rows == {
-        "sick/p1_cut.png": "truncated",
-        "sick/p1_text.png": "not_an_image",
-        "sick/p2_black.png": "constant",
-    }
+    assert rows == {"sick/p1_cut.png": "truncated", "sick/p1_text.png": "not_an_image", "sick/p2_black.png": "constant"}
 
 
 def copy_into(raw_dir: pathlib.Path) -> None:

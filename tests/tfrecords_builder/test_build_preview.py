@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from tfrecords_builder.build_preview import MAX_WIDTH, write_preview
-from tfrecords_builder.images.preprocess import PreprocessOptions, adjust_greys, to_square
+from tfrecords_builder.images.preprocess import adjust_greys, to_square
 from tfrecords_builder.images.radiograph import Radiograph
+from tfrecords_builder.options import BuildOptions
 
 HEADER, NUMBER_WIDTH, GAP = 44, 36, 8
 UNDER_PANEL = 2 + 20 + 40 + 2 * GAP  # frame, note, histogram, gaps
@@ -33,8 +34,8 @@ def panels(path, rows, columns):
 def test_every_step_has_its_panel(tmp_path):
     path = tmp_path / "deep" / "preview.png"
     radiographs = [Radiograph(body(300, 200)), Radiograph(body(64, 64)), Radiograph(body(500, 900, np.uint16))]
-    options = PreprocessOptions(clahe=True, histogram="stretch", square="pad")
-    write_preview(((f"secret-{i}", each) for i, each in enumerate(radiographs)), options, (16, 64), 8, path)
+    options = BuildOptions(clahe=True, histogram="stretch", square="pad", image_sizes=(16, 64))
+    write_preview(radiographs, options, path)
     drawn, picture = panels(path, rows=3, columns=6)
     side = drawn.shape[-1]
     assert picture.shape[1] <= MAX_WIDTH and side == 256
@@ -54,7 +55,7 @@ def test_every_step_has_its_panel(tmp_path):
 
 def test_steps_that_are_off_have_no_panel(tmp_path):
     path = tmp_path / "preview.png"
-    write_preview([("", Radiograph(body(128, 256)))], PreprocessOptions(), (32,), 8, path)
+    write_preview([Radiograph(body(128, 256))], BuildOptions(image_sizes=(32,)), path)
     (row,), _ = panels(path, rows=1, columns=3)
     read, square, final = row.astype(int)
     assert set(np.unique(read[:95])) == {38} and set(np.unique(read[95, 32:-32])) == {96}  # a frame, background above
@@ -65,10 +66,10 @@ def test_steps_that_are_off_have_no_panel(tmp_path):
 
 def test_records_of_sixteen_bits_look_like_those_of_eight(tmp_path):
     radiograph = Radiograph(body(256, 256, np.uint16))
-    options = PreprocessOptions(clahe=True, histogram="equalize", square="crop", resize="bilinear")
     drawn = []
     for bits in (8, 16):
-        write_preview([("", radiograph)], options, (64,), bits, tmp_path / f"{bits}.png")
+        options = BuildOptions(clahe=True, histogram="equalize", square="crop", resize="bilinear", bits=bits)
+        write_preview([radiograph], options, tmp_path / f"{bits}.png")
         drawn.append(panels(tmp_path / f"{bits}.png", rows=1, columns=5)[0].astype(int))
     difference = np.abs(drawn[0] - drawn[1])
     assert difference.max() <= 12 and difference.mean() < 1
@@ -77,7 +78,7 @@ def test_records_of_sixteen_bits_look_like_those_of_eight(tmp_path):
 def test_the_histogram_strip_shows_where_the_levels_are(tmp_path):
     image = np.full((64, 64), 64, np.uint8)
     image[:, 32:] = 190
-    write_preview([("", Radiograph(image))], PreprocessOptions(), (64,), 8, tmp_path / "preview.png")
+    write_preview([Radiograph(image)], BuildOptions(), tmp_path / "preview.png")
     drawn, picture = panels(tmp_path / "preview.png", rows=1, columns=3)
     side = drawn.shape[-1]
     strip = picture[HEADER + side + 2 + 20 :][:40, NUMBER_WIDTH : NUMBER_WIDTH + side]
@@ -86,11 +87,9 @@ def test_the_histogram_strip_shows_where_the_levels_are(tmp_path):
     assert levels.tolist() == [64 // 4, 190 // 4]
 
 
-def test_captions_are_drawn_and_keys_are_not(tmp_path):
-    for name in ("patient-7", "patient-8"):
-        write_preview([(name, Radiograph(body(90, 90)))], PreprocessOptions(), (32,), 8, tmp_path / f"{name}.png")
-    assert (tmp_path / "patient-7.png").read_bytes() == (tmp_path / "patient-8.png").read_bytes()
-    drawn, picture = panels(tmp_path / "patient-7.png", rows=1, columns=3)
+def test_captions_are_drawn(tmp_path):
+    write_preview([Radiograph(body(90, 90))], BuildOptions(image_sizes=(32,)), tmp_path / "preview.png")
+    drawn, picture = panels(tmp_path / "preview.png", rows=1, columns=3)
     for column in range(3):  # each panel has words above it, bright enough to read
         left = NUMBER_WIDTH + column * (drawn.shape[-1] + GAP)
         caption = picture[:HEADER, left : left + drawn.shape[-1]]
@@ -100,21 +99,13 @@ def test_captions_are_drawn_and_keys_are_not(tmp_path):
 
 def test_a_whole_pyramid_fits_the_width(tmp_path):
     sizes = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
-    options = PreprocessOptions(clahe=True, histogram="stretch")
-    write_preview([("", Radiograph(body(100, 1)))] * 2, options, sizes, 16, tmp_path / "preview.png")
+    options = BuildOptions(clahe=True, histogram="stretch", image_sizes=sizes, bits=16)
+    write_preview([Radiograph(body(100, 1))] * 2, options, tmp_path / "preview.png")
     drawn, picture = panels(tmp_path / "preview.png", rows=2, columns=4 + len(sizes))
     assert picture.shape[1] <= MAX_WIDTH and drawn.shape[-1] == 128
 
 
-@pytest.mark.parametrize(
-    "radiographs, sizes, bits, message",
-    [
-        ([], (64,), 8, "expects at least one radiograph, got none"),
-        ([("", Radiograph(body(9, 9)))], (), 8, "expects at least one image size, got none"),
-        ([("", Radiograph(body(9, 9)))], (64,), 12, "bits expects 8 or 16"),
-    ],
-)
-def test_wrong_arguments_leave_no_file(radiographs, sizes, bits, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        write_preview(radiographs, PreprocessOptions(), sizes, bits, tmp_path / "preview.png")
+def test_no_radiograph_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="expects at least one radiograph, got none"):
+        write_preview([], BuildOptions(), tmp_path / "preview.png")
     assert not list(tmp_path.iterdir())

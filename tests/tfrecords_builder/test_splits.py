@@ -117,3 +117,13 @@ def test_a_few_new_patients_go_where_most_are_missing_and_none_into_a_full_split
     assert [splits["p98"], splits["p99"]] == ["held_out", "held_out"]
     kept = {f"p{number}": "gone" for number in range(100)}
     assert split_new_patients(labels, kept, FRACTIONS, seed=0) == kept
+
+
+def test_new_patients_are_divided_as_soon_as_every_open_split_can_get_two():
+    halves = {"train": 0.5, "test": 0.5}
+    kept = {f"p{number}": ("train", "test")[number % 2] for number in range(16)}
+    splits = split_new_patients(cohort(20), kept, halves, seed=0)
+    assert sorted(splits[f"p{number}"] for number in range(16, 20)) == ["test", "test", "train", "train"]
+    kept = {f"p{number}": ("train", "test")[number % 2] for number in range(17)}  # three new ones, two lack in test
+    splits = split_new_patients(cohort(20), kept, halves, seed=0)
+    assert {splits[f"p{number}"] for number in range(17, 20)} == {"test"}

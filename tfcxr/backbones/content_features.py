@@ -28,7 +28,7 @@ VGG19_LAYERS = tuple(
     for convolution in range(1, convolutions + 1)
 )
 VGG19_MEANS = (103.939, 116.779, 123.68)  # of ImageNet's blue, green and red, from 0 to 255
-VALUE_RANGES = {"-1..1": (1.0, 0.0), "0..1": (0.5, 0.5), "0..255": (127.5, 127.5)}  # factor and offset from [-1, 1]
+SAVED_MODEL_RANGES = {"-1..1": (1.0, 0.0), "0..1": (0.5, 0.5), "0..255": (127.5, 127.5)}  # factor and offset
 DEFAULT_SIGNATURE = "serving_default"
 
 
@@ -75,18 +75,18 @@ def saved_model_features(path: str | os.PathLike, value_range: str = "-1..1", ou
       path: a folder that `tf.saved_model.load` reads. Its signature `serving_default` is called, or where it has none
         the model itself. It takes one float tensor [batch, height, width, 1 or 3]; images are resized (bilinear) where
         it fixes their size, and grey is repeated where it has three channels.
-      value_range: of the images that it takes, of `VALUE_RANGES`.
+      value_range: of the images that it takes, of `SAVED_MODEL_RANGES`.
       output: name of the signature's output; the first in alphabetical order where empty.
 
     Raises:
       FileNotFoundError: no SavedModel there.
       ValueError: an unknown range or output, or a model that takes no float images or gives no gradient.
     """
-    if value_range not in VALUE_RANGES:
-        raise ValueError(f"value_range expects one of {', '.join(VALUE_RANGES)}, got {value_range!r}")
+    if value_range not in SAVED_MODEL_RANGES:
+        raise ValueError(f"value_range expects one of {', '.join(SAVED_MODEL_RANGES)}, got {value_range!r}")
     if not (pathlib.Path(path) / "saved_model.pb").is_file():
         raise FileNotFoundError(f"{path} is no SavedModel: it has no saved_model.pb; set content_model to its folder")
-    factor, offset = VALUE_RANGES[value_range]
+    factor, offset = SAVED_MODEL_RANGES[value_range]
     loaded = tf.saved_model.load(str(path))
     call, spec = _called_with_images(loaded, path)
     size = [spec.shape[1] or 0, spec.shape[2] or 0]

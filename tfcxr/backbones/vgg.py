@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfcxr.backbones.base import Backbone, global_mean
-from tfcxr.layers.initializers import initializer_seeds
+from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # filters of each convolution
 
@@ -36,13 +36,11 @@ class VGG16Features(Backbone):
         for block in blocks:
             for filters in block:
                 number = len(self.parts)
-                draw = keras.initializers.HeNormal(seed=next(seeds))
-                convolution = keras.layers.Conv2D(
-                    filters, 3, padding="same", kernel_initializer=draw, name=f"conv{number}"
-                )
+                draw, name = kernel_initializer("he", next(seeds)), f"conv{number}"
+                convolution = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer=draw, name=name)
                 convolution.build([None, None, None, inputs])
                 self.convolutions[str(number)] = convolution
-                self.parts += [f"conv{number}", f"relu{number + 1}"]
+                self.parts += [name, f"relu{number + 1}"]
                 inputs = filters
             self.parts.append(f"pool{len(self.parts)}")
         self.smallest_size, self.feature_count = 2 ** len(blocks), inputs

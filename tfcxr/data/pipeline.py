@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfcxr.data.records import read_dataset_info, shard_paths, split_info
+from tfcxr.data.records import read_dataset_info, shard_paths, split_info, stored_patient_keys
 from tfcxr.data.schema import DatasetInfo, parse_batch, parse_facts, parse_patient_keys
 
 SHUFFLE_MEMORY_BYTES = 256 * 2**20
@@ -207,14 +207,19 @@ def read_facts(data_dir: str | os.PathLike, splits: str | Sequence[str]) -> dict
 
 
 def read_patient_keys(data_dir: str | os.PathLike, split: str) -> list[str]:
-    """The patient keys of a split, each once, sorted; reads every record and decodes no pixel.
+    """The patient keys of a split, each once, sorted.
+
+    They stand beside the shards; for a data folder of an earlier version every record is read.
 
     Raises:
-      ValueError: a record that cannot be read.
+      ValueError: no such split, an altered file of keys, or a record that cannot be read.
     """
     info = read_dataset_info(data_dir)
+    paths = shard_paths(data_dir, info, split)
+    if (stored := stored_patient_keys(data_dir, info)) is not None:
+        return sorted({key for name in split.split(",") for key in stored[name.strip()]})
     keys: set[bytes] = set()
-    records = tf.data.TFRecordDataset(shard_paths(data_dir, info, split), buffer_size=READ_BUFFER_BYTES)
+    records = tf.data.TFRecordDataset(paths, buffer_size=READ_BUFFER_BYTES)
     with _damage_reported(data_dir, split):
         for batch in records.batch(FACTS_BATCH).map(parse_patient_keys).as_numpy_iterator():
             keys.update(batch)

@@ -1,17 +1,21 @@
-"""A data folder on disk: `<split>-00000-of-00008.tfrecord` shards and the `dataset_info.json` that describes them."""
+"""A data folder on disk: `<split>-00000-of-00008.tfrecord` shards, `dataset_info.json`, and the patients' keys."""
 
 import contextlib
 import errno
 import hashlib
+import json
+import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import tensorflow as tf
 
 from tfcxr.data.atomic import atomic_path, write_atomically
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, ShardInfo, SplitInfo
 
+PATIENTS_FILE = "patient_keys.json"
+_MANY_SHARDS, _WORTH_A_SHARD = 8, 100  # small splits get several shards too, so that these can be shuffled
 _ERROR_NUMBERS = {
     tf.errors.ResourceExhaustedError: errno.ENOSPC,
     tf.errors.OutOfRangeError: errno.EFBIG,
@@ -22,6 +26,12 @@ _ERROR_NUMBERS = {
 def shard_name(split: str, index: int, count: int) -> str:
     """The file name of shard `index` of `count`."""
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+
+
+def divide_into_shards(images: int, shard_images: int) -> list[slice]:
+    """The images of each shard of a split, nearly equally many, at most `shard_images`."""
+    count = max(math.ceil(images / shard_images), min(_MANY_SHARDS, math.ceil(images / _WORTH_A_SHARD)))
+    return [slice(images * index // count, images * (index + 1) // count) for index in range(count)]
 
 
 class OpenShard:
@@ -96,6 +106,33 @@ def read_dataset_info(data_dir: str | os.PathLike) -> DatasetInfo:
     return DatasetInfo.from_json(path.read_text(encoding="utf-8"), str(path))
 
 
+def write_patient_keys(data_dir: str | os.PathLike, keys: Mapping[str, Iterable[str]]) -> str:
+    """Writes each split's patient keys beside its shards, so that nobody need read the records for them.
+
+    Returns:
+      SHA-256 of the file, for `DatasetInfo.patient_keys_sha256`.
+    """
+    path = pathlib.Path(data_dir) / PATIENTS_FILE
+    write_atomically(path, json.dumps({split: sorted(set(of_split)) for split, of_split in keys.items()}) + "\n")
+    return file_sha256(path)
+
+
+def stored_patient_keys(data_dir: str | os.PathLike, info: DatasetInfo) -> dict[str, list[str]] | None:
+    """Split -> its patient keys, each once, sorted; None for a folder without the file, as earlier versions wrote it.
+
+    Raises:
+      ValueError: the file is not the one that was written.
+    """
+    path = pathlib.Path(data_dir) / PATIENTS_FILE
+    if not info.patient_keys_sha256 or not path.is_file():
+        return None
+    if file_sha256(path) != info.patient_keys_sha256:
+        raise ValueError(
+            f"{path} was altered: its SHA-256 is not the recorded one; remove it, and the records are read instead"
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def split_info(info: DatasetInfo, split: str) -> SplitInfo:
     """One split of a data set, or several with commas between as one, such as "fold_1,fold_2,fold_3".
 
@@ -156,12 +193,13 @@ def _as_os_error(error: tf.errors.OpError, path: pathlib.Path) -> OSError:
 
 def file_sha256(path: str | os.PathLike) -> str:
     """SHA-256 of a file in hexadecimal."""
-    with pathlib.Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
-
-
-def _sha256(file) -> str:  # Python 3.10 has no hashlib.file_digest
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with pathlib.Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
+
+
+def is_whole(path: pathlib.Path, shard: ShardInfo) -> bool:
+    """Whether a shard is there, as it was written."""
+    return path.is_file() and file_sha256(path) == shard.sha256

@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 INFO_FILE = "dataset_info.json"
 RAW_SIZE_LIMIT = 256  # pixels; larger images are stored as PNG unless the builder is told otherwise
 ENCODINGS = ("raw", "png")
+LABEL_STATES = ("positive", "negative", "unknown")
 # feature -> where a `tf.train.Feature` keeps its values
 REQUIRED_FEATURES = {
     "image/bytes": "bytes_list",
@@ -68,7 +69,7 @@ class ShardInfo:
 
 @dataclasses.dataclass(frozen=True)
 class SplitInfo:
-    """Counts of one split. `labels` maps each label name to its counts {"positive", "negative", "unknown"}."""
+    """Counts of one split. `labels` maps each label name to its counts by `LABEL_STATES`."""
 
     images: int
     patients: int
@@ -95,6 +96,7 @@ class DatasetInfo:
       salt_fingerprint: tells whether two builds hashed patients with one salt, without telling the salt.
       notice: a sentence every user of the data must see, such as that a phantom is not a patient.
       notices: what is odd about images that were written all the same, such as "duplicate", kind -> images.
+      patient_keys_sha256: SHA-256 of the patients' keys beside the shards; "" where they stand in the records alone.
     """
 
     name: str
@@ -114,6 +116,7 @@ class DatasetInfo:
     salt_fingerprint: str = ""
     notice: str = ""
     notices: dict[str, int] = dataclasses.field(default_factory=dict)
+    patient_keys_sha256: str = ""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -164,6 +167,19 @@ class DatasetInfo:
 def default_encoding(image_size: int) -> str:
     """Raw pixels up to 256 px, where they read six times faster; PNG above, where they are too large."""
     return "raw" if image_size <= RAW_SIZE_LIMIT else "png"
+
+
+def count_labels(labels: np.ndarray) -> np.ndarray:
+    """Label values [images, labels] -> int64 [labels, 3], how many are of each of `LABEL_STATES`."""
+    return np.stack([labels == 1, labels == 0, np.isnan(labels)], axis=-1).sum(axis=0, dtype=np.int64)
+
+
+def named_counts(label_names: Sequence[str], counts: np.ndarray) -> dict[str, dict[str, int]]:
+    """What `count_labels` gave, as `SplitInfo.labels` holds it."""
+    return {
+        name: dict(zip(LABEL_STATES, of_label, strict=True))
+        for name, of_label in zip(label_names, counts.tolist(), strict=True)
+    }
 
 
 def hashed_key(identifier: str, salt: bytes, length: int = 16) -> str:

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from absl import logging
 
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
-from tfcxr.data.records import file_sha256
+from tfcxr.data.records import is_whole
 from tfcxr.data.schema import INFO_FILE, ShardInfo
 
 LOCK_FILE = "lock"
@@ -138,10 +138,10 @@ def unfinished_folder(out_dir: pathlib.Path, kind: str) -> pathlib.Path:
 
 def finished_shard(path: pathlib.Path, note: pathlib.Path) -> ShardInfo | None:
     """A shard that an earlier, killed run finished, as `note` tells; None when it must be written."""
-    if not note.is_file() or not path.is_file():
+    if not note.is_file():
         return None
     shard = ShardInfo(**json.loads(note.read_text(encoding="utf-8")))
-    return shard if file_sha256(path) == shard.sha256 else None
+    return shard if is_whole(path, shard) else None
 
 
 @contextlib.contextmanager

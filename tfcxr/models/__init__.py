@@ -1,4 +1,4 @@
-"""The models by name: one new GAN is one new file here and one line in `MODELS`."""
+"""The models by name: a new GAN is one file here and one line in `MODELS`, or elsewhere `MODELS["mine"] = MyGAN`."""
 
 from tfcxr.models.acgan import ACGAN
 from tfcxr.models.base import AdversarialModel

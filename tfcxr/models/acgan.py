@@ -17,6 +17,7 @@ from tfcxr.layers.dropout import drop_out
 from tfcxr.layers.initializers import kernel_initializers
 from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.minibatch_stddev import minibatch_stddev
+from tfcxr.layers.normalization import normalization
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.classification import class_loss
 from tfcxr.losses.penalties import add_gradients
@@ -114,8 +115,8 @@ class Generator(keras.Model):
             else:
                 convolution = keras.layers.Conv2D(filters, kernel, padding="same", kernel_initializer=draw())
                 layers = [keras.layers.UpSampling2D(interpolation="nearest"), convolution]
-            self.stages.append(keras.Sequential([*layers, _normalization(config), keras.layers.ReLU()]))
-        self.project_normalization = _normalization(config)
+            self.stages.append(keras.Sequential([*layers, normalization(config.normalization), keras.layers.ReLU()]))
+        self.project_normalization = normalization(config.normalization)
         self.to_image = keras.layers.Conv2D(config.channels, kernel, padding="same", kernel_initializer=draw())
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
@@ -250,9 +251,3 @@ class ACGAN(GAN):
             return 0.0
         kernels = [variable for variable in network.trainable_variables if len(variable.shape) > 1]
         return self.config.l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
-
-
-def _normalization(config: ACGANConfig) -> keras.layers.Layer:
-    if config.normalization == "layer":
-        return keras.layers.LayerNormalization()
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)

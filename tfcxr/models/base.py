@@ -315,7 +315,11 @@ class GAN(AdversarialModel):
         )
 
     def check_critic_batches(self, rows: int) -> None:
-        """Raises ValueError where the rows of a training step are no whole number for each step of the critic."""
+        """Checks the rows of a training step.
+
+        Raises:
+          ValueError: they are not one batch of equal size for each step of the critic.
+        """
         steps = self.config.batches_per_step
         if rows % steps:
             raise ValueError(

@@ -18,6 +18,7 @@ from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER
 from tfcxr.layers.dropout import drop_out
 from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import leaky_relu
+from tfcxr.layers.normalization import normalization
 from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.penalties import add_gradients
@@ -99,7 +100,7 @@ class Generator(keras.Model):
         project_units = FIRST_SIZE * FIRST_SIZE * filters[0]
         self.project = keras.layers.Dense(project_units, kernel_initializer=_initializer(config, seeds))
         self.convolutions = [UpsampledConvolution(count, _initializer(config, seeds)) for count in filters[1:]]
-        self.normalizations = [_normalization(config) for _ in filters]
+        self.normalizations = [normalization(config.normalization) for _ in filters]
         # before a tanh half the variance, so that few pixels of an untrained generator are black or white
         initializer = _initializer(config, seeds, is_before_relu=False)
         self.to_image = keras.layers.Conv2D(config.channels, 3, padding="same", kernel_initializer=initializer)
@@ -108,9 +109,8 @@ class Generator(keras.Model):
         features = tf.concat(inputs, axis=-1)  # [batch, latent + labels]
         features = tf.reshape(self.project(features), self.first_shape)
         features = leaky_relu(self.normalizations[0](features, training=training))
-        for convolution, normalization in zip(self.convolutions, self.normalizations[1:], strict=True):
-            features = normalization(convolution(features), training=training)  # [batch, 2 x, 2 x, filters]
-            features = leaky_relu(features)
+        for convolution, normalize in zip(self.convolutions, self.normalizations[1:], strict=True):
+            features = leaky_relu(normalize(convolution(features), training=training))  # [batch, 2 x, 2 x, filters]
         return tf.tanh(tf.cast(self.to_image(features), tf.float32))
 
 
@@ -259,12 +259,6 @@ class CGAN(GAN):
 
 def _doublings(config: CGANConfig, size: int) -> int:
     return int(math.log2(config.image_size // size))
-
-
-def _normalization(config: CGANConfig) -> keras.layers.Layer:
-    if config.normalization == "batch":
-        return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
-    return keras.layers.Identity()
 
 
 def _initializer(

@@ -84,11 +84,11 @@ class AdversarialConfig:
 
     @classmethod
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
-        """Settings of networks so small that tests train them in seconds on images of `image_size` <= 32 pixels.
+        """Settings of networks small enough that tests train them in seconds, on images of at most 32 px.
 
-        One or more variants; tests train the first in every way, and each on one and on two replicas. So it is the
-        first alone in which images of a batch may depend on each other (batch normalization, minibatch stddev), and
-        only if there are others.
+        One or more variants. The first is trained in every way that the contract tests know. The others (or the first,
+        if it is alone) are trained on one and on two replicas and must take the same step: there no image may depend on
+        others of its batch, as by batch normalization or minibatch stddev.
         """
         return ({"image_size": 32},)
 

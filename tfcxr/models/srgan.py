@@ -23,6 +23,7 @@ from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.layers.channels import with_channels
 from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
+from tfcxr.layers.normalization import normalization
 from tfcxr.layers.tiling import enlarge_by_tiles
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.models.base import AdversarialModel, probability_means
@@ -219,8 +220,7 @@ def _convolution(filters: int, kernel_size: int, seeds: Iterator[int], variance:
 
 
 def _normalization(config: SRGANConfig) -> list[keras.layers.Layer]:
-    is_batch = config.normalization == "batch"
-    return [keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)] if is_batch else []
+    return [normalization("batch")] if config.normalization == "batch" else []
 
 
 def _activation(config: SRGANConfig) -> keras.layers.Layer:

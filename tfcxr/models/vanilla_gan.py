@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfcxr.layers.channels import with_channels
 from tfcxr.layers.initializers import InitializerName, kernel_initializers
 from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
+from tfcxr.layers.normalization import normalization
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.models.base import GAN, probability_means
 from tfcxr.models.model_config import GANConfig, check_range
@@ -73,7 +74,7 @@ class PerceptronGenerator(keras.Model):
         for index, units in enumerate(config.generator_units):
             is_normalized = index > 0 and config.normalization == "batch"
             dense = keras.layers.Dense(units, use_bias=not is_normalized, kernel_initializer=draw())
-            layers = [dense, batch_normalization(config)] if is_normalized else [dense]
+            layers = [dense, normalization("batch", config.batch_normalization_epsilon)] if is_normalized else [dense]
             self.hidden.append(keras.Sequential([*layers, keras.layers.LeakyReLU(LEAKY_SLOPE)]))
         self.to_image = keras.layers.Dense(math.prod(self.image_shape), kernel_initializer=draw())
 
@@ -138,8 +139,3 @@ class VanillaGAN(GAN):
             "generator_adversarial": generator_adversarial,
         }
         return self.record_means(adversarial | probability_means(real_logits, fake_logits))
-
-
-def batch_normalization(config: VanillaGANConfig) -> keras.layers.Layer:
-    """Batch normalization whose moving statistics arrive within a short training (momentum .9, PyTorch's default)."""
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=config.batch_normalization_epsilon)

@@ -5,6 +5,7 @@ Chetty 2023, which is the vanilla GAN's.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any, Literal
 
@@ -14,16 +15,12 @@ import tensorflow as tf
 from tfcxr.layers.channels import with_channels
 from tfcxr.layers.initializers import InitializerName, kernel_initializers
 from tfcxr.layers.leaky_relu import leaky_relu
+from tfcxr.layers.normalization import normalization
 from tfcxr.losses.adversarial import wasserstein_discriminator_loss, wasserstein_generator_loss
 from tfcxr.losses.penalties import drift_penalty, gradient_penalty
 from tfcxr.models.base import GAN
 from tfcxr.models.model_config import check_range
-from tfcxr.models.vanilla_gan import (
-    PerceptronDiscriminator,
-    PerceptronGenerator,
-    VanillaGANConfig,
-    batch_normalization,
-)
+from tfcxr.models.vanilla_gan import PerceptronDiscriminator, PerceptronGenerator, VanillaGANConfig
 
 STRIDE = 2  # of all convolutions
 BASE_SIZE = 4  # pixels of the generator's first and the critic's last feature map
@@ -86,35 +83,26 @@ class ConvolutionalGenerator(keras.Model):
     def __init__(self, config: WGANGPConfig, seed: int) -> None:
         super().__init__()
         draw = kernel_initializers(config.initializer, seed)
-        is_normalized = config.normalization == "batch"
         *filters, first_filters = _critic_filters(config)
         self.first_shape = (BASE_SIZE, BASE_SIZE, first_filters)
         self.project = keras.layers.Dense(math.prod(self.first_shape), kernel_initializer=draw())
+        options = {"kernel_size": config.kernel_size, "strides": STRIDE, "padding": "same"}
+        doubling = functools.partial(keras.layers.Conv2DTranspose, **options)
+        has_bias, kernel = config.normalization == "none", functools.partial(draw, transposed_stride=STRIDE)
+        self.stages = [doubling(count, use_bias=has_bias, kernel_initializer=kernel()) for count in reversed(filters)]
+        norm = config.normalization, config.batch_normalization_epsilon
+        self.normalizations = [normalization(*norm) for _ in range(len(filters) + 1)]
         # by Keras's count of inputs He's rule gives the image layer, which has one output, weights nearly six times too
         # large: half of an untrained generator's pixels are black or white, tanh lets no gradient through to them, and
         # they stay as a grid of dots
-        doubling = lambda filters, **options: keras.layers.Conv2DTranspose(  # noqa: E731
-            filters, config.kernel_size, STRIDE, "same", **options
-        )
-        self.stages = [
-            doubling(count, use_bias=not is_normalized, kernel_initializer=draw(transposed_stride=STRIDE))
-            for count in reversed(filters)
-        ]
-        self.normalizations = [batch_normalization(config) for _ in range(len(filters) + 1)] if is_normalized else []
-        initializer = draw(is_before_relu=False, transposed_stride=STRIDE)
-        self.to_image = doubling(config.channels, kernel_initializer=initializer)
+        self.to_image = doubling(config.channels, kernel_initializer=kernel(is_before_relu=False))
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
         features = tf.reshape(self.project(tf.concat(inputs, axis=-1)), [-1, *self.first_shape])
-        features = self._activate(features, 0, training)
-        for index, stage in enumerate(self.stages):
-            features = self._activate(stage(features), index + 1, training)  # [batch, 2 x, 2 x, filters]
+        features = tf.nn.relu(self.normalizations[0](features, training=training))
+        for stage, normalize in zip(self.stages, self.normalizations[1:], strict=True):
+            features = tf.nn.relu(normalize(stage(features), training=training))  # [batch, 2 x, 2 x, filters]
         return tf.tanh(tf.cast(self.to_image(features), tf.float32))
-
-    def _activate(self, features: tf.Tensor, index: int, training: bool) -> tf.Tensor:
-        if self.normalizations:
-            features = self.normalizations[index](features, training=training)
-        return tf.nn.relu(features)
 
 
 class ConvolutionalCritic(keras.Model):

@@ -47,7 +47,6 @@ def port(
     """Makes a PGGAN, or a discriminator alone, with the checkpoint's weights and its alpha.
 
     Args:
-      checkpoint: what `read_pytorch_file` gave.
       leakiness: slope of the leaky ReLU; None is what the file says, else .2. The last layers have .2 always.
       upsampling: "nearest" or "bilinear", of the generator.
       value_range: "0..1" or "-1..1", of the images inside.

@@ -62,7 +62,6 @@ def port_torchvision(checkpoint: Any, input_size: int = 0) -> Ported:
     """Makes a DenseNet of torchvision: ImageNet-normalised colours.
 
     Args:
-      checkpoint: what `read_pytorch_file` returned.
       input_size: pixels to which images are resized; 0 takes them as they are.
 
     Raises:

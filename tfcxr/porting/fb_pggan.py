@@ -40,7 +40,6 @@ def port(
     """Makes a PGGAN with the checkpoint's weights and its alpha.
 
     Args:
-      checkpoint: what `read_pytorch_file` gave.
       leakiness: slope of the leaky ReLU; None is what the config says, else .2.
       upsampling: "nearest" or "bilinear".
       output_activation: "linear" or "tanh"; None follows the config's loss.

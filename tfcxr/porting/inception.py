@@ -21,7 +21,6 @@ def port_torchvision(checkpoint: Any, transform_input: bool = True, input_size: 
     """Makes torchvision's Inception v3: ImageNet-normalised colours.
 
     Args:
-      checkpoint: what `read_pytorch_file` gave.
       transform_input: as torchvision has it for its published weights.
       input_size: pixels to which images are resized for pooled features and logits; 0 takes them as they are.
 
@@ -33,10 +32,6 @@ def port_torchvision(checkpoint: Any, transform_input: bool = True, input_size: 
 
 def port_pytorch_fid(checkpoint: Any, input_size: int = PUBLISHED_SIZE) -> Ported:
     """Makes pytorch-fid's Inception v3: colours in [0, 1].
-
-    Args:
-      checkpoint: what `read_pytorch_file` gave.
-      input_size: pixels to which images are resized for pooled features and logits; 0 takes them as they are.
 
     Raises:
       ValueError: keys that do not fit, see `transfer`.

@@ -30,15 +30,7 @@ def relative_differences(found: Any, expected: Any) -> tuple[float, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """Relative differences, see `relative_differences`.
-
-    Attributes:
-      compared: what was computed.
-      largest: the worst of all arrays.
-      mean: the worst of all arrays.
-      largest_allowed: kernels that are chosen anew for a graph round differently, so not 0.
-      mean_allowed: likewise.
-    """
+    """The worst `relative_differences` of all arrays; kernels that are chosen anew for a graph round differently."""
 
     compared: str
     largest: float

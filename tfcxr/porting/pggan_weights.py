@@ -10,6 +10,7 @@ from tfcxr.config import to_plain
 from tfcxr.models.pggan import PGGAN
 from tfcxr.models.pggan.config import BASE_SIZE
 from tfcxr.porting.ported import Ported
+from tfcxr.porting.state_dicts import listed
 from tfcxr.porting.weight_transfer import WeightTransfer
 
 
@@ -94,5 +95,4 @@ def one_number(value: Any, name: str, where: str) -> float:
 
 
 def _some(state: Mapping[str, Any]) -> str:
-    keys = [f"{key!s:.60}" for key in state]
-    return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "") if keys else "no keys"
+    return listed(key[:60] for key in state) or "no keys"

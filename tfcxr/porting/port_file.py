@@ -100,10 +100,11 @@ def port_file(
         "reference": met and dataclasses.asdict(met),
         "tensors": {"file": TABLE_FILE, "count": table.count("\n") - 1, "compare_in_pytorch": lines},
     }
+    text = json.dumps(report, indent=2) + "\n"
     for folder in {outputs.get("saved_model"), outputs.get("run_dir"), outputs.get("folder")} - {None}:
         write_atomically(pathlib.Path(folder) / TABLE_FILE, table)
-        write_atomically(pathlib.Path(folder) / REPORT_FILE, json.dumps(report, indent=2) + "\n")
-    return report
+        write_atomically(pathlib.Path(folder) / REPORT_FILE, text)
+    return json.loads(text)
 
 
 def report_text(report: dict[str, Any]) -> str:

@@ -30,8 +30,6 @@ class ReferenceCheck:
       file: name of the reference.
       compared: output -> {"largest", "mean"}.
       not_compared: output -> why.
-      largest_allowed: of each output.
-      mean_allowed: of each output.
     """
 
     file: str

@@ -127,10 +127,9 @@ def _arrays(value: Any, name: str) -> dict[str, np.ndarray]:
         raise ValueError(f"expected a state dict (key -> tensor) in {name}, which is {kind}")
     if others := [key for key, item in value.items() if not isinstance(item, (np.ndarray, int, float))]:
         weights = [str(key) for key in others if _holds_weights(value[key])]
+        keys = listed(f"{key!s:.60}" for key in others)
         hint = f"; {_quoted(weights)} may hold the weights, chosen by --entry" if weights else ""
-        raise ValueError(
-            f"expected a state dict (key -> tensor) in {name}; no tensors are its keys {_listed(others)}{hint}"
-        )
+        raise ValueError(f"expected a state dict (key -> tensor) in {name}; no tensors are its keys {keys}{hint}")
     return {str(key): np.asarray(item) for key, item in value.items()}
 
 
@@ -183,9 +182,12 @@ def _expected(item: Any, kind: type, where: str, what: str) -> Any:
     return item
 
 
-def _quoted(names: list[Any]) -> str:
-    return _listed([repr(str(name)[:60]) for name in names])
+def listed(names: Iterable[Any], limit: int = 5) -> str:
+    """The first names, and how many more there are."""
+    names = list(map(str, names))
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
-def _listed(names: list[Any]) -> str:
-    return ", ".join(f"{name!s:.60}" for name in names[:5]) + (", ..." if len(names) > 5 else "")
+def _quoted(names: Iterable[Any]) -> str:
+    return listed(repr(str(name)[:60]) for name in names)

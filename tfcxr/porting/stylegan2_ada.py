@@ -45,7 +45,6 @@ def port(
     """Makes a StyleGAN2 with the checkpoint's weights; the module's first lines say what is read and what is not.
 
     Args:
-      checkpoint: what `read_pytorch_file` returned.
       deviation_group_size: images whose minibatch stddev is computed together: 4 by the original's `auto`, 8 by
         `paper256` and `paper512`.
       is_single_label: exactly one label of an image is 1. Where several may be, the original reads 0 and 1 and ours -1
@@ -94,11 +93,7 @@ def port(
 
 
 def fill_generator(network: Generator, state: Mapping[str, np.ndarray], name: str) -> WeightTransfer:
-    """Moves a state dict into a generator.
-
-    Raises:
-      ValueError: keys that do not fit.
-    """
+    """Assigns a state dict to a generator, see `transfer`."""
     targets = {"mapping.w_avg": Target(network.mapping.average)} | _mapping_targets(network.mapping)
     for block in network.synthesis.blocks:
         prefix = f"synthesis.{block.name}"
@@ -111,11 +106,7 @@ def fill_generator(network: Generator, state: Mapping[str, np.ndarray], name: st
 
 
 def fill_discriminator(network: Discriminator, state: Mapping[str, np.ndarray], name: str) -> WeightTransfer:
-    """Moves a state dict into a discriminator.
-
-    Raises:
-      ValueError: keys that do not fit.
-    """
+    """Assigns a state dict to a discriminator, see `transfer`."""
     targets = layer_targets(network.fromrgb, f"{network.blocks[0].name}.fromrgb")
     for block in network.blocks:
         for layer in (block.conv0, block.conv1, block.skip):

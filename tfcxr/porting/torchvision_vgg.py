@@ -14,7 +14,6 @@ def port(checkpoint: Any, input_size: int = 0) -> Ported:
     """Makes VGG-16 without its classifier: ImageNet-normalised colours.
 
     Args:
-      checkpoint: what `read_pytorch_file` gave.
       input_size: pixels to which images are resized; 0 takes them as they are.
 
     Raises:

@@ -10,13 +10,13 @@ PyTorch stores a convolution's kernel (output, input, height, width) and a dense
 import dataclasses
 import fnmatch
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
 
 from tfcxr.layers.batch_normalization import BatchNormalization
-from tfcxr.porting.state_dicts import StateDict
+from tfcxr.porting.state_dicts import StateDict, listed
 
 BATCH_COUNTERS = {"*num_batches_tracked": "counts the batches of training; nothing reads it"}
 NAMED_KEYS = 10  # of each kind of mistake; the rest is counted
@@ -81,7 +81,7 @@ def transfer(
       state: checkpoint key -> array.
       targets: checkpoint key -> where it goes.
       ignored: key, or pattern with "*" -> reason, for keys without a target.
-      name: what the message of an error calls the arrays.
+      name: of the arrays, for messages.
 
     Raises:
       ValueError: keys missing, without a place, of another shape, or values that are not finite; one message names
@@ -114,7 +114,7 @@ def transfer(
         "with values that are not finite": not_finite,
     }
     if any(mistakes.values()):
-        found = "; ".join(f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in mistakes.items() if keys)
+        found = "; ".join(f"{len(keys)} {kind}: {listed(keys, NAMED_KEYS)}" for kind, keys in mistakes.items() if keys)
         raise ValueError(f"the weights of the {name} do not fit, so nothing was loaded; keys {found}")
     for key, value in values.items():
         targets[key].variable.assign(value)
@@ -162,9 +162,3 @@ def _converted(array: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -
         return convert(array)
     except (ValueError, IndexError):  # of another rank
         return None
-
-
-def _listed(keys: Iterable[str]) -> str:
-    keys = list(keys)
-    more = f" and {len(keys) - NAMED_KEYS} more" if len(keys) > NAMED_KEYS else ""
-    return ", ".join(keys[:NAMED_KEYS]) + more

@@ -83,9 +83,6 @@ def generate_cohort(
       gate: which candidates are kept; all where None.
       super_resolution: what enlarges them.
 
-    Returns:
-      the description that was written beside the shards.
-
     Raises:
       FileExistsError: the folder holds a cohort, or shards of something else.
       ValueError: it holds an unfinished cohort of other arguments, the model left its numeric range, models that do
@@ -143,7 +140,8 @@ class _Cohort:
                 key = f"{prefix}-{image.seed}"
                 label = tuple(map(float, labels.rows[labels.order[number]]))
                 shard.write(encode_record(Record(image.pixels, key, label, patient_key=key), encoding))
-                log.add(image)
+                if self.source.gate is not None:
+                    log.add(image)
                 progress.update()
         if self.source.gate is not None:
             write_atomically(_log_path(work, path.name), log.to_json())

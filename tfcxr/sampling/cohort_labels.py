@@ -39,7 +39,6 @@ def counted_labels(counts: dict[str, int], label_names: Sequence[str], seed: int
 
     Args:
       counts: label name to number of images.
-      label_names: of the model.
       seed: of the order.
 
     Raises:
@@ -73,8 +72,6 @@ def labels_like(
     image of which nothing is known is left out, and counted too.
 
     Args:
-      data_dir: the real records.
-      split: of the records.
       label_names: of the model.
       is_single_label: whether the model's labels exclude each other.
       images: None for as many as the split holds (of known label).
@@ -96,7 +93,7 @@ def labels_like(
     known = stored[~unknown.all(axis=1)]
     if not len(known):
         raise ValueError(f"no image of split {split!r} in {data_dir} has a known label")
-    labels = np.nan_to_num(known, nan=0.0)  # an unknown label is drawn as absent
+    labels = np.nan_to_num(known, nan=0.0)  # an unknown label counts as absent
     if is_single_label and (wrong := int((labels.sum(axis=1) != 1).sum())):
         raise ValueError(
             f"the model generates exactly one label per image, but {wrong} images of split {split!r} in {data_dir} "
@@ -120,22 +117,14 @@ def labels_like(
 
 
 def no_labels(images: int) -> CohortLabels:
-    """Images of a model without labels.
-
-    Raises:
-      ValueError: no image at all.
-    """
+    """Images of a model without labels, at least one."""
     if images < 1:
         raise ValueError(f"expected at least one image, got {images}")
     return CohortLabels(np.zeros([1, 0], np.float32), np.zeros(images, np.int32), {"kind": "unlabelled"})
 
 
 def parse_counts(texts: Sequence[str]) -> dict[str, int]:
-    """`["NORMAL=1000", "PNEUMONIA=500"]` as a dictionary.
-
-    Raises:
-      ValueError: not LABEL=COUNT, or a label that occurs twice.
-    """
+    """`["NORMAL=1000", "PNEUMONIA=500"]` as a dictionary; raises ValueError for other texts and repeated labels."""
     counts: dict[str, int] = {}
     for text in texts:
         name, _, count = text.rpartition("=")

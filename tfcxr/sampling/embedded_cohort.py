@@ -46,9 +46,6 @@ def embed_cohort(
       data_dir: the real records of the model's image size.
       splits: each is kept under its own name.
 
-    Returns:
-      the description that was written beside the shards.
-
     Raises:
       FileExistsError: the folder holds a cohort, or shards of something else.
       FileNotFoundError: no data folder, or a shard is missing.

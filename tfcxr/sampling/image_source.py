@@ -86,11 +86,7 @@ class ImageSource:
         return (self._parts or self._model).training_patients()
 
     def check_count(self, images: int) -> None:
-        """Refuses more images than have seeds for all their candidates.
-
-        Raises:
-          ValueError: more images than a gated cohort can have.
-        """
+        """Raises ValueError for more images than a gated cohort has seeds for."""
         if self.gate is not None and images > TRY_STRIDE:
             raise ValueError(
                 f"a cohort with a gate holds at most {TRY_STRIDE} images, got {images}; generate several with "

@@ -55,7 +55,6 @@ class LatentEmbedder:
         pixels = tf.TensorSpec([None, size, size, 1], tf.float32)
         label = tf.TensorSpec([None, model.config.label_count], tf.float32)
         reconstruct = lambda image, label: to_pixels(model.generate_from_latent(network(image), label))  # noqa: E731
-        self._embed = tf.function(network.__call__, input_signature=[pixels], autograph=False)
         self._reconstruct = tf.function(reconstruct, input_signature=[pixels, label], autograph=False)
 
     @property
@@ -67,11 +66,6 @@ class LatentEmbedder:
     def cosine(self) -> float:
         """Mean cosine between true and found z of held-out generated images."""
         return self.curve[-1]["cosine"]
-
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """z float32 [images, latent_size] of uint8 or uint16 images [images, size, size, 1]."""
-        parts = (slice(at, at + BATCH) for at in range(0, len(images), BATCH))
-        return np.concatenate([self._embed(from_pixels(tf.constant(images[at]))) for at in parts])
 
     def reconstruct(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """What the generator makes of the images' z: uint8 [images, size, size, channels].
@@ -92,8 +86,6 @@ def open_embedder(
     """Loads the regressor in its folder, or trains one and keeps it there.
 
     Args:
-      run_dir: of the GAN.
-      regressor_dir: of the regressor.
       settings: of `LatentRegressionConfig`; a kept regressor must have the same where they are given.
       checkpoint: of the run, "last", "best" or the number of a step.
       labels: float32 [rows, labels], from which a conditional model's training pairs have theirs.

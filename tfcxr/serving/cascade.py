@@ -29,12 +29,11 @@ class ServedCascade(Served):
 
     def __init__(self, parts: CascadeParts, gate: RealismGate) -> None:
         """Raises ValueError for a discriminator that cannot score a single image."""
-        super().__init__()
         self.label_names = list(parts.generator.description.label_names)
         self._gated = GatedGenerator(parts.generator, gate)
         self._parts = parts
         self._super_resolution = parts.super_resolution.saved_model  # tracked: its weights are exported
-        self._add_functions()
+        super().__init__()
 
     def images(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor) -> dict[str, tf.Tensor]:
         """`image` uint8 [B,H,W,1] and `realism`, `is_accepted`, `tries`, `seed` of its candidate."""
@@ -55,13 +54,10 @@ def export_cascade(
 
     Args:
       generator_path: an exported version, or the folder of its versions for the newest.
-      super_resolution_path: the same of a super-resolution model.
+      super_resolution_path: likewise.
       out_dir: `saved_models/<name>`.
-      gate: which candidates are kept; the default one where None.
+      gate: the default one where None.
       version: a number from 1; the next free one where None.
-
-    Returns:
-      `out_dir/<version>`, which appears only when it is whole.
 
     Raises:
       FileNotFoundError: a path without an exported model.

@@ -10,13 +10,7 @@ from tfcxr.serving.model_card import ModelDescription
 
 
 class CascadeParts:
-    """A generator and a super-resolution model for its images.
-
-    Attributes:
-      generator: the first of the two.
-      super_resolution: the second.
-      image_size: pixels of the enlarged image.
-    """
+    """A generator and a super-resolution model for its images; `image_size` is that of the enlarged ones."""
 
     def __init__(self, generator: LoadedModel, super_resolution: LoadedModel) -> None:
         """Checks that they fit.
@@ -90,13 +84,6 @@ class CascadeParts:
 
 
 def _facts(description: ModelDescription) -> dict[str, Any]:
-    return {
-        "saved_model": description.version_name,
-        "model": description.model,
-        "weights_sha256": description.weights_sha256,
-        "steps": description.steps,
-        "scale": description.scale,
-        "image_size": description.image_size,
-        "settings": description.settings,
-        "training_data": description.data,
-    }
+    facts = dataclasses.asdict(description)
+    kept = {name: facts[name] for name in ("model", "weights_sha256", "steps", "scale", "image_size", "settings")}
+    return {"saved_model": description.version_name, **kept, "training_data": description.data}

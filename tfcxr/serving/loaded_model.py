@@ -31,7 +31,7 @@ class LoadedModel:
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
-        """`path` is a version's folder, or the folder of versions for the newest.
+        """Loads a version's folder, or the newest version in a folder.
 
         Raises:
           FileNotFoundError: neither.
@@ -45,11 +45,7 @@ class LoadedModel:
             raise ValueError(f"{self.path} is a damaged SavedModel ({error}); export it again") from error
 
     def call(self, name: str, **inputs: Any) -> dict[str, np.ndarray]:
-        """The outputs of a function of `SIGNATURES`, such as `model.call("score", image=images, label=labels)`.
-
-        Raises:
-          ValueError: see `outputs`.
-        """
+        """The outputs of a function of `SIGNATURES`, such as `model.call("score", image=images, label=labels)`."""
         return {key: output.numpy() for key, output in self.outputs(name, **inputs).items()}
 
     def outputs(self, name: str, **inputs: Any) -> dict[str, tf.Tensor]:
@@ -63,7 +59,9 @@ class LoadedModel:
         specs = self._input_specs(name)
         given = {**SIGNATURES[name].defaults, **inputs}
         if given.keys() - {"label"} != specs.keys() - {"label"} or not specs.keys() <= given.keys():
-            raise ValueError(f"{name} of {self.path} has the inputs {', '.join(specs)}; got {', '.join(given)}")
+            raise ValueError(
+                f"{name} of {self.path} has the inputs {', '.join(sorted(specs))}; got {', '.join(sorted(given))}"
+            )
         tensors = {key: tf.convert_to_tensor(given[key], spec.dtype) for key, spec in specs.items()}
         return self.saved_model.signatures[SIGNATURES[name].name](**tensors)
 
@@ -73,19 +71,11 @@ class LoadedModel:
         return self.description.kind in kinds and signature in self.saved_model.signatures
 
     def generate(self, seed: np.ndarray, label: np.ndarray, truncation: float = 1.0) -> np.ndarray:
-        """Images uint8 [batch, size, size, channels] of seeds int64 [batch] and labels float32 [batch, labels].
-
-        Raises:
-          ValueError: a model that generates nothing, such as super-resolution.
-        """
+        """Images uint8 [batch, size, size, channels] of seeds int64 [batch] and labels float32 [batch, labels]."""
         return self.call("generate", seed=seed, label=label, truncation=truncation)["image"]
 
     def super_resolve(self, image: np.ndarray) -> np.ndarray:
-        """Images uint8 [batch, height, width, channels], `description.scale` times as high and wide.
-
-        Raises:
-          ValueError: not a super-resolution model.
-        """
+        """Images uint8 [batch, height, width, channels], `description.scale` times as high and wide."""
         return self.call("super_resolve", image=image)["image"]
 
     def score(self, image: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -115,12 +105,7 @@ class LoadedModel:
 
 
 def load_generating_model(path: str | os.PathLike) -> LoadedModel:
-    """An exported generator or cascade.
-
-    Raises:
-      FileNotFoundError: see `LoadedModel`.
-      ValueError: see `LoadedModel`; or a super-resolution model.
-    """
+    """A `LoadedModel` that is a generator or a cascade; raises ValueError for super-resolution."""
     version = find_version(path)
     description = read_description(version)
     if "generate" not in signatures_of(description.kind):

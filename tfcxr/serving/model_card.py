@@ -133,7 +133,7 @@ class ModelDescription:
 
     @property
     def version_name(self) -> str:
-        """ "name/version"."""
+        """How reports name the model: `name/version`."""
         return f"{self.name}/{self.version}"
 
     def to_json(self) -> str:
@@ -180,7 +180,7 @@ def card_text(description: ModelDescription) -> str:
         "licence": data.get("licence") or "not stated",
         "fingerprint": data.get("fingerprint", "unknown"),
         "patients_file": PATIENTS_FILE,
-        "min_realism": settings.get("min_realism"),
+        "min_realism": f"{settings.get('min_realism', 0.0):g}",
         "max_tries": settings.get("max_tries"),
         "functions": "\n".join(f"| `{name}` | `{one.name}` | {one.meaning} |" for name, one in functions),
         "settings": "\n".join(f"| `{name}` | {value} |" for name, value in _settings(d)),

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tfcxr.data.pipeline import to_pixels
 from tfcxr.models.base import GAN, AdversarialModel, latents_from_seeds
-from tfcxr.models.srgan import SRGAN
 from tfcxr.serving.signatures import signatures_of
 
 CHUNK_PIXELS = 8 * 64 * 64  # rows of a chunk x image pixels: larger chunks make a single picture slower
@@ -30,8 +29,18 @@ class Served(tf.Module):
     latent_size = 0
     scale = 1
 
-    def __init__(self) -> None:
+    def __init__(self, model: AdversarialModel | None = None, variables: Sequence[Any] = ()) -> None:
+        """`model` must compute in float32; its functions are traced here, and `variables` are saved with them."""
         super().__init__(name="tfcxr")
+        self._weights = [variable.value for variable in variables]
+        self._model = _Untracked(model)
+        for name, signature in signatures_of(self.kind).items():
+            setattr(self, name, signature.function(self))
+
+    @property
+    def model(self) -> Any:
+        """The model that is exported."""
+        return self._model.model
 
     def signatures(self) -> dict[str, Callable]:
         """Signature name -> function."""
@@ -62,27 +71,8 @@ class Served(tf.Module):
         with tf.control_dependencies([tf.debugging.Assert(holds, message) for holds, message in checks]):
             return tf.identity(label)
 
-    def _add_functions(self) -> None:
-        for name, signature in signatures_of(self.kind).items():
-            setattr(self, name, signature.function(self))
 
-
-class ServedModel(Served):
-    """A single model in float32."""
-
-    def __init__(self, model: AdversarialModel, variables: Sequence[Any]) -> None:
-        super().__init__()
-        self._weights = [variable.value for variable in variables]
-        self._model = _Untracked(model)
-        self._add_functions()
-
-    @property
-    def model(self) -> Any:
-        """The model that is exported."""
-        return self._model.model
-
-
-class ServedGenerator(ServedModel):
+class ServedGenerator(Served):
     """A GAN's generator and discriminator.
 
     The same seed and label give the same picture, alone or in any batch: kernels round differently for different batch
@@ -141,18 +131,18 @@ class ServedGenerator(ServedModel):
         return tf.reshape(images, [-1, *image_shape])[:rows]
 
 
-class ServedSuperResolution(ServedModel):
+class ServedSuperResolution(Served):
     """The generator of a super-resolution model, which enlarges one image at a time."""
 
     kind = "super_resolution"
 
-    def __init__(self, model: SRGAN, label_names: Sequence[str] = (), chunk_rows: int | None = None) -> None:
+    def __init__(self, model: AdversarialModel, label_names: Sequence[str] = (), chunk_rows: int | None = None) -> None:
         """It reads no labels and has chunks of one row, whatever is given."""
         self.scale = model.config.scale
         super().__init__(model, model.sampling_generator.variables)
 
 
-SERVED: dict[str, type[ServedModel]] = {served.kind: served for served in (ServedGenerator, ServedSuperResolution)}
+SERVED: dict[str, type[Served]] = {served.kind: served for served in (ServedGenerator, ServedSuperResolution)}
 
 
 def default_chunk_rows(image_size: int) -> int:

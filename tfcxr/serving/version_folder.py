@@ -35,10 +35,7 @@ def free_version(out_dir: str | os.PathLike, version: int | None) -> int:
 def write_version(
     out_dir: str | os.PathLike, served: Served, description: ModelDescription, patients: str | None
 ) -> pathlib.Path:
-    """Writes `served` with its `signatures()`, model.json, the model card and the training patients, if they are known.
-
-    Returns:
-      `out_dir/<version>`, which appears only when it is whole.
+    """Writes `out_dir/<version>`, which appears only when it is whole: SavedModel, model.json, card, training patients.
 
     Raises:
       OSError: no space or permission.

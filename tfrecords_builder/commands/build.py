@@ -89,11 +89,11 @@ def _reader_settings(dataset: str, settings: Sequence[str], largest_size: int) -
 def _read_salt(path: str) -> bytes:
     if not path:
         return b""
-    way_on = f"make one with: head -c 32 /dev/urandom > {path}"
+    advice = f"make one with: head -c 32 /dev/urandom > {path}"
     if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"--salt_file {path} does not exist; {way_on}")
+        raise FileNotFoundError(f"--salt_file {path} does not exist; {advice}")
     if not (salt := pathlib.Path(path).read_bytes()):
-        raise ValueError(f"--salt_file {path} is empty; {way_on}")
+        raise ValueError(f"--salt_file {path} is empty; {advice}")
     return salt
 
 

@@ -20,10 +20,10 @@ together are divided by patient.
 import re
 from collections.abc import Iterator
 
-from tfcxr.command_line import nearest_name
-from tfrecords_builder.datasets.folder_reader import FolderReader
+from tfrecords_builder.choices import check_choice
+from tfrecords_builder.datasets.folder_reader import FolderReader, find_root
 from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject, one_hot
 
 LABEL_SETS = {"pneumonia": ("NORMAL", "PNEUMONIA"), "cause": ("NORMAL", "BACTERIAL", "VIRAL")}
 _CLASS_FOLDERS = ("NORMAL", "PNEUMONIA")
@@ -36,7 +36,7 @@ _IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 class ChestXrayPneumonia(FolderReader):
-    """Two or three classes, one label an image."""
+    """Two or three classes, one label per image."""
 
     name = "chest_xray_pneumonia"
     is_single_label = True
@@ -48,22 +48,16 @@ class ChestXrayPneumonia(FolderReader):
     licence = "CC BY 4.0"
 
     def __init__(self, raw_dir: str = "", labels: str = "pneumonia") -> None:
-        """Raises FileNotFoundError when `raw_dir` lacks the published folders, ValueError for unknown labels."""
+        check_choice("labels", labels, LABEL_SETS)
         super().__init__(raw_dir)
-        if labels not in LABEL_SETS:
-            raise ValueError(f"unknown labels {labels!r}; {nearest_name(labels, LABEL_SETS)}")
         self.labels = labels
         self.label_names = LABEL_SETS[labels]
-        self.raw_dir = existing_folder(raw_dir)
-        for folder in (self.raw_dir, self.raw_dir / "chest_xray"):
-            if (folder / "train").is_dir() or (folder / "test").is_dir():
-                self.raw_dir = folder
-                break
-        else:
-            raise FileNotFoundError(
-                f"{self.raw_dir} holds no train or test folder; expected chest_xray with "
-                "{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg"
-            )
+        self.raw_dir = find_root(
+            self.raw_dir,
+            ["chest_xray"],
+            lambda folder: (folder / "train").is_dir() or (folder / "test").is_dir(),
+            "holds no train or test folder; expected chest_xray with {train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg",
+        )
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Images by folder and name; a file of another kind, folder or name pattern is a `Reject`."""
@@ -87,9 +81,7 @@ class ChestXrayPneumonia(FolderReader):
             return Reject(path, "unknown_patient", "expected a name such as person1_bacteria_1 or IM-0001-0001")
         label_name = class_folder
         if self.labels == "cause" and class_folder == "PNEUMONIA":
-            match = _CAUSE.match(name)
-            if match is None:
+            if not (match := _CAUSE.match(name)):
                 return Reject(path, "unknown_cause", "expected a name such as person1_bacteria_1 or person1_virus_1")
             label_name = _CAUSES[match.group(1)]
-        label = tuple(float(name == label_name) for name in self.label_names)
-        return RawExample(path, patient_id, label, path=path, official_split=official_split)
+        return RawExample(path, patient_id, one_hot(self.label_names, label_name), path, official_split=official_split)

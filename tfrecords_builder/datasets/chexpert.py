@@ -26,10 +26,9 @@ from collections.abc import Iterator
 from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS, ObservationPolicy
 from tfrecords_builder.datasets.folder_reader import FolderReader
 from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import image_files
 from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject
 from tfrecords_builder.datasets.table import column_names, find_column, find_table, read_table
 
 _TRAIN, _VALID = "train.csv", "valid.csv"
@@ -63,27 +62,18 @@ class Chexpert(FolderReader):
         views: str = "frontal",
         projection: str = "all",
     ) -> None:
-        """The settings are those of `ObservationPolicy`.
-
-        Raises:
-          FileNotFoundError: `raw_dir` is missing or not in the published layout.
-          ValueError: a wrong setting, or a raw folder with two copies of the set or two test tables.
-        """
+        """The settings are those of `ObservationPolicy`."""
         super().__init__(raw_dir)
         self._policy = ObservationPolicy(uncertain, blank, findings, require_any, views, projection)
         vars(self).update(dataclasses.asdict(self._policy))
         self.label_names = self._policy.label_names
-        self.raw_dir = _root(existing_folder(raw_dir))
+        self.raw_dir = _root(self.raw_dir)
         has_test = any((self.raw_dir / name).is_file() for name in _TEST_TABLES)
         self._test_table = find_table(self.raw_dir, _TEST_TABLES) if has_test else None
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
-        """Rows of train.csv, valid.csv and the test table, then the files that no row names.
-
-        Raises:
-          ValueError: a table lacks a column or has one twice.
-        """
-        files = NamedFiles(walk, image_files(walk.files()))
+        """Rows of train.csv, valid.csv and the test table, then the files that no row names."""
+        files = NamedFiles(walk, walk.images())
         measuring = [("validation", self.raw_dir / _VALID), ("test", self._test_table)]
         listed: dict[str, set[str]] = {}  # the few images of valid.csv and the test table -> splits that name them
         for split, table in measuring:
@@ -121,7 +111,7 @@ class Chexpert(FolderReader):
     def _images_of_study(self, study: str, walk: FolderWalk) -> list[str]:
         """Paths below `raw_dir`; where there are none the study itself, which is then a missing file."""
         is_inside = ".." not in pathlib.PurePosixPath(study).parts
-        return list(image_files(walk.files(study)) if is_inside else ()) or [study]
+        return list(walk.images(study) if is_inside else ()) or [study]
 
     def _entry(self, path: str, row: dict[str, str], split: str, where: str) -> RawExample | Reject:
         patient = _PATIENT.search(path)
@@ -137,16 +127,8 @@ class Chexpert(FolderReader):
         label = self._policy.label(row)
         if isinstance(label, Reject):
             return dataclasses.replace(label, key=path, detail=f"{where}: {label.detail}")
-        return RawExample(
-            key=path,
-            patient_id=patient.group(1),
-            label=label,
-            path=path,
-            view=view,
-            age=parse_age(row["Age"]),
-            sex=parse_sex(row["Sex"]),
-            official_split=split,
-        )
+        facts = {"view": view, "age": parse_age(row["Age"]), "sex": parse_sex(row["Sex"])}
+        return RawExample(path, patient.group(1), label, path, **facts, official_split=split)
 
 
 def _root(raw_dir: pathlib.Path) -> pathlib.Path:
@@ -157,7 +139,7 @@ def _root(raw_dir: pathlib.Path) -> pathlib.Path:
     """
     archives = fnmatch.filter(FolderWalk(raw_dir).folders(), "CheXpert-v1.0*")
     folders = [raw_dir, *(raw_dir / name for name in archives)]
-    roots = [folder for folder in folders if (folder / _TRAIN).is_file() or (folder / _VALID).is_file()]
+    roots = [folder for folder in folders if any((folder / table).is_file() for table in (_TRAIN, _VALID))]
     if not roots:
         raise FileNotFoundError(
             f"{raw_dir} holds neither {_TRAIN} nor {_VALID}, itself or in a folder CheXpert-v1.0*; expected "

@@ -21,9 +21,9 @@ An image that `views` or `projection` leaves out is the reject "excluded_view".
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from tfcxr.command_line import nearest_name
+from tfrecords_builder.choices import check_choice, split_names
 from tfrecords_builder.datasets.label_text import decimal_point
 from tfrecords_builder.datasets.reader import Reject
 
@@ -57,10 +57,9 @@ class ObservationPolicy:
     projection: str = "all"
 
     def __post_init__(self) -> None:
-        check_choice("uncertain", self.uncertain, UNCERTAIN)
-        check_choice("blank", self.blank, BLANK)
-        check_choice("views", self.views, VIEWS)
-        check_choice("projection", self.projection, PROJECTIONS)
+        choices = {"uncertain": UNCERTAIN, "blank": BLANK, "views": VIEWS, "projection": PROJECTIONS}
+        for name, allowed in choices.items():
+            check_choice(name, getattr(self, name), allowed)
         _observations("findings", self.findings)
         _observations("require_any", self.require_any)
         if self.views == "lateral" and self.projection != "all":
@@ -107,19 +106,10 @@ class ObservationPolicy:
         return label
 
 
-def check_choice(setting: str, value: str, choices: Iterable[str]) -> None:
-    """Raises ValueError, with the nearest choice, when a setting's value is none of them."""
-    if value not in choices:
-        raise ValueError(f"setting {setting} is {value!r}; {nearest_name(value, choices)}")
-
-
 @functools.cache
 def _observations(setting: str, text: str) -> tuple[str, ...]:
     """The observations that a list with commas between names."""
-    names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
-    for position, name in enumerate(names):
-        if name not in OBSERVATIONS:
-            raise ValueError(f"setting {setting} names {name!r}; {nearest_name(name, OBSERVATIONS)}")
-        if name in names[:position]:
-            raise ValueError(f"setting {setting} names {name!r} twice")
+    names = tuple(split_names(text, f"setting {setting}"))
+    for name in names:
+        check_choice(f"observation in {setting}", name, OBSERVATIONS)
     return names

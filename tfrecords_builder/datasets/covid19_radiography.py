@@ -21,9 +21,8 @@ from absl import logging
 
 from tfrecords_builder.datasets.folder_reader import FolderReader
 from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import image_files
 from tfrecords_builder.datasets.named_files import NamedFiles
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject, one_hot
 
 _ARCHIVE_FOLDERS = ("COVID-19_Radiography_Dataset", "COVID-19 Radiography Database")
 _IMAGES, _MASKS = "images", "masks"
@@ -37,7 +36,7 @@ _SINCE_SECOND_UPDATE = "Lung_Opacity"
 
 
 class Covid19Radiography(FolderReader):
-    """Four classes, one label an image: the folder it lies in."""
+    """Four classes, one label per image: the folder it lies in."""
 
     name = "covid19_radiography"
     is_single_label = True
@@ -57,34 +56,30 @@ class Covid19Radiography(FolderReader):
     label_names = tuple(_CLASS_FOLDERS)
 
     def __init__(self, raw_dir: str = "") -> None:
-        """Finds the class folders.
-
-        Raises:
-          FileNotFoundError: `raw_dir` is missing, or a class folder of the published layout is not in it.
-          ValueError: a class has two folders, such as Normal and NORMAL.
-        """
         super().__init__(raw_dir)
-        given = existing_folder(raw_dir)
-        self.raw_dir = next((given / name for name in _ARCHIVE_FOLDERS if (given / name).is_dir()), given)
+        archives = [self.raw_dir / name for name in _ARCHIVE_FOLDERS]
+        self.raw_dir = next(filter(pathlib.Path.is_dir, archives), self.raw_dir)
         self._folders = _class_folders(self.raw_dir)
         logging.warning("%s: %s", self.name, self.notice)
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Images by class and name; the second file of a name within a class is a `Reject`."""
-        for index, label_name in enumerate(self.label_names):
-            if label_name not in self._folders:
-                continue
-            label = tuple(float(position == index) for position in range(len(self.label_names)))
-            images = filter(_is_no_mask, image_files(walk.files(self._folders[label_name])))
+        for label_name, folder in self._folders.items():
+            images = (path for path in walk.images(folder) if _MASKS not in path.split("/")[1:-1])
             files = NamedFiles(walk, images, by_file_name=True)
             for key, path in files.unnamed():
-                yield RawExample(key, patient_id=key, label=label, path=path)
+                yield RawExample(key, key, one_hot(self.label_names, label_name), path)
             for path in files.repeated:
                 yield Reject(path, "same_file_name_twice", "another folder of the class holds a file of this name")
 
 
 def _class_folders(raw_dir: pathlib.Path) -> dict[str, str]:
-    """Class -> its folder's name, whichever release it is."""
+    """Class -> its folder's name, whichever release it is.
+
+    Raises:
+      FileNotFoundError: a class folder of the published layout is missing.
+      ValueError: a class has two folders, such as Normal and NORMAL.
+    """
     present = FolderWalk(raw_dir).folders()
     folders = {}
     for label_name, spellings in _CLASS_FOLDERS.items():
@@ -102,7 +97,3 @@ def _class_folders(raw_dir: pathlib.Path) -> dict[str, str]:
     if _SINCE_SECOND_UPDATE not in folders:
         logging.warning("%s holds no %s, as older releases; the label stays 0", raw_dir, _SINCE_SECOND_UPDATE)
     return folders
-
-
-def _is_no_mask(path: str) -> bool:
-    return _MASKS not in path.split("/")[1:-1]

@@ -17,41 +17,22 @@ from collections.abc import Iterator
 
 from tfrecords_builder.datasets.folder_reader import FolderReader
 from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import image_files
 from tfrecords_builder.datasets.label_text import plain_blanks
 from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import chosen_views, parse_age, parse_sex, parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
-from tfrecords_builder.datasets.table import find_table, read_table
+from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.datasets.table import find_table
 
 FINDINGS = (
-    "No Finding",
-    "Tuberculosis",
-    "Pneumonia",
-    "Pneumonia/Aspiration",
-    "Pneumonia/Bacterial",
-    "Pneumonia/Bacterial/Chlamydophila",
-    "Pneumonia/Bacterial/E.Coli",
-    "Pneumonia/Bacterial/Klebsiella",
-    "Pneumonia/Bacterial/Legionella",
-    "Pneumonia/Bacterial/Mycoplasma",
-    "Pneumonia/Bacterial/Nocardia",
-    "Pneumonia/Bacterial/Staphylococcus",
-    "Pneumonia/Bacterial/Staphylococcus/MRSA",
-    "Pneumonia/Bacterial/Streptococcus",
-    "Pneumonia/Fungal",
-    "Pneumonia/Fungal/Aspergillosis",
-    "Pneumonia/Fungal/Pneumocystis",
-    "Pneumonia/Lipoid",
-    "Pneumonia/Viral",
-    "Pneumonia/Viral/COVID-19",
-    "Pneumonia/Viral/Herpes",
-    "Pneumonia/Viral/Influenza",
-    "Pneumonia/Viral/Influenza/H1N1",
-    "Pneumonia/Viral/MERS-CoV",
-    "Pneumonia/Viral/SARS",
-    "Pneumonia/Viral/Varicella",
-)
+    "No Finding", "Tuberculosis", "Pneumonia", "Pneumonia/Aspiration", "Pneumonia/Bacterial",
+    "Pneumonia/Bacterial/Chlamydophila", "Pneumonia/Bacterial/E.Coli", "Pneumonia/Bacterial/Klebsiella",
+    "Pneumonia/Bacterial/Legionella", "Pneumonia/Bacterial/Mycoplasma", "Pneumonia/Bacterial/Nocardia",
+    "Pneumonia/Bacterial/Staphylococcus", "Pneumonia/Bacterial/Staphylococcus/MRSA",
+    "Pneumonia/Bacterial/Streptococcus", "Pneumonia/Fungal", "Pneumonia/Fungal/Aspergillosis",
+    "Pneumonia/Fungal/Pneumocystis", "Pneumonia/Lipoid", "Pneumonia/Viral", "Pneumonia/Viral/COVID-19",
+    "Pneumonia/Viral/Herpes", "Pneumonia/Viral/Influenza", "Pneumonia/Viral/Influenza/H1N1",
+    "Pneumonia/Viral/MERS-CoV", "Pneumonia/Viral/SARS", "Pneumonia/Viral/Varicella",
+)  # fmt: skip
 UNKNOWN_FINDINGS = ("", "todo", "Unknown")
 FRONTAL_VIEWS = ("PA", "AP", "AP Supine", "AP semi erect", "AP erect")
 VIEWS = (*FRONTAL_VIEWS, "L")
@@ -77,54 +58,29 @@ class CovidChestxray(FolderReader):
     label_names = tuple(finding.rpartition("/")[2] for finding in FINDINGS)
 
     def __init__(self, raw_dir: str = "", views: str = ",".join(FRONTAL_VIEWS)) -> None:
-        """Checks the layout and the views.
-
-        Raises:
-          FileNotFoundError: `raw_dir`, its table or its folder of images is missing.
-          ValueError: a view that the data set does not have.
-        """
         super().__init__(raw_dir)
-        self.raw_dir = existing_folder(raw_dir)
-        self.views = chosen_views(views, VIEWS, "covid_chestxray")
+        self.views = chosen_views(views, VIEWS, self.name)
         self._table = find_table(self.raw_dir, [_TABLE])
         if not (self.raw_dir / _IMAGES).is_dir():
             raise FileNotFoundError(f"{self.raw_dir} holds no folder {_IMAGES}; expected {_TABLE} and {_IMAGES}/*")
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
-        """Rows in the table's order, then the files that no row names.
-
-        Raises:
-          ValueError: the table lacks a column or has one twice.
-        """
-        columns = (_PATIENT, _FINDING, _VIEW, _MODALITY, _FILE)
-        files = NamedFiles(walk, image_files(walk.files(_IMAGES)), by_file_name=True)
-        for row in read_table(self._table, columns, optional=("sex", "age")):
-            where = f"{_TABLE} line {row['#']}"
-            key = row[_FILE] or where
-            path = files.find(key, where)  # also for a row that is left out, whose file has a row then
+        """Rows in the table's order, then the files that no row names."""
+        columns = (_FILE, _PATIENT, _FINDING, _VIEW, _MODALITY)
+        files = NamedFiles(walk, walk.images(_IMAGES), by_file_name=True)
+        for row, key, where, path in files.rows(self._table, columns, optional=("sex", "age")):
             label = finding_label(row[_FINDING])
-            reason, detail = self._problem(row, label)
-            if reason:
-                yield Reject(key, reason, f"{where}: {detail}")
+            if problem := self._problem(row, label):
+                yield Reject(key, problem[0], f"{where}: {problem[1]}")
             elif isinstance(path, Reject):
                 yield path
             else:
-                yield RawExample(
-                    key=key,
-                    patient_id=row[_PATIENT],
-                    label=label,
-                    path=path,
-                    view=parse_view(row[_VIEW]),
-                    age=parse_age(row["age"]),
-                    sex=parse_sex(row["sex"]),
-                )
-        for name, path in files.unnamed():
-            yield Reject(name, "file_without_row", f"{_TABLE} does not name {path}")
-        for path in files.repeated:
-            yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
+                facts = {"view": parse_view(row[_VIEW]), "age": parse_age(row["age"]), "sex": parse_sex(row["sex"])}
+                yield RawExample(key, row[_PATIENT], label, path, **facts)
+        yield from files.left_over(_TABLE)
 
-    def _problem(self, row: dict[str, str], label: tuple[float, ...] | None) -> tuple[str, str]:
-        """Why a row cannot be used, ("", "") when it can; what was left out on purpose comes before what is missing."""
+    def _problem(self, row: dict[str, str], label: tuple[float, ...] | None) -> tuple[str, str] | None:
+        """Why a row cannot be used: (reason, detail); what is left out on purpose comes before what is missing."""
         if row[_FILE].lower().endswith(_VOLUME_SUFFIXES):
             return "unsupported_format", "a CT volume"
         if row[_MODALITY].lower() != _RADIOGRAPH:
@@ -133,25 +89,21 @@ class CovidChestxray(FolderReader):
             return "excluded_view", f"{_VIEW} is {row[_VIEW]!r}"
         if label is None:
             return "unknown_label", f"{row[_FINDING]!r} is not among the {len(FINDINGS)} findings"
-        if not row[_PATIENT]:
-            return "unknown_patient", f"{_PATIENT} is empty"
-        return "", ""
+        return None if row[_PATIENT] else ("unknown_patient", f"{_PATIENT} is empty")
 
 
 def finding_label(finding: str) -> tuple[float, ...] | None:
     """The label vector of a path in the hierarchy; None for one that is not in it.
 
     Returns:
-      One value a finding of `FINDINGS`: 1 along the path, NaN below its end, 0 elsewhere; all NaN for a finding that is
-      unknown.
+      One value per finding of `FINDINGS`: 1 along the path, NaN below its end, 0 elsewhere; all NaN for a finding that
+      is unknown.
     """
     # Some rows say "Pneumonia/Viral/Herpes ", with a space.
     path = "/".join(part.strip() for part in plain_blanks(finding).split("/"))
     if path in UNKNOWN_FINDINGS:
         return (math.nan,) * len(FINDINGS)
-    if path not in FINDINGS:
-        return None
-    return tuple(_node_value(node, path) for node in FINDINGS)
+    return tuple(_node_value(node, path) for node in FINDINGS) if path in FINDINGS else None
 
 
 def _node_value(node: str, path: str) -> float:

@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from tfcxr.command_line import nearest_name
-from tfrecords_builder.datasets.table import open_rows
+from tfrecords_builder.choices import check_choice, split_names
+from tfrecords_builder.datasets.table import read_csv
 
 LABEL_SETS = ("abnormality", "body_part", "both", "medfid")
 ABNORMALITY = ("normal", "abnormal")
@@ -33,20 +33,17 @@ class ExtremityLabels:
         """From a reader's settings.
 
         Args:
-          labels: one of `LABEL_SETS`. body_parts: those to take, separated by commas; "" for all.
+          labels: one of `LABEL_SETS`.
+          body_parts: those to take, separated by commas; "" for all.
           known_parts: all body parts of the data set.
 
         Raises:
           ValueError: an unknown or repeated name, or body parts of which MedFID has none.
         """
-        if labels not in LABEL_SETS:
-            raise ValueError(f"unknown labels {labels!r}; {nearest_name(labels, LABEL_SETS)}")
-        chosen = [part.strip() for part in body_parts.split(",")] if body_parts.strip() else list(known_parts)
+        check_choice("labels", labels, LABEL_SETS)
+        chosen = split_names(body_parts, "body_parts") or list(known_parts)
         for part in chosen:
-            if part not in known_parts:
-                raise ValueError(f"unknown body part {part!r} in body_parts; {nearest_name(part, known_parts)}")
-        if len(set(chosen)) < len(chosen):
-            raise ValueError(f"body_parts names a part more than once: {body_parts!r}")
+            check_choice("body part", part, known_parts)
         parts = tuple(part for part in known_parts if part in chosen)
         if labels == "medfid":
             parts = tuple(part for part in parts if _medfid_class(part) in MEDFID_CLASSES)
@@ -88,18 +85,17 @@ def read_rows(path: pathlib.Path, fields: Sequence[str]) -> Iterator[tuple[int, 
 
     Raises:
       FileNotFoundError: no such table.
-      ValueError: a row of another number of fields, or what `open_rows` raises.
+      ValueError: a row of another number of fields, or no CSV table in UTF-8 or UTF-16.
     """
-    with open_rows(path, fields=len(fields)) as rows:
-        for row in rows:
-            while len(row) > len(fields) and not row[-1]:  # empty fields beyond the last
-                row.pop()
-            if len(row) != len(fields):
-                raise ValueError(
-                    f"{path} line {rows.line_number} has {len(row)} fields, expected {len(fields)} and no header: "
-                    f"{', '.join(fields)}"
-                )
-            yield rows.line_number, row
+    for line, row in read_csv(path, fields=len(fields)):
+        while len(row) > len(fields) and not row[-1]:  # empty fields beyond the last
+            row.pop()
+        if any(row) and len(row) != len(fields):
+            raise ValueError(
+                f"{path} line {line} has {len(row)} fields, expected {len(fields)} and no header: {', '.join(fields)}"
+            )
+        if any(row):
+            yield line, row
 
 
 def _medfid_class(part: str) -> str:

@@ -17,9 +17,12 @@ import errno
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tfrecords_builder.datasets.reader import Reject
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+NOT_AN_IMAGE = f"expected a name that ends with {', '.join(IMAGE_SUFFIXES)}"
 SYSTEM_FOLDERS = {
     "__macosx", "__pycache__", "lost+found", "network trash folder", "recycled", "recycler",
     "system volume information", "temporary items", "~snapshot", "#recycle", "#snapshot", "$extend", "$recycle.bin",
@@ -30,9 +33,33 @@ _SYSTEM, _HIDDEN = "left by a program; not looked into", "its name begins with a
 _NAMED_FOLDERS = 5  # of those that were searched; more are counted
 
 
+def is_image_name(path: str) -> bool:
+    """Whether a file name ends as that of an image that `images.image_file` reads."""
+    return path.lower().endswith(IMAGE_SUFFIXES)
+
+
 def is_system_folder(name: str) -> bool:
     """Whether a folder's name is one that programs give to what they leave behind."""
     return name[0] in ".@" or name.lower() in SYSTEM_FOLDERS
+
+
+class _Folder(NamedTuple):
+    """A folder of the walk.
+
+    Attributes:
+      path: below the raw folder.
+      real: its real place.
+      above: the real places of all folders on the way here, its own among them; None where no link was on the way, so
+        that they are those of the path itself.
+    """
+
+    path: str
+    real: str
+    above: frozenset[str] | None
+
+    def below(self, name: str) -> str:
+        """The path of one of its entries."""
+        return f"{self.path}/{name}" if self.path else name
 
 
 class FolderWalk:
@@ -62,25 +89,27 @@ class FolderWalk:
         for position in range(len(folder) + 1):
             if folder[position : position + 1] in ("/", ""):
                 self.rejects.pop(folder[:position], None)
-        real, above = self._place(folder)
-        if not pathlib.Path(real).is_dir():
+        stack = [self._place(folder)]
+        if not pathlib.Path(stack[0].real).is_dir():
             return
-        stack = [(folder, real, above)]
         while stack:
-            below, real, above = stack.pop()
-            names, folders = self._entries(below, real, above)
-            if below == folder:
-                self._tops[folder] = [name for name, _, _ in folders]
-            prefix = f"{below}/" if below else ""
-            if above is not None:
-                self.real_paths.update((prefix + name, f"{real}/{name}") for name in names)
-            yield from map(prefix.__add__, names)
-            stack += [(prefix + name, place, way) for name, place, way in reversed(folders)]
+            here = stack.pop()
+            names, folders = self._entries(here)
+            if here.path == folder:
+                self._tops[folder] = [inside.path.rpartition("/")[2] for inside in folders]
+            if here.above is not None:
+                self.real_paths.update((here.below(name), f"{here.real}/{name}") for name in names)
+            yield from map(here.below, names)
+            stack += reversed(folders)
+
+    def images(self, folder: str = "") -> Iterator[str]:
+        """Those of `files` that are named as images."""
+        return filter(is_image_name, self.files(folder))
 
     def folders(self, folder: str = "") -> list[str]:
         """Sorted names of the folders in one of the raw folder's folders that may be a class, a split or a patient."""
-        _, folders = self._entries(folder, *self._place(folder))
-        return [name for name, _, _ in folders]
+        _, folders = self._entries(self._place(folder))
+        return [inside.path.rpartition("/")[2] for inside in folders]
 
     def look_around(self) -> None:
         """Counts what is left out of the raw folder itself, where only some of its folders were walked."""
@@ -93,18 +122,16 @@ class FolderWalk:
     @property
     def searched(self) -> str:
         """Where files were looked for, for messages."""
-        if not self._tops:
-            return self._raw_dir
         places = []
         for folder, inside in self._tops.items():
             named = ", ".join(inside[:_NAMED_FOLDERS])
             more = f" and {len(inside) - _NAMED_FOLDERS} more" if len(inside) > _NAMED_FOLDERS else ""
             place = f"{self._raw_dir}/{folder}" if folder else self._raw_dir
             places.append(f"{place} and the folders below it ({named}{more})" if inside else place)
-        return ", ".join(places)
+        return ", ".join(places) or self._raw_dir
 
-    def _place(self, folder: str) -> tuple[str, frozenset[str] | None]:
-        """The real place of a folder, and `above` as `_entries` takes it."""
+    def _place(self, folder: str) -> _Folder:
+        """One of the raw folder's folders, by its path."""
         real, above = self._top, None
         for part in filter(None, folder.split("/")):
             place = os.path.realpath(f"{real}/{part}")
@@ -113,87 +140,63 @@ class FolderWalk:
             elif place != f"{real}/{part}":
                 above = _way(self._top, real) | {place}
             real = place
-        return real, above
+        return _Folder(folder, real, above)
 
-    def _entries(
-        self, below: str, real: str, above: frozenset[str] | None
-    ) -> tuple[list[str], list[tuple[str, str, frozenset[str] | None]]]:
-        """Sorted names of a folder's files; its folders, each with its real place and the way to it.
-
-        Args:
-          above: the real places of all folders on the way here, this one among them; None where no link was on it, so
-            that they are those of the path itself.
-        """
+    def _entries(self, here: _Folder) -> tuple[list[str], list[_Folder]]:
+        """Sorted names of a folder's files, and the folders in it."""
+        try:
+            with os.scandir(here.real) as scan:
+                entries = list(scan)
+        except PermissionError as error:
+            raise _no_permission(f"folder {here.real}") from error
         names, folders = [], []
-        prefix = f"{below}/" if below else ""
-        try:
-            with os.scandir(real) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if entry.is_file(follow_symlinks=False):  # first, for nearly all are
-                        if name[0] == ".":
-                            self._leave_out(prefix + name, HIDDEN_FILE, _HIDDEN)
-                        else:
-                            names.append(name)
-                    elif entry.is_symlink():
-                        self._follow(entry, prefix + name, real, above, names, folders)
-                    elif entry.is_dir(follow_symlinks=False):
-                        if is_system_folder(name):
-                            self._leave_out(prefix + name, SYSTEM_FOLDER, _SYSTEM)
-                        elif above is None:
-                            folders.append((name, f"{real}/{name}", None))
-                        elif (place := f"{real}/{name}") in above:
-                            self._leave_out(prefix + name, LINK_LOOP, f"it is {place}, from which a link led here")
-                        else:
-                            folders.append((name, place, above | {place}))
-                    else:  # a pipe or the like, which is refused when it is read
-                        names.append(name)
-        except PermissionError as error:
-            raise _no_permission(f"folder {real}") from error
-        names.sort()
-        folders.sort()
-        return names, folders
+        for entry in entries:
+            if entry.name[0] != "." and entry.is_file(follow_symlinks=False):  # first, for nearly all are
+                names.append(entry.name)
+            elif isinstance(found := self._look_at(entry, here), _Folder):
+                folders.append(found)
+            elif found:
+                names.append(found)
+        return sorted(names), sorted(folders)
 
-    def _follow(
-        self,
-        entry: os.DirEntry,
-        path: str,
-        real: str,
-        above: frozenset[str] | None,
-        names: list[str],
-        folders: list[tuple[str, str, frozenset[str] | None]],
-    ) -> None:
-        """Puts a link to the names or to the folders, or leaves it out."""
-        if entry.name[0] == ".":  # an editor's lock is such a link, and leads nowhere
-            self._leave_out(path, HIDDEN_FILE, _HIDDEN)
-            return
+    def _look_at(self, entry: os.DirEntry, here: _Folder) -> _Folder | str | None:
+        """An entry as a folder to walk, or the name of a file; None where it is left out."""
+        path, is_link = here.below(entry.name), entry.is_symlink()
+        if entry.name[0] == "." and (is_link or entry.is_file()):  # an editor's lock is a link that leads nowhere
+            return self._leave_out(path, HIDDEN_FILE, _HIDDEN)
+        if is_link and not self._leads_somewhere(entry, path):
+            return None
+        if not entry.is_dir():  # a pipe or the like is refused when it is read
+            if is_link:
+                self.real_paths[path] = os.path.realpath(entry.path)
+            return entry.name
+        if is_system_folder(entry.name):
+            return self._leave_out(path, SYSTEM_FOLDER, _SYSTEM)
+        real = os.path.realpath(entry.path) if is_link else f"{here.real}/{entry.name}"
+        above = _way(self._top, here.real) if is_link and here.above is None else here.above
+        if above is None:
+            return _Folder(path, real, None)
+        if real in above:
+            detail = f"a link to {real}, in which it lies" if is_link else f"it is {real}, from which a link led here"
+            return self._leave_out(path, LINK_LOOP, detail)
+        return _Folder(path, real, above | {real})
+
+    def _leads_somewhere(self, link: os.DirEntry, path: str) -> bool:
+        """Whether what a link leads to is there; leaves the link out where it is not."""
         try:
-            is_folder = entry.is_dir()
-            if not is_folder:
-                entry.stat()
+            link.stat()
+            return True
         except PermissionError as error:
-            raise _no_permission(f"what the link {real}/{entry.name} leads to") from error
+            raise _no_permission(f"what the link {link.path} leads to") from error
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
-            target = pathlib.Path(entry.path).readlink()
-            if error.errno == errno.ELOOP:
-                self._leave_out(path, LINK_LOOP, f"a link to {target}, which leads back to it")
-            else:
-                self._leave_out(path, DANGLING_LINK, f"a link to {target}, which is not there")
-            return
-        if is_folder and is_system_folder(entry.name):
-            self._leave_out(path, SYSTEM_FOLDER, _SYSTEM)
-        elif not is_folder:
-            self.real_paths[path] = os.path.realpath(entry.path)
-            names.append(entry.name)
+            target, is_loop = pathlib.Path(link.path).readlink(), error.errno == errno.ELOOP
+        if is_loop:
+            self._leave_out(path, LINK_LOOP, f"a link to {target}, which leads back to it")
         else:
-            place = os.path.realpath(entry.path)
-            way = _way(self._top, real) if above is None else above
-            if place in way:
-                self._leave_out(path, LINK_LOOP, f"a link to {place}, in which it lies")
-            else:
-                folders.append((entry.name, place, way | {place}))
+            self._leave_out(path, DANGLING_LINK, f"a link to {target}, which is not there")
+        return False
 
     def _leave_out(self, path: str, reason: str, detail: str) -> None:
         self.rejects[path] = Reject(path, reason, detail)

@@ -1,4 +1,4 @@
-"""Any collection with one folder a class; the folders' names are the labels.
+"""Any collection with one folder per class; the folders' names are the labels.
 
 Layout:
   raw_dir/<class>/**/*.{png,jpg,jpeg,tif,tiff,dcm,dicom}, or, with split_folders=true,
@@ -22,21 +22,20 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from tfcxr.command_line import nearest_name
+from tfrecords_builder.choices import check_choice
 from tfrecords_builder.datasets.folder_reader import FolderReader
-from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import IMAGE_SUFFIXES, is_image_name
+from tfrecords_builder.datasets.folder_walk import IMAGE_SUFFIXES, NOT_AN_IMAGE, FolderWalk, is_image_name
 from tfrecords_builder.datasets.label_text import check_spellings, printable
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject, one_hot
+from tfrecords_builder.images.dicom import WINDOWS
+from tfrecords_builder.splits import SPLIT_NAME
 
-DICOM_WINDOWS = ("file", "full")
 _SPLIT_NAMES = {"val": "validation", "valid": "validation", "training": "train", "testing": "test"}
 _USUAL_SPLITS = {"train", "validation", "test", *_SPLIT_NAMES}
-_SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class ImageFolder(FolderReader):
-    """One label an image: the folder it lies in."""
+    """One label per image: the folder it lies in."""
 
     name = "image_folder"
     is_single_label = True
@@ -45,29 +44,23 @@ class ImageFolder(FolderReader):
     def __init__(
         self, raw_dir: str = "", patient_pattern: str = "", split_folders: bool = False, dicom_window: str = "file"
     ) -> None:
-        """Raises FileNotFoundError without class folders.
-
-        Also ValueError: for a pattern that is no regular expression, an unknown window, a split folder whose name
-        cannot name a split or names the same one as another, or classes that differ in case or blanks alone.
-        """
+        """Finds the classes, and the splits where there are such folders."""
         super().__init__(raw_dir)
         self.patient_pattern = patient_pattern
         try:
             re.compile(patient_pattern)
         except re.error as error:
             raise ValueError(f"patient_pattern {patient_pattern!r} is not a regular expression: {error}") from error
-        if dicom_window not in DICOM_WINDOWS:
-            raise ValueError(f"unknown dicom_window {dicom_window!r}; {nearest_name(dicom_window, DICOM_WINDOWS)}")
+        check_choice("dicom_window", dicom_window, WINDOWS)
         self.dicom_window = dicom_window
         self.split_folders = split_folders
-        self.raw_dir = existing_folder(raw_dir)
         walk = FolderWalk(self.raw_dir)
         self._splits = self._split_folders(walk) if split_folders else {"": ""}
         classes = {name for folder in self._splits for name in walk.folders(folder)}
         if not classes:
             where = "<split>/<class>" if split_folders else "<class>"
             raise FileNotFoundError(
-                f"{self.raw_dir} holds no folder; expected one folder a class with images in it, as {where}"
+                f"{self.raw_dir} holds no folder; expected one folder per class with images in it, as {where}"
             )
         self._classes = tuple(sorted(classes))
         self.label_names = tuple(map(printable, self._classes))
@@ -91,7 +84,7 @@ class ImageFolder(FolderReader):
         """
         pattern = re.compile(self.patient_pattern) if self.patient_pattern else None
         names = self._classes
-        labels = {name: tuple(float(other == name) for other in names) for name in names}
+        labels = {name: one_hot(names, name) for name in names}
         images = dict.fromkeys(names, 0)
         first = 1 if self.split_folders else 0  # where in a path the class stands
         for path in walk.files():
@@ -115,7 +108,7 @@ class ImageFolder(FolderReader):
     ) -> RawExample | Reject:
         match = pattern.search(key) if pattern else None
         if not is_image:
-            return Reject(key, "not_an_image", f"expected a name that ends with {', '.join(IMAGE_SUFFIXES)}")
+            return Reject(key, "not_an_image", NOT_AN_IMAGE)
         if pattern and not match:
             return Reject(key, "unknown_patient", f"patient_pattern {self.patient_pattern!r} does not match")
         patient_id = (match.group(1) if match.re.groups else match.group(0)) if match else key
@@ -126,7 +119,7 @@ class ImageFolder(FolderReader):
         folders: dict[str, str] = {}
         for name in walk.folders():
             split = _SPLIT_NAMES.get(name.lower(), name.lower())
-            if not _SPLIT_NAME.fullmatch(split):
+            if not SPLIT_NAME.fullmatch(split):
                 raise ValueError(
                     f"split folder {name!r} in {self.raw_dir} expects letters, digits and _, beginning with a letter"
                 )

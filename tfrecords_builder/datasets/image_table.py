@@ -1,4 +1,4 @@
-"""Any collection that a CSV table describes: a row an image, with the columns named by settings.
+"""Any collection that a CSV table describes: a row per image, with the columns named by settings.
 
   python -m tfrecords_builder --dataset=image_table --raw_dir=DIR --out_dir=OUT --set table=labels.csv \\
       --set image_column=file --set label_columns=Edema,Mass --set patient_column=patient
@@ -33,21 +33,20 @@ import math
 import os
 import pathlib
 import posixpath
-import re
 from collections.abc import Iterator
 
 from absl import logging
 
-from tfcxr.command_line import nearest_name
+from tfrecords_builder.choices import check_choice, split_names
 from tfrecords_builder.datasets.folder_reader import FolderReader
-from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import is_image_name
+from tfrecords_builder.datasets.folder_walk import FolderWalk, is_image_name
 from tfrecords_builder.datasets.label_text import check_spellings, decimal_point, split_labels
 from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject
 from tfrecords_builder.datasets.table import read_table
 from tfrecords_builder.images.dicom import WINDOWS
+from tfrecords_builder.splits import SPLIT_NAME
 
 MAX_LABELS = 1000  # more names than this in a label column: it is a column of something else
 _EXAMPLE = (
@@ -56,7 +55,6 @@ _EXAMPLE = (
 )
 _PRESENT = ("1", "1.0", "true", "yes")
 _ABSENT = ("0", "0.0", "false", "no")
-_SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class ImageTable(FolderReader):
@@ -84,22 +82,14 @@ class ImageTable(FolderReader):
         view_column: str = "",
         dicom_window: str = "file",
     ) -> None:
-        """Checks the settings against the table; the module's docstring explains them.
-
-        Raises:
-          ValueError: a setting is missing or contradicts another, the table lacks a column that is named, names one
-            twice or holds no label, labels differ in case or blanks alone, or `image_folder` leads out of `raw_dir`.
-          FileNotFoundError: the raw folder, the folder of images or the table is not there.
-        """
+        """Checks the settings against the table; the module's docstring explains them."""
         super().__init__(raw_dir)
         _check_settings(table, image_column, label_columns, label_column, label_separator, label_names)
-        if dicom_window not in WINDOWS:
-            raise ValueError(f"unknown dicom_window {dicom_window!r}; {nearest_name(dicom_window, WINDOWS)}")
-        self.raw_dir = existing_folder(raw_dir)
+        check_choice("dicom_window", dicom_window, WINDOWS)
         self.dicom_window = dicom_window
         self.image_column = image_column
         self.image_suffix = image_suffix
-        self.label_columns = _names(label_columns, "label_columns")
+        self.label_columns = split_names(label_columns, "image_table setting label_columns")
         self.label_column = label_column
         self.label_separator = label_separator
         self.unknown_values = [value.strip().lower() for value in unknown_values.split(",")]
@@ -114,7 +104,8 @@ class ImageTable(FolderReader):
             raise ValueError(f"image_folder {image_folder!r} leads out of --raw_dir; name a folder below it")
         if not (self.raw_dir / self._folder).is_dir():
             raise FileNotFoundError(f"image_folder {self.raw_dir / self._folder} does not exist or is no folder")
-        self.label_names = tuple(self.label_columns or _names(label_names, "label_names") or self._found_labels())
+        named = self.label_columns or split_names(label_names, "image_table setting label_names")
+        self.label_names = tuple(named or self._found_labels())
         next(self._rows(), None)  # a missing column is said now
         if not patient_column:
             logging.warning("image_table: %s", self.notice)
@@ -135,11 +126,7 @@ class ImageTable(FolderReader):
         )
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
-        """Rows in the table's order, then the image files that no row names.
-
-        Raises:
-          ValueError: the table is damaged, or has changed since the reader was made.
-        """
+        """Rows in the table's order, then the image files that no row names."""
         # All files, for a name of another kind may still be an image, such as DICOM.
         files = NamedFiles(walk, walk.files("" if self._folder == "." else self._folder))
         for row in self._rows():
@@ -203,7 +190,7 @@ class ImageTable(FolderReader):
         if not patient_id:
             return Reject(key, "unknown_patient", f"{where}: {self.patient_column} is empty")
         split = row[self.split_column].lower() if self.split_column else ""
-        if split and not _SPLIT.fullmatch(split):
+        if split and not SPLIT_NAME.fullmatch(split):
             detail = f"{self.split_column} is {split!r}, expected small letters, digits and _"
             return Reject(key, "unknown_split", f"{where}: {detail}")
         return RawExample(
@@ -238,9 +225,8 @@ class ImageTable(FolderReader):
         if not names:
             return (math.nan,) * len(self.label_names)
         if self.is_single_label and len(names) > 1:
-            return (
-                f"{self.label_column} names {len(names)} labels; with --set label_separator=, an image may have several"
-            )
+            hint = "with --set label_separator=, an image may have several"
+            return f"{self.label_column} names {len(names)} labels; {hint}"
         if wrong := [name for name in names if name not in self.label_names]:
             return f"{', '.join(map(repr, wrong))} is not among the {len(self.label_names)} labels"
         return tuple(float(name in names) for name in self.label_names)
@@ -265,17 +251,10 @@ def _check_settings(
     if missing:
         raise ValueError(f"image_table needs --set {', '.join(missing)}, as in: {_EXAMPLE}")
     if label_columns and label_column:
-        raise ValueError("image_table takes label_columns (one a label) or label_column (names in it), got both")
+        raise ValueError("image_table takes label_columns (one per label) or label_column (names in it), got both")
     for name, value in (("label_separator", label_separator), ("label_names", label_names)):
         if value and not label_column:
             raise ValueError(f"image_table takes {name} beside label_column only; label_columns name the labels")
-
-
-def _names(text: str, setting: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")] if text.strip() else []
-    if len(set(names)) != len(names) or "" in names:
-        raise ValueError(f"image_table setting {setting} expects different names with commas between, got {text!r}")
-    return names
 
 
 def _is_file(path: pathlib.Path) -> bool:

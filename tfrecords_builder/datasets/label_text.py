@@ -41,13 +41,13 @@ def folded(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def check_spellings(names: Iterable[str], what: str, way_on: str) -> None:
+def check_spellings(names: Iterable[str], what: str, advice: str) -> None:
     """Raises ValueError when two names differ in nothing but case and blanks, so that one class would be two."""
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(folded(name), name)
         if other != name:
-            raise ValueError(f"{what} {other!r} and {name!r} differ in case or blanks alone; {way_on}")
+            raise ValueError(f"{what} {other!r} and {name!r} differ in case or blanks alone; {advice}")
 
 
 def decimal_point(text: str) -> str:

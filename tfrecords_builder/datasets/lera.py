@@ -22,17 +22,15 @@ MedFID's seven classes (Chetty 2023) are made of this set (foot_ankle, knee; hip
 with labels=medfid and join them with `merge`, as the module of `mura` shows.
 """
 
-import pathlib
 from collections.abc import Iterator
 
 from absl import logging
 
-from tfcxr.command_line import nearest_name
+from tfrecords_builder.choices import check_choice
 from tfrecords_builder.datasets.extremities import ExtremityLabels, read_rows
-from tfrecords_builder.datasets.folder_reader import FolderReader
-from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import IMAGE_SUFFIXES, is_image_name
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.folder_reader import FolderReader, find_root
+from tfrecords_builder.datasets.folder_walk import NOT_AN_IMAGE, FolderWalk, is_image_name
+from tfrecords_builder.datasets.reader import RawExample, Reject
 
 BODY_PARTS = ("ankle", "foot", "hip", "knee")
 LAYOUT = "labels.csv (patient, XR FOOT, XR ANKLE, XR KNEE or XR HIP, 0 or 1; no header) beside <patient>/ST-1/*.png"
@@ -58,16 +56,19 @@ class Lera(FolderReader):
     def __init__(
         self, raw_dir: str = "", labels: str = "abnormality", body_parts: str = "", abnormal_value: str = "1"
     ) -> None:
-        """Raises FileNotFoundError when `raw_dir` or its table is missing, ValueError for an unknown setting."""
         super().__init__(raw_dir)
         self._labels = ExtremityLabels.choose(labels, body_parts, BODY_PARTS)
-        if abnormal_value not in _VALUES:
-            raise ValueError(f"unknown abnormal_value {abnormal_value!r}; {nearest_name(abnormal_value, _VALUES)}")
+        check_choice("abnormal_value", abnormal_value, _VALUES)
         self.labels = labels
         self.body_parts = ",".join(self._labels.parts)
         self.abnormal_value = abnormal_value
         self.label_names = self._labels.names
-        self.raw_dir = _root(existing_folder(raw_dir))
+        self.raw_dir = find_root(
+            self.raw_dir,
+            ["LERA Dataset", "LERA"],
+            lambda folder: (folder / _TABLE).is_file(),
+            f"holds no {_TABLE}; expected {LAYOUT}",
+        )
         if self.notice:
             logging.warning("lera: %s", self.notice)
 
@@ -87,11 +88,7 @@ class Lera(FolderReader):
         return self._labels.is_single_label
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
-        """The patients in the table's order, then the files of others.
-
-        Raises:
-          ValueError: a row of the table has another number of fields.
-        """
+        """The patients in the table's order, then the files of others."""
         files = _files_by_patient(walk)
         rows: dict[str, list[tuple[str, str]]] = {}
         lines: dict[str, int] = {}
@@ -113,7 +110,7 @@ class Lera(FolderReader):
 
     def _example(self, path: str, patient: str, values: list[tuple[str, str]]) -> RawExample | Reject:
         if not is_image_name(path):
-            return Reject(path, "not_an_image", f"expected a name that ends with {', '.join(IMAGE_SUFFIXES)}")
+            return Reject(path, "not_an_image", NOT_AN_IMAGE)
         if len(set(values)) > 1:
             return Reject(path, "conflicting_labels", " and ".join(f"{part} {value}" for part, value in values))
         part, value = values[0]
@@ -125,13 +122,6 @@ class Lera(FolderReader):
         if self._labels.needs_abnormality and value not in _VALUES:
             return Reject(path, "unknown_label", f"{value!r} in {_TABLE} is neither 0 nor 1")
         return RawExample(path, patient, self._labels.vector(part, value == self.abnormal_value), path=path)
-
-
-def _root(folder: pathlib.Path) -> pathlib.Path:
-    for root in (folder, folder / "LERA Dataset", folder / "LERA"):
-        if (root / _TABLE).is_file():
-            return root
-    raise FileNotFoundError(f"{folder} holds no {_TABLE}; expected {LAYOUT}")
 
 
 def _files_by_patient(walk: FolderWalk) -> dict[str, list[str]]:

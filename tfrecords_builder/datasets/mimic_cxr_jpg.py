@@ -2,9 +2,9 @@
 
 Layout, of both versions; each table may also be without .gz:
   raw_dir/files/p10/p10000032/s50414267/<dicom_id>.jpg
-  raw_dir/mimic-cxr-2.0.0-metadata.csv.gz   dicom_id, subject_id, study_id, ViewPosition and more; a row an image
+  raw_dir/mimic-cxr-2.0.0-metadata.csv.gz   dicom_id, subject_id, study_id, ViewPosition and more; a row per image
   raw_dir/mimic-cxr-2.0.0-split.csv.gz      dicom_id, study_id, subject_id, split (train, validate or test)
-  raw_dir/mimic-cxr-2.0.0-chexpert.csv.gz   subject_id, study_id and the observations; a row a study
+  raw_dir/mimic-cxr-2.0.0-chexpert.csv.gz   subject_id, study_id and the observations; a row per study
   raw_dir/mimic-cxr-2.0.0-negbio.csv.gz     the same by another labeller: --set labels=negbio
 
 All three official splits are kept, `validate` as `validation`; patients do not cross them. A study without a row of
@@ -20,13 +20,13 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS, ObservationPolicy, check_choice
+from tfrecords_builder.choices import check_choice
+from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS, ObservationPolicy
 from tfrecords_builder.datasets.folder_reader import FolderReader
 from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import image_files
 from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject
 from tfrecords_builder.datasets.table import find_table, read_table
 
 LABELLERS = ("chexpert", "negbio")
@@ -63,19 +63,13 @@ class MimicCxrJpg(FolderReader):
         views: str = "frontal",
         projection: str = "all",
     ) -> None:
-        """`labels` is "chexpert" or "negbio"; the other settings are those of `ObservationPolicy`.
-
-        Raises:
-          FileNotFoundError: `raw_dir`, its folder `files` or a table is missing.
-          ValueError: a wrong setting, or a table that is there both as .csv and .csv.gz.
-        """
+        """`labels` is "chexpert" or "negbio"; the other settings are those of `ObservationPolicy`."""
         super().__init__(raw_dir)
         check_choice("labels", labels, LABELLERS)
         self.labels = labels
         self._policy = ObservationPolicy(uncertain, blank, findings, require_any, views, projection)
         vars(self).update(dataclasses.asdict(self._policy))
         self.label_names = self._policy.label_names
-        self.raw_dir = existing_folder(raw_dir)
         if not (self.raw_dir / "files").is_dir():
             raise FileNotFoundError(
                 f"{raw_dir} holds no folder files; expected files/p10/p10000032/s50414267/<dicom_id>.jpg and "
@@ -87,12 +81,8 @@ class MimicCxrJpg(FolderReader):
         )
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
-        """Rows of the metadata table, then the files that no row names.
-
-        Raises:
-          ValueError: a table lacks a column or has one twice.
-        """
-        files = NamedFiles(walk, image_files(walk.files("files")))
+        """Rows of the metadata table, then the files that no row names."""
+        files = NamedFiles(walk, walk.images("files"))
         splits: dict[str, str] = {}  # dicom_id -> split; the few names are shared
         for row in read_table(self._split, (*_NAMES, "split")):
             split = _SPLITS.get(row["split"], row["split"])

@@ -24,7 +24,7 @@ with `merge`; fingers and wrists here, and hips there, have no class and are rej
   python -m tfrecords_builder --dataset=mura --raw_dir=MURA-v1.1 --set labels=medfid --out_dir=mura --image_sizes=256
   python -m tfrecords_builder --dataset=lera --raw_dir=LERA --set labels=medfid --out_dir=lera --image_sizes=256
   python -m tfrecords_builder merge mura/256 lera/256 --out_dir=medfid
-The study takes 400 images a class for training and 100 for testing and does not say which.
+The study takes 400 images per class for training and 100 for testing and does not say which.
 """
 
 import pathlib
@@ -32,11 +32,10 @@ import re
 from collections.abc import Iterator
 
 from tfrecords_builder.datasets.extremities import ExtremityLabels, read_rows
-from tfrecords_builder.datasets.folder_reader import FolderReader
-from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import is_image_name
+from tfrecords_builder.datasets.folder_reader import FolderReader, find_root
+from tfrecords_builder.datasets.folder_walk import FolderWalk, is_image_name
 from tfrecords_builder.datasets.named_files import NamedFiles
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject
 
 BODY_PARTS = ("elbow", "finger", "forearm", "hand", "humerus", "shoulder", "wrist")
 LAYOUT = (
@@ -63,13 +62,17 @@ class Mura(FolderReader):
     )
 
     def __init__(self, raw_dir: str = "", labels: str = "abnormality", body_parts: str = "") -> None:
-        """Raises FileNotFoundError when a folder or table is missing, ValueError for an unknown label set or part."""
         super().__init__(raw_dir)
         self._labels = ExtremityLabels.choose(labels, body_parts, BODY_PARTS)
         self.labels = labels
         self.body_parts = ",".join(self._labels.parts)
         self.label_names = self._labels.names
-        self.raw_dir = _root(existing_folder(raw_dir))
+        self.raw_dir = find_root(
+            self.raw_dir,
+            ["MURA-v1.1"],
+            lambda folder: any((folder / split).is_dir() for split in _SPLITS),
+            f"holds no train or valid folder; expected {LAYOUT}",
+        )
         self._tables = {}
         for split in _SPLITS:
             tables = [self.raw_dir / f"{split}_{name}.csv" for name in ("image_paths", "labeled_studies")]
@@ -86,11 +89,7 @@ class Mura(FolderReader):
         return self._labels.is_single_label
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
-        """Split by split: the rows in the tables' order, then the files that no row names.
-
-        Raises:
-          ValueError: a table with rows of another number of fields.
-        """
+        """Split by split: the rows in the tables' order, then the files that no row names."""
         for split, (images_table, studies_table) in self._tables.items():
             files = NamedFiles(walk, walk.files(split))
             findings = _findings(studies_table)
@@ -103,25 +102,18 @@ class Mura(FolderReader):
                 yield self._example(files.find(key, f"{images_table.name} line {line}"), key, match, split, findings)
             for study in findings:
                 if study not in studies:
-                    yield Reject(
-                        study, "study_without_image", f"{studies_table.name} names it, {images_table.name} does not"
-                    )
+                    detail = f"{studies_table.name} names it, {images_table.name} does not"
+                    yield Reject(study, "study_without_image", detail)
             for key, _ in sorted(files.unnamed()):
                 reason = "file_without_row" if is_image_name(key) else "not_an_image"
                 yield Reject(key, reason, f"{images_table.name} does not name it")
 
     def _example(
-        self,
-        found: str | Reject,
-        key: str,
-        match: re.Match | None,
-        split: str,
-        findings: dict[str, set[str]],
+        self, found: str | Reject, key: str, match: re.Match | None, split: str, findings: dict[str, set[str]]
     ) -> RawExample | Reject:
         if match is None:
-            return Reject(
-                key, "unknown_patient", "expected a path such as train/XR_ELBOW/patient00011/study1_negative/..."
-            )
+            detail = "expected a path such as train/XR_ELBOW/patient00011/study1_negative/..."
+            return Reject(key, "unknown_patient", detail)
         study, folder, part, patient, sign = match.groups()
         part = part.lower()
         if folder != split:
@@ -136,13 +128,6 @@ class Mura(FolderReader):
             return Reject(key, *problem)
         label = self._labels.vector(part, sign == "positive")
         return RawExample(key, patient, label, path=key, official_split=_SPLITS[split])
-
-
-def _root(folder: pathlib.Path) -> pathlib.Path:
-    for root in (folder, folder / "MURA-v1.1"):
-        if any((root / split).is_dir() for split in _SPLITS):
-            return root
-    raise FileNotFoundError(f"{folder} holds no train or valid folder; expected {LAYOUT}")
 
 
 def _findings(table: pathlib.Path) -> dict[str, set[str]]:

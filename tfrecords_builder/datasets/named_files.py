@@ -1,9 +1,11 @@
 """The files that the rows of a table name: each is found by its row, and those that no row names are left over."""
 
+import pathlib
 from collections.abc import Iterable, Iterator
 
 from tfrecords_builder.datasets.folder_walk import FolderWalk
 from tfrecords_builder.datasets.reader import Reject
+from tfrecords_builder.datasets.table import Columns, read_table
 
 
 class NamedFiles:
@@ -44,11 +46,34 @@ class NamedFiles:
                 return Reject(name, above.reason, f"{row} names it, in the folder {above.key}: {above.detail}")
         return Reject(name, "missing_file", f"{row} names it; {self._where}")
 
+    def rows(
+        self, table: pathlib.Path, columns: Columns, optional: Columns = ()
+    ) -> Iterator[tuple[dict[str, str], str, str, str | Reject]]:
+        """The rows of a table that names one image in each, in the first of its columns.
+
+        Yields:
+          row: as `read_table` gives it.
+          key: the image's name, or the row's place where it names none.
+          where: the row's place, for messages.
+          path: the image's path, or why there is none. A row that is left out has found its file all the same.
+        """
+        for row in read_table(table, columns, optional):
+            where = f"{table.name} line {row['#']}"
+            key = row[columns[0]] or where
+            yield row, key, where, self.find(key, where)
+
     def unnamed(self) -> Iterator[tuple[str, str]]:
         """(name, path) of each file that no row has found so far."""
         for name, path in self._paths.items():
             if name not in self._found:
                 yield name, path
+
+    def left_over(self, table: str) -> Iterator[Reject]:
+        """A reject for each file that no row of `table` has found, and for each whose name another file has."""
+        for name, path in self.unnamed():
+            yield Reject(name, "file_without_row", f"{table} does not name {path}")
+        for path in self.repeated:
+            yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
 
     def __contains__(self, name: str) -> bool:
         return name in self._paths

@@ -24,14 +24,11 @@ from absl import logging
 
 from tfrecords_builder.datasets.folder_reader import FolderReader
 from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import image_files
 from tfrecords_builder.datasets.named_files import NamedFiles
-from tfrecords_builder.datasets.nih_relabels import ALL_LABELS, FINDINGS, NO_FINDING, listed_label, read_relabels
+from tfrecords_builder.datasets.nih_relabels import ALL_LABELS, listed_label, read_relabels
 from tfrecords_builder.datasets.patient_facts import OLDEST, parse_age, parse_sex, written_age
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
-from tfrecords_builder.datasets.table import find_table, read_lines, read_table
-
-__all__ = ["FINDINGS", "NO_FINDING", "NihChestXray14"]
+from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.datasets.table import find_table, read_lines
 
 _TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 _TRAIN_LIST, _TEST_LIST = "train_val_list.txt", "test_list.txt"
@@ -55,14 +52,8 @@ class NihChestXray14(FolderReader):
     label_names = ALL_LABELS
 
     def __init__(self, raw_dir: str = "", labels_csv: str = "") -> None:
-        """`labels_csv` is the path of a table of replacement labels.
-
-        Raises:
-          FileNotFoundError: `raw_dir`, its table or `labels_csv` is missing.
-          ValueError: `raw_dir` holds both tables.
-        """
+        """`labels_csv` is the path of a table of replacement labels."""
         super().__init__(raw_dir)
-        self.raw_dir = existing_folder(raw_dir)
         if not any((self.raw_dir / table).is_file() for table in _TABLES):
             raise FileNotFoundError(
                 f"{raw_dir} holds neither {' nor '.join(_TABLES)}; expected one of them, and the images in "
@@ -75,22 +66,15 @@ class NihChestXray14(FolderReader):
             raise FileNotFoundError(f"labels_csv {labels_csv} does not exist or is no file")
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
-        """Rows in the table's order, then the files that no row names, then replacement labels that none does.
-
-        Raises:
-          ValueError: a table lacks a column or has one twice.
-        """
-        files = NamedFiles(walk, sorted(image_files(walk.files()), key=_by_layout), by_file_name=True)
+        """Rows in the table's order, then the files that no row names, then replacement labels that none does."""
+        files = NamedFiles(walk, sorted(walk.images(), key=_by_layout), by_file_name=True)
         test_list, both_lists = self._official_lists()
         relabels = read_relabels(self._labels_csv) if self.has_replaced_labels else None
         relabels_without_row = set(relabels or ())
         too_old, listed = 0, False
-        for row in read_table(self._table, _COLUMNS):
-            key = row[_IMAGE]
-            where = f"{self._table.name} line {row['#']}"
+        for row, key, where, path in files.rows(self._table, _COLUMNS):
             relabels_without_row.discard(key)
             listed = listed or key in test_list
-            path = files.find(key, where)
             if isinstance(path, Reject):
                 yield path
             elif not row[_PATIENT].isdecimal():
@@ -101,24 +85,14 @@ class NihChestXray14(FolderReader):
                 yield Reject(key, label.reason, f"{where}: {label.detail}")
             else:
                 too_old += written_age(row[_AGE]) > OLDEST
-                yield RawExample(
-                    key=key,
-                    patient_id=str(int(row[_PATIENT])),
-                    label=label,
-                    path=path,
-                    view=row[_VIEW] if row[_VIEW] in ("PA", "AP") else "",
-                    age=parse_age(row[_AGE]),
-                    sex=parse_sex(row[_SEX[0]]),
-                    official_split="test" if key in test_list else "",
-                )
-        for key, path in sorted(files.unnamed()):
-            yield Reject(key, "file_without_row", f"{self._table.name} does not name {path}")
-        for path in files.repeated:
-            yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
+                facts = {"age": parse_age(row[_AGE]), "sex": parse_sex(row[_SEX[0]])}
+                facts["view"] = row[_VIEW] if row[_VIEW] in ("PA", "AP") else ""
+                split = "test" if key in test_list else ""
+                yield RawExample(key, str(int(row[_PATIENT])), label, path, **facts, official_split=split)
+        yield from files.left_over(self._table.name)
         for key in sorted(relabels_without_row):
-            yield Reject(
-                key, "replacement_without_row", f"{self._labels_csv.name} names it, {self._table.name} does not"
-            )
+            detail = f"{self._labels_csv.name} names it, {self._table.name} does not"
+            yield Reject(key, "replacement_without_row", detail)
         if too_old:
             logging.warning("%d ages above %g years are stored as unknown", too_old, OLDEST)
         if test_list and not listed:

@@ -1,8 +1,8 @@
 """Labels that replace those of NIH ChestX-ray14: tables that others published for its images.
 
-Read are CSV tables with one row an image, named in a column "Image Index", "Image ID", "Image", "image", "image_id",
+Read are CSV tables with one row per image, named in a column "Image Index", "Image ID", "Image", "image", "image_id",
 "filename" or "Path" (of a path, the file name counts), in one of two layouts:
-  one column a finding   As in the `nih_labels.csv` that goes with re-implementations of CheXNet (Rajpurkar et al.), or
+  one column per finding As in the `nih_labels.csv` that goes with re-implementations of CheXNet (Rajpurkar et al.), or
                          in Google's `all_findings_expert_labels/test_labels.csv` (Nabulsi et al. 2021). Columns are
                          matched by name: "Pleural Thickening" is "Pleural_Thickening", "Pleural Effusion" is
                          "Effusion". 1 or YES is present, 0 or NO absent; blank, -1 or HEDGE is unknown.
@@ -51,7 +51,7 @@ def listed_label(text: str) -> tuple[float, ...] | Reject:
 def read_relabels(path: pathlib.Path) -> dict[str, tuple[float, ...] | Reject]:
     """Image name -> its label vector in the order of `ALL_LABELS`, or a `Reject` without a key.
 
-    An image with two rows that say the same is taken once; rows that differ, as in a table with a row a radiologist,
+    An image with two rows that say the same is taken once; rows that differ, as in a table with a row per radiologist,
     give the `Reject` "conflicting_labels".
 
     Raises:

@@ -31,14 +31,14 @@ from collections.abc import Iterator
 from absl import logging
 
 from tfcxr.command_line import nearest_name
+from tfrecords_builder.choices import split_names
 from tfrecords_builder.datasets.folder_reader import FolderReader
 from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import image_files
 from tfrecords_builder.datasets.label_text import check_spellings, folded, split_labels
 from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import age_in_year, chosen_views, is_rounded_number, parse_sex, parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
-from tfrecords_builder.datasets.table import find_table, read_table
+from tfrecords_builder.datasets.reader import RawExample, Reject
+from tfrecords_builder.datasets.table import find_table
 
 NORMAL, UNCHANGED, EXCLUDED = "normal", "unchanged", "exclude"
 FINDINGS = {  # label -> the labels of PadChest that are it
@@ -88,59 +88,39 @@ class PadChest(FolderReader):
     def __init__(
         self, raw_dir: str = "", labels: str = ",".join(FINDINGS), views: str = ",".join(FRONTAL_VIEWS)
     ) -> None:
-        """Checks the layout and the settings.
-
-        Raises:
-          FileNotFoundError: `raw_dir` or its table is missing.
-          ValueError: a view that the data set does not have, a label that is named twice, or both forms of the table.
-        """
         super().__init__(raw_dir)
-        self.views = chosen_views(views, VIEWS, "padchest")
+        self.views = chosen_views(views, VIEWS, self.name)
         self.label_names = _parse_labels(labels)
-        self.raw_dir = existing_folder(raw_dir)
         self._table = find_table(self.raw_dir, _TABLES)
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
         """Rows in the table's order, then the files that no row names.
 
         Raises:
-          ValueError: the table is damaged, or a label of the settings occurs nowhere in it.
+          ValueError: a label of the settings occurs nowhere in the table.
         """
-        files = NamedFiles(walk, image_files(walk.files()), by_file_name=True)
+        files = NamedFiles(walk, walk.images(), by_file_name=True)
         spellings: dict[str, str] = {}  # every label of the table, for a setting that names none of them
         impossible_ages = 0
         columns = (_IMAGE, _PATIENT, _LABELS, _VIEW, _STUDY_DATE, _BIRTH, _SEX)
-        for row in read_table(self._table, columns):
-            where = f"{self._table.name} line {row['#']}"
-            key = row[_IMAGE] or where
-            path = files.find(key, where)
+        for row, key, where, path in files.rows(self._table, columns):
             try:
-                names = _known_names(row[_LABELS])
+                names = {folded(name): name for name in _known_names(row[_LABELS])}
             except ValueError as error:
                 yield Reject(key, "unknown_label", f"{where}: {_LABELS} is {error}")
                 continue
-            plain = {folded(name): name for name in names}
-            spellings |= plain
-            if problem := self._problem(row, set(plain)):
+            spellings |= names
+            if problem := self._problem(row, set(names)):
                 yield Reject(key, problem[0], f"{where}: {problem[1]}")
             elif isinstance(path, Reject):
                 yield path
             else:
                 age = age_in_year(row[_BIRTH], row[_STUDY_DATE])
                 impossible_ages += age is None
-                yield RawExample(
-                    key=key,
-                    patient_id=row[_PATIENT],
-                    label=self._label(set(plain)),
-                    path=path,
-                    view=parse_view(row[_VIEW]),
-                    age=math.nan if age is None else age,
-                    sex=parse_sex(row[_SEX]),
-                )
-        for name, path in files.unnamed():
-            yield Reject(name, "file_without_row", f"{self._table.name} does not name {path}")
-        for path in files.repeated:
-            yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
+                facts = {"view": parse_view(row[_VIEW]), "sex": parse_sex(row[_SEX])}
+                facts["age"] = math.nan if age is None else age
+                yield RawExample(key, row[_PATIENT], self._label(set(names)), path, **facts)
+        yield from files.left_over(self._table.name)
         if impossible_ages:
             logging.warning("%d ages below 0 or above 120 years are stored as unknown", impossible_ages)
         for name in self.label_names:
@@ -182,8 +162,8 @@ def _parts(label: str) -> frozenset[str]:
 
 
 def _parse_labels(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if "" in names or len(set(names)) < len(names):
+    names = tuple(split_names(text, "padchest setting labels"))
+    if not names:
         raise ValueError(f"padchest setting labels expects different names with commas between, got {text!r}")
     # Pneumonia is a finding of ours and pneumonia a label of PadChest's: two that differ, but not to the eye.
     check_spellings(names, "padchest setting labels: the names", "leave one of them")

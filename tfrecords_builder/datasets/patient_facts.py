@@ -11,28 +11,15 @@ OLDEST = 120.0  # years; published tables hold ages such as 411, which are slips
 _AGE = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*([YMWD]?)")
 _YEAR = re.compile(r"((?:18|19|20)[0-9]{2})(?:[0-9]{4}|-[0-9]{2}-[0-9]{2}.*)?(?:[.,]0*)?$")  # a year or a date
 _ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]+")
-_UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+_UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
-_VIEWS = {
-    "PA": "PA",
-    "AP": "AP",
-    "AP SUPINE": "AP",
-    "AP HORIZONTAL": "AP",
-    "AP SEMI ERECT": "AP",
-    "AP ERECT": "AP",
-    "SUPINE AP": "AP",
-    "ERECT AP": "AP",
-    "PORTABLE AP": "AP",
-    "AP PORTABLE": "AP",
-    "LATERAL": "LATERAL",
-    "L": "LATERAL",
-    "LL": "LATERAL",
-    "RL": "LATERAL",
-    "LLAT": "LATERAL",
-    "LEFT LATERAL": "LATERAL",
-    "RIGHT LATERAL": "LATERAL",
-    "LAT": "LATERAL",
-}
+_SPELLINGS = {
+    "PA": ["PA"],
+    "AP": ["AP", "AP SUPINE", "AP HORIZONTAL", "AP SEMI ERECT", "AP ERECT", "SUPINE AP", "ERECT AP", "PORTABLE AP",
+           "AP PORTABLE"],
+    "LATERAL": ["LATERAL", "L", "LL", "RL", "LLAT", "LEFT LATERAL", "RIGHT LATERAL", "LAT"],
+}  # fmt: skip
+_VIEWS = {spelling: view for view, spellings in _SPELLINGS.items() for spelling in spellings}
 
 
 def parse_age(text: str) -> float:
@@ -44,7 +31,7 @@ def parse_age(text: str) -> float:
 def written_age(text: str) -> float:
     """As `parse_age`, but an impossible age is given as it is written, so that it can be counted."""
     match = _AGE.fullmatch(text.strip().upper())
-    return float(match.group(1).replace(",", ".")) / _UNITS_A_YEAR[match.group(2)] if match else math.nan
+    return float(match.group(1).replace(",", ".")) / _UNITS_PER_YEAR[match.group(2)] if match else math.nan
 
 
 def parse_sex(text: str) -> str:

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from tfrecords_builder.images import image_file
@@ -20,7 +20,9 @@ class RawExample:
       patient_id: the patient's identifier as published; hashed before it is stored.
       label: 1 present, 0 absent, NaN unknown, in the order of the reader's `label_names`.
       path: the image file below the raw folder, or "" where the reader makes the pixels itself.
-      view: "PA", "AP", "LATERAL" or "". age: years or NaN. sex: "F", "M" or "".
+      view: "PA", "AP", "LATERAL" or "".
+      age: years or NaN.
+      sex: "F", "M" or "".
       official_split: the published split ("train", "test", ...), or "" where the builder may choose.
       real_path: absolute path of the file that `path` leads to by a link, or "" where no link is on the way.
     """
@@ -54,24 +56,22 @@ class Notice:
     detail: str = ""
 
 
-def existing_folder(raw_dir: str) -> pathlib.Path:
-    """The raw folder; raises FileNotFoundError when none is named or it is not there."""
-    if not raw_dir:
-        raise FileNotFoundError("this data set needs its raw folder: name it with --raw_dir")
-    if not pathlib.Path(raw_dir).is_dir():
-        raise FileNotFoundError(f"raw folder {raw_dir} does not exist or is no folder")
-    return pathlib.Path(raw_dir)
+def one_hot(names: Sequence[str], name: str) -> tuple[float, ...]:
+    """1 for one of the names, 0 for the others."""
+    return tuple(float(other == name) for other in names)
 
 
 class Reader(abc.ABC):
     """Base of the readers; a subclass is one data set, one file, one line in `DATASETS`.
 
-    A reader is a small picklable object: it is sent to worker processes, and `read_image` is called there. Its public
-    attributes are its settings, JSON values that are stored in `dataset_info.json`; `raw_dir`, and what begins with
-    "_", such as the path of a table, are not stored.
+    A reader is a small picklable object: it is sent to worker processes, and `read_image` is called there. Its
+    constructor's arguments beside `raw_dir` are its settings. Its public attributes are JSON values that are stored in
+    `dataset_info.json`; `raw_dir`, and what begins with "_", such as the path of a table, are not stored.
 
-    Class attributes:
-      name: registry name. is_single_label: exactly one label of an image is 1.
+    Attributes:
+      name: registry name.
+      label_names: the order of label vectors.
+      is_single_label: whether exactly one label of an image is 1.
       homepage, citation, licence: texts that go into `dataset_info.json`.
       notice: a sentence that every user of the data must see, or "".
       dicom_window: how DICOM files are windowed, see `images.dicom.decode_dicom`.
@@ -87,7 +87,13 @@ class Reader(abc.ABC):
     dicom_window: str = "file"
 
     def __init__(self, raw_dir: str = "") -> None:
-        """Raises FileNotFoundError when `raw_dir` is missing or not in the published layout."""
+        """Checks the layout and the settings.
+
+        Raises:
+          FileNotFoundError: `raw_dir` is missing or not in the published layout.
+          ValueError: a setting that the data set does not know, or a layout that can be read in two ways.
+          ImportError: the data set needs an extra that is not installed.
+        """
         self.raw_dir = pathlib.Path(raw_dir)
 
     @abc.abstractmethod

@@ -23,19 +23,17 @@ import dataclasses
 import json
 import pathlib
 import re
-import types
 from collections.abc import Iterator
 
 from absl import logging
 
-from tfcxr.command_line import nearest_name
+from tfrecords_builder.choices import check_choice
 from tfrecords_builder.datasets.folder_reader import FolderReader
 from tfrecords_builder.datasets.folder_walk import FolderWalk
-from tfrecords_builder.datasets.image_files import image_files
 from tfrecords_builder.datasets.label_text import plain_blanks
 from tfrecords_builder.datasets.named_files import NamedFiles
 from tfrecords_builder.datasets.patient_facts import parse_age, parse_sex, parse_view
-from tfrecords_builder.datasets.reader import RawExample, Reject, existing_folder
+from tfrecords_builder.datasets.reader import RawExample, Reject, one_hot
 from tfrecords_builder.datasets.table import read_table
 from tfrecords_builder.images.dicom import WINDOWS
 from tfrecords_builder.images.dicom_file import read_texts
@@ -47,11 +45,7 @@ _TRAIN, _TEST, _SUFFIX = "stage_2_train_images", "stage_2_test_images", ".dcm"
 _PATIENT = "patientId"
 _SOURCES = {  # setting -> table, column, text in it -> label
     "target": ("stage_2_train_labels.csv", "Target", {"0": (0.0,), "1": (1.0,)}),
-    "classes": (
-        "stage_2_detailed_class_info.csv",
-        "class",
-        {name: tuple(float(other == name) for other in CLASSES) for name in CLASSES},
-    ),
+    "classes": ("stage_2_detailed_class_info.csv", "class", {name: one_hot(CLASSES, name) for name in CLASSES}),
 }
 _NIH_NAME = re.compile(r"(\d+)_\d+\.png")
 _CONFLICT = None
@@ -79,25 +73,16 @@ class RsnaPneumonia(FolderReader):
     )
 
     def __init__(self, raw_dir: str = "", labels: str = "target", dicom_window: str = "file") -> None:
-        """Checks the layout and the options.
-
-        Raises:
-          FileNotFoundError: `raw_dir`, its images or the table of the chosen labels are missing.
-          ValueError: an unknown option, or a mapping file that is none.
-          ImportError: the extra `dicom` is not installed.
-        """
         super().__init__(raw_dir)
-        for option, value, choices in (("labels", labels, tuple(_SOURCES)), ("dicom_window", dicom_window, WINDOWS)):
-            if value not in choices:
-                raise ValueError(f"rsna_pneumonia has no {option} {value!r}; {nearest_name(value, choices)}")
-        self.raw_dir = existing_folder(raw_dir)
+        check_choice("labels", labels, _SOURCES)
+        check_choice("dicom_window", dicom_window, WINDOWS)
         self.labels = labels
         self.dicom_window = dicom_window
         self.label_names = CLASSES if labels == "classes" else (OPACITY,)
         table, _, _ = _SOURCES[labels]
         if not (self.raw_dir / _TRAIN).is_dir() or not (self.raw_dir / table).is_file():
             raise FileNotFoundError(f"{self.raw_dir} lacks {_TRAIN}/*{_SUFFIX} or {table}; expected both, as on Kaggle")
-        self.patients = "nih" if (self.raw_dir / MAPPING).is_file() else "one an image"
+        self.patients = "nih" if (self.raw_dir / MAPPING).is_file() else "one per image"
         if self.notice:
             logging.warning("%s: %s", self.name, self.notice)
         _import_pydicom()
@@ -118,12 +103,8 @@ class RsnaPneumonia(FolderReader):
         )
 
     def entries(self, walk: FolderWalk) -> Iterator[RawExample | Reject]:
-        """Images in the order of the table, then files that it does not name, then the test images.
-
-        Raises:
-          ValueError: the table lacks a column or has one twice, or the mapping does not name an image.
-        """
-        files = NamedFiles(walk, image_files(walk.files(_TRAIN)), by_file_name=True)
+        """Images in the order of the table, then files that it does not name, then the test images."""
+        files = NamedFiles(walk, walk.images(_TRAIN), by_file_name=True)
         patients = _read_mapping(self.raw_dir / MAPPING) if self.patients == "nih" else None
         table, column, values = _SOURCES[self.labels]
         texts = _one_text_an_image(self.raw_dir / table, column)
@@ -140,11 +121,10 @@ class RsnaPneumonia(FolderReader):
                 yield Reject(key, "unknown_patient", f"{MAPPING} does not name it")
             else:
                 yield RawExample(key, patient_id, values[text], path, **dicom_facts(self.raw_dir / path))
-        for name, path in files.unnamed():
-            yield Reject(name.removesuffix(_SUFFIX), "file_without_row", f"{table} does not name {path}")
-        for path in files.repeated:
-            yield Reject(path, "same_file_name_twice", "another folder holds a file of this name, which was taken")
-        for path in image_files(walk.files(_TEST)):
+        for reject in files.left_over(table):
+            is_repeated = reject.key in files.repeated
+            yield reject if is_repeated else dataclasses.replace(reject, key=reject.key.removesuffix(_SUFFIX))
+        for path in walk.images(_TEST):
             yield Reject(path, "no_label_row", "no labels of test images exist")
 
 
@@ -160,12 +140,11 @@ def dicom_facts(path: pathlib.Path) -> dict[str, float | str]:
     return {"view": parse_view(view), "age": parse_age(age), "sex": parse_sex(sex)}
 
 
-def _import_pydicom() -> types.ModuleType:
+def _import_pydicom() -> None:
     try:
-        import pydicom
+        import pydicom  # noqa: F401
     except ImportError as error:
         raise ImportError("DICOM files need pydicom: pip install 'tfcxr[dicom]'") from error
-    return pydicom
 
 
 def _one_text_an_image(table: pathlib.Path, column: str) -> dict[str, str | None]:

@@ -19,6 +19,7 @@ from typing import IO
 from tfcxr.command_line import nearest_name
 from tfrecords_builder.datasets.label_text import folded
 
+Columns = Sequence[str | tuple[str, ...]]  # a tuple lists spellings of one column, which is given under the first
 _DELIMITERS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # as Excel takes it for its own
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .xls
@@ -26,13 +27,11 @@ _UNSEEN = "\ufeff\u200b"  # zero width, and no white space to `str.strip`
 _SAVE_AS = "save it as 'CSV UTF-8' in the spreadsheet program"
 
 
-def read_table(
-    path: pathlib.Path, columns: Sequence[str | tuple[str, ...]], optional: Sequence[str | tuple[str, ...]] = ()
-) -> Iterator[dict[str, str]]:
+def read_table(path: pathlib.Path, columns: Columns, optional: Columns = ()) -> Iterator[dict[str, str]]:
     """Rows of a table with a header line; `.csv`, or `.csv.gz`.
 
     Args:
-      columns: names that must be there; a tuple lists spellings of one column, which is given under the first.
+      columns: names that must be there.
       optional: likewise, but "" where the table lacks them.
 
     Yields:
@@ -45,18 +44,18 @@ def read_table(
         UTF-8 or UTF-16.
     """
     wanted = [name for column in (*columns, *optional) for name in _spellings(column)]
-    with open_rows(path, wanted) as lines:
-        header = lines.header()
-        columns_of = _chosen_columns(path, header, columns, optional)
-        positions = [(name, header.index(column)) for name, column in columns_of.items()]
-        absent = [_spellings(column)[0] for column in optional if _spellings(column)[0] not in columns_of]
-        for fields in lines:
-            if len(fields) != len(header):
-                fields = _fitted(path, lines.line_number, fields, len(header))
-            row = dict(zip(header, fields, strict=True))
-            row.update((name, fields[position]) for name, position in positions)
-            row.update(dict.fromkeys(absent, ""), **{"#": str(lines.line_number)})
-            yield row
+    rows = read_csv(path, wanted)
+    _, header = next(rows, (0, []))
+    columns_of = _chosen_columns(path, header, columns, optional)
+    positions = [(name, header.index(column)) for name, column in columns_of.items()]
+    absent = [_spellings(column)[0] for column in optional if _spellings(column)[0] not in columns_of]
+    for line, fields in rows:
+        if len(fields) != len(header):
+            fields = _fitted(path, line, fields, len(header))
+        row = dict(zip(header, fields, strict=True))
+        row.update((name, fields[position]) for name, position in positions)
+        row.update(dict.fromkeys(absent, ""), **{"#": str(line)})
+        yield row
 
 
 def column_names(path: pathlib.Path, wanted: Sequence[str] = ()) -> list[str]:
@@ -65,8 +64,7 @@ def column_names(path: pathlib.Path, wanted: Sequence[str] = ()) -> list[str]:
     Args:
       wanted: names that it may hold, by which commas, semicolons and tabs are told apart.
     """
-    with open_rows(path, wanted) as lines:
-        return lines.header()
+    return next(read_csv(path, wanted), (0, []))[1]
 
 
 def find_column(header: Sequence[str], spellings: Sequence[str]) -> str | None:
@@ -104,62 +102,43 @@ def read_lines(path: pathlib.Path) -> Iterator[str]:
             yield from filter(None, map(clean, file))
 
 
-class Rows:
-    """Iterates over the rows of a CSV file that are not empty, as lists of texts without blanks around them.
-
-    Attributes:
-      line_number: of the last line of the row that was given last.
-    """
-
-    def __init__(self, path: pathlib.Path, file: Iterator[str], delimiter: str, skipped_lines: int = 0) -> None:
-        self._path = path
-        self._reader = csv.reader(file, delimiter=delimiter)
-        self._skipped_lines = skipped_lines
-        self.line_number = skipped_lines
-
-    def header(self) -> list[str]:
-        """The first row, whether it is empty or not; no field where there is no row."""
-        return next(self._all(), [])
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return filter(any, self._all())
-
-    def _all(self) -> Iterator[list[str]]:
-        while True:
-            first_line = self.line_number + 1
-            try:
-                fields = next(self._reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise ValueError(
-                    f"{self._path} line {first_line} cannot be read as CSV ({error}); is a quotation mark not closed?"
-                ) from error
-            self.line_number = self._reader.line_num + self._skipped_lines
-            yield list(map(clean, fields))
-
-
-@contextlib.contextmanager
-def open_rows(path: pathlib.Path, wanted: Sequence[str] = (), fields: int = 0) -> Iterator[Rows]:
-    """Opens a CSV file with or without a header.
+def read_csv(path: pathlib.Path, wanted: Sequence[str] = (), fields: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV file with or without a header; empty ones are left out but for the first.
 
     Args:
-      wanted: names that its header may hold. fields: how many each row has, 0 where that is not known. Both tell
-        commas, semicolons and tabs apart.
+      wanted: names that its header may hold.
+      fields: how many each row has, 0 where that is not known. Both tell commas, semicolons and tabs apart.
+
+    Yields:
+      the number of a row's last line, and its texts without blanks around them.
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: while it is read, too: no CSV table in UTF-8 or UTF-16.
+      ValueError: no CSV table in UTF-8 or UTF-16.
     """
     if not path.is_file():
         raise FileNotFoundError(f"table {path} does not exist")
     with _text_errors(path), _open_text(path) as file:
-        first = file.readline()
+        first, skipped = file.readline(), 0
         if says := _SEPARATOR_LINE.fullmatch(first):
-            yield Rows(path, file, says.group(1), skipped_lines=1)
+            delimiter, skipped = says.group(1), 1
         else:
             file.seek(0)
-            yield Rows(path, file, max(_DELIMITERS, key=lambda mark: _fit(first, mark, wanted, fields)))
+            delimiter = max(_DELIMITERS, key=lambda mark: _fit(first, mark, wanted, fields))
+        reader, line = csv.reader(file, delimiter=delimiter), skipped
+        while True:
+            try:
+                row = next(reader, None)
+            except csv.Error as error:
+                raise ValueError(
+                    f"{path} line {line + 1} cannot be read as CSV ({error}); is a quotation mark not closed?"
+                ) from error
+            if row is None:
+                return
+            is_first, line = line == skipped, reader.line_num + skipped
+            row = list(map(clean, row))
+            if is_first or any(row):
+                yield line, row
 
 
 def clean(text: str) -> str:
@@ -232,7 +211,7 @@ def _fitted(path: pathlib.Path, line_number: int, fields: list[str], expected: i
     )
 
 
-def _chosen_columns(path: pathlib.Path, header: list[str], columns: Sequence, optional: Sequence) -> dict[str, str]:
+def _chosen_columns(path: pathlib.Path, header: list[str], columns: Columns, optional: Columns) -> dict[str, str]:
     """Name that a column is given under -> its name in the header."""
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:

@@ -1,7 +1,7 @@
 """Contrast-limited adaptive histogram equalisation (CLAHE; Zuiderveld, Graphics Gems IV, 1994), alike in 8 and 16 bits.
 
 8 bits are OpenCV's own. OpenCV's 16-bit form counts each of 65,536 grey levels alone, so that few pixels of a tile
-share a bin and the clip limit, a whole number of pixels a bin, means little: on three radiographs of 256 px it was on
+share a bin and the clip limit, a whole number of pixels per bin, means little: on three radiographs of 256 px it was on
 average 10 to 16 levels (of 255) off the 8-bit result for data of 8 bits, and 30 to 37 for 16, which it hardly limits.
 Here the tiles' curves are made from 256 levels in both cases, and a 16-bit value is read between two points of its
 curve: one clip limit means one picture, whatever the detector's bits, and the fine levels are kept.

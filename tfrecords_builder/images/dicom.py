@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tfrecords_builder.choices import check_choice
 from tfrecords_builder.images.dicom_file import (
     DEFLATED,
     DicomFile,
@@ -65,7 +66,9 @@ class _Layout(NamedTuple):
     """What the header says of the pixels.
 
     Attributes:
-      allocated: bits of a word; 1, 8 or 16. kind: the colour space. samples: per pixel, 1 or 3.
+      samples: per pixel, 1 or 3.
+      kind: the colour space.
+      allocated: bits of a word; 1, 8 or 16.
       reading: how words hold numbers.
     """
 
@@ -82,13 +85,11 @@ class _Stream(NamedTuple):
 
     Attributes:
       syntax: the transfer syntax that decodes it.
+      bits: of a sample.
       is_signed: None where the kind of compression does not say.
     """
 
     syntax: str
-    width: int
-    height: int
-    samples: int
     bits: int
     is_signed: bool | None
 
@@ -116,8 +117,7 @@ def decode_dicom(data: bytes, window: str = "file") -> Radiograph:
       ImportError: the extra `dicom` is not installed.
       ValueError: an unknown window.
     """
-    if window not in WINDOWS:
-        raise ValueError(f"expected a DICOM window of {' or '.join(WINDOWS)}, got {window!r}")
+    check_choice("dicom_window", window, WINDOWS)
     try:
         import pydicom.pixels  # noqa: F401
     except ImportError as error:
@@ -181,23 +181,19 @@ def _layout(dataset: "Dataset") -> _Layout:
     bits = whole_number(dataset, "BitsStored", allocated)
     high_bit = whole_number(dataset, "HighBit", bits - 1)
     if not 1 <= bits <= allocated or not bits - 1 <= high_bit < allocated:
-        raise ImageError(
-            "unreadable",
-            f"{named('BitsStored')} is {bits} and {named('HighBit')} is {high_bit}, which do not fit into {allocated} "
-            f"bits of {named('BitsAllocated')}",
-        )
+        numbers = f"{named('BitsStored')} is {bits} and {named('HighBit')} is {high_bit}"
+        fit = f"which do not fit into {allocated} bits of {named('BitsAllocated')}"
+        raise ImageError("unreadable", f"{numbers}, {fit}")
     kind = text_of(dataset, "PhotometricInterpretation")
     is_grey = kind in ("MONOCHROME1", "MONOCHROME2")
     if not is_grey and not kind.startswith(("RGB", "YBR_")):
         kind = kind if kind in _COLOUR_SPACES else "unknown" if kind else "missing"
-        raise ImageError(
-            "unsupported_format", f"{named('PhotometricInterpretation')} is {kind}, expected MONOCHROME, RGB or YBR"
-        )
+        detail = f"{named('PhotometricInterpretation')} is {kind}, expected MONOCHROME, RGB or YBR"
+        raise ImageError("unsupported_format", detail)
     samples = whole_number(dataset, "SamplesPerPixel", 1 if is_grey else 3)
     if samples != (1 if is_grey else 3):
-        raise ImageError(
-            "unreadable", f"{named('SamplesPerPixel')} is {samples}, which does not fit the colour space {kind}"
-        )
+        detail = f"{named('SamplesPerPixel')} is {samples}, which does not fit the colour space {kind}"
+        raise ImageError("unreadable", detail)
     is_signed = is_grey and bits > 1 and first_number(dataset, "PixelRepresentation", 0) == 1
     return _Layout(width, height, samples, kind, allocated, Reading(bits, high_bit, is_signed))
 
@@ -233,19 +229,18 @@ def _stream(data: bytes, layout: _Layout, syntax: str) -> _Stream:
     Its size must be that of the file's header, or a decoder would ask for any memory that it names.
     """
     if data.startswith(b"\xff\xd8"):
-        header = read_jpeg_header(data)
+        header, is_signed = read_jpeg_header(data), None
         kinds = {JPEG_LS: (_JPEG_LS, _JPEG_LS_NEAR), LOSSLESS: (_JPEG_LOSSLESS_1, _JPEG_LOSSLESS)}
         fitting = kinds.get(header.process, (_JPEG, _JPEG_12) if header.bits == 8 else (_JPEG_12,))
-        stream = _Stream("", header.width, header.height, header.components, header.bits, None)
     else:
         header, fitting = read_jpeg2000_header(data), _JPEG_2000
-        stream = _Stream("", header.width, header.height, header.components, header.bits, header.is_signed)
-    expected, found = (layout.width, layout.height, layout.samples), (stream.width, stream.height, stream.samples)
+        is_signed = header.is_signed
+    expected, found = (layout.width, layout.height, layout.samples), (header.width, header.height, header.components)
     if found != expected:
         raise ImageError("unreadable", f"width, height and samples are {expected}, in the compressed pixels {found}")
-    if stream.bits > 16:
-        raise ImageError("unsupported_format", f"compressed pixels of {stream.bits} bits, at most 16 are read")
-    return stream._replace(syntax=syntax if syntax in fitting else fitting[0])
+    if header.bits > 16:
+        raise ImageError("unsupported_format", f"compressed pixels of {header.bits} bits, at most 16 are read")
+    return _Stream(syntax if syntax in fitting else fitting[0], header.bits, is_signed)
 
 
 def _decode(file: DicomFile, layout: _Layout, frame: Frame, syntax: str) -> np.ndarray:
@@ -290,10 +285,9 @@ def _grey(dataset: "Dataset", words: np.ndarray, readings: list[Reading], window
     found, notices = occurring(words), ()
     reading = choose_reading(words, found, [aligned(found, readings[0]), *readings[1:]])
     if reading != readings[0]:
-        detail = (
-            f"{reading.bits} bits {'with' if reading.is_signed else 'without'} a sign below bit {reading.high_bit + 1}"
-        )
-        notices = (("numbers_not_as_declared", f"the pixels hold numbers of {detail}"),)
+        sign = "with" if reading.is_signed else "without"
+        detail = f"the pixels hold numbers of {reading.bits} bits {sign} a sign below bit {reading.high_bit + 1}"
+        notices = (("numbers_not_as_declared", detail),)
     greys, white, found_notices = grey_table(dataset, reading, found, window)
     table = np.zeros(2 ** (8 * words.itemsize), greys.dtype)
     table[found] = greys

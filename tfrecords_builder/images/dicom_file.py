@@ -16,7 +16,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from tfrecords_builder.images.radiograph import ImageError, decoder_errors
 
@@ -36,8 +36,7 @@ _LOGGERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg")
 _NUMBER = re.compile(r"[-+0-9.,eE \\]{0,40}")  # what may be shown of a value that should be a number
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where an element is, whose value is not read.
 
     Attributes:
@@ -53,8 +52,7 @@ class Place:
     length: int | None
 
 
-@dataclasses.dataclass(frozen=True)
-class DicomFile:
+class DicomFile(NamedTuple):
     """The elements of a file up to its pixels.
 
     Attributes:
@@ -77,8 +75,10 @@ class DicomFile:
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether the first `FIRST_BYTES` bytes are those of a DICOM file: "DICM" behind a preamble, or, without it, the
-    first element of a meta header or of a data set."""
+    """Whether the first `FIRST_BYTES` bytes are those of a DICOM file.
+
+    They hold "DICM" behind a preamble, or, without it, the first element of a meta header or of a data set.
+    """
     if start[128:132] == b"DICM" or start.startswith(META_START):
         return True
     if len(start) < 8:
@@ -159,7 +159,7 @@ def first_number(dataset: "Dataset", keyword: str, default: float | None = None)
         value = _value(dataset, tag)
         if not isinstance(value, (str, bytes)) and hasattr(value, "__len__"):
             value = value[0] if len(value) else None
-        return default if value is None or value in ("", b"") else float(value)
+        return default if value in (None, "", b"") else float(value)
     except Exception:  # noqa: BLE001 (pydicom's errors over wrong values are of many types)
         shown = raw.decode("latin-1").rstrip(" \0") if isinstance(raw, bytes) else ""
         shown = repr(shown) if shown and _NUMBER.fullmatch(shown) else "other characters"
@@ -247,10 +247,8 @@ def _walk(file: BinaryIO, form: tuple[bool, bool], wanted: Sequence[int], is_end
             walk.elements[element.tag] = element
     except Exception:  # noqa: BLE001 (the errors over a cut or damaged element are of many types)
         place = f"inside element {_tag_text(walk.last_tag)}" if walk.last_tag else "inside its first element"
-        is_cut = file.tell() >= size
-        walk.problem = ImageError(
-            "truncated" if is_cut else "unreadable", f"the DICOM file {'ends' if is_cut else 'is damaged'} {place}"
-        )
+        reason, what = ("truncated", "ends") if file.tell() >= size else ("unreadable", "is damaged")
+        walk.problem = ImageError(reason, f"the DICOM file {what} {place}")
     else:
         if walk.end is None and walked not in (None, size):
             place = "inside" if walked > size else "behind"

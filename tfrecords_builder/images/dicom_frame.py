@@ -3,7 +3,7 @@
 A file that was cut behind its picture, so that only padding or the end of the list of fragments is missing, is read.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 from tfrecords_builder.images.dicom_file import DicomFile
 from tfrecords_builder.images.jpeg2000_header import STREAM_START
@@ -14,8 +14,7 @@ _STREAM_STARTS = (b"\xff\xd8\xff", STREAM_START, b"\0\0\0\x0cjP  ")  # JPEG and 
 _PIXEL_DATA = "PixelData (7FE0,0010)"
 
 
-@dataclasses.dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """The picture's bytes.
 
     Attributes:
@@ -51,9 +50,8 @@ class Frame:
             return (("cut_behind_picture", f"{self.missing} bytes are missing at the end of {_PIXEL_DATA}"),)
         if self.is_open:
             return (("cut_behind_picture", f"the end of the fragments of {_PIXEL_DATA} is missing"),)
-        if self.extra:
-            return (("bytes_behind_picture", f"{self.extra} bytes follow the picture in {_PIXEL_DATA}"),)
-        return ()
+        follow = f"{self.extra} bytes follow the picture in {_PIXEL_DATA}"
+        return (("bytes_behind_picture", follow),) if self.extra else ()
 
 
 def read_uncompressed(file: DicomFile, frame_bytes: int) -> Frame:
@@ -71,14 +69,12 @@ def read_uncompressed(file: DicomFile, frame_bytes: int) -> Frame:
     length = len(value) + missing
     # Behind one picture there may be a byte of padding; in a picture of one byte it is no second one.
     if length > frame_bytes + 1 and (length // frame_bytes * frame_bytes in (length, length - 1)):
+        pictures = f"{length // frame_bytes} pictures, or BitsAllocated (0028,0100) is too small"
         raise ImageError(
-            "multi_frame",
-            f"{_PIXEL_DATA} has {length} bytes, one picture takes {frame_bytes}: {length // frame_bytes} pictures, "
-            "or BitsAllocated (0028,0100) is too small",
+            "multi_frame", f"{_PIXEL_DATA} has {length} bytes, one picture takes {frame_bytes}: {pictures}"
         )
-    even = (
-        frame_bytes + frame_bytes % 2
-    )  # in big-endian words the last byte of an odd picture stands behind the padding
+    # In big-endian words the last byte of an odd picture stands behind the padding.
+    even = frame_bytes + frame_bytes % 2
     return Frame(value[:even], False, missing, extra=length - frame_bytes if length > frame_bytes + 1 else 0)
 
 

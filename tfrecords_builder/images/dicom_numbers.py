@@ -15,7 +15,9 @@ class Reading(NamedTuple):
     """How a word is read.
 
     Attributes:
-      bits: of the number. high_bit: where its highest bit stands in the word. is_signed: a two's complement.
+      bits: of the number.
+      high_bit: where its highest bit stands in the word.
+      is_signed: whether it is a two's complement.
     """
 
     bits: int

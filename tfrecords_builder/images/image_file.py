@@ -27,7 +27,14 @@ from tfrecords_builder.images.dicom import decode_dicom
 from tfrecords_builder.images.dicom_file import FIRST_BYTES, META_START, is_dicom
 from tfrecords_builder.images.jpeg_header import read_jpeg_header
 from tfrecords_builder.images.png import PNG_SIGNATURE, decode_png
-from tfrecords_builder.images.radiograph import MAX_ASPECT, MIN_MEAN, ImageError, Radiograph, content_digest
+from tfrecords_builder.images.radiograph import (
+    MAX_ASPECT,
+    MIN_MEAN,
+    ImageError,
+    Radiograph,
+    content_digest,
+    decode_with_opencv,
+)
 from tfrecords_builder.images.tiff import TIFF_SIGNATURES, decode_tiff
 
 MAX_FILE_BYTES = 1 << 28
@@ -145,12 +152,10 @@ def _no_file(path: str | os.PathLike, error: OSError | ValueError) -> ImageError
 
 def _not_readable(data: bytes) -> ImageError:
     """Says what bytes are that begin as no file that is read."""
-    name = "WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else "HEIF or AVIF" if data[4:8] == b"ftyp" else ""
-    for signature, other in _OTHER_FORMATS:
-        if data.startswith(signature):
-            name = other
-    if name:
-        return ImageError("unsupported_format", f"{name}, {_EXPECTED}")
+    names = [name for signature, name in _OTHER_FORMATS if data.startswith(signature)]
+    names += ["WebP"] * (data[:4] == b"RIFF" and data[8:12] == b"WEBP") + ["HEIF or AVIF"] * (data[4:8] == b"ftyp")
+    if names:
+        return ImageError("unsupported_format", f"{names[0]}, {_EXPECTED}")
     start = data[:40].lstrip().lower()
     for signature, what in _NO_IMAGES:
         if start.startswith(signature):
@@ -170,18 +175,12 @@ def _not_readable(data: bytes) -> ImageError:
 def _decode_jpeg(data: bytes) -> np.ndarray:
     header = read_jpeg_header(data)
     if header.process not in (0xC0, 0xC1, 0xC2) or header.bits != 8:
-        raise ImageError(
-            "unsupported_format",
-            f"a JPEG of {header.bits} bits and process {header.process:#x}, expected 8 bits and 0xc0, 0xc1 or 0xc2",
-        )
+        kind = f"a JPEG of {header.bits} bits and process {header.process:#x}"
+        raise ImageError("unsupported_format", f"{kind}, expected 8 bits and 0xc0, 0xc1 or 0xc2")
     if header.components not in (1, 3, 4) or (header.components == 4 and not header.has_adobe_marker):
         raise ImageError("unsupported_format", f"a JPEG of {header.components} colours of unknown meaning")
     if header.has_more_pictures:
         raise ImageError("multi_frame", "a JPEG file of several pictures (MPO)")
-    try:  # the decoder gives luma itself, and applies the EXIF orientation
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    except cv2.error as error:
-        raise ImageError("unreadable", f"OpenCV could not decode the JPEG ({error.err})") from error
-    if image is None:
-        raise ImageError("unreadable", "the JPEG's markers are whole, but its tables or compressed pixels are damaged")
-    return image
+    damage = "the JPEG's markers are whole, but its tables or compressed pixels are damaged"
+    # The decoder gives luma itself, and applies the EXIF orientation.
+    return decode_with_opencv(data, cv2.IMREAD_GRAYSCALE, "JPEG", damage)

@@ -16,7 +16,9 @@ class Jpeg2000Header(NamedTuple):
     """What a JPEG 2000 stream says of itself.
 
     Attributes:
-      bits: of a sample. is_signed: whether samples are two's complements. components: 1 grey, 3 colour.
+      components: 1 grey, 3 colour.
+      bits: of a sample.
+      is_signed: whether samples are two's complements.
     """
 
     width: int

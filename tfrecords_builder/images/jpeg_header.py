@@ -22,7 +22,8 @@ class JpegHeader(NamedTuple):
 
     Attributes:
       process: marker of its frame header: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, 0xC3 lossless, 0xF7 JPEG-LS.
-      bits: of a sample. components: 1 grey, 3 colour, 4 with black ink.
+      bits: of a sample.
+      components: 1 grey, 3 colour, 4 with black ink.
       has_adobe_marker: without it nobody knows whether 0 or 255 is full ink.
       has_more_pictures: whether it is the first of several in one file (MPO).
     """

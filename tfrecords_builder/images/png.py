@@ -12,6 +12,7 @@ from tfrecords_builder.images.radiograph import (
     Radiograph,
     check_size,
     content_digest,
+    decode_with_opencv,
     over_black,
     range_maximum,
     range_notices,
@@ -42,12 +43,8 @@ def decode_png(data: bytes) -> Radiograph:
       ImageError: "truncated", "unreadable", "too_large", or "multi_frame" for an animation.
     """
     chunks = _check_chunks(data)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ImageError("unreadable", f"OpenCV could not decode the PNG ({error.err})") from error
-    if image is None:
-        raise ImageError("unreadable", "the PNG's chunks are sound, but its compressed pixels are damaged or too few")
+    damage = "the PNG's chunks are sound, but its compressed pixels are damaged or too few"
+    image = decode_with_opencv(data, cv2.IMREAD_UNCHANGED, "PNG", damage)
     pixels = image
     if image.ndim == 3:  # OpenCV's order is blue, green, red
         pixels = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY)

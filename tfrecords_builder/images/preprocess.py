@@ -189,7 +189,7 @@ def _cumulative_counts(pixels: np.ndarray, values: int) -> np.ndarray:
 def _percentiles(
     pixels: np.ndarray, values: int, options: PreprocessOptions, otherwise: tuple[int, int]
 ) -> tuple[int, int]:
-    """The lowest values that so many percent of the pixels do not exceed."""
+    """The values at the two percentiles, which occur in the picture; `otherwise` where they are equal."""
     cumulative = _cumulative_counts(pixels, values)
     wanted = np.array([options.stretch_black_percentile, options.stretch_white_percentile]) / 100 * cumulative[-1]
     black, white = np.searchsorted(cumulative, np.maximum(wanted, 1)).tolist()

@@ -130,6 +130,26 @@ def over_black(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.rint(grey * (alpha / np.iinfo(alpha.dtype).max)).astype(grey.dtype)
 
 
+def decode_with_opencv(data: bytes, mode: int, kind: str, damage: str) -> np.ndarray:
+    """The pixels of a JPEG or PNG file, whose structure was found whole.
+
+    Args:
+      mode: of `cv2.imdecode`.
+      kind: "JPEG" or "PNG".
+      damage: what is wrong with a file that the decoder gives up.
+
+    Raises:
+      ImageError: "unreadable".
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    except cv2.error as error:
+        raise ImageError("unreadable", f"OpenCV could not decode the {kind} ({error.err})") from error
+    if image is None:
+        raise ImageError("unreadable", damage)
+    return image
+
+
 @contextlib.contextmanager
 def decoder_errors(library: str) -> Iterator[None]:
     """Silences a decoder's warnings, and makes whatever it raises over damaged data one ImageError.

@@ -26,7 +26,7 @@ from tfrecords_builder.images.radiograph import (
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 256, 257, 258, 262, 339
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
-_COMPRESSION, _SAMPLES, _ROWS_A_STRIP = 259, 277, 278
+_COMPRESSION, _SAMPLES, _ROWS_PER_STRIP = 259, 277, 278
 _MAX_SAMPLE = 281
 _STRIP_OFFSETS, _STRIP_LENGTHS, _TILE_OFFSETS, _TILE_LENGTHS = 273, 279, 324, 325
 _WHITE_IS_ZERO, _UNSIGNED, _NOT_COMPRESSED = 0, 1, 1
@@ -50,9 +50,8 @@ def decode_tiff(data: bytes) -> Radiograph:
             return _decode(data)
     except ImageError as error:
         if error.reason == "unreadable" and _is_cut(data, order, page):
-            raise ImageError(
-                "truncated", f"the TIFF ends before what its first page refers to ({error.detail})"
-            ) from None
+            detail = f"the TIFF ends before what its first page refers to ({error.detail})"
+            raise ImageError("truncated", detail) from None
         raise
 
 
@@ -122,7 +121,7 @@ def _check_parts(tags: dict, file_bytes: int) -> None:
     width, height = tags[_WIDTH], tags[_HEIGHT]  # image.size has the orientation applied
     if _STRIP_OFFSETS in tags:
         offsets, lengths = tags[_STRIP_OFFSETS], tags.get(_STRIP_LENGTHS)
-        expected = math.ceil(height / max(1, min(height, tags.get(_ROWS_A_STRIP, height))))
+        expected = math.ceil(height / max(1, min(height, tags.get(_ROWS_PER_STRIP, height))))
     else:
         offsets, lengths = tags.get(_TILE_OFFSETS, ()), tags.get(_TILE_LENGTHS)
         expected = math.ceil(width / tags.get(_TILE_WIDTH, width)) * math.ceil(height / tags.get(_TILE_HEIGHT, height))

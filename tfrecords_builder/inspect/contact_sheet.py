@@ -1,4 +1,4 @@
-"""A contact sheet: a captioned grid of pictures, one row a label, as a PNG."""
+"""A contact sheet: a captioned grid of pictures, one row per label, as a PNG."""
 
 import io
 import math
@@ -11,12 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 100
-TILE = 128  # pixels a side of each picture, whatever its size in the data
+TILE = 128  # pixels along each side of a picture, whatever its size in the data
 GAP = 8
 CAPTION_HEIGHT = 18
 ROW_NAME_WIDTH = 190
 TITLE_LINE_HEIGHT = 24
-PICTURES_ACROSS = 8  # a row with more goes on in the next line
+PICTURES_ACROSS = 8  # a longer row continues in the next line
 NAME_LETTERS, CAPTION_LETTERS = 25, 29
 LEAST_WIDTH = 760
 INK, QUIET, ALARM = "#1c2733", "#57636f", "#b3261e"
@@ -29,7 +29,8 @@ def draw_contact_sheet(
 
     Args:
       rows: name -> pictures, each uint8 [height, width] with its caption.
-      title: what the sheet shows. warnings: sentences in red under it.
+      title: what the sheet shows.
+      warnings: sentences in red under it.
     """
     across = max([1, *(min(PICTURES_ACROSS, len(pictures)) for pictures in rows.values())])
     lines = {name: max(1, math.ceil(len(pictures) / across)) for name, pictures in rows.items()}
@@ -40,23 +41,20 @@ def draw_contact_sheet(
     height = top + step * max(1, sum(lines.values()))
     canvas = np.full((height, width), 255, np.uint8)
     texts = [(GAP, GAP + 4, title, 12, INK, "left", "top")]
-    texts += [
-        (GAP, GAP + 4 + TITLE_LINE_HEIGHT * n, line, 10, ALARM, "left", "top") for n, line in enumerate(wrapped, 1)
-    ]
+    for number, line in enumerate(wrapped, 1):
+        texts.append((GAP, GAP + 4 + TITLE_LINE_HEIGHT * number, line, 10, ALARM, "left", "top"))
     if not rows:
         texts.append((GAP, top, "no images", 10, QUIET, "left", "top"))
     row_top = top
     for name, pictures in rows.items():
-        texts.append(
-            (ROW_NAME_WIDTH - GAP, row_top + TILE / 2, _shorten(name, NAME_LETTERS), 10, INK, "right", "center")
-        )
+        name_shown = _shorten(name, NAME_LETTERS)
+        texts.append((ROW_NAME_WIDTH - GAP, row_top + TILE / 2, name_shown, 10, INK, "right", "center"))
         for index, (image, caption) in enumerate(pictures):
             left = ROW_NAME_WIDTH + index % across * (TILE + GAP)
             upper = row_top + index // across * step
             canvas[upper : upper + TILE, left : left + TILE] = _fit(image)
-            texts.append(
-                (left + TILE / 2, upper + TILE + 3, _shorten(caption, CAPTION_LETTERS), 7.5, QUIET, "center", "top")
-            )
+            below = _shorten(caption, CAPTION_LETTERS)
+            texts.append((left + TILE / 2, upper + TILE + 3, below, 7.5, QUIET, "center", "top"))
         row_top += step * lines[name]
     return _png(canvas, texts)
 
@@ -87,16 +85,8 @@ def _png(canvas: np.ndarray, texts: Sequence[tuple[float, float, str, float, str
     FigureCanvasAgg(figure)
     figure.figimage(np.dstack([canvas] * 3))  # as colours, for a colour map would change some values by one
     for left, upper, text, size, colour, horizontal, vertical in texts:
-        figure.text(
-            left / width,
-            1 - upper / height,
-            text,
-            fontsize=size,
-            color=colour,
-            ha=horizontal,
-            va=vertical,
-            parse_math=False,  # a label may hold a $
-        )
+        style = {"fontsize": size, "color": colour, "ha": horizontal, "va": vertical}
+        figure.text(left / width, 1 - upper / height, text, parse_math=False, **style)  # a label may hold a $
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()

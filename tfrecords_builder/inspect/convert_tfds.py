@@ -57,14 +57,14 @@ def convert_to_tfds(data_dir: str | pathlib.Path, out_dir: str | pathlib.Path) -
         temporary.mkdir(parents=True)
         split_infos = []
         for split in splits:
-            count = len(paths[split])
-            written = [
-                _convert_shard(
-                    path, temporary / f"{name}-{split}.tfrecord-{index:05d}-of-{count:05d}", features, info, bar
-                )
-                for index, path in enumerate(paths[split])
-            ]
-            split_infos.append(_split_info(tfds, split, written))
+            written = []
+            for index, path in enumerate(paths[split]):
+                target = temporary / f"{name}-{split}.tfrecord-{index:05d}-of-{len(paths[split]):05d}"
+                written.append(_convert_shard(path, target, features, info, bar))
+            lengths, size = [shard.images for shard in written], sum(shard.bytes for shard in written)
+            split_infos.append(
+                tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=None)
+            )
         _write_metadata(tfds, temporary, features, split_infos, info)
     return folder
 
@@ -118,15 +118,6 @@ def _write_batch(shard: OpenShard, batch: dict[str, Any], features: Any) -> None
         shard.write(features.serialize_example(example))
 
 
-def _split_info(tfds: ModuleType, split: str, shards: list[ShardInfo]) -> Any:
-    return tfds.core.SplitInfo(
-        name=split,
-        shard_lengths=[shard.images for shard in shards],
-        num_bytes=sum(shard.bytes for shard in shards),
-        filename_template=None,
-    )
-
-
 def _write_metadata(
     tfds: ModuleType, folder: pathlib.Path, features: Any, split_infos: list, info: DatasetInfo
 ) -> None:
@@ -152,14 +143,17 @@ def _write_metadata(
 
 
 def _metadata(info: DatasetInfo) -> dict[str, Any]:
-    return {
+    fields = (
+        "is_single_label",
+        "is_synthetic",
+        "preprocessing",
+        "provenance",
+        "rejected",
+        "salt_fingerprint",
+        "notice",
+    )
+    kept = {name: getattr(info, name) for name in fields}
+    return {name: getattr(info, name) for name in kept} | {
         "label_names": list(info.label_names),
-        "is_single_label": info.is_single_label,
-        "is_synthetic": info.is_synthetic,
-        "preprocessing": info.preprocessing,
-        "provenance": info.provenance,
-        "rejected": info.rejected,
-        "salt_fingerprint": info.salt_fingerprint,
-        "notice": info.notice,
         "licence": info.source.get("licence", ""),
     }

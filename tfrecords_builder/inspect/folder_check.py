@@ -1,6 +1,6 @@
 """One data folder against its own `dataset_info.json`: every problem is collected, none stops the search.
 
-Memory holds 16 bytes an image, a hash of its key and one of its patient's, whatever the images' number and size.
+Memory holds 16 bytes per image, a hash of its key and one of its patient's, whatever the number and size of images.
 """
 
 import collections
@@ -13,21 +13,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.data.atomic import TEMPORARY_MARK
-from tfcxr.data.records import file_sha256
-from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, parse_batch
-from tfrecords_builder.inspect.stored_keys import key_hash, places_of, repeated
+from tfcxr.data.records import file_sha256, stored_patient_keys
+from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, count_labels, named_counts, parse_batch
 from tfrecords_builder.inspect.stored_records import (
-    BATCH_BYTES,
-    LABEL_VALUES,
     PIXELS,
     StoredRecord,
     check_record,
+    key_hash,
+    places_of,
     read_shard,
 )
 
 EXAMPLES_SHOWN = 3
 
-# Kinds of problem, beside the flaws of single records in `records`.
+# Kinds of problem, beside the flaws of single records in `stored_records`.
 NO_SHARD = "shard is missing"
 SHARD_BYTES = "shard has not the recorded size"
 ALTERED_SHARD = "shard was altered, its SHA-256 is not the recorded one"
@@ -37,6 +36,7 @@ STRAY_FILE = "file is not named by the info"
 COUNTS = "count is not the info's"
 KEY_TWICE = "image key occurs more than once"
 PATIENT_IN_SPLITS = "patient is in more than one split"
+PATIENT_KEYS = "list of patients is not that of the records"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +51,8 @@ class Problem:
     def __str__(self) -> str:
         more = f"; and {self.count - len(self.examples)} more" if self.count > len(self.examples) else ""
         text = f"{self.kind} ({self.count}): {'; '.join(self.examples)}{more}"
-        return "".join(
-            letter if letter.isprintable() else "?" for letter in text
-        )  # names in damaged files are not ours
+        # Names in damaged files are not ours.
+        return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 class ProblemTally:
@@ -63,33 +62,31 @@ class ProblemTally:
         self.folder = folder
         self.notes: list[str] = []  # what could not be judged
         self._counts: collections.Counter[str] = collections.Counter()
-        self._examples: dict[str, list[str]] = {}
+        self._examples: dict[str, list[str]] = collections.defaultdict(list)
 
-    def add(self, kind: str, example: str) -> None:
-        """Counts one problem."""
-        self.add_all(kind, 1, [example])
-
-    def add_all(self, kind: str, count: int, examples: Sequence[str]) -> None:
+    def add(self, kind: str, *examples: str, count: int = 1) -> None:
         """Counts `count` problems that a few examples stand for; none when it is 0."""
         if count:
             self._counts[kind] += count
-            kept = self._examples.setdefault(kind, [])
+            kept = self._examples[kind]
             kept.extend(examples[: EXAMPLES_SHOWN - len(kept)])
 
     def problems(self) -> list[Problem]:
-        """What was added, one entry a kind, in the order in which the kinds were met."""
+        """What was added, one entry per kind, in the order in which the kinds were met."""
         return [Problem(str(self.folder), kind, n, tuple(self._examples[kind])) for kind, n in self._counts.items()]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class SplitContents:
     """What the shards of a split were found to hold.
 
     Attributes:
       is_whole: whether every shard was read to its end; counts mean nothing otherwise.
-      labels: int64 [3, labels], how many values are 1, 0 and unknown.
-      keys, patients: uint64 hashes, [images] in stored order and [patients] each once.
-      key_order, facts: digests of all keys, and of all that is stored beside key and pixels, in stored order.
+      labels: int64 [labels, 3], see `schema.count_labels`.
+      keys: uint64 [images], hashes in stored order.
+      patients: uint64 [patients], hashes, each once.
+      key_order: digest of all keys in stored order.
+      facts: digest of all that is stored beside key and pixels, in stored order.
     """
 
     is_whole: bool
@@ -132,7 +129,11 @@ def check_folder(
             tally.add(STRAY_FILE, path.name)
     for name, split in info.splits.items():
         check.read_split(name, split)
-    _check_keys(check.contents, tally)
+    splits = check.contents.splits
+    for kind, of_patients in ((KEY_TWICE, False), (PATIENT_IN_SPLITS, True)):
+        twice = _repeated([split.patients if of_patients else split.keys for split in splits.values()])
+        tally.add(kind, *places_of(folder, info, twice[:EXAMPLES_SHOWN], of_patients), count=len(twice))
+    _check_patient_keys(check.contents, tally)
     return check.contents
 
 
@@ -142,31 +143,28 @@ class _FolderCheck:
         self._to_decode, self._tally, self._on_images = to_decode, tally, on_images
         self._position = 0  # of a shard's first record among those of all splits, by the info
         parse = tf.function(lambda serialized: parse_batch(serialized, info)["image"])
-        self._parse = parse.get_concrete_function(tf.TensorSpec([None], tf.string))  # traced once a folder
-        self._waiting: list[tuple[str, bytes]] = []  # records to decode, with the place of each
-        self._waiting_bytes = 0
+        self._parse = parse.get_concrete_function(tf.TensorSpec([None], tf.string))  # traced once per folder
 
     def read_split(self, name: str, split: SplitInfo) -> None:
         info = self.contents.info
         self._keys, self._patients = bytearray(), bytearray()
         self._key_order, self._facts = hashlib.sha256(), hashlib.sha256()
-        self._labels = np.zeros((3, len(info.label_names)), np.int64)
-        images = 0
-        is_whole = True
+        self._labels = np.zeros((len(info.label_names), 3), np.int64)
+        images, is_whole = 0, True
         for shard in split.shards:
             read, shard_is_whole = self._read_shard(shard)
             images += read
             is_whole &= shard_is_whole
             self._position += shard.images
-        self._decode_waiting()
+        patients = np.unique(np.frombuffer(bytes(self._patients), "<u8"))
         found = SplitContents(
-            is_whole=is_whole,
-            images=images,
-            labels=self._labels,
-            keys=np.frombuffer(bytes(self._keys), "<u8"),
-            patients=np.unique(np.frombuffer(bytes(self._patients), "<u8")),
-            key_order=self._key_order.hexdigest(),
-            facts=self._facts.hexdigest(),
+            is_whole,
+            images,
+            self._labels,
+            np.frombuffer(bytes(self._keys), "<u8"),
+            patients,
+            self._key_order.hexdigest(),
+            self._facts.hexdigest(),
         )
         self.contents.splits[name] = found
         if is_whole:
@@ -189,13 +187,15 @@ class _FolderCheck:
         try:
             for batch in read_shard(path, shard):
                 records = [check_record(serialized, self.contents.info) for serialized in batch]
+                to_decode = []
                 for index, (serialized, record) in enumerate(zip(batch, records, strict=True), start=read):
                     place = f"record {index} of {shard.file}"
                     for kind, detail in record.flaws:
                         self._tally.add(kind, f"{place}: {detail}")
                     if not record.flaws and self._position + index in self._to_decode:
-                        self._wait_to_decode(place, serialized)
+                        to_decode.append((place, serialized))
                 self._count(records)
+                self._decode(to_decode)
                 read += len(batch)
                 self._on_images(len(batch))
         except ValueError as error:
@@ -211,20 +211,12 @@ class _FolderCheck:
         self._patients += b"".join(key_hash(record.patient_key) for record in records if record.patient_key)
         self._key_order.update(keys)
         self._facts.update(repr([record[1:6] for record in records])[1:-1].encode())
-        rows = [record.label for record in records if len(record.label) == self._labels.shape[1]]
-        labels = np.array(rows, np.float32).reshape(-1, self._labels.shape[1])
-        self._labels += [(labels == 1).sum(0), (labels == 0).sum(0), np.isnan(labels).sum(0)]
+        rows = [record.label for record in records if len(record.label) == len(self._labels)]
+        self._labels += count_labels(np.array(rows, np.float32).reshape(-1, len(self._labels)))
 
-    def _wait_to_decode(self, place: str, serialized: bytes) -> None:
-        self._waiting.append((place, serialized))
-        self._waiting_bytes += len(serialized)
-        if self._waiting_bytes > BATCH_BYTES:
-            self._decode_waiting()
-
-    def _decode_waiting(self) -> None:
-        """Decodes the records that wait as training does, all at once, or one by one when one of them is damaged."""
-        batches = [self._waiting] if self._waiting else []
-        self._waiting, self._waiting_bytes = [], 0
+    def _decode(self, records: list[tuple[str, bytes]]) -> None:
+        """Decodes records, each with its place, as training does: all at once, or one by one when one is damaged."""
+        batches = [records] if records else []
         while batches:
             batch = batches.pop()
             try:
@@ -243,20 +235,34 @@ class _FolderCheck:
 def _check_counts(
     name: str, split: SplitInfo, label_names: Sequence[str], found: SplitContents, tally: ProblemTally
 ) -> None:
-    for what in ("images", "patients"):
-        count = found.images if what == "images" else len(found.patients)
+    for what, count in (("images", found.images), ("patients", len(found.patients))):
         if count != getattr(split, what):
             tally.add(COUNTS, f"split {name} holds {count} {what}, the info says {getattr(split, what)}")
-    for index, label in enumerate(label_names):
-        for row, value in enumerate(LABEL_VALUES):
-            count, expected = found.labels[row, index], split.labels[label][value]
-            if count != expected:
-                tally.add(COUNTS, f"split {name} holds {count} images with {label} {value}, the info says {expected}")
+    for label, counts in named_counts(label_names, found.labels).items():
+        for state, count in counts.items():
+            if count != (expected := split.labels[label][state]):
+                tally.add(COUNTS, f"split {name} holds {count} images with {label} {state}, the info says {expected}")
 
 
-def _check_keys(contents: FolderContents, tally: ProblemTally) -> None:
-    splits = contents.splits.values()
-    keys, patients = repeated([split.keys for split in splits]), repeated([split.patients for split in splits])
-    tally.add_all(KEY_TWICE, len(keys), places_of(contents.folder, contents.info, keys[:EXAMPLES_SHOWN]))
-    places = places_of(contents.folder, contents.info, patients[:EXAMPLES_SHOWN], of_patients=True)
-    tally.add_all(PATIENT_IN_SPLITS, len(patients), places)
+def _check_patient_keys(contents: FolderContents, tally: ProblemTally) -> None:
+    """Compares the list of patients beside the shards with the records."""
+    try:
+        stored = stored_patient_keys(contents.folder, contents.info)
+    except (OSError, ValueError) as error:
+        tally.add(PATIENT_KEYS, str(error))
+        return
+    if stored is None:
+        if contents.info.patient_keys_sha256:
+            tally.add(PATIENT_KEYS, "the file is missing; the records are read in its place, which takes longer")
+        return
+    for name, split in contents.splits.items():
+        hashes = [int.from_bytes(key_hash(key.encode()), "little") for key in stored.get(name, ())]
+        if split.is_whole and sorted(hashes) != split.patients.tolist():
+            detail = f"of split {name} it holds {len(hashes)} keys, the records have {len(split.patients)}"
+            tally.add(PATIENT_KEYS, detail + ", which are others" * (len(hashes) == len(split.patients)))
+
+
+def _repeated(hashes: Sequence[np.ndarray]) -> np.ndarray:
+    """The values that occur more than once in all of some uint64 arrays, sorted."""
+    values = np.sort(np.concatenate([np.zeros(0, "<u8"), *hashes]))
+    return np.unique(values[1:][values[1:] == values[:-1]])

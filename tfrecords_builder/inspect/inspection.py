@@ -19,13 +19,8 @@ from tqdm import tqdm
 from tfcxr.command_line import nearest_name
 from tfcxr.data.records import shard_paths
 from tfcxr.data.schema import MAX_AGE_YEARS, DatasetInfo, SplitInfo, parse_batch
-from tfrecords_builder.inspect.stored_records import (
-    StoredRecord,
-    check_record,
-    find_data_folders,
-    read_shard,
-    read_usable_info,
-)
+from tfrecords_builder.inspect.data_folders import find_data_folders, read_usable_info
+from tfrecords_builder.inspect.stored_records import StoredRecord, check_record, read_shard
 
 NO_LABEL = "none of the labels"
 SPLIT_ORDER = ("train", "validation", "held_out", "test")  # in tables; others follow
@@ -33,27 +28,19 @@ AGE_STEPS = 10  # ages are counted by tenths of a year
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """One picture of the contact sheet: uint8 [height, width], and what is known of it."""
-
-    image: np.ndarray
-    caption: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Inspection:
     """What was found in a data folder.
 
     Attributes:
-      folder, info: where, and what its info file says.
-      read_splits: the splits whose records were read; `views`, `sexes`, `ages`, `together` and `rows` are of these.
+      info: what the info file says.
+      read_splits: the splits whose records were read, which all that follows is about.
       views, sexes: value -> images, "" where unknown.
-      ages: int64 [901], images at each tenth of a year from 0 to 90. unknown_ages: images without one.
+      ages: int64 [901], images at each tenth of a year from 0 to 90.
+      unknown_ages: images without an age.
       together: int64 [labels, labels], images that have both labels; the diagonal holds those that have one.
-      rows: label name, or `NO_LABEL`, -> pictures drawn at random from those that have it.
+      rows: label name, or `NO_LABEL`, -> random pictures that have it, uint8 [height, width], each with a caption.
     """
 
-    folder: pathlib.Path
     info: DatasetInfo
     read_splits: tuple[str, ...]
     views: Mapping[str, int]
@@ -61,7 +48,7 @@ class Inspection:
     ages: np.ndarray
     unknown_ages: int
     together: np.ndarray
-    rows: Mapping[str, Sequence[Picture]]
+    rows: Mapping[str, Sequence[tuple[np.ndarray, str]]]
 
 
 def inspect_data_dir(
@@ -70,7 +57,7 @@ def inspect_data_dir(
     """Reads a data folder, or the largest size of a build's folder.
 
     Args:
-      images: about so many pictures are kept, the same number for each label.
+      images: about this many pictures are kept, the same number for each label.
       splits: the splits to read; all when empty.
 
     Raises:
@@ -100,17 +87,8 @@ def inspect_data_dir(
                         f"shard {path} cannot be read: {error}; "
                         f"python -m tfrecords_builder verify {folder} lists all problems"
                     ) from error
-    return Inspection(
-        folder=folder,
-        info=info,
-        read_splits=tuple(names),
-        views=reading.views,
-        sexes=reading.sexes,
-        ages=reading.ages,
-        unknown_ages=reading.unknown_ages,
-        together=reading.together,
-        rows=reading.pictures(),
-    )
+    counted = (reading.views, reading.sexes, reading.ages, reading.unknown_ages, reading.together)
+    return Inspection(info, tuple(names), *counted, reading.pictures())
 
 
 def age_quantile(ages: np.ndarray, share: float) -> float:
@@ -154,17 +132,15 @@ class _Reading:
             self.together[index, present] += 1
         for index in present or ([len(record.label)] if len(self._row_names) > len(record.label) else []):
             drawn = self._drawn[index]
-            rank = -self._rank(index, record.key)  # the heap gives its least first, which here is the last by rank
-            if len(drawn) < self._images_of_row:
-                heapq.heappush(drawn, (rank, serialized, _caption(split, record)))
-            elif rank > drawn[0][0]:
-                heapq.heapreplace(drawn, (rank, serialized, _caption(split, record)))
+            push = heapq.heappush if len(drawn) < self._images_of_row else heapq.heappushpop
+            # The heap gives its least first, which here is the last by rank.
+            push(drawn, (-self._rank(index, record.key), serialized, _caption(split, record)))
 
     def _rank(self, row: int, key: bytes) -> int:
         """Random, by the key alone, so that the choice does not depend on the order of shards; another in each row."""
         return int.from_bytes(hashlib.blake2b(b"%d %d " % (self._seed, row) + key, digest_size=8).digest(), "little")
 
-    def pictures(self) -> dict[str, list[Picture]]:
+    def pictures(self) -> dict[str, list[tuple[np.ndarray, str]]]:
         """The drawn pictures of each row that has any, decoded to 8 bits."""
         rows = {}
         for name, drawn in zip(self._row_names, self._drawn, strict=True):
@@ -176,7 +152,7 @@ class _Reading:
                     raise ValueError(f"pixels of a record with label {name} are damaged: {error.message}") from error
                 pixels = images.numpy()[..., 0]
                 pixels = (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
-                rows[name] = [Picture(image, row[2]) for image, row in zip(pixels, ordered, strict=True)]
+                rows[name] = [(image, caption) for image, (_, _, caption) in zip(pixels, ordered, strict=True)]
         return rows
 
 
@@ -194,11 +170,8 @@ def describe(found: Inspection) -> str:
         widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
         lines.append("")
         for row in (header, *rows):
-            cells = [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-            ]
-            lines.append("  ".join(cells).rstrip())
+            numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+            lines.append("  ".join([row[0].ljust(widths[0]), *numbers]).rstrip())
     lines.append("")
     lines += [f"{name}: {value}" for name, value in facts(found).items()]
     return "\n".join(lines)

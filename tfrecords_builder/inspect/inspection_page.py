@@ -15,7 +15,7 @@ SHEET_FILE = "contact_sheet.png"
 REAL_IMAGES = (
     "This shows images of real patients: keep it private, and share it only as the licence of the data allows."
 )
-YEARS_A_BAR = 5
+YEARS_PER_BAR = 5
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1320px; margin: 2em auto; padding: 0 1.2em }
 h1 { font-size: 1.5em; margin-bottom: .2em } h2 { margin-top: 1.8em; border-bottom: 1px solid #d8dee4 }
@@ -39,13 +39,8 @@ def write_inspection(found: Inspection, out_dir: str | pathlib.Path) -> tuple[pa
     Raises:
       OSError: the folder cannot be written to.
     """
-    info = found.info
-    splits = ", ".join(found.read_splits)
-    sheet = draw_contact_sheet(
-        {name: [(picture.image, picture.caption) for picture in row] for name, row in found.rows.items()},
-        f"{info.name}, {info.image_size} px, {splits}",
-        warnings(found),
-    )
+    title = f"{found.info.name}, {found.info.image_size} px, {', '.join(found.read_splits)}"
+    sheet = draw_contact_sheet(found.rows, title, warnings(found))
     page_path, sheet_path = pathlib.Path(out_dir) / PAGE_FILE, pathlib.Path(out_dir) / SHEET_FILE
     write_atomically(sheet_path, sheet)
     write_atomically(page_path, render_page(found, sheet))
@@ -76,10 +71,8 @@ def render_page(found: Inspection, sheet: bytes) -> str:
         _age_histogram(found.ages) if found.ages.any() else "<p class=quiet>No age is known.</p>",
     ]
     for header, rows in others:
-        parts.append(
-            "<h2>Labels together</h2><p class=quiet>Images that have both labels; their own number on the diagonal."
-        )
-        parts.append(f"</p>{_table(header, rows)}")
+        legend = "Images that have both labels; on the diagonal, those that have the one."
+        parts.append(f"<h2>Labels together</h2><p class=quiet>{legend}</p>{_table(header, rows)}")
     about = "".join(f"<tr><td>{_text(name)}</td><td>{_text(text)}</td></tr>" for name, text in facts(found).items())
     parts.append(f"<h2>About the data</h2><table class=facts>{about}</table>")
     return (
@@ -112,20 +105,22 @@ def _label_bar(found: Inspection, name: str) -> str:
 
 def _age_histogram(ages: np.ndarray) -> str:
     """An SVG picture of bars five years wide; `ages` as in `Inspection`, the oldest bar holding 90 years too."""
-    steps = YEARS_A_BAR * AGE_STEPS
+    steps = YEARS_PER_BAR * AGE_STEPS
     counts = ages[: len(ages) // steps * steps].reshape(-1, steps).sum(axis=1)
     counts[-1] += ages[len(counts) * steps :].sum()
     left, base, bar, tall = 50, 190, 30, 160
     parts = [f"<svg viewBox='0 0 {left + bar * len(counts) + 20} 230' width=640 role=img font-size=12 fill='#57636f'>"]
     for index, count in enumerate(counts):
         height = tall * count / counts.max()
-        years = f"{index * YEARS_A_BAR} to {(index + 1) * YEARS_A_BAR}"
+        years = f"{index * YEARS_PER_BAR} to {(index + 1) * YEARS_PER_BAR}"
         parts.append(
             f"<rect x='{left + bar * index + 1}' y='{base - height:.1f}' width='{bar - 2}' height='{height:.1f}' "
             f"fill='#1f6f8b'><title>{years} years: {count} images</title></rect>"
         )
     for index in range(0, len(counts) + 1, 2):
-        parts.append(f"<text x='{left + bar * index}' y='{base + 17}' text-anchor=middle>{index * YEARS_A_BAR}</text>")
+        parts.append(
+            f"<text x='{left + bar * index}' y='{base + 17}' text-anchor=middle>{index * YEARS_PER_BAR}</text>"
+        )
     parts.append(f"<text x='{left - 6}' y='{base - tall + 5}' text-anchor=end>{counts.max()}</text>")
     parts.append(f"<text x='{left - 6}' y='{base + 4}' text-anchor=end>0</text>")
     parts.append(f"<line x1='{left}' x2='{left + bar * len(counts)}' y1='{base}' y2='{base}' stroke='#57636f'/>")

@@ -11,10 +11,10 @@ which the data set's name goes, so this finds the patients of one set in several
 two published sets share: RSNA's pneumonia set and ChestX-ray8 are parts of NIH ChestX-ray14, and the COVID-19
 Radiography Database holds images of chest_xray_pneumonia. Merge such sets for training only.
 
-Memory: about 100 bytes an image (see `merge_table`) and `PORTION_BYTES` of records.
+Memory: about 100 bytes per image (see `merge_table`) and `PORTION_BYTES` of records.
 
 In OUT stands, while the merge runs, `unfinished_merge/` with the arguments and a note for each finished shard. The
-same command goes on from there after a kill; the folder is removed when all is written.
+same command resumes from there after a kill; the folder is removed when all is written.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.records import open_shard, write_dataset_info
+from tfcxr.data.records import open_shard, write_dataset_info, write_patient_keys
 from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, default_encoding, hashed_key, rewrite_record
 from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
 from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions, inputs_by_size, read_inputs
@@ -114,27 +114,26 @@ def _write(work: ResumableWork, part: _Part, options: MergeOptions) -> DatasetIn
                 else:
                     bar.update(len(rows))
                 shards.append(shard)
-            splits[split.name] = SplitInfo(split.images, split.patients, split.labels, tuple(shards))
-    return _describe(part, options, splits)
+            splits[split.name] = SplitInfo(split.images, len(split.patients), split.labels, tuple(shards))
+    patients = {split.name: map(bytes.decode, split.patients) for split in part.plan.splits}
+    return _describe(part, options, splits, write_patient_keys(work.out_dir / part.folder, patients))
 
 
 def _write_shard(path: pathlib.Path, rows: np.ndarray, part: _Part, bar: tqdm) -> ShardInfo:
-    rewrites = [_needs_rewriting(entry, part) for entry in part.inputs]
+    is_kept = [  # whether a record's labels and encoding stay as they are, and so its bytes
+        entry.columns == tuple(range(len(entry.label_names))) and entry.info.encoding == part.encoding
+        for entry in part.inputs
+    ]
     with open_shard(path) as shard:
         for portion in _portions(rows, part.plan.length[rows]):
             for row, example in zip(portion, _read_rows(part.plan, portion), strict=True):
                 number, _ = part.plan.files[part.plan.file[row]]
-                if rewrites[number]:
+                if not is_kept[number]:
                     entry = part.inputs[number]
                     example = rewrite_record(example, entry.info, entry.columns, part.labels.absent, part.encoding)
                 shard.write(example)
                 bar.update()
     return shard.info
-
-
-def _needs_rewriting(entry: MergeInput, part: _Part) -> bool:
-    unchanged = entry.columns == tuple(range(len(entry.label_names)))
-    return not unchanged or entry.info.encoding != part.encoding
 
 
 def _portions(rows: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
@@ -156,7 +155,7 @@ def _read_rows(plan: MergePlan, rows: np.ndarray) -> list[bytes]:
     return examples
 
 
-def _describe(part: _Part, options: MergeOptions, splits: dict[str, SplitInfo]) -> DatasetInfo:
+def _describe(part: _Part, options: MergeOptions, splits: dict[str, SplitInfo], patients_digest: str) -> DatasetInfo:
     infos = {entry.name: entry.info for entry in part.inputs}
     first = part.inputs[0].info
     written = sum(split.images for split in splits.values())
@@ -191,22 +190,18 @@ def _describe(part: _Part, options: MergeOptions, splits: dict[str, SplitInfo]) 
         salt_fingerprint=_salt_fingerprint(part.inputs),
         notice=" ".join([MIXED_NOTICE, *notices] if is_mixed else notices),
         notices=dict(sum((Counter(info.notices) for info in infos.values()), Counter())),
+        patient_keys_sha256=patients_digest,
     )
 
 
 def _describe_input(entry: MergeInput) -> dict[str, Any]:
     info = entry.info
-    return {
+    kept = ("images_written", "is_single_label", "is_synthetic", "salt_fingerprint", "source", "provenance")
+    return {name: getattr(info, name) for name in kept} | {
         "dataset": info.name,
-        "images_written": info.images_written,
         "label_names": list(info.label_names),
         "renamed_to": list(entry.label_names),
-        "is_single_label": info.is_single_label,
-        "is_synthetic": info.is_synthetic,
-        "salt_fingerprint": info.salt_fingerprint,
         "shards_sha256": _digest(info),
-        "source": info.source,
-        "provenance": info.provenance,
     }
 
 

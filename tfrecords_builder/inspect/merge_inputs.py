@@ -11,7 +11,8 @@ from absl import logging
 
 from tfcxr.command_line import Arguments, flag, nearest_name
 from tfcxr.data.records import read_dataset_info
-from tfcxr.data.schema import INFO_FILE, DatasetInfo
+from tfcxr.data.schema import DatasetInfo
+from tfrecords_builder.inspect.data_folders import find_data_folders
 
 _NOT_PIXELS = ("reader_settings", "splits", "seed")  # arguments of a build that do not change how an image looks
 
@@ -88,23 +89,13 @@ def inputs_by_size(folders: Sequence[str | pathlib.Path]) -> dict[str, list[path
         raise ValueError(f"a merge takes two data folders or more, got {len(paths)}")
     if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(f"a folder is named twice: {', '.join(map(str, paths))}")
-    sizes = {path: _sizes(path) for path in paths}
+    sizes = {path: [size.name for size in find_data_folders(path) if size != path] for path in paths}
     if not any(sizes.values()):
         return {"": paths}
     if len({tuple(found) for found in sizes.values()}) > 1:
         held = "; ".join(f"{path}: {', '.join(found) or 'a single size'}" for path, found in sizes.items())
         raise ValueError(f"the folders hold different image sizes ({held}); name the folders of one size instead")
     return {size: [path / size for path in paths] for size in sizes[paths[0]]}
-
-
-def _sizes(path: pathlib.Path) -> list[str]:
-    """The sizes of a build's top folder, smallest first; none for a data folder."""
-    if path.is_dir() and not (path / INFO_FILE).is_file():
-        found = [entry.parent.name for entry in path.glob(f"*/{INFO_FILE}") if entry.parent.name.isdecimal()]
-        if found:
-            return sorted(found, key=int)
-    read_dataset_info(path)  # says what is wrong with a folder that is no data folder either
-    return []
 
 
 def read_inputs(folders: Sequence[pathlib.Path], options: MergeOptions) -> tuple[list[MergeInput], MergedLabels]:
@@ -114,87 +105,67 @@ def read_inputs(folders: Sequence[pathlib.Path], options: MergeOptions) -> tuple
       ValueError: another image size or number of bits, one data set with two salts, synthetic beside real images that
         were not asked for, a label or split that no data set has, a set that would have one name twice.
     """
-    infos = [read_dataset_info(folder) for folder in folders]
-    _check_alike(folders, infos)
-    _check_salts(folders, infos)
-    _check_kinds(folders, infos, options.mix_synthetic)
-    _check_splits(infos, options.splits)
-    names = _distinct_names(infos)
-    own_names = _rename(names, infos, options.renames)
-    labels = _plan_labels(names, infos, own_names, options)
-    inputs = [
-        MergeInput(folder, info, name, own, tuple(own.index(label) if label in own else None for label in labels.names))
-        for folder, info, name, own in zip(folders, infos, names, own_names, strict=True)
-    ]
+    inputs: list[MergeInput] = []
+    for folder in folders:
+        info = read_dataset_info(folder)
+        times = sum(entry.info.name == info.name for entry in inputs)
+        inputs.append(MergeInput(folder, info, f"{info.name}_{times + 1}" if times else info.name, info.label_names))
+    _check_fit(inputs, options)
+    inputs = _rename(inputs, options.renames)
+    labels = _merge_labels(inputs, options)
     _warn_of_other_preprocessing(inputs)
+    for number, entry in enumerate(inputs):
+        place = {label: column for column, label in enumerate(entry.label_names)}
+        inputs[number] = dataclasses.replace(entry, columns=tuple(map(place.get, labels.names)))
     return inputs, labels
 
 
-def _check_alike(folders: Sequence[pathlib.Path], infos: Sequence[DatasetInfo]) -> None:
-    for folder, info in zip(folders, infos, strict=True):
-        if (info.image_size, info.bits) != (infos[0].image_size, infos[0].bits):
+def _check_fit(inputs: Sequence[MergeInput], options: MergeOptions) -> None:
+    """Image sizes and bits, salts, kinds of images, and the splits that are asked for."""
+    first = inputs[0].info
+    salts: dict[str, tuple[str, pathlib.Path]] = {}
+    for entry in inputs:
+        info, folder = entry.info, entry.folder
+        if (info.image_size, info.bits) != (first.image_size, first.bits):
             raise ValueError(
-                f"{folders[0]} holds images of {infos[0].image_size} px and {infos[0].bits} bits, {folder} of "
+                f"{inputs[0].folder} holds images of {first.image_size} px and {first.bits} bits, {folder} of "
                 f"{info.image_size} px and {info.bits} bits; build both with the same --image_sizes and --bits"
             )
-
-
-def _check_salts(folders: Sequence[pathlib.Path], infos: Sequence[DatasetInfo]) -> None:
-    found: dict[str, tuple[str, pathlib.Path]] = {}
-    for folder, info in zip(folders, infos, strict=True):
         for name, salt in _real_sets(info.name, info.salt_fingerprint, info.is_synthetic, info.provenance):
-            first_salt, first_folder = found.setdefault(name, (salt, folder))
+            first_salt, first_folder = salts.setdefault(name, (salt, folder))
             if salt != first_salt:
                 raise ValueError(
                     f"{first_folder} and {folder} hold data set {name} hashed with two salts, so that a patient of "
                     "both would not be recognised; build both with the same --salt_file"
                 )
+    synthetic = [str(entry.folder) for entry in inputs if entry.info.is_synthetic]
+    if synthetic and len(synthetic) < len(inputs) and not options.mix_synthetic:
+        raise ValueError(
+            f"{', '.join(synthetic)} holds synthetic images and the others hold real ones; --mix_synthetic merges "
+            "them, for training only"
+        )
+    available = dict.fromkeys(split for entry in inputs for split in entry.info.splits)
+    for split in options.splits or ():
+        if split not in available:
+            raise ValueError(f"no data set has a split {split!r}; {nearest_name(split, available)}")
 
 
 def _real_sets(name: str, salt: str, is_synthetic: bool, provenance: Mapping) -> Iterator[tuple[str, str]]:
     """Name and salt fingerprint of each real data set in a folder, which may be a merge itself."""
     if inputs := provenance.get("inputs"):
         for entry in inputs.values():
-            yield from _real_sets(
-                entry["dataset"], entry["salt_fingerprint"], entry["is_synthetic"], entry["provenance"]
-            )
+            facts = (entry[field] for field in ("dataset", "salt_fingerprint", "is_synthetic", "provenance"))
+            yield from _real_sets(*facts)
     elif not is_synthetic:
         yield name, salt
 
 
-def _check_kinds(folders: Sequence[pathlib.Path], infos: Sequence[DatasetInfo], mix_synthetic: bool) -> None:
-    synthetic = [str(folder) for folder, info in zip(folders, infos, strict=True) if info.is_synthetic]
-    if synthetic and len(synthetic) < len(infos) and not mix_synthetic:
-        raise ValueError(
-            f"{', '.join(synthetic)} holds synthetic images and the others hold real ones; --mix_synthetic merges "
-            "them, for training only"
-        )
-
-
-def _check_splits(infos: Sequence[DatasetInfo], splits: Sequence[str] | None) -> None:
-    available = dict.fromkeys(split for info in infos for split in info.splits)
-    for split in splits or ():
-        if split not in available:
-            raise ValueError(f"no data set has a split {split!r}; {nearest_name(split, available)}")
-
-
-def _distinct_names(infos: Sequence[DatasetInfo]) -> list[str]:
-    names: list[str] = []
-    for info in infos:
-        name, number = info.name, 1
-        while name in names:
-            number += 1
-            name = f"{info.name}_{number}"
-        names.append(name)
-    return names
-
-
-def _rename(names: Sequence[str], infos: Sequence[DatasetInfo], renames: Sequence[str]) -> list[tuple[str, ...]]:
-    """The label names of each data set after renaming."""
+def _rename(inputs: Sequence[MergeInput], renames: Sequence[str]) -> list[MergeInput]:
+    """The data sets with their labels renamed."""
     every: dict[str, str] = {}
     of_one: dict[tuple[str, str], str] = {}
-    labels = dict.fromkeys(label for info in infos for label in info.label_names)
-    sets = dict.fromkeys([*names, *(info.name for info in infos)])
+    labels = dict.fromkeys(label for entry in inputs for label in entry.label_names)
+    sets = dict.fromkeys([*(entry.name for entry in inputs), *(entry.info.name for entry in inputs)])
     for text in renames:
         old, equals, new = text.partition("=")
         if not (old and equals and new) or "=" in new:
@@ -207,46 +178,40 @@ def _rename(names: Sequence[str], infos: Sequence[DatasetInfo], renames: Sequenc
             raise ValueError(f"--rename {text}: no data set has a label {old!r}; {nearest_name(old, labels)}")
         if name not in sets:
             raise ValueError(f"--rename {text}: no data set is called {name!r}; {nearest_name(name, sets)}")
-        chosen = [info for key, info in zip(names, infos, strict=True) if name in (key, info.name)]
-        own = [label for info in chosen for label in info.label_names]
+        own = [own for entry in inputs if name in (entry.name, entry.info.name) for own in entry.label_names]
         if label not in own:
             raise ValueError(f"--rename {text}: {name} has no label {label!r}; {nearest_name(label, own)}")
         of_one[name, label] = new
     renamed = []
-    for name, info in zip(names, infos, strict=True):
-        own = tuple(
-            of_one.get((name, label), of_one.get((info.name, label), every.get(label, label)))
-            for label in info.label_names
-        )
+    for entry in inputs:
+        for_all = {label: every.get(label, label) for label in entry.label_names}
+        of_set = {label: of_one.get((entry.info.name, label), new) for label, new in for_all.items()}
+        own = tuple(of_one.get((entry.name, label), new) for label, new in of_set.items())
         if len(set(own)) < len(own):
-            raise ValueError(f"after renaming, {name} has one label name twice: {', '.join(own)}")
-        renamed.append(own)
+            raise ValueError(f"after renaming, {entry.name} has one label name twice: {', '.join(own)}")
+        renamed.append(dataclasses.replace(entry, label_names=own))
     return renamed
 
 
-def _plan_labels(
-    names: Sequence[str], infos: Sequence[DatasetInfo], own_names: Sequence[tuple[str, ...]], options: MergeOptions
-) -> MergedLabels:
-    union = tuple(dict.fromkeys(label for own in own_names for label in own))
+def _merge_labels(inputs: Sequence[MergeInput], options: MergeOptions) -> MergedLabels:
+    union = tuple(dict.fromkeys(label for entry in inputs for label in entry.label_names))
     for label in options.label_names or ():
         if label not in union:
             raise ValueError(f"no data set has a label {label!r} after renaming; {nearest_name(label, union)}")
     merged = options.label_names or union
-    if options.is_single_label:
-        if many := [name for name, info in zip(names, infos, strict=True) if not info.is_single_label]:
-            raise ValueError(
-                "--single_label needs data sets of which each image has exactly one label, which is not so of "
-                f"{', '.join(many)}"
-            )
-        return MergedLabels(merged, True, 0.0)
-    is_single = all(
-        info.is_single_label and set(own) == set(merged) for info, own in zip(infos, own_names, strict=True)
-    )
-    return MergedLabels(merged, is_single, math.nan)
+    if not options.is_single_label:
+        same = [entry.info.is_single_label and set(entry.label_names) == set(merged) for entry in inputs]
+        return MergedLabels(merged, all(same), math.nan)
+    if many := [entry.name for entry in inputs if not entry.info.is_single_label]:
+        raise ValueError(
+            "--single_label needs data sets of which each image has exactly one label, which is not so of "
+            f"{', '.join(many)}"
+        )
+    return MergedLabels(merged, True, 0.0)
 
 
 def _warn_of_other_preprocessing(inputs: Sequence[MergeInput]) -> None:
-    """Images of one set that were enhanced, beside images of another that were not, are told apart by just that."""
+    """A model could tell images that were prepared in one way from images that were prepared in another."""
     first = inputs[0].info.preprocessing
     for entry in inputs[1:]:
         other = entry.info.preprocessing

@@ -6,10 +6,8 @@ on the images alone, not on the order of the folders.
 """
 
 import collections
-import contextlib
 import dataclasses
 import hashlib
-import math
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -18,13 +16,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfcxr.data.pipeline import READ_BUFFER_BYTES
-from tfcxr.data.records import shard_name, shard_paths
-from tfcxr.data.schema import DatasetInfo, parse_batch
+from tfcxr.data.records import divide_into_shards, shard_name, shard_paths
+from tfcxr.data.schema import DatasetInfo, count_labels, named_counts, parse_facts
 from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions
 
 BATCH_BYTES = 32 * 2**20  # records parsed at once
 _HEAD_BYTES, _TAIL_BYTES = 12, 4  # what a TFRecord file has before a record (length, checksum) and after it
-_MANY_SHARDS, _WORTH_A_SHARD = 8, 100  # as the builder divides a split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +29,13 @@ class SplitPlan:
     """One split of the result.
 
     Attributes:
-      patients: how many. labels: label name -> {"positive", "negative", "unknown"} counts.
+      patients: bytes [patients], their keys, each once.
+      labels: label name -> counts, see `SplitInfo`.
       shards: rows of the record table of each shard, in writing order.
     """
 
     name: str
-    patients: int
+    patients: np.ndarray
     labels: dict[str, dict[str, int]]
     shards: tuple[np.ndarray, ...]
 
@@ -101,23 +99,11 @@ def plan_merge(inputs: Sequence[MergeInput], labels: MergedLabels, options: Merg
     for number, name in enumerate(split_names):
         rows = np.flatnonzero(split_of_row == number)
         rows = rows[np.lexsort((keys[rows], shuffled[rows]))]
-        counts = {
-            label: dict(zip(("positive", "negative", "unknown"), map(int, of_label), strict=True))
-            for label, of_label in zip(labels.names, table.counts[name], strict=True)
-        }
-        shards = _divide(rows, options.shard_images)
-        splits.append(SplitPlan(name, len(np.unique(patients[rows])), counts, shards))
+        shards = tuple(rows[part] for part in divide_into_shards(len(rows), options.shard_images))
+        counts = named_counts(labels.names, table.counts[name])
+        splits.append(SplitPlan(name, np.unique(patients[rows]), counts, shards))
     places = {name: table.column(name) for name in ("file", "offset", "length")}
     return MergePlan(tuple(table.files), **places, splits=tuple(splits))
-
-
-def align(label: np.ndarray, columns: Sequence[int | None], absent: float) -> np.ndarray:
-    """Labels [images, own names] -> [images, names of the result]."""
-    aligned = np.full((len(label), len(columns)), absent, label.dtype)
-    for index, column in enumerate(columns):
-        if column is not None:
-            aligned[:, index] = label[:, column]
-    return aligned
 
 
 def _read_table(inputs: Sequence[MergeInput], labels: MergedLabels, options: MergeOptions) -> _Table:
@@ -142,8 +128,10 @@ def _read_split(table: _Table, number: int, entry: MergeInput, split: str, label
         lengths.append(batch["length"].astype(np.int64))
         for name in ("key", "patient_key"):
             table.columns[name].append(batch[name].astype(np.bytes_))
-        aligned = align(batch["label"], entry.columns, labels.absent)
-        counts += np.stack([aligned == 1, aligned == 0, np.isnan(aligned)], axis=-1).sum(axis=0)
+        absent = np.full(len(batch["key"]), labels.absent, np.float32)
+        own = [absent if column is None else batch["label"][:, column] for column in entry.columns]
+        aligned = np.stack(own, axis=1)
+        counts += count_labels(aligned)
         ambiguous += int(((aligned == 1).sum(axis=1) != 1).sum())
         bar.update(len(aligned))
     if labels.is_single_label and ambiguous:
@@ -168,25 +156,18 @@ def _read_split(table: _Table, number: int, entry: MergeInput, split: str, label
 
 
 def _facts(paths: Sequence[str], info: DatasetInfo, split: str) -> Iterator[dict[str, np.ndarray]]:
-    """Keys, label and length in bytes of a split's records; tf.data leaves out the pixels, which nobody asks for."""
+    """Keys, label and length in bytes of a split's records."""
 
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = parse_batch(serialized, info)
-        facts = {name: parsed[name] for name in ("key", "patient_key", "label")}
-        return facts | {"length": tf.strings.length(serialized)}
+        return parse_facts(serialized, info) | {"length": tf.strings.length(serialized)}
 
     split_bytes = sum(shard.bytes for shard in info.splits[split].shards)
     batch_size = max(1, min(1024, BATCH_BYTES * info.splits[split].images // (split_bytes + 1)))
     records = tf.data.TFRecordDataset(paths, buffer_size=READ_BUFFER_BYTES).batch(batch_size).map(parse)
-    with _damage_told(split, pathlib.Path(paths[0]).parent):
-        yield from records.as_numpy_iterator()
-
-
-@contextlib.contextmanager
-def _damage_told(split: str, folder: pathlib.Path) -> Iterator[None]:
     try:
-        yield
+        yield from records.as_numpy_iterator()
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        folder = pathlib.Path(paths[0]).parent
         raise ValueError(f"a record of split {split} in {folder} is damaged: {error.message}") from error
 
 
@@ -231,9 +212,3 @@ def _count_pairs(pairs: Iterator[tuple[int, int]], places: Sequence[tuple[MergeI
 
 def _shuffle_number(seed: int, key: bytes) -> int:
     return int.from_bytes(hashlib.sha256(b"%d\0%b" % (seed, key)).digest()[:8], "big")
-
-
-def _divide(rows: np.ndarray, shard_images: int) -> tuple[np.ndarray, ...]:
-    total = len(rows)
-    count = max(math.ceil(total / shard_images), min(_MANY_SHARDS, math.ceil(total / _WORTH_A_SHARD)))
-    return tuple(rows[total * index // count : total * (index + 1) // count] for index in range(count))

@@ -1,33 +1,27 @@
-"""What is on disk, record by record, for `verify` and `inspect`: data folders, shards that may be damaged, flaws.
+"""The records of shards that may be damaged, for `verify` and `inspect`: each with its flaws, and hashes of its keys.
 
 Training reads through `tfcxr.data.schema.parse_batch`, which stops at the first record that is not as it should be.
 Here a record is taken apart by itself, without decoding its pixels, so that every flaw can be named and counted.
 """
 
+import collections
+import contextlib
+import hashlib
 import math
 import pathlib
-import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tfcxr.data.pipeline import READ_BUFFER_BYTES
-from tfcxr.data.records import read_dataset_info
-from tfcxr.data.schema import (
-    FEATURES,
-    INFO_FILE,
-    MAX_AGE_YEARS,
-    OPTIONAL_FEATURES,
-    DatasetInfo,
-    ShardInfo,
-)
+from tfcxr.data.schema import FEATURES, MAX_AGE_YEARS, OPTIONAL_FEATURES, DatasetInfo, ShardInfo
 
 VIEWS = (b"", b"PA", b"AP", b"LATERAL")
 SEXES = (b"", b"F", b"M")
-LABEL_VALUES = ("positive", "negative", "unknown")
 
 # Kinds of flaw, as `verify` prints them.
 NO_EXAMPLE = "record is no tf.train.Example"
@@ -51,9 +45,10 @@ class StoredRecord(NamedTuple):
     """A record without its pixels.
 
     Attributes:
-      key, patient_key, view, sex: bytes, empty where absent. label: 1, 0 or NaN (unknown) a label name.
+      key, patient_key, view, sex: bytes, empty where absent.
+      label: 1, 0 or NaN (unknown) per label name.
       age: years, NaN where absent.
-      flaws: what is wrong with the record, pairs of kind and detail.
+      flaws: (kind, detail) pairs of what is wrong with the record.
     """
 
     key: bytes = b""
@@ -65,78 +60,11 @@ class StoredRecord(NamedTuple):
     flaws: Sequence[tuple[str, str]] = ()
 
 
-def find_data_folders(data_dir: str | pathlib.Path) -> list[pathlib.Path]:
-    """`data_dir` itself where it has an info file, else its folders named after sizes, the smallest first.
-
-    A folder of a size that has shards but no info file is among them, so that it is not overlooked.
-
-    Raises:
-      FileNotFoundError: no such folder, or neither it nor a folder in it is a data folder.
-    """
-    data_dir = pathlib.Path(data_dir)
-    if data_dir.is_dir() and not (data_dir / INFO_FILE).is_file():
-        sizes = [entry for entry in data_dir.iterdir() if entry.name.isdecimal() and entry.is_dir()]
-        folders = [size for size in sizes if (size / INFO_FILE).is_file() or any(size.glob("*.tfrecord"))]
-        if any((folder / INFO_FILE).is_file() for folder in folders):
-            return sorted(folders, key=lambda folder: int(folder.name))
-    if not (data_dir / INFO_FILE).is_file():
-        read_dataset_info(data_dir)  # which says what is wrong
-    return [data_dir]
-
-
-def read_usable_info(folder: pathlib.Path) -> DatasetInfo:
-    """Reads `dataset_info.json` and checks that its fields are of their kinds, whoever wrote or edited it.
-
-    Raises:
-      FileNotFoundError: no info file. ValueError: one that is damaged, of another schema version, or has a wrong field.
-    """
-    try:
-        info = read_dataset_info(folder)
-    except AttributeError as error:  # a list or text in the place of a mapping
-        raise ValueError(f"{folder / INFO_FILE} does not hold the fields of a data set: {error}") from error
-    if flaw := _wrong_field(info):
-        raise ValueError(f"{folder / INFO_FILE} does not describe a data set: {flaw}")
-    return info
-
-
-def _wrong_field(info: DatasetInfo) -> str:
-    """A sentence on the first field that is not of its kind, "" when all are."""
-    if not info.label_names or not all(isinstance(name, str) for name in info.label_names):
-        return f"label_names expects texts, got {list(info.label_names)}"
-    if not _is_count(info.image_size) or info.image_size == 0:
-        return f"image_size expects pixels, got {info.image_size!r}"
-    for field in ("rejected", "notices", "preprocessing", "source", "provenance"):
-        if not isinstance(getattr(info, field, {}), dict):
-            return f"{field} expects names with values, got {getattr(info, field)!r}"
-    for name, split in info.splits.items():
-        if not _is_count(split.images) or not _is_count(split.patients):
-            return f"split {name!r} expects numbers of images and patients, got {split.images!r}, {split.patients!r}"
-        if not isinstance(split.labels, dict) or set(split.labels) != set(info.label_names):
-            return f"split {name!r} counts other labels than the label_names {', '.join(info.label_names)}"
-        for label, counts in split.labels.items():
-            if (
-                not isinstance(counts, dict)
-                or set(counts) != set(LABEL_VALUES)
-                or not all(map(_is_count, counts.values()))
-            ):
-                return f"label {label!r} of split {name!r} expects counts {', '.join(LABEL_VALUES)}, got {counts}"
-        for shard in split.shards:
-            if not isinstance(shard.file, str) or not re.fullmatch(r"[^/\\]+\.tfrecord", shard.file):
-                return f"a shard of split {name!r} expects a file name beside the info, got {shard.file!r}"
-            if not _is_count(shard.images) or not _is_count(shard.bytes):
-                return f"shard {shard.file} expects numbers of images and bytes, got {shard.images!r}, {shard.bytes!r}"
-    return ""
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
 def read_shard(path: pathlib.Path, shard: ShardInfo) -> Iterator[Sequence[bytes]]:
     """Yields the serialised records of a shard in batches.
 
     Raises:
-      ValueError: the file is damaged; all records before the damage were yielded.
+      ValueError: the file is missing or damaged; all records before the damage were yielded.
     """
     batch_size = max(1, min(MAX_BATCH, BATCH_BYTES * max(shard.images, 1) // max(shard.bytes, 1)))
     records = tf.data.TFRecordDataset(str(path), buffer_size=READ_BUFFER_BYTES)
@@ -146,18 +74,67 @@ def read_shard(path: pathlib.Path, shard: ShardInfo) -> Iterator[Sequence[bytes]
             read += len(batch)
             yield batch
         return
+    except tf.errors.NotFoundError as error:
+        raise ValueError("missing") from error
     except tf.errors.OpError:
         pass  # a whole batch is lost when one of its records is, so the last ones are read again one by one
     rest: list[bytes] = []
     damage = None
     try:
-        for record in records.skip(read).as_numpy_iterator():
-            rest.append(record)
+        rest.extend(records.skip(read).as_numpy_iterator())
     except tf.errors.OpError as error:
         damage = error
     yield rest
     if damage is not None:
         raise ValueError(f"damaged after record {read + len(rest)} of {shard.images}") from damage
+
+
+def key_hash(key: bytes) -> bytes:
+    """8 bytes that stand for a key; among ten million keys two share them with a chance of one in 370,000."""
+    return hashlib.blake2b(key, digest_size=8).digest()
+
+
+def key_hashes(
+    folder: pathlib.Path, info: DatasetInfo, on_images: Callable[[int], object]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of all image keys and of all patient keys of a folder, uint64 [images] and [patients].
+
+    Args:
+      on_images: called with a number of images that were read.
+
+    Raises:
+      ValueError: a shard is missing or damaged.
+    """
+    keys, patients = bytearray(), bytearray()
+    for split in info.splits.values():
+        for shard in split.shards:
+            try:
+                for batch in read_shard(folder / shard.file, shard):
+                    for record in (check_record(serialized, info) for serialized in batch):
+                        keys += key_hash(record.key)
+                        patients += key_hash(record.patient_key)
+                    on_images(len(batch))
+            except ValueError as error:
+                raise ValueError(f"shard {folder / shard.file} is {error}") from error
+    return np.frombuffer(keys, "<u8"), np.unique(np.frombuffer(patients, "<u8"))
+
+
+def places_of(folder: pathlib.Path, info: DatasetInfo, hashes: np.ndarray, of_patients: bool = False) -> list[str]:
+    """Where a few keys stand, found by another reading: a text such as "1f3a in train, 1f3a in test" for each.
+
+    Shards that cannot be read are passed over.
+    """
+    found = {value.tobytes(): collections.Counter() for value in hashes.astype("<u8")}
+    shards = [(name, shard) for name, split in info.splits.items() for shard in split.shards] if found else ()
+    for name, shard in shards:
+        with contextlib.suppress(ValueError):
+            for batch in read_shard(folder / shard.file, shard):
+                for record in (check_record(serialized, info) for serialized in batch):
+                    key = record.patient_key if of_patients else record.key
+                    if (places := found.get(key_hash(key))) is not None:
+                        places[f"{text_of(key)} in {name}"] += 1
+    times = lambda place, count: place if count == 1 else f"{place} {count} times"  # noqa: E731
+    return [", ".join(times(place, count) for place, count in places.items()) for places in found.values()]
 
 
 def check_record(serialized: bytes, info: DatasetInfo) -> StoredRecord:
@@ -169,27 +146,19 @@ def check_record(serialized: bytes, info: DatasetInfo) -> StoredRecord:
     flaws = [(UNKNOWN_FEATURE, repr(name)) for name in sorted(found) if name not in FEATURES]
     values: dict[str, Any] = {}
     for name, kind in FEATURES.items():
-        if name in found:  # asked first, for a look at an absent name would add it
-            value = getattr(found[name], kind).value
-        elif name in OPTIONAL_FEATURES:
+        if name not in found and name in OPTIONAL_FEATURES:
             continue
-        else:
-            value = ()
+        # Asked first, for a look at an absent name would add it.
+        stored = tuple(getattr(found[name], kind).value) if name in found else ()
         if name == "label":
-            values[name] = tuple(value)
-        elif len(value) == 1:
-            values[name] = value[0]
+            values[name] = stored
+        elif len(stored) == 1:
+            (values[name],) = stored
         else:
-            flaws.append((MISSING_FEATURE, f"{name!r} has {len(value)} values of {kind}, expected 1"))
-    record = StoredRecord(
-        key=values.get("image/key", b""),
-        patient_key=values.get("patient/key", b""),
-        label=values["label"],
-        view=values.get("view", b""),
-        sex=values.get("patient/sex", b""),
-        age=values.get("patient/age", math.nan),
-        flaws=flaws,
-    )
+            flaws.append((MISSING_FEATURE, f"{name!r} has {len(stored)} values of {kind}, expected 1"))
+    texts = [values.get(name, b"") for name in ("image/key", "patient/key", "view", "patient/sex")]
+    key, patient_key, view, sex = texts
+    record = StoredRecord(key, patient_key, values["label"], view, sex, values.get("patient/age", math.nan), flaws)
     _check_values(record, info)
     _check_pixels(values, info, flaws)
     return record

@@ -1,4 +1,4 @@
-"""Are data folders what their `dataset_info.json` says, at all sizes, and do they share nobody with other folders?
+"""Whether data folders are what their `dataset_info.json` says, at all sizes, and share nobody with other folders.
 
 found = verify_folder("runs/phantom", against=["runs/other"])
 """
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from tfcxr.data.schema import DatasetInfo
 from tfrecords_builder.choices import check_choice
+from tfrecords_builder.inspect.data_folders import find_data_folders, read_usable_info
 from tfrecords_builder.inspect.folder_check import (
     COUNTS,
     EXAMPLES_SHOWN,
@@ -20,8 +21,7 @@ from tfrecords_builder.inspect.folder_check import (
     ProblemTally,
     check_folder,
 )
-from tfrecords_builder.inspect.stored_keys import key_hashes, places_of
-from tfrecords_builder.inspect.stored_records import find_data_folders, read_usable_info
+from tfrecords_builder.inspect.stored_records import key_hashes, places_of
 
 DECODE_CHOICES = ("sample", "all", "none")
 
@@ -52,14 +52,15 @@ def verify_folder(
     """Checks info, files, checksums, records, labels, counts, keys, patients and pixels of a data folder.
 
     Args:
-      data_dir: a data folder, or a folder with one a size, which must all hold the same images then.
+      data_dir: a data folder, or a folder with one for each size, which must then all hold the same images.
       against: data folders that must share no image and no patient with it.
       decode: whose pixels to decode: those of a "sample", "all" or "none".
-      sample: so many pictures of each folder, drawn with `seed`.
+      sample: how many pictures of each folder a sample has; it is drawn with `seed`.
 
     Raises:
-      FileNotFoundError: no data folder. ValueError: an unknown `decode`, a sample below 1, or a folder of `against`
-      that is `data_dir` itself or cannot be used.
+      FileNotFoundError: no data folder.
+      ValueError: an unknown `decode`, a sample below 1, or a folder of `against` that is `data_dir` itself or cannot
+        be used.
     """
     check_choice("decode", decode, DECODE_CHOICES)
     if sample < 1:
@@ -152,28 +153,21 @@ def _compare_with(
     except ValueError as error:
         tally.add(NOT_COMPARABLE, str(error))
         return
-    shared = np.intersect1d(np.concatenate([split.keys for split in contents.splits.values()]), keys)
-    _add_shared(SHARED_KEY, contents, shared, False, folder, tally)
+
+    def add_shared(kind: str, ours: list[np.ndarray], theirs: np.ndarray, of_patients: bool) -> int:
+        shared = np.intersect1d(np.concatenate(ours), theirs)
+        places = places_of(contents.folder, contents.info, shared[:EXAMPLES_SHOWN], of_patients)
+        tally.add(kind, *(f"{place} and in {folder}" for place in places), count=len(shared))
+        return len(shared)
+
+    splits = contents.splits.values()
+    add_shared(SHARED_KEY, [split.keys for split in splits], keys, False)
     if is_synthetic:
         tally.notes.append(f"image keys alone were compared with {folder}, for synthetic images have no patients")
         return
-    ours = np.unique(np.concatenate([split.patients for split in contents.splits.values()]))
-    shared = np.intersect1d(ours, patients)
-    _add_shared(SHARED_PATIENT, contents, shared, True, folder, tally)
-    if contents.info.name != info.name and not len(shared):
+    shared = add_shared(SHARED_PATIENT, [split.patients for split in splits], patients, True)
+    if contents.info.name != info.name and not shared:
         tally.notes.append(
             f"{folder} holds {info.name}, not {contents.info.name}: names of patients are hashed with the data set's, "
             "so a patient who is in both would not be seen"
         )
-
-
-def _add_shared(
-    kind: str,
-    contents: FolderContents,
-    hashes: np.ndarray,
-    of_patients: bool,
-    folder: pathlib.Path,
-    tally: ProblemTally,
-) -> None:
-    places = places_of(contents.folder, contents.info, hashes[:EXAMPLES_SHOWN], of_patients)
-    tally.add_all(kind, len(hashes), [f"{place} and in {folder}" for place in places])

@@ -37,8 +37,8 @@ class Canvas:
         """Paints polygons in turn, with smooth edges.
 
         Args:
-          polygons: [polygons, points, 2] in mm. values: 0 to 1, one a polygon; or one for all, which is faster but
-            leaves out where two of them overlap.
+          polygons: [polygons, points, 2] in mm.
+          values: 0 to 1, one per polygon; or one for all, which is faster but leaves out where two of them overlap.
           onto: a layer to paint over; a new one when None.
 
         Returns:

@@ -17,7 +17,8 @@ class Lesion:
     """One visible sign of a finding.
 
     Attributes:
-      finding: which of FINDINGS. side, u, v: its place, see `Thorax`; the middle for masses, nodules and pneumonia.
+      finding: one of `FINDINGS`.
+      side, u, v: its place, see `Thorax`; the middle for masses, nodules and pneumonia.
       size: mm; diameter of a mass, nodule or consolidation, height of fluid at the chest wall, gap of a pneumothorax.
         For cardiomegaly the cardiothoracic ratio.
       strength: 0 to 1, how much of the lung's air it replaces.
@@ -38,7 +39,8 @@ def place(finding: str, patient: np.random.Generator, image: np.random.Generator
 
     Args:
       finding: one of FINDINGS.
-      patient: draws what all images of the patient share, such as the side. image: draws what follow-up changes.
+      patient: draws what all images of the patient share, such as the side.
+      image: draws what follow-up changes.
       severity: 1 for the default size and opacity, 0 for nothing to see.
     """
     if severity == 0.0:

@@ -19,8 +19,10 @@ class Layers:
     """Thickness in mm of what each ray crosses, float32 [size, size]; findings change them in place.
 
     Attributes:
-      lung: lung with its air. soft: soft tissue and fluid. bone: bone. vessel: vessels inside the lung, as more soft
-        tissue instead of lung.
+      lung: lung with its air.
+      soft: soft tissue and fluid.
+      bone: bone.
+      vessel: vessels inside the lung, as more soft tissue instead of lung.
       lungs: 0 to 1, the outline of the right and the left lung.
     """
 

@@ -27,13 +27,20 @@ class Anatomy:
 
     Attributes:
       is_female, age_years: what the other values were drawn for.
-      half_width, height: of the rib cage inside, and of the lungs from apex to costophrenic angle.
-      depth: of the body from front to back at the chest. fat: soft tissue outside the ribs.
+      half_width: of the rib cage inside.
+      height: of the lungs from apex to costophrenic angle.
+      depth: of the body from front to back at the chest.
+      fat: soft tissue outside the ribs.
       heart_ratio: cardiothoracic ratio of the patient in a PA view without cardiomegaly.
-      aorta: how far the aortic arch bulges to the left. rib_width, rib_bone: size and thickness of a rib.
-      breast: largest thickness of a breast, 0 for men. spine_bend: sideways bend of the spine.
-      rib_slope, dome_rise: steepness of the ribs and height of the diaphragm's domes, against the mean.
-      vessel_seed, has_fissure, stomach: of the branching, the minor fissure, the share of a full gastric bubble.
+      aorta: how far the aortic arch bulges to the left.
+      rib_width, rib_bone: size and thickness of a rib.
+      rib_slope: steepness of the ribs, against the mean.
+      breast: largest thickness of a breast, 0 for men.
+      spine_bend: sideways bend of the spine.
+      dome_rise: height of the diaphragm's domes, against the mean.
+      vessel_seed: of the branching of the vessels.
+      has_fissure: whether the minor fissure is seen.
+      stomach: share of a full gastric bubble.
     """
 
     is_female: bool
@@ -63,7 +70,10 @@ class Pose:
       is_ap: whether the beam enters at the front, as in bed: larger heart, higher diaphragm, scapulae over the lungs.
       inspiration: lung height against the patient's own, about .9 to 1.05.
       cardiothoracic_ratio: heart width over inner chest width in this image.
-      rotation: radians. shift_x, shift_y: mm. magnification: without unit. arms: 0 to 1, how far they are raised.
+      rotation: radians.
+      shift_x, shift_y: mm.
+      magnification: without unit.
+      arms: 0 to 1, how far they are raised.
       stomach: share of a full gastric bubble.
     """
 

@@ -18,7 +18,7 @@ def test_both_sides_of_the_comparison_do_the_work(monkeypatch, tmp_path):
     assert builder._build_seconds(raw_dir, tmp_path / "out", 1, "png") > 0
     info = read_dataset_info(tmp_path / "out" / "128")
     assert info.images_written == 10 and info.encoding == "png" and info.preprocessing["clahe"]
-    with pytest.raises(ChildProcessError, match=r"(?s)the builder failed: .*already holds a build"):
+    with pytest.raises(ChildProcessError, match=r"(?s)the builder failed: .*already holds a data set"):
         builder._build_seconds(raw_dir, tmp_path / "out", 1, "png")
 
 

@@ -1,9 +1,19 @@
+import dataclasses
 import shutil
 
 import pytest
 
-from tfcxr.data.pipeline import training_batches
-from tfcxr.data.records import read_dataset_info, shard_paths, split_info
+from tfcxr.data.pipeline import read_patient_keys, training_batches
+from tfcxr.data.records import (
+    PATIENTS_FILE,
+    divide_into_shards,
+    read_dataset_info,
+    shard_paths,
+    split_info,
+    stored_patient_keys,
+    write_dataset_info,
+    write_patient_keys,
+)
 
 
 @pytest.fixture
@@ -72,3 +82,47 @@ def test_several_splits_are_read_as_one(disc_records):
         split_info(info, "test,test")
     with pytest.raises(ValueError, match="has no split 'fold_9'; it has"):
         split_info(info, "test,fold_9")
+
+
+@pytest.mark.parametrize(
+    ("images", "shard_images", "lengths"),
+    [
+        (0, 5, []),
+        (1, 5, [1]),
+        (100, 2000, [100]),
+        (101, 2000, [50, 51]),
+        (700, 2000, [100] * 7),
+        (800, 2000, [100] * 8),
+        (801, 2000, [100] * 7 + [101]),
+        (4001, 2000, [500] * 7 + [501]),
+        (7, 3, [2, 2, 3]),
+    ],
+)
+def test_images_are_divided_into_shards(images, shard_images, lengths):
+    shards = divide_into_shards(images, shard_images)
+    found = [len(range(images)[shard]) for shard in shards]
+    assert len(found) == len(lengths) and sum(found) == images
+    assert [position for shard in shards for position in range(images)[shard]] == list(range(images))
+    assert max(found, default=0) <= shard_images and max(found, default=0) - min(found, default=0) <= 1
+    if sum(lengths) == images:
+        assert found == lengths
+
+
+def test_patient_keys_stand_beside_the_shards(copied_records):
+    names = ("test", "train", "validation")
+    from_records = {split: read_patient_keys(copied_records, split) for split in names}
+    digest = write_patient_keys(copied_records, {split: [*keys, keys[0]] for split, keys in from_records.items()})
+    info = dataclasses.replace(read_dataset_info(copied_records), patient_keys_sha256=digest)
+    write_dataset_info(copied_records, info)
+    assert stored_patient_keys(copied_records, info) == from_records
+    for shard in info.splits["train"].shards:  # no record is read
+        (copied_records / shard.file).write_bytes(bytes(shard.bytes))
+    assert read_patient_keys(copied_records, "train") == from_records["train"]
+    assert read_patient_keys(copied_records, "test, train") == sorted(from_records["test"] + from_records["train"])
+    with pytest.raises(ValueError, match="no split 'tset'"):
+        read_patient_keys(copied_records, "tset")
+    (copied_records / PATIENTS_FILE).write_text("{}")
+    with pytest.raises(ValueError, match=r"patient_keys.json was altered: .*; remove it, and the records are read"):
+        read_patient_keys(copied_records, "train")
+    (copied_records / PATIENTS_FILE).unlink()
+    assert read_patient_keys(copied_records, "test") == from_records["test"]

@@ -72,6 +72,23 @@ def test_info_survives_json():
     assert schema.DatasetInfo.from_json(info.to_json()) == info
 
 
+def test_an_info_of_an_earlier_version_is_read():
+    fields = json.loads(make_info().to_json())
+    del fields["patient_keys_sha256"]
+    assert schema.DatasetInfo.from_json(json.dumps(fields)) == make_info()
+
+
+def test_labels_are_counted_by_state():
+    labels = np.array([[1, 0], [1, math.nan], [0, math.nan], [1, math.nan]], np.float32)
+    counts = schema.named_counts(("A", "B"), schema.count_labels(labels))
+    assert counts == {
+        "A": {"positive": 3, "negative": 1, "unknown": 0},
+        "B": {"positive": 0, "negative": 1, "unknown": 3},
+    }
+    assert json.loads(json.dumps(counts)) == counts
+    assert schema.count_labels(labels[:0]).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
 def test_what_is_read_must_equal_what_is_written_and_rejected():
     with pytest.raises(ValueError, match="3 images were read, but 2 written and 0 rejected"):
         make_info(rejected={})

@@ -130,3 +130,16 @@ def test_weights_are_trained_saved_and_read_again(tmp_path):
     other.build([None, 5, 5, 1])
     other.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(other(images), model(images))
+
+
+def test_bfloat16_keeps_and_applies_statistics_in_float32():
+    exact = fill(NormalizedConvolution(2, 3, 3, seed=1))
+    rounded = fill(NormalizedConvolution(2, 3, 3, seed=1, dtype="mixed_bfloat16"))
+    assert {value.dtype for value in rounded.norm.scale_and_offset()} == {tf.float32}
+    np.testing.assert_array_equal(rounded.norm.scale_and_offset()[0], exact.norm.scale_and_offset()[0])
+    features = tf.random.stateless_normal([2, 6, 6, 2], [1, 2])
+    for training in (False, True):
+        found = rounded(features, training=training)
+        assert found.dtype == tf.bfloat16 and found.shape == (2, 4, 4, 3), "no padding unless it is asked for"
+        np.testing.assert_allclose(np.float32(found), exact(features, training=training), atol=0.05)
+    np.testing.assert_allclose(rounded.norm.moving_mean, exact.norm.moving_mean, atol=0.01)

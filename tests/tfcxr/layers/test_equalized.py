@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.layers.equalized import EqualizedConvolution, EqualizedDense
+from tfcxr.layers.equalized import EqualizedConvolution, EqualizedDense, ScaledConvolution, ScaledDense, clamped
 from tfcxr.layers.resample import blur, downsample
 from tfcxr.precision import precision_scope
 
@@ -106,3 +106,29 @@ def test_bfloat16_computes_close_to_float32():
     rounded = layer(features)
     assert rounded.dtype == tf.bfloat16
     np.testing.assert_allclose(np.float32(rounded), exact, atol=0.05)
+
+
+@pytest.mark.parametrize("is_equalized", [True, False])
+def test_layers_of_pggan_scale_weight_and_bias_alike(is_equalized):
+    """y = c (W x + b) with c = sqrt(2 / fan in); without equalization c is 1 and W is drawn that small."""
+    dense = ScaledDense(8, 300, seed=1, is_equalized=is_equalized)
+    convolution = ScaledConvolution(2, 500, 3, seed=1, is_equalized=is_equalized)
+    features, maps = make_features(4, 8), make_features(2, 5, 6, 2)
+    for layer, inputs, c in ((dense, features, 0.5), (convolution, maps, 1.0 / 3.0)):
+        assert np.std(layer.kernel) == pytest.approx(1.0 if is_equalized else c, rel=0.05)
+        np.testing.assert_array_equal(layer.bias, 0.0)
+        layer.bias.assign(np.linspace(-1.0, 1.0, layer.bias.shape[0]))
+        kernel = layer.kernel.numpy()
+        raw = inputs @ kernel if layer is dense else tf.nn.conv2d(inputs, kernel, 1, "SAME")
+        expected = (c if is_equalized else 1.0) * (raw + layer.bias.numpy())
+        np.testing.assert_allclose(layer(inputs), expected, rtol=1e-4, atol=1e-5)
+    assert ScaledDense(8, 3, seed=1).kernel_factor == 0.5 and ScaledConvolution(2, 3, 3, seed=1).bias_factor == 1 / 3
+
+
+def test_weights_stay_float32_and_zero_sets_no_bound():
+    layer = ScaledDense(8, 3, seed=1, dtype="mixed_bfloat16")
+    assert layer(make_features(4, 8)).dtype == tf.bfloat16
+    assert layer.used_kernel().dtype == tf.bfloat16 and (layer.kernel * 1.0).dtype == tf.float32
+    values = tf.constant([-3.0, 0.5, 3.0])
+    assert clamped(values, 0.0) is values
+    np.testing.assert_array_equal(clamped(values, 2.0), [-2.0, 0.5, 2.0])

@@ -196,11 +196,6 @@ def test_labels_for_model_are_read_without_decoding_a_pixel(disc_records, tmp_pa
     np.testing.assert_array_equal(labels, [[1.0, 0.0]] * 2 * len(shards))
 
 
-def test_z_is_found_for_stored_pixels(embedder, disc_records):
-    z = embedder.embed(load_images(disc_records, "test").images)
-    assert z.shape == (16, 8) and z.dtype == np.float32 and np.std(z, axis=0).min() > 0
-
-
 def test_pairs_are_compared_and_drawn(cohort, disc_records, tmp_path):
     pairs = compare_pairs(disc_records, cohort, "test")
     real, embedded = (load_images(folder, "test").images / 255.0 for folder in (disc_records, cohort))

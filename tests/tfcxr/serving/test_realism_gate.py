@@ -56,9 +56,11 @@ def test_the_first_candidate_of_each_image_that_passes_is_kept(rows, chunk_rows)
         assert found["seed"][row] == seed + TRY_STRIDE * first and (found["image"][row] == first).all()
         assert found["realism"][row] == realism[first]
     assert not found["is_nan"].any()
+    assert max(rounds) <= max(41, chunk_rows)
     if chunk_rows == 1:
         assert sum(rounds) == found["tries"].sum(), "no candidate in vain"
-    assert max(rounds) <= max(41, chunk_rows) and min(rounds) >= min(chunk_rows // 2, 41)
+    if chunk_rows == 100:
+        assert len(rounds) < 6 < found["tries"].max(), "several candidates of a row fill a chunk"
 
 
 def test_the_first_try_is_the_ungated_image(rows):

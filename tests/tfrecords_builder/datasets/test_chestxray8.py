@@ -87,9 +87,9 @@ def test_the_choice_of_images_stays_when_images_are_added(tmp_path):
     labels = {name: ("Mass", "No Finding")[index % 2] for index, name in enumerate(names)}
 
     def chosen(labels, **settings):
-        found = read(ChestXray8(write(tmp_path, labels), images_a_class=10, **settings))
+        found = read(ChestXray8(write(tmp_path, labels), images_per_class=10, **settings))
         assert len(found) == len(labels)
-        beyond = [name for name, result in found.items() if result == "excluded_beyond_images_a_class"]
+        beyond = [name for name, result in found.items() if result == "excluded_beyond_images_per_class"]
         assert len(beyond) == len(labels) - 20
         return set(found) - set(beyond)
 
@@ -101,15 +101,15 @@ def test_the_choice_of_images_stays_when_images_are_added(tmp_path):
 
 
 def test_more_than_there_are(tmp_path):
-    found = read(ChestXray8(write(tmp_path, LABELS), images_a_class=5000))
+    found = read(ChestXray8(write(tmp_path, LABELS), images_per_class=5000))
     assert [found[name] for name in ("none.png", "mass.png", "pneumonia.png")] == ["No Finding", "Mass", "Pneumonia"]
 
 
 def test_wrong_settings_and_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds neither Data_Entry_2017.csv nor"):
         ChestXray8(str(tmp_path))
-    with pytest.raises(ValueError, match="images_a_class expects 0 .all. or more, got -1"):
-        ChestXray8(write(tmp_path, LABELS), images_a_class=-1)
+    with pytest.raises(ValueError, match="images_per_class expects 0 .all. or more, got -1"):
+        ChestXray8(write(tmp_path, LABELS), images_per_class=-1)
     (tmp_path / "Data_Entry_2017.csv").write_text("Image Index\n")
     with pytest.raises(ValueError, match="lacks the column 'Finding Labels'"):
         list(ChestXray8(str(tmp_path)).examples())
@@ -118,7 +118,7 @@ def test_wrong_settings_and_folder(tmp_path):
 @pytest.mark.real_data
 @pytest.mark.skipif(CXR is None, reason="no shared/cxr with real radiographs beside the checkout")
 def test_the_real_set_in_three_classes(tmp_path):
-    reader = ChestXray8(str(CXR / "nih_64"), images_a_class=20)
+    reader = ChestXray8(str(CXR / "nih_64"), images_per_class=20)
     # on_error=stop: what the settings leave out is no fault
     options = BuildOptions(image_sizes=(16,), splits={"train": 1.0}, workers=1, on_error="stop")
     info = build_dataset(reader, tmp_path / "out", options)[16]
@@ -127,4 +127,4 @@ def test_the_real_set_in_three_classes(tmp_path):
     alone = {name: sum(row.split(",")[1] == name for row in rows) for name in positives}
     assert positives == {name: min(20, count) for name, count in alone.items()}
     assert info.images_read == 775 == info.images_written + sum(info.rejected.values())
-    assert info.preprocessing["reader_settings"]["images_a_class"] == 20
+    assert info.preprocessing["reader_settings"]["images_per_class"] == 20

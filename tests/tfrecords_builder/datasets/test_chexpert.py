@@ -220,12 +220,7 @@ def test_a_row_twice_is_left_to_the_builder(root, tmp_path):
     )
     info = read_dataset_info(tmp_path / "out" / "16")
     assert info.label_names == ("Edema",)
-    assert info.rejected == {
-        "duplicate_key": 1,
-        "conflicting_labels": 2,
-        "in_two_official_lists": 2,
-        "missing_file": 1,
-    }
+    assert info.rejected == {"duplicate_key": 1, "conflicting_labels": 2, "in_two_official_lists": 2, "missing_file": 1}
     assert info.images_read == 11 and info.images_written == 5
     assert info.preprocessing["reader_settings"] == {
         "uncertain": "ignore",
@@ -246,12 +241,12 @@ def test_a_reader_can_be_sent_to_workers(root):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"uncertain": "zero"}, "setting uncertain is 'zero'; did you mean 'zeros'"),
-        ({"blank": "zeros"}, "setting blank is 'zeros'; did you mean 'zero'"),
-        ({"views": "front"}, "setting views is 'front'; did you mean 'frontal'"),
-        ({"projection": "ap"}, "setting projection is 'ap'; "),
-        ({"findings": "Edema,Effusion"}, "setting findings names 'Effusion'; did you mean 'Pleural Effusion'"),
-        ({"require_any": "Edema,Edema"}, "setting require_any names 'Edema' twice"),
+        ({"uncertain": "zero"}, "unknown uncertain 'zero'; did you mean 'zeros'"),
+        ({"blank": "zeros"}, "unknown blank 'zeros'; did you mean 'zero'"),
+        ({"views": "front"}, "unknown views 'front'; did you mean 'frontal'"),
+        ({"projection": "ap"}, "unknown projection 'ap'; "),
+        ({"findings": "Edema,Effusion"}, "unknown observation in findings 'Effusion'; did you mean 'Pleural Effusion'"),
+        ({"require_any": "Edema,Edema"}, "setting require_any expects different names with commas between"),
         ({"views": "lateral", "projection": "AP"}, "views=lateral keeps no AP image; leave out projection=AP"),
     ],
 )

@@ -61,7 +61,7 @@ def test_pattern_finds_patients(raw_dir):
 def test_wrong_folder_or_pattern(tmp_path, raw_dir):
     with pytest.raises(ValueError, match="is not a regular expression"):
         ImageFolder(raw_dir, patient_pattern="(")
-    with pytest.raises(FileNotFoundError, match="holds no folder; expected one folder a class"):
+    with pytest.raises(FileNotFoundError, match="holds no folder; expected one folder per class"):
         ImageFolder(str(tmp_path / "sick"))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         ImageFolder(str(tmp_path / "absent"))
@@ -165,7 +165,7 @@ def test_wrong_split_folders_and_window(split_dir, tmp_path):
     with pytest.raises(ValueError, match="unknown dicom_window 'ful'; did you mean 'full'"):
         ImageFolder(str(split_dir), dicom_window="ful")
     assert ImageFolder(str(split_dir), dicom_window="full").dicom_window == "full"
-    with pytest.raises(FileNotFoundError, match="expected one folder a class with images in it, as <split>/<class>"):
+    with pytest.raises(FileNotFoundError, match="expected one folder per class with images in it, as <split>/<class>"):
         ImageFolder(str(split_dir / "val"), split_folders=True)
     (tmp_path / "validation").mkdir()
     with pytest.raises(ValueError, match="more than one folder for the split 'validation'; join them"):

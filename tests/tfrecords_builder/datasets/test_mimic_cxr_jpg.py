@@ -199,9 +199,9 @@ def test_wrong_settings_folders_and_tables(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no folder files; expected files/p10/p10000032/s50414267/"):
         MimicCxrJpg(str(tmp_path))
     raw_dir = write_names(tmp_path, ["a"])
-    with pytest.raises(ValueError, match="setting labels is 'chexbert'; did you mean 'chexpert'"):
+    with pytest.raises(ValueError, match="unknown labels 'chexbert'; did you mean 'chexpert'"):
         MimicCxrJpg(raw_dir, labels="chexbert")
-    with pytest.raises(ValueError, match="setting uncertain is 'one'; did you mean 'ones'"):
+    with pytest.raises(ValueError, match="unknown uncertain 'one'; did you mean 'ones'"):
         MimicCxrJpg(raw_dir, uncertain="one")
     with pytest.raises(FileNotFoundError, match=r"holds no mimic-cxr-2.0.0-negbio.csv.gz nor mimic-cxr-2.0.0-negbio"):
         MimicCxrJpg(raw_dir, labels="negbio")

@@ -9,7 +9,8 @@ import pytest
 
 from tfcxr.data.records import read_dataset_info
 from tfrecords_builder.build import build_dataset
-from tfrecords_builder.datasets.nih_chestxray14 import FINDINGS, NihChestXray14
+from tfrecords_builder.datasets.nih_chestxray14 import NihChestXray14
+from tfrecords_builder.datasets.nih_relabels import FINDINGS
 from tfrecords_builder.datasets.patient_facts import parse_age
 from tfrecords_builder.datasets.reader import RawExample, Reject
 from tfrecords_builder.options import BuildOptions
@@ -233,10 +234,7 @@ def test_replaced_labels_that_cannot_be_used(tmp_path, rows, reasons):
 @pytest.mark.parametrize(
     "header, message",
     [
-        (
-            "Image Index,Fracture",
-            "has no column named as one of the 14 findings and no column 'Finding Labels'",
-        ),
+        ("Image Index,Fracture", "has no column named as one of the 14 findings and no column 'Finding Labels'"),
         ("name,Mass", "lacks the column 'Image Index'"),
         ("Image,Effusion,Pleural Effusion", "columns 'Effusion' and 'Pleural Effusion' for Effusion; leave one"),
     ],

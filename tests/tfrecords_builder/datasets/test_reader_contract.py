@@ -63,10 +63,7 @@ def mimic() -> dict[str, str]:
 
 # name -> files of a raw folder, and the settings that it needs
 RAW_FOLDERS = {
-    "chest_xray_pneumonia": (
-        {"train/NORMAL/IM-0001-0001.jpeg": "", "test/PNEUMONIA/person1_virus_6.jpeg": ""},
-        [],
-    ),
+    "chest_xray_pneumonia": ({"train/NORMAL/IM-0001-0001.jpeg": "", "test/PNEUMONIA/person1_virus_6.jpeg": ""}, []),
     "chestxray8": (nih(), []),
     "chexpert": (chexpert(), []),
     "covid19_radiography": (

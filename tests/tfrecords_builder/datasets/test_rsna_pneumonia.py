@@ -164,9 +164,9 @@ def test_unreadable_file_is_not_taken_as_damaged(tmp_path):
 
 def test_wrong_settings_and_layout(tmp_path, monkeypatch):
     make(tmp_path, [], [])
-    with pytest.raises(ValueError, match="rsna_pneumonia has no labels 'clases'; did you mean 'classes'"):
+    with pytest.raises(ValueError, match="unknown labels 'clases'; did you mean 'classes'"):
         RsnaPneumonia(str(tmp_path), labels="clases")
-    with pytest.raises(ValueError, match="rsna_pneumonia has no dicom_window 'ful'; did you mean 'full'"):
+    with pytest.raises(ValueError, match="unknown dicom_window 'ful'; did you mean 'full'"):
         RsnaPneumonia(str(tmp_path), dicom_window="ful")
     (tmp_path / "stage_2_train_labels.csv").write_text("patientId,x\na,1\n")
     with pytest.raises(ValueError, match="lacks the column 'Target'"):

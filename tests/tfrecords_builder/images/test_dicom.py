@@ -317,7 +317,7 @@ def test_bits_that_cannot_be_are_unreadable():
 
 
 def test_unknown_window_is_refused():
-    with pytest.raises(ValueError, match="expected a DICOM window of file or full, got 'bone'"):
+    with pytest.raises(ValueError, match="unknown dicom_window 'bone'; valid names: file, full"):
         decode_dicom(dicom(ramp(12), 12), "bone")
 
 

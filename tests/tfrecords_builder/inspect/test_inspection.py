@@ -102,12 +102,12 @@ def test_facts_say_the_rest(folder):
 def test_one_split(folder):
     found = inspect_data_dir(folder, splits=["test"])
     assert found.read_splits == ("test",) and facts(found)["views of test"] == "LATERAL 1"
-    assert list(found.rows) == ["Mass"] and found.rows["Mass"][0].caption == "test · LATERAL · F · 40 y"
+    assert list(found.rows) == ["Mass"] and found.rows["Mass"][0][1] == "test · LATERAL · F · 40 y"
 
 
 def test_rows_hold_pictures_that_have_the_label(folder):
     rows = inspect_data_dir(folder, images=48).rows
-    images = {name: {picture.image.tobytes() for picture in row} for name, row in rows.items()}
+    images = {name: {image.tobytes() for image, _ in row} for name, row in rows.items()}
     expected = {"Mass": (0, 1, 4), EVIL: (0,), NO_LABEL: (2, 3)}
     by_index = {index: record.image.tobytes() for index, record in enumerate([*RECORDS["train"], *RECORDS["test"]])}
     assert images == {name: {by_index[index] for index in indices} for name, indices in expected.items()}
@@ -120,22 +120,22 @@ def test_the_choice_of_pictures_depends_on_the_seed_alone(folder, tmp_path):
     choices = [
         inspect_data_dir(path, 15, seed=seed).rows["Mass"] for path, seed in ((first, 0), (turned, 0), (first, 1))
     ]
-    one, two, three = ([picture.image.tobytes() for picture in row] for row in choices)
+    one, two, three = ([image.tobytes() for image, _ in row] for row in choices)
     assert len(one) == 5 and one == two and one != three
 
 
 def test_sixteen_bits_are_shown_with_eight(tmp_path):
     image = np.array([[0, 257], [65535, 32768]], np.uint16)
     records = {"train": [make_record(0, "train", (1.0, 0.0), image=image)]}
-    (picture,) = inspect_data_dir(write_folder(tmp_path, records, bits=16, size=2)).rows["Mass"]
-    assert picture.image.dtype == np.uint8 and picture.image.tolist() == [[0, 1], [255, 127]]
+    ((shown, _),) = inspect_data_dir(write_folder(tmp_path, records, bits=16, size=2)).rows["Mass"]
+    assert shown.dtype == np.uint8 and shown.tolist() == [[0, 1], [255, 127]]
 
 
 def test_of_a_build_the_largest_size_is_shown(tmp_path):
     for size in (4, 16, 8):
         records = {"train": [make_record(0, "train", (1.0, 0.0), size=size)]}
         write_folder(tmp_path / str(size), records, size=size)
-    assert inspect_data_dir(tmp_path).folder == tmp_path / "16"
+    assert inspect_data_dir(tmp_path).info.image_size == 16
 
 
 class Reader(html.parser.HTMLParser):

@@ -15,7 +15,14 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.data.pipeline import evaluation_batches
-from tfcxr.data.records import read_dataset_info, shard_name, shard_paths, write_dataset_info, write_shard
+from tfcxr.data.records import (
+    read_dataset_info,
+    shard_name,
+    shard_paths,
+    stored_patient_keys,
+    write_dataset_info,
+    write_shard,
+)
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfcxr.data.unfinished import resumable_work, unfinished_folder
 from tfrecords_builder.inspect import merge
@@ -126,6 +133,8 @@ def test_labels_are_aligned_by_name_and_unknown_where_absent(one, two, tmp_path)
     info = merge_folders([one, two], tmp_path / "out", MergeOptions())[4]
     assert info == read_dataset_info(tmp_path / "out")
     assert info.label_names == ("Edema", "Mass", "Hernia") and not info.is_single_label
+    patients = {"train": ["p1", "p2", "q1", "q2"], "test": ["p3"], "validation": ["q3"]}
+    assert stored_patient_keys(tmp_path / "out", info) == patients
     same(
         labels_of(tmp_path / "out"),
         {

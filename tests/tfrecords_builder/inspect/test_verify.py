@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.data.records import shard_name, write_dataset_info, write_shard
+from tfcxr.data.records import PATIENTS_FILE, shard_name, write_dataset_info, write_patient_keys, write_shard
 from tfcxr.data.schema import FEATURES, INFO_FILE, REQUIRED_FEATURES, DatasetInfo, Record, SplitInfo, encode_record
 from tfrecords_builder.inspect import folder_check, stored_records, verify
+from tfrecords_builder.inspect.data_folders import read_usable_info
 from tfrecords_builder.inspect.folder_check import EXAMPLES_SHOWN
 from tfrecords_builder.inspect.verify import verify_folder
 
@@ -119,10 +120,7 @@ FILE_DAMAGE = {
         (folder_check.ALTERED_SHARD, TRAIN),
         (folder_check.DAMAGED_SHARD, f"{TRAIN}, damaged after record 5 of 10"),
     ],
-    cut: [
-        (folder_check.SHARD_BYTES, TRAIN),
-        (folder_check.DAMAGED_SHARD, f"{TRAIN}, damaged after record 9 of 10"),
-    ],
+    cut: [(folder_check.SHARD_BYTES, TRAIN), (folder_check.DAMAGED_SHARD, f"{TRAIN}, damaged after record 9 of 10")],
     cut_between_records: [(folder_check.SHARD_IMAGES, f"{TRAIN}, 1 instead of 10")],
     lambda folder: (folder / TRAIN).unlink(): [(folder_check.NO_SHARD, TRAIN)],
     lambda folder: (folder / "extra.tfrecord").touch(): [(folder_check.STRAY_FILE, "extra.tfrecord")],
@@ -244,6 +242,29 @@ def test_an_edited_info_is_found_out(clean, case):
     (clean / INFO_FILE).write_text(json.dumps(info))
     found = found_in(clean)
     assert any(text in example for example in found[kind].examples), found
+
+
+def list_patients(folder, records):
+    """The patients' keys beside the shards, as the info names them."""
+    keys = {split: {record.patient_key for record in of_split} for split, of_split in records.items()}
+    info = json.loads((folder / INFO_FILE).read_text())
+    info["patient_keys_sha256"] = write_patient_keys(folder, keys)
+    (folder / INFO_FILE).write_text(json.dumps(info))
+
+
+def test_the_list_of_patients_is_compared_with_the_records(clean):
+    records = make_records()
+    list_patients(clean, records)
+    assert verify_folder(clean).problems == []
+    content = (clean / PATIENTS_FILE).read_text()
+    (clean / PATIENTS_FILE).write_text(content.replace("test-p0", "test-p9"))
+    assert "patient_keys.json was altered" in found_in(clean)[folder_check.PATIENT_KEYS].examples[0]
+    (clean / PATIENTS_FILE).unlink()
+    assert "the file is missing" in found_in(clean)[folder_check.PATIENT_KEYS].examples[0]
+    list_patients(clean, {**records, "test": [*records["test"][2:], make_record(99)]})
+    assert found_in(clean)[folder_check.PATIENT_KEYS].examples == (
+        "of split test it holds 3 keys, the records have 3, which are others",
+    )
 
 
 def test_an_info_that_is_no_json(clean):
@@ -472,7 +493,7 @@ def test_features_are_those_that_the_schema_writes():
 
 
 def test_ten_thousand_damaged_records_are_taken_apart_without_a_crash(clean):
-    info = stored_records.read_usable_info(clean)
+    info = read_usable_info(clean)
     serialized, random = encode_record(make_record(1), "raw"), np.random.default_rng(0)
     flawed = 0
     for _ in range(10_000):
