@@ -135,10 +135,10 @@ def commands(arguments: ChettyArguments) -> list[Command]:
         commands += [
             training(
                 __file__,
-                f"{arguments.variant}/{model}",
+                arguments,
+                run,
+                part=model,
                 data_dir=normal / str(size),
-                run_dir=folder / run,
-                export_dir=exports,
                 sample_every=max(1, settings[model]["steps"] // 3),
                 settings=rates | {"beta_1": beta_1, "beta_2": beta_2},
             ),

@@ -145,7 +145,7 @@ class LiArguments(ExperimentArguments):
 
 def preparation(arguments: LiArguments) -> list[Command]:
     """Records to fine-tune on; and, where the variant pretrains, those of the other set and the PGGAN grown on them."""
-    records, folder = arguments.records, arguments.folder
+    records = arguments.records
     source = {"dataset": arguments.dataset, "raw_dir": arguments.raw_dir, "splits": SPLITS, "split_by": "hash"}
     commands = [command("tfrecords_builder", **source, out_dir=records.parent, image_sizes=[records.name])]
     if arguments.pretrained:
@@ -156,13 +156,7 @@ def preparation(arguments: LiArguments) -> list[Command]:
     return [
         *commands,
         command("tfrecords_builder", **source, out_dir=other),
-        training(
-            __file__,
-            f"{arguments.variant}/pretraining",
-            data_dir=other / records.name,
-            run_dir=folder / "pretrained",
-            export_dir=folder / "saved_models" / "pretrained",
-        ),
+        training(__file__, arguments, "pretrained", "pretraining", data_dir=other / records.name),
     ]
 
 
@@ -172,14 +166,7 @@ def tuning(arguments: LiArguments) -> list[Command]:
     pretrained, exports = arguments.pretrained or folder / "pretrained", folder / "saved_models"
     starts = {"pretrained": pretrained, "critic_weights": arguments.critic or folder / "critic"}
     commands = [
-        training(
-            __file__,
-            arguments.variant,
-            data_dir=arguments.records,
-            run_dir=folder / name,
-            export_dir=exports / name,
-            settings=starts | changes,
-        )
+        training(__file__, arguments, name, data_dir=arguments.records, settings=starts | changes)
         for name, changes in settings["tunings"].items()
     ]
     commands.append(command("tfcxr.export", run_dir=pretrained, out_dir=exports / "pretrained"))

@@ -89,7 +89,7 @@ def commands(arguments: SegalArguments) -> list[Command]:
     source = {"dataset": arguments.dataset, "raw_dir": arguments.raw_dir}
     return [
         command("tfrecords_builder", **source, out_dir=records, image_sizes=sizes, splits=SPLITS, split_by="hash"),
-        training(__file__, arguments.variant, data_dir=real, run_dir=run_dir, export_dir=exports),
+        training(__file__, arguments, "pggan", data_dir=real),
         command("tfcxr.generate", saved_model=exports, out_dir=folder / "cohort", like=real, preview=True),
         command(
             "tfcxr.evaluate",

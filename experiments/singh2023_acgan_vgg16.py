@@ -89,7 +89,7 @@ def commands(arguments: SinghArguments) -> list[Command]:
     source = {"dataset": "chest_xray_pneumonia", "raw_dir": arguments.raw_dir}
     return [
         command("tfrecords_builder", **source, out_dir=records, image_sizes=[64], splits=SPLITS),
-        training(__file__, arguments.variant, data_dir=real, run_dir=folder / "run", export_dir=exports),
+        training(__file__, arguments, "run", data_dir=real, export_dir=exports),
         command(
             "tfcxr.generate", saved_model=exports / "1", out_dir=cohort, like=real, like_split="train", preview=True
         ),

@@ -91,8 +91,8 @@ class WoloszynArguments(ExperimentArguments):
 
 def commands(arguments: WoloszynArguments) -> list[Command]:
     """Records, both trainings, the cascade, both cohorts and the verdict of a variant."""
-    variant, folder = arguments.variant, arguments.folder
-    settings, (small, large) = read_variant(__file__, variant), arguments.sizes
+    settings, folder = read_variant(__file__, arguments.variant), arguments.folder
+    small, large = arguments.sizes
     records, exports = pathlib.Path(arguments.work_dir) / "records", folder / "saved_models"
     source = {"dataset": arguments.dataset, "raw_dir": arguments.raw_dir, "only_labels": arguments.only_labels or None}
     gate = {name: settings[name] for name in ("min_realism", "max_tries")}
@@ -100,16 +100,8 @@ def commands(arguments: WoloszynArguments) -> list[Command]:
     like_real = {"like": records / small, "like_split": "train", "preview": True}
     return [
         command("tfrecords_builder", **source, out_dir=records, image_sizes=[small, large], splits=SPLITS, clahe=True),
-        *(
-            training(
-                __file__,
-                f"{variant}/{name}",
-                data_dir=records / size,
-                run_dir=folder / name,
-                export_dir=exports / name,
-            )
-            for name, size in (("cgan", small), ("srgan", large))
-        ),
+        training(__file__, arguments, "cgan", "cgan", data_dir=records / small),
+        training(__file__, arguments, "srgan", "srgan", data_dir=records / large),
         command("tfcxr.export", **pair, out_dir=exports / "cascade", **gate),
         command("tfcxr.generate", saved_model=exports / "cgan", out_dir=folder / "cohort", **like_real),
         command(

@@ -37,8 +37,8 @@ class BenchmarkArguments(MeasurementArguments):
     __doc__ = f"""What is measured and where the figures go.
 
     Attributes:
-      measure: What to measure, of {", ".join(MEASUREMENTS)}; the builder and stages take minutes.
-      model: Name of the model, or {ALL_MODELS}.
+      measure: What to measure, of {", ".join(MEASUREMENTS)}; builder and stages take minutes.
+      model: Name of the model, the file of your own, or {ALL_MODELS}.
       json: File for the figures.
     """
 

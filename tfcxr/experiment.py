@@ -155,8 +155,16 @@ def command(module: str, *, settings: Mapping[str, Any] | None = None, **flags: 
     return Command(("-m", module, *words), pathlib.Path(flags[folder]), result.format(size=size))
 
 
-def training(path: str, variant: str, **flags: Any) -> Command:
-    """Trains the model that a variant of the experiment at `path` describes; `flags` win over what it says."""
+def training(path: str, arguments: ExperimentArguments, name: str, part: str = "", **flags: Any) -> Command:
+    """Trains and exports what the variant, or a part of it, describes; `flags` win over what it says.
+
+    Args:
+      path: The experiment file.
+      name: Of the run folder, and of the exported model's folder in `saved_models`.
+      part: Such as "srgan" where the variant holds several models.
+    """
+    variant, folder = f"{arguments.variant}/{part}" if part else arguments.variant, arguments.folder
+    flags = {"run_dir": folder / name, "export_dir": folder / "saved_models" / name} | flags
     flags = {"experiment": path, "variant": variant} | read_training(path, variant).flags | flags
     return command("tfcxr.train", **flags, resume=True)
 

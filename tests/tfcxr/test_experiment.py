@@ -8,7 +8,9 @@ import pathlib
 import pytest
 
 from tfcxr import command_line, experiment
-from tfcxr.config import make_config
+from tfcxr.config import make_config, parse_settings
+from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.protocols import PROTOCOLS
 from tfcxr.experiment import Command, ExperimentArguments, command, read_training, read_variant, run_commands
 from tfcxr.models import MODELS
 from tfrecords_builder.commands import COMMANDS
@@ -117,14 +119,17 @@ def test_records_are_finished_when_the_last_size_is(tmp_path):
     assert made.is_finished()
 
 
-def test_a_training_has_what_its_variant_says_and_is_resumed(tmp_path):
-    path = tmp_path / "paper.py"
-    path.write_text('VARIANTS = {"one": {"model_name": "cgan", "steps": 50, "batch_size": 8}}')
-    words = experiment.training(str(path), "one", export_dir="out", steps=5).words
-    assert words[2:] == (
-        *(f"--experiment={path}", "--variant=one", "--model=cgan", "--batch_size=8", "--steps=5"),
-        *("--export_dir=out", "--resume"),
-    )
+@pytest.mark.parametrize("part", ["", "gan"])
+def test_a_training_has_what_its_variant_says_and_is_resumed(tmp_path, part):
+    path, model = tmp_path / "paper.py", {"model_name": "cgan", "steps": 50, "batch_size": 8}
+    path.write_text(f"VARIANTS = { ({'one': {part: model} if part else model})!r}")
+    arguments = ExperimentArguments(variant="one", raw_dir="raw", work_dir="work")
+    words = experiment.training(str(path), arguments, "first", part, data_dir="records", steps=5).words
+    assert set(words[2:]) == {
+        *(f"--experiment={path}", f"--variant={'one/gan' if part else 'one'}", "--model=cgan", "--batch_size=8"),
+        *("--steps=5", "--data_dir=records", "--resume", "--run_dir=work/one/first"),
+        "--export_dir=work/one/saved_models/first",
+    }
 
 
 def test_a_folder_of_other_settings_is_refused_and_kept(tmp_path, paper):
@@ -190,7 +195,21 @@ def test_every_command_of_every_variant_reads_its_flags(path, tmp_path):
             option, name, *flags = each.words
             assert option == "-m"
             function = COMMANDS["build"] if name == "tfrecords_builder" else load_command(name)
-            command_line.parse(function, [name, *flags])
+            arguments, _ = command_line.parse(function, [name, *flags])
+            if name == "tfcxr.evaluate":
+                check_settings(arguments)
+
+
+def check_settings(arguments):
+    """Raises where a setting of an evaluation is of another name or type than its protocol's or the classifier's."""
+    by_prefix = {}
+    for setting, value in parse_settings(arguments.settings).items():
+        prefix, _, name = setting.partition(".")
+        by_prefix.setdefault(prefix, {})[name] = value
+    make_classifier_config(arguments.classifier, by_prefix.pop("classifier", {}))
+    for prefix, settings in by_prefix.items():
+        assert prefix in arguments.protocols
+        PROTOCOLS[prefix].make_settings(settings)
 
 
 def load_command(name):

@@ -11,10 +11,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcxr import registry
 from tfcxr.command_line import Arguments, flag
 from tfcxr.config import make_config, parse_settings, to_plain
+from tfcxr.models import MODELS
 from tfcxr.models.model_config import AdversarialConfig
-from tfcxr.training.run_folder import RunConfig, model_class
+from tfcxr.training.run_folder import RunConfig
 
 WARM_UP = 3  # steps, batches or requests that are not timed
 
@@ -24,7 +26,7 @@ class MeasurementArguments(Arguments):
     """What is measured, and how often.
 
     Attributes:
-      model: Name of the model.
+      model: Name of the model, or the file of your own.
       image_size: Pixels.
       batch_size: Images per training step, and per batch of the pipeline.
       generate_batch_size: Images per request to the exported model.
@@ -61,17 +63,19 @@ class MeasurementArguments(Arguments):
         """The model's configuration.
 
         Raises:
+          FileNotFoundError: no such file of a model of your own.
           ValueError: no such model or setting.
         """
-        settings = {"image_size": self.image_size} | parse_settings(self.settings)
-        return make_config(model_class(self.model).config_class, settings)
+        _, gan_class = registry.find(MODELS, self.model, "model")
+        return make_config(gan_class.config_class, {"image_size": self.image_size} | parse_settings(self.settings))
 
     def run(self) -> RunConfig:
         """A run of the model with made-up labels, which is never trained."""
         config = self.config()
-        names = tuple(f"label_{index}" for index in range(config.label_count))
+        model, _ = registry.find(MODELS, self.model, "model")
+        labels = tuple(f"label_{index}" for index in range(config.label_count))
         data = {"name": "random numbers", "split": "train", "notice": "Untrained: a benchmark's model."}
-        return RunConfig(self.model, to_plain(config), names, seed=0, batch_size=self.batch_size, steps=0, data=data)
+        return RunConfig(model, to_plain(config), labels, seed=0, batch_size=self.batch_size, steps=0, data=data)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from tfcxr.benchmarks.measurement import MeasurementArguments, in_own_process, process_memory_mib
 from tfcxr.benchmarks.training_step import random_batch
 from tfcxr.models.base import GAN, AdversarialModel
-from tfcxr.training.run_folder import RunConfig, make_model
+from tfcxr.training.run_folder import make_model
 
 CARDS = (8, 16, 24, 40, 80)  # GiB
 FREE_SHARE = 0.1  # of a card, left for what is not a tensor
@@ -46,22 +46,22 @@ def measure_stages(arguments: MeasurementArguments) -> dict[str, Any]:
       ValueError: a model of one size, a size that it does not have, or fewer than two batches.
       ChildProcessError: a size could not be measured, for want of memory.
     """
-    run, sizes = arguments.run(), _numbers("sizes", arguments.sizes)
+    model, sizes = arguments.model, _numbers("sizes", arguments.sizes)
     batches = sorted(set(_numbers("batches", arguments.batches)))
     found = sorted({stage.image_size for stage in arguments.config().stages(1)})
     if len(found) == 1:
-        raise ValueError(f"{run.model} does not grow, it has {found[0]} px alone; measure it by --measure=train")
+        raise ValueError(f"{model} does not grow, it has {found[0]} px alone; measure it by --measure=train")
     if unknown := [size for size in sizes if size not in found]:
-        raise ValueError(f"there is no stage of {unknown[0]} px; {run.model} has {', '.join(map(str, found))} px")
+        raise ValueError(f"there is no stage of {unknown[0]} px; {model} has {', '.join(map(str, found))} px")
     if len(batches) < 2 or batches[0] < 1:
         raise ValueError(f"--batches expects two or more different numbers from 1, got {', '.join(map(str, batches))}")
     measured, of = [], f"with batches of {', '.join(map(str, batches))}"
     with tqdm(total=len(sizes or found) + 1, unit="size", desc="measuring") as bar:
         for size in sizes or found:
-            rows = in_own_process(f"{size} px {of}", measure_size, run, size, batches, arguments.steps_per_size)
+            rows = in_own_process(f"{size} px {of}", measure_size, arguments, size, batches, arguments.steps_per_size)
             measured.append({"size": size, "batches": rows} | fit(rows))
             bar.update()
-        generated = in_own_process("the generator", measure_size, run, 0, GENERATED_BATCHES, GENERATED_REPEATS)
+        generated = in_own_process("the generator", measure_size, arguments, 0, GENERATED_BATCHES, GENERATED_REPEATS)
         bar.update()
     return {"sizes": measured, "generator": generated, "image_size": found[-1], "free_share": FREE_SHARE}
 
@@ -91,7 +91,9 @@ def fit(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def measure_size(run: RunConfig, size: int, batches: Sequence[int], steps: int) -> list[dict[str, Any]]:
+def measure_size(
+    arguments: MeasurementArguments, size: int, batches: Sequence[int], steps: int
+) -> list[dict[str, Any]]:
     """In a fresh process: each batch's step at a size, or with size 0 the generator's images at full size.
 
     Raises:
@@ -100,7 +102,7 @@ def measure_size(run: RunConfig, size: int, batches: Sequence[int], steps: int) 
     tf.config.threading.set_inter_op_parallelism_threads(1)
     rows = []
     program = process_memory_mib()
-    model = make_model(run)
+    model = make_model(arguments.run())
     variables = _bytes(variable.value for variable in model.checkpoint_variables().values())
     for batch in batches:
         call, data = (_training_call if size else _generation_call)(model, size, batch)

@@ -9,7 +9,7 @@ from tfcxr.serving.loaded_model import LoadedModel
 
 def test_requests_to_a_generator(tiny_export, monkeypatch):
     requests = []
-    monkeypatch.setattr(LoadedModel, "draw", lambda self, seed, label: requests.append((seed, label)))
+    monkeypatch.setattr(LoadedModel, "generate", lambda self, seed, label: requests.append((seed, label)))
     figures = measure_generation(MeasurementArguments(saved_model=str(tiny_export), generate_batch_size=3, repeats=10))
     assert figures["images_per_second"] == 3000 / figures["milliseconds_per_batch"]
     assert [len(seed) for seed, _ in requests] == [3] * 13 + [1] * 13
