@@ -22,8 +22,8 @@ paper's exclusion of images by view and labels is left to `tfrecords_builder`'s 
 new set for its critic, and fine-tunes on adults: two blocks, and everything, side by side. It prints SSIM and Frechet
 distance before and after with intervals, and after how many images each came how far.
 
-SSIM is the paper's judge. `tfcxr.evaluation.metrics.pairwise_similarity` says why it is a poor one; the table shows a blurred mean
-image beside the generators, so that one can see.
+SSIM is the paper's metric. `tfcxr.evaluation.metrics.pairwise_similarity` says why it is a poor one; the table shows a
+blurred mean image beside the generators, so that one can see.
 """
 
 import json

@@ -12,8 +12,9 @@ from absl import logging
 
 from tfcxr.data.atomic import atomic_path
 from tfcxr.data.pipeline import from_pixels, to_pixels
+from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.image_diversity import mean_pairwise_ms_ssim
-from tfcxr.evaluation.metrics.image_fidelity import psnr, ssim
+from tfcxr.evaluation.metrics.metric import PairedImages
 from tfcxr.models.srgan import SRGAN, average_down
 from tfcxr.models.srgan_networks import enlarge_bicubic
 from tfcxr.training.callbacks import MetricsLog
@@ -21,7 +22,6 @@ from tfcxr.training.sample_grid import draw_grid
 
 GRID_PIXELS = 1536  # width of the grid, about
 MAX_GRID_IMAGES = 8
-LARGEST_PSNR = 100.0  # decibels; equal images would be infinite, which no log can hold
 
 
 class SuperResolutionSamples(keras.callbacks.Callback):
@@ -89,9 +89,11 @@ class SuperResolutionSamples(keras.callbacks.Callback):
             self.best_distance, self.is_best = 1.0 - values["ssim"], True
 
     def _fidelity(self, images: np.ndarray, suffix: str = "") -> dict[str, float]:
-        decibels = np.minimum(psnr(images, self._real_images), LARGEST_PSNR)
-        similarity = ssim(images, self._real_images)
-        return {f"psnr{suffix}": float(decibels.mean()), f"ssim{suffix}": float(similarity.mean())}
+        means = {}
+        for metric in metrics_of(PairedImages):
+            values = np.minimum(metric.score(images, self._real_images), metric.largest)
+            means[f"{metric.name}{suffix}"] = float(values.mean())
+        return means
 
     def _reduce(self, image: np.ndarray) -> np.ndarray:
         """uint8 [size, size, 1] -> uint8 [size / scale, size / scale, 1]."""
