@@ -26,8 +26,8 @@ paper's exclusion of images by view and labels is left to `tfrecords_builder`'s 
 new set for its critic, and fine-tunes on adults: two blocks, and everything, side by side. It prints SSIM before and
 after with intervals, and how near each came after how many images; `ranking/report.html` has the Frechet distances.
 
-SSIM is the paper's judge. `pairwise_similarity` says why it is a poor one; the table shows a blurred mean image beside
-the generators, so that one can see.
+SSIM is the paper's metric. `tfcxr.evaluation.metrics.pairwise_similarity` says why it is a poor one; the table shows a
+blurred mean image beside the generators, so that one can see.
 """
 
 import dataclasses

@@ -21,7 +21,7 @@ from tfcxr.evaluation.extractors.architectures import CLASSIFIERS
 from tfcxr.evaluation.extractors.classifier import ClassifierConfig, make_classifier_config
 from tfcxr.evaluation.protocols import PROTOCOLS
 from tfcxr.evaluation.protocols.protocol import settings_help
-from tfcxr.evaluation.report.report import prepare_folder, write_report
+from tfcxr.evaluation.report.report import HTML_FILE, prepare_folder, write_report
 from tfcxr.registry import find
 
 CLASSIFIER = "classifier"  # the prefix of its settings
@@ -99,10 +99,10 @@ def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
     evaluation = _evaluation(arguments, by_prefix[CLASSIFIER])
     prepare_folder(evaluation.out_dir, arguments.overwrite)
     findings = {protocol.name: protocol.run(evaluation, settings[protocol.name]) for protocol in chosen}
-    path, report = write_report(evaluation.out_dir, findings)
+    report = write_report(evaluation, findings)
     for sentence in dict.fromkeys(sentence for found in findings.values() for sentence in found.shared_patients):
         print(f"NOT patient-disjoint: {sentence}.")
-    print(*report["verdict"], f"Report: {path}", sep="\n")
+    print(*report["verdict"], f"Report: {evaluation.out_dir / HTML_FILE}", sep="\n")
     return report
 
 

@@ -68,7 +68,7 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
     assert f"Report: {arguments.out_dir}/report.html" in printed
     report = json.loads(pathlib.Path(arguments.out_dir, "report.json").read_text())
     tstr, distances = (report["protocols"][name] for name in ("tstr", "distribution_distance"))
-    assert tstr["images_per_side"] == 16 and tstr["passport"]["classifier"]["dense_units"] == [8]
+    assert tstr["images_per_side"] == 16 and report["classifier"]["dense_units"] == [8]
     assert list(tstr["tests"]["test"]["arms"]) == ["synthetic", "real"]
     assert [item["score"]["images"] for item in distances["comparisons"]] == [8, 8], "not tstr's"
     assert len(list((tmp_path / "shared").glob("small_cnn-*.npz"))) == 1
@@ -169,7 +169,9 @@ def test_a_registered_protocol_runs_with_its_settings(arguments, tmp_path, monke
 
     def run(evaluation, settings):
         verdict = [f"{settings.words} of {evaluation.synthetic_dir.name}."]
-        return Findings("Mine", 1, verdict, (), (), {"words": settings.words}, "", ["<p>my part</p>"])
+        return Findings(
+            title="Mine", verdict=verdict, data={"words": settings.words}, introduction="", parts=["<p>my part</p>"]
+        )
 
     monkeypatch.setitem(PROTOCOLS, "mine", Protocol("mine", "is it mine?", Settings, run))
     chosen = dataclasses.replace(

@@ -8,14 +8,14 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from absl import logging
 
 from tfcxr.data.pipeline import choose_images, read_facts
-from tfcxr.data.records import read_dataset_info, shard_paths
+from tfcxr.data.records import shard_paths
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.data.stored_images import StoredImages, open_images
 from tfcxr.evaluation.evaluation import Evaluation
@@ -53,21 +53,6 @@ class Cohort:
 
 
 @dataclasses.dataclass(frozen=True)
-class Descriptions:
-    """`dataset_info.json` of every folder of an evaluation.
-
-    Attributes:
-      real: of the training patients.
-      test: of the test patients.
-      synthetic: by cohort.
-    """
-
-    real: DatasetInfo
-    test: DatasetInfo
-    synthetic: dict[str, DatasetInfo]
-
-
-@dataclasses.dataclass(frozen=True)
 class Cohorts:
     """All sides of an evaluation.
 
@@ -97,14 +82,27 @@ class Cohorts:
         (cohort,) = self.synthetic.values()
         return cohort
 
+    @property
+    def facts(self) -> dict[str, dict[str, Any] | None]:
+        """Of every cohort, by role."""
+        named = {("synthetic" if len(self.synthetic) == 1 else name): side for name, side in self.synthetic.items()}
+        tests = {f"test: {split}": test for split, test in self.tests.items()}
+        sides = {**named, "real": self.real, "validation": self.validation, **tests}
+        return {role: side and side.facts for role, side in sides.items()}
 
-def read_descriptions(
+    def with_notices(self, notices: Sequence[str]) -> "Cohorts":
+        """With more notices behind, all of which are logged, as what follows may take hours."""
+        for sentence in (*self.notices, *notices):
+            logging.warning("%s.", sentence)
+        return dataclasses.replace(self, notices=(*self.notices, *notices))
+
+
+def check_folders(
     evaluation: Evaluation, same_labels: bool = True, allows_unlabelled: bool = False, allows_several: bool = False
-) -> Descriptions:
-    """Reads the descriptions of all folders.
+) -> None:
+    """Refuses folders that cannot be compared, by their descriptions alone.
 
     Args:
-      evaluation: names the folders.
       same_labels: the real set must have labels, and the test set and the cohorts the same ones.
       allows_unlabelled: a cohort may have none.
       allows_several: there may be more than one cohort.
@@ -120,16 +118,14 @@ def read_descriptions(
             "but only cohort_ranking takes several; give one"
         )
     for folder in evaluation.synthetic_dirs.values():
-        for path in (folder, *pathlib.Path(folder).glob("[0-9]*")):
-            if (path / "saved_model.pb").is_file():
-                raise ValueError(
-                    f"--synthetic_dir={folder} holds an exported model, not a cohort; generate one with "
-                    f"python -m tfcxr.generate --saved_model={folder}"
-                )
-    real, test = read_dataset_info(evaluation.real_dir), read_dataset_info(evaluation.folder_of_tests)
-    synthetic = {name: read_dataset_info(folder) for name, folder in evaluation.synthetic_dirs.items()}
+        if any((path / "saved_model.pb").is_file() for path in (folder, *pathlib.Path(folder).glob("[0-9]*"))):
+            raise ValueError(
+                f"--synthetic_dir={folder} holds an exported model, not a cohort; generate one with "
+                f"python -m tfcxr.generate --saved_model={folder}"
+            )
+    real_dir, real, test = evaluation.real_dir, evaluation.real_info, evaluation.test_info
     if real.is_synthetic:
-        raise ValueError(f"--real_dir={evaluation.real_dir} holds synthetic images ({real.name}), not real patients")
+        raise ValueError(f"--real_dir={real_dir} holds synthetic images ({real.name}), not real patients")
     if test.is_synthetic:
         raise ValueError(
             f"--test_dir={evaluation.test_dir} holds synthetic images ({test.name}); test on real patients"
@@ -138,17 +134,15 @@ def read_descriptions(
         raise ValueError(
             f"{evaluation.train_splits_flag} has no labels, so nothing can be learned; build it from labelled images"
         )
-    for name, info in synthetic.items():
-        folder = evaluation.synthetic_dirs[name]
+    for folder, info in zip(evaluation.synthetic_dirs.values(), evaluation.synthetic_infos.values(), strict=True):
         if not info.is_synthetic:
             raise ValueError(
                 f"--synthetic_dir={folder} holds real images ({info.name}); "
                 "give a cohort that python -m tfcxr.generate wrote"
             )
         is_compared = same_labels and not (allows_unlabelled and not info.label_names)
-        check_alike(evaluation.real_dir, real, folder, info, is_compared)
-    check_alike(evaluation.real_dir, real, evaluation.folder_of_tests, test, same_labels)
-    return Descriptions(real, test, synthetic)
+        check_alike(real_dir, real, folder, info, is_compared)
+    check_alike(real_dir, real, evaluation.test_dir or real_dir, test, same_labels)
 
 
 def check_alike(
@@ -159,29 +153,22 @@ def check_alike(
         raise ValueError(
             f"{real_dir} holds images of {real.image_size} px, {other_dir} of {other.image_size} px; give one size"
         )
-    if not same_labels:
-        return
-    if set(other.label_names) != set(real.label_names) or other.is_single_label != real.is_single_label:
-        described = [
+    names, others = set(real.label_names), set(other.label_names)
+    if same_labels and (names != others or other.is_single_label != real.is_single_label):
+        first, second = (
             f"{'one of' if info.is_single_label else 'any of'} {', '.join(info.label_names)}" for info in (real, other)
-        ]
-        is_case = {name.lower() for name in other.label_names} == {name.lower() for name in real.label_names}
+        )
+        is_case = {name.lower() for name in others} == {name.lower() for name in names}
         hint = "; names are matched letter by letter, upper and lower case too" if is_case else ""
-        raise ValueError(f"labels differ: {real_dir} has {described[0]}, {other_dir} has {described[1]}{hint}")
+        raise ValueError(f"labels differ: {real_dir} has {first}, {other_dir} has {second}{hint}")
 
 
 def load_cohorts(
-    evaluation: Evaluation,
-    descriptions: Descriptions,
-    label_names: tuple[str, ...],
-    images: int | None = None,
-    uses_generator: bool = True,
+    evaluation: Evaluation, label_names: tuple[str, ...], images: int | None = None, uses_generator: bool = True
 ) -> Cohorts:
-    """Loads and checks everything that a protocol compares, and logs what its report must say.
+    """Loads and checks everything that a protocol compares.
 
     Args:
-      evaluation: which folders and splits.
-      descriptions: of these folders.
       label_names: in this order; () loads none.
       images: of each cohort and of the real training set, chosen at random; all where None.
       uses_generator: False where nothing learns from synthetic images or is compared with them.
@@ -191,31 +178,22 @@ def load_cohorts(
       ValueError: a damaged or altered shard, no such split, too few images; or, unless `allow_shared_patients`, test
         patients that were trained on or that cannot be compared with those that were.
     """
-    real_info, test_info = descriptions.real, descriptions.test
-    synthetic = {
-        name: load_cohort(
-            evaluation.synthetic_dirs[name],
-            info,
-            evaluation.synthetic_splits or tuple(info.splits),
-            label_names if info.label_names else (),
-            images,
-        )
-        for name, info in descriptions.synthetic.items()
-    }
-    real = load_cohort(evaluation.real_dir, real_info, evaluation.train_splits, label_names, images)
-    validation = None
+    real_info, test_info = evaluation.real_info, evaluation.test_info
+    synthetic = {}
+    for name, info in evaluation.synthetic_infos.items():
+        splits, names = evaluation.synthetic_splits or tuple(info.splits), label_names if info.label_names else ()
+        synthetic[name] = load_cohort(evaluation.synthetic_dirs[name], info, splits, names, images)
+    real_dir, validation = evaluation.real_dir, None
+    real = load_cohort(real_dir, real_info, evaluation.train_splits, label_names, images)
     if evaluation.validation_splits:
-        validation = load_cohort(evaluation.real_dir, real_info, evaluation.validation_splits, label_names)
-    tests = {
-        split: load_cohort(evaluation.folder_of_tests, test_info, [split], label_names)
-        for split in evaluation.test_splits
-    }
+        validation = load_cohort(real_dir, real_info, evaluation.validation_splits, label_names)
+    folder, splits = evaluation.test_dir or real_dir, evaluation.test_splits
+    tests = {split: load_cohort(folder, test_info, [split], label_names) for split in splits}
     shared = training_leaks(real, validation, tests, real_info, test_info)
-    if uses_generator:
-        for name, info in descriptions.synthetic.items():
-            shared += generator_leaks(evaluation.synthetic_dirs[name], info, tests, test_info)
+    for name, info in evaluation.synthetic_infos.items() if uses_generator else ():
+        shared += generator_leaks(evaluation.synthetic_dirs[name], info, tests, test_info)
     refuse_shared_patients(shared, evaluation)
-    infos = (real_info, *descriptions.synthetic.values(), test_info)
+    infos = (real_info, *evaluation.synthetic_infos.values(), test_info)
     notices = list(dict.fromkeys(f"{info.name}: {info.notice}" for info in infos if info.notice))
     for cohort in synthetic.values():
         notices += _prevalence_notices(label_names, cohort, real)
@@ -270,8 +248,6 @@ def split_off_validation(groups: np.ndarray, fraction: float, seed: int) -> np.n
 
     Args:
       groups: [images], equal for the images of one group.
-      fraction: of the images.
-      seed: of the order.
 
     Returns:
       bool [images], True for validation; at least one group on each side where there are two or more.
@@ -288,12 +264,6 @@ def refuse_shared_patients(shared: Sequence[str], evaluation: Evaluation) -> Non
         raise ValueError(f"{shared[0]}; choose other splits, or set --allow_shared_patients, which marks the report")
     for sentence in shared:
         logging.warning("NOT patient-disjoint: %s.", sentence)
-
-
-def log_notices(notices: Iterable[str]) -> None:
-    """Logs sentences that the report will say too, before anything is trained."""
-    for sentence in notices:
-        logging.warning("%s.", sentence)
 
 
 def training_leaks(

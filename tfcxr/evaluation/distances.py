@@ -91,7 +91,6 @@ def compare(
     """The score of synthetic images against real ones, and its references.
 
     Args:
-      synthetic: of the cohort.
       real: with its patients: `MIN_IMAGES` images of `MIN_PATIENTS` patients or more, halves of `MIN_HALF_IMAGES`.
       training: real training images to compare with `real` as well, or None.
       images: N, on each side; 0 is as many as the smaller side has.

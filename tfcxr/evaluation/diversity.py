@@ -10,6 +10,7 @@ from tfcxr.evaluation.extractors.classifier import TrainedClassifier
 from tfcxr.evaluation.label_checks import listed
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.metric import ClassDiversity
+from tfcxr.evaluation.report import html
 
 SEED = 0
 MAX_IMAGES = 1000  # of each class and side; feature distances are taken between all pairs of them
@@ -48,7 +49,6 @@ def diversity_rows(
     """One row per label: each `ClassDiversity` of each side, and its ratio of synthetic to real.
 
     Args:
-      cohorts: both sides.
       feature_diversity_by_seed: what `feature_diversity` gave for each real-trained classifier; they are averaged.
       pairs: image pairs per label.
 
@@ -69,13 +69,30 @@ def diversity_rows(
                 }
             else:
                 values = _mean_over_seeds([found[metric.name] for found in feature_diversity_by_seed], name)
-            row |= {f"{side}_{metric.name}": values.get(side) for side in shown_sides(metric)}
+            row |= {f"{side}_{metric.name}": values.get(side) for side in _sides_of(metric)}
             row[f"{metric.name}_ratio"] = spread_ratio(metric, values.get("synthetic"), values.get("real"))
         rows.append(row)
     return rows
 
 
-def shown_sides(metric: ClassDiversity) -> tuple[str, ...]:
+def diversity_table(rows: Sequence[dict[str, Any]]) -> str:
+    """HTML of what `diversity_rows` gave, plain."""
+    header, metrics = ["class"], metrics_of(ClassDiversity)
+    for metric in metrics:
+        first, *more = ({"test": "real, test"}.get(side, side) for side in _sides_of(metric))
+        header += [f"{html.text(metric.title)} {first}", *more, html.text(metric.spread_title)]
+    cells = [[html.text(row["label"])] for row in rows]
+    for row, shown in zip(rows, cells, strict=True):
+        for metric in metrics:
+            for side in _sides_of(metric):
+                found = row[f"{side}_{metric.name}"]
+                summary = {"mean": found[0], "interval": found[1:]} if found else None
+                shown.append(html.estimate(summary, metric.format))
+            shown.append(html.number(row[f"{metric.name}_ratio"]))
+    return html.table(header, cells)
+
+
+def _sides_of(metric: ClassDiversity) -> tuple[str, ...]:
     """The sides that a metric is computed for."""
     return ("synthetic", "real") if metric.reads == "images" else ("synthetic", "real", "test")
 

@@ -1,9 +1,12 @@
 """What every protocol is given: the cohorts, the classifier, and where results go."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping
 
+from tfcxr.data.records import read_dataset_info
+from tfcxr.data.schema import DatasetInfo
 from tfcxr.evaluation.extractors.classifier import ClassifierConfig
 
 
@@ -61,19 +64,24 @@ class Evaluation:
         (folder,) = self.synthetic_dirs.values()
         return folder
 
-    @property
-    def folder_of_tests(self) -> pathlib.Path:
-        """Data folder of the test splits."""
-        return self.test_dir or self.real_dir
+    @functools.cached_property
+    def real_info(self) -> DatasetInfo:
+        """Description of the real patients; raises FileNotFoundError where there is none, as the next two do."""
+        return read_dataset_info(self.real_dir)
 
-    @property
-    def folder_of_extractors(self) -> pathlib.Path:
-        """Where trained feature extractors are kept."""
-        return self.extractor_dir or self.out_dir / "extractor"
+    @functools.cached_property
+    def test_info(self) -> DatasetInfo:
+        """Description of the test patients."""
+        return read_dataset_info(self.test_dir or self.real_dir)
+
+    @functools.cached_property
+    def synthetic_infos(self) -> dict[str, DatasetInfo]:
+        """Description of each cohort."""
+        return {name: read_dataset_info(folder) for name, folder in self.synthetic_dirs.items()}
 
     def test_split_flag(self, split: str) -> str:
         """A test split's name in messages."""
-        return f"--test_splits={split} of {self.folder_of_tests}"
+        return f"--test_splits={split} of {self.test_dir or self.real_dir}"
 
     @property
     def train_splits_flag(self) -> str:

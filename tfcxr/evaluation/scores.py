@@ -43,10 +43,7 @@ def score_labels(label_names: Sequence[str], is_single_label: bool) -> list[int]
 def youden_thresholds(labels: np.ndarray, probability: np.ndarray, is_single_label: bool) -> list[float] | None:
     """A threshold for each scored label, chosen on validation images.
 
-    Args:
-      labels: float [images, labels], NaN where unknown.
-      probability: float [images, labels].
-      is_single_label: exclusive labels.
+    Both are float [images, labels]; labels NaN where unknown.
 
     Returns:
       None for three or more exclusive labels, where the most probable one is predicted.
@@ -71,8 +68,6 @@ def score_arm(
     """Scores the predictions of one arm, one array per seed.
 
     Args:
-      label_names: of the columns.
-      is_single_label: exclusive labels.
       labels: float32 [images, labels], NaN where unknown.
       probabilities: float32 [images, labels] each.
       thresholds: what `youden_thresholds` gave for each seed.
@@ -110,11 +105,7 @@ def score_arm(
 def mean_auc(label_names: Sequence[str], is_single_label: bool, labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean AUC over labels that have positives and negatives; NaN where none has.
 
-    Args:
-      label_names: of the columns.
-      is_single_label: exclusive labels.
-      labels: float [images, labels], NaN where unknown.
-      scores: float [images, labels], probabilities or logits.
+    Both are float [images, labels]: labels with NaN where unknown, and probabilities or logits.
     """
     values = []
     for column in score_labels(label_names, is_single_label):

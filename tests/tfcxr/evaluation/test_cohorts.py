@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfcxr.data.records import shard_name
-from tfcxr.evaluation.cohorts import Cohorts, load_cohorts, read_descriptions, split_off_validation
+from tfcxr.evaluation.cohorts import Cohorts, check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 
 
@@ -12,8 +12,8 @@ def evaluation(disc_records, synthetic_dir, tmp_path, **changes) -> Evaluation:
 
 
 def load(request: Evaluation, images: int | None = None, **how) -> Cohorts:
-    descriptions = read_descriptions(request)
-    return load_cohorts(request, descriptions, descriptions.real.label_names, images, **how)
+    check_folders(request)
+    return load_cohorts(request, request.real_info.label_names, images, **how)
 
 
 def test_sides_are_loaded_whole_or_in_part(disc_records, synthetic_records, tmp_path):
@@ -161,4 +161,4 @@ def test_several_cohorts_are_refused_where_one_is_evaluated(disc_records, synthe
     cohorts = {"a": synthetic_records, "b": synthetic_records}
     request = evaluation(disc_records, synthetic_records, tmp_path, synthetic_dirs=cohorts)
     with pytest.raises(ValueError, match=r"names 2 cohorts \(a, b\), but only cohort_ranking takes several"):
-        read_descriptions(request)
+        check_folders(request)

@@ -10,7 +10,7 @@ from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import TrainedClassifier, make_classifier_config
-from tfcxr.evaluation.label_checks import check_labels, check_patients
+from tfcxr.evaluation.label_checks import LabelCounts, check_labels, check_patients
 from tfcxr.evaluation.protocols import PROTOCOLS
 from tfcxr.evaluation.protocols.cohort_ranking import RankingSettings
 from tfcxr.evaluation.protocols.tstr import TSTRSettings
@@ -305,12 +305,15 @@ def test_a_ranking_against_equal_training_images_has_no_ratio(tmp_path, training
 
 
 def test_sentences_of_checks():
-    counts = {"A": (3, 2), "B": (0, 5), "C": (0, 0), "D": (5, 0)}
-    (sentence,) = check_labels("the set", counts, False, "tested")
+    counts = LabelCounts({"A": (3, 2), "B": (0, 5), "C": (0, 0), "D": (5, 0)}, is_single_label=False)
+    (sentence,) = check_labels("the set", counts, "tested")
     assert sentence == "the set holds no B, known C, image without D, so nothing can be tested about them"
-    many = {f"label {i}": (0, 4) for i in range(9)}
+    (exclusive,) = check_labels("the set", LabelCounts(counts.by_label, is_single_label=True), "tested")
+    assert "holds no B, known C, so" in exclusive, "an exclusive label that all have leaves the others absent"
+    assert (counts + counts).by_label == {"A": (6, 4), "B": (0, 10), "C": (0, 0), "D": (10, 0)}
+    many = LabelCounts({f"label {i}": (0, 4) for i in range(9)}, is_single_label=False)
     with pytest.raises(ValueError, match="holds no label 0, label 1, label 2, label 3, label 4 and 4 more"):
-        check_labels("the set", many, False, "tested")
+        check_labels("the set", many, "tested")
     labels = np.array([(1, 1), (0, 1), (0, 0), (0, 0)], float)
     patients = np.array(["a", "b", "c", "d"])
     (sentence,) = check_patients("the set", labels, patients, ("A", "B"))

@@ -31,28 +31,17 @@ from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.records import read_dataset_info
 from tfcxr.evaluation.cohorts import load_cohort, split_off_validation
-from tfcxr.evaluation.extractors.fitting import Fit, FittingRules, fit_classifier, predict_logits, quick_momentum
+from tfcxr.evaluation.extractors.fitting import Fit, FittingConfig, fit_classifier, predict_logits, quick_momentum
 from tfcxr.evaluation.scores import mean_auc
-
-FORMAT = "trained_densenet"
 
 
 @dataclasses.dataclass(frozen=True)
-class BackboneTrainingConfig:
+class BackboneTrainingConfig(FittingConfig):
     """What is trained and how; the architecture's defaults are DenseNet-121's, the rest is ours to choose.
 
     Attributes:
-      growth_rate: of `DenseNet`, whose images are grey, in the range "xrv".
-      block_config: of `DenseNet`.
-      initial_filters: of `DenseNet`.
-      bottleneck_size: of `DenseNet`.
-      input_size: of `DenseNet`.
-      validation_fraction: of the training split's images, whole patients, where there is no validation split.
-      learning_rate: of Adam.
+      growth_rate: of `DenseNet`, as the next four; its images are grey, in the range "xrv".
       schedule: "cosine" lets the rate fall to 0 at `max_epochs`.
-      batch_size: images per step.
-      max_epochs: at most.
-      patience: training ends this many epochs after the best validation loss.
     """
 
     growth_rate: int = 32
@@ -60,45 +49,33 @@ class BackboneTrainingConfig:
     initial_filters: int = 64
     bottleneck_size: int = 4
     input_size: int = 0
-    validation_fraction: float = 0.1
-    learning_rate: float = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
-    batch_size: int = 32
-    max_epochs: int = 20
-    patience: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("growth_rate", "initial_filters", "bottleneck_size", "max_epochs", "patience"):
+        super().__post_init__()
+        for name in ("growth_rate", "initial_filters", "bottleneck_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"BackboneTrainingConfig.{name} must be at least 1, got {getattr(self, name)}")
         if not self.block_config or min(self.block_config) < 1:
             raise ValueError(f"block_config needs a number of layers for each block, got {self.block_config}")
         if self.batch_size < 2:
             raise ValueError(f"batch_size must be at least 2 for batch statistics, got {self.batch_size}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be between 0 and 1, got {self.validation_fraction}")
         if self.schedule not in ("cosine", "constant"):
             raise ValueError(f"schedule must be cosine or constant, got {self.schedule!r}")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedBackbone:
-    """A frozen DenseNet with the weights of its best epoch.
+    """A DenseNet with the weights of its best epoch.
 
     Attributes:
-      network: images in its own range -> logits.
-      labels: names of its classes.
-      is_single_label: softmax, else a sigmoid for each.
+      network: images in its own range -> logits; frozen.
       fit: how it was trained.
-      macro_auc: on the validation images at the best epoch; NaN where no label has known positives and negatives.
-      facts: data, training settings, seed and time, plain JSON.
+      macro_auc: on the validation images; NaN where no label has known positives and negatives.
+      facts: labels, data, training settings and seed, plain JSON.
     """
 
     network: DenseNet
-    labels: tuple[str, ...]
-    is_single_label: bool
     fit: Fit
     macro_auc: float
     facts: dict[str, Any]
@@ -114,10 +91,8 @@ def train_backbone(
     """Trains with a progress bar; the same arguments give the same weights on one thread.
 
     Args:
-      config: the network and its training.
       data_dir: folder of records; images deeper than 8 bits are reduced to 8.
-      split: of training patients.
-      validation_split: empty for some patients of `split` (`validation_fraction`).
+      validation_split: empty for whole patients of `split` (`validation_fraction`).
       seed: of the weights, the images' order and the patients that validate.
 
     Raises:
@@ -136,10 +111,11 @@ def train_backbone(
     else:
         is_kept_back = split_off_validation(cohort.patient_keys, config.validation_fraction, seed)
         training, validation = training.where(~is_kept_back), training.where(is_kept_back)
-    if len(training.images) < config.batch_size or not len(validation.images):
+    images = {"images": len(training.images), "validation_images": len(validation.images)}
+    if images["images"] < config.batch_size or not images["validation_images"]:
         raise ValueError(
             f"expected at least one batch of {config.batch_size} training images and one validation image, got "
-            f"{len(training.images)} and {len(validation.images)}; lower batch_size or change the splits"
+            f"{images['images']} and {images['validation_images']}; lower batch_size or change the splits"
         )
     network = DenseNet(
         config.growth_rate,
@@ -150,7 +126,7 @@ def train_backbone(
         input_size=config.input_size,
         seed=seed,
     )
-    steps = len(training.images) // config.batch_size
+    steps = images["images"] // config.batch_size
     rate: Any = config.learning_rate
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, config.max_epochs * steps)
@@ -159,9 +135,10 @@ def train_backbone(
     for layer in network._flatten_layers():
         if hasattr(layer, "momentum"):
             layer.momentum = quick_momentum(layer.momentum, steps)
-    rules = FittingRules(config.batch_size, config.max_epochs, config.patience, seed, description="DenseNet")
     scale = lambda pixels: network.from_signed(from_pixels(pixels))  # noqa: E731
-    fit = fit_classifier(network, optimizer, training, validation, info.is_single_label, rules, scale)
+    fit = fit_classifier(
+        network, optimizer, training, validation, info.is_single_label, config, seed, "DenseNet", scale
+    )
     logits = predict_logits(network, validation.images, scale)
     auc = mean_auc(names, info.is_single_label, validation.labels, logits)
     network.trainable = False
@@ -173,13 +150,14 @@ def train_backbone(
             "licence": info.source.get("licence", ""),
             "salt_fingerprint": info.salt_fingerprint,
             "fingerprint": cohort.facts["sha256"],
-            "images": len(training.images),
-            "validation_images": len(validation.images),
+            **images,
         },
         "training": {**dataclasses.asdict(config), "seed": seed, "validation_split": validation_split},
         "seconds": round(fit.seconds, 1),
+        "labels": list(names),
+        "is_single_label": info.is_single_label,
     }
-    return TrainedBackbone(network, names, info.is_single_label, fit, auc, facts)
+    return TrainedBackbone(network, fit, auc, facts)
 
 
 def export_trained_backbone(trained: TrainedBackbone, path: str | os.PathLike) -> pathlib.Path:
@@ -189,36 +167,29 @@ def export_trained_backbone(trained: TrainedBackbone, path: str | os.PathLike) -
       `path`, which `load_backbone` reads.
 
     Raises:
-      ValueError: something is there already. OSError: no space or permission.
+      ValueError: something is there already.
+      OSError: no space or permission.
     """
     path, network = pathlib.Path(path), trained.network
     if path.exists():
         raise ValueError(f"{path} exists already; choose another folder")
-    remove_temporary_files(path.parent)
-    with atomic_path(path) as folder:
-        write_saved_model(network, folder)
-        network.save_weights(folder / WEIGHTS_FILE)
-        text = json.dumps(_description(trained), indent=2) + "\n"
-        (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
-    return path
-
-
-def _description(trained: TrainedBackbone) -> dict[str, Any]:
-    network, training = trained.network, trained.facts["training"]
-    architecture = training | {"classes": network.classes, "channels": network.channels}
+    architecture = trained.facts["training"] | {"classes": network.classes, "channels": network.channels}
     settings = {name: architecture[name] for name in ARCHITECTURE}
     settings |= {"value_range": VALUE_RANGES[network.value_range].text, "input_size": network.input_size}
-    auc = trained.macro_auc
-    return {
-        "format": FORMAT,
+    description = {
+        "format": "trained_densenet",
         **trained.facts,
         "best_epoch": trained.fit.best_epoch,
-        "validation_auc": None if math.isnan(auc) else auc,
+        "validation_auc": None if math.isnan(trained.macro_auc) else trained.macro_auc,
         "parameters": network.count_params(),
         **describe_network(network),
-        "labels": list(trained.labels),
-        "is_single_label": trained.is_single_label,
         "settings": settings,
         "tfcxr_version": tfcxr.__version__,
         "tensorflow_version": tf.__version__,
     }
+    remove_temporary_files(path.parent)
+    with atomic_path(path) as folder:
+        write_saved_model(network, folder)
+        network.save_weights(folder / WEIGHTS_FILE)
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return path

@@ -14,7 +14,6 @@ of the two logits) with the same loss; labels that may occur together end in a s
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from tfcxr.data.stored_images import read_batches
 from tfcxr.evaluation.extractors.architectures import CLASSIFIERS
 from tfcxr.evaluation.extractors.fitting import (
     Fit,
-    FittingRules,
+    FittingConfig,
     fit_classifier,
     prediction_batch,
     quick_momentum,
@@ -40,24 +39,17 @@ from tfcxr.precision import precision_scope
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifierConfig:
+class ClassifierConfig(FittingConfig):
     """How a classifier is built and trained; the defaults are those of singh2023.
 
     Attributes:
       architecture: a name in `CLASSIFIERS`.
-      learning_rate: of Adam.
-      batch_size: images per step.
-      max_epochs: at most.
-      patience: training ends this many epochs after the best validation loss.
-      validation_fraction: share of the training images kept for validation where no validation split is given.
       dropout: before each dense layer.
       dense_units: widths of the hidden layers; the last one gives the features.
       batch_norm_momentum: at most; lower where an epoch has few steps, so that the first epoch's statistics arrive
         before early stopping looks. Keras's .99 needs more steps than a short training has: chance-level scores.
       initializer: of all kernels; "glorot_uniform" is Keras's own.
-      augmentation: small turns, shifts and exposure changes of the training images (`tfcxr.data.augment`).
       precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32.
-      balance_classes: "weights" gives rare labels more weight, so that positives and negatives count alike.
     """
 
     architecture: str = "vgg16"
@@ -70,19 +62,15 @@ class ClassifierConfig:
     dense_units: tuple[int, ...] = (512, 128)
     batch_norm_momentum: float = 0.9
     initializer: Literal["glorot_uniform", "he_normal"] = "glorot_uniform"
-    augmentation: bool = False
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    balance_classes: Literal["none", "weights"] = "none"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.architecture not in CLASSIFIERS:
             raise ValueError(
                 f"unknown classifier {self.architecture!r}; {nearest_name(self.architecture, CLASSIFIERS)}"
             )
-        for name in ("batch_size", "max_epochs", "patience", "learning_rate"):
-            if not (0 < getattr(self, name) < math.inf):
-                raise ValueError(f"ClassifierConfig.{name} must be above 0, got {getattr(self, name)}")
-        for name in ("validation_fraction", "dropout", "batch_norm_momentum"):
+        for name in ("dropout", "batch_norm_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"ClassifierConfig.{name} must be at least 0 and below 1, got {getattr(self, name)}")
         if any(width < 1 for width in self.dense_units):
@@ -178,13 +166,7 @@ def train_classifier(
 ) -> TrainedClassifier:
     """Trains one classifier with a progress bar; the same arguments give the same weights on one CPU.
 
-    Args:
-      config: what is built and how it is trained.
-      training: uint8 images.
-      validation: uint8 images of other patients.
-      is_single_label: exclusive labels.
-      seed: of the weights and of the order of the images.
-      description: for the progress bar.
+    `seed` is of the weights and of the order of the images.
 
     Raises:
       ValueError: no training or validation image, no label that can be learned or none that is known of the validation
@@ -196,21 +178,11 @@ def train_classifier(
             f"a classifier needs training and validation images, got {count} and {len(validation.images)}; "
             "give more images or set classifier.validation_fraction"
         )
-    batch_size = min(config.batch_size, count)
-    momentum = quick_momentum(config.batch_norm_momentum, count // batch_size)
+    momentum = quick_momentum(config.batch_norm_momentum, count // min(config.batch_size, count))
     config = dataclasses.replace(config, batch_norm_momentum=momentum)
     model = build_classifier(config, training.images.shape[1], training.labels.shape[1], is_single_label, seed)
     trained = keras.Model(model.input, model.get_layer("logits").output)
     optimizer = FusedAdam(config.learning_rate)
     optimizer.build(trained.trainable_variables)
-    rules = FittingRules(
-        batch_size,
-        config.max_epochs,
-        config.patience,
-        seed,
-        config.augmentation,
-        config.balance_classes,
-        description,
-    )
-    fit = fit_classifier(trained, optimizer, training, validation, is_single_label, rules)
+    fit = fit_classifier(trained, optimizer, training, validation, is_single_label, config, seed, description)
     return TrainedClassifier(keras.Model(model.input, model.output[:2]), fit)

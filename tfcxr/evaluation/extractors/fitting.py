@@ -4,7 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -22,26 +22,36 @@ PARALLEL_READS = 4  # batches that are decoded at once
 
 
 @dataclasses.dataclass(frozen=True)
-class FittingRules:
-    """How a classifier is fitted.
+class FittingConfig:
+    """How any classifier is trained.
 
     Attributes:
+      learning_rate: of Adam.
       batch_size: images per step.
       max_epochs: at most.
       patience: training ends this many epochs after the best validation loss.
-      seed: of the order of the images.
+      validation_fraction: share of the training images kept for validation where no validation split is given.
       augmentation: small turns, shifts and exposure changes of the training images (`tfcxr.data.augment`).
       balance_classes: "weights" gives rare labels more weight, so that positives and negatives count alike.
-      description: for the progress bar and messages.
     """
 
-    batch_size: int
-    max_epochs: int
-    patience: int
-    seed: int
+    learning_rate: float = 1e-3
+    batch_size: int = 32
+    max_epochs: int = 20
+    patience: int = 4
+    validation_fraction: float = 0.1
     augmentation: bool = False
-    balance_classes: str = "none"
-    description: str = "training"
+    balance_classes: Literal["none", "weights"] = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "max_epochs", "patience", "learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{type(self).__name__}.{name} must be above 0, got {getattr(self, name)}")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                f"{type(self).__name__}.validation_fraction must be at least 0 and below 1, "
+                f"got {self.validation_fraction}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,20 +75,20 @@ def fit_classifier(
     training: LabelledImages,
     validation: LabelledImages,
     is_single_label: bool,
-    rules: FittingRules,
+    config: FittingConfig,
+    seed: int,
+    description: str,
     scale: Callable[[tf.Tensor], tf.Tensor] = from_pixels,
 ) -> Fit:
     """Trains with a progress bar and leaves the best epoch's weights in the network.
 
-    The same arguments give the same weights on one CPU.
+    The training images are shuffled anew each epoch, by `seed`; those that fill no batch are left out of that epoch.
 
     Args:
       network: scaled images -> logits float32 [batch, labels].
       optimizer: built for the network's trainable variables.
-      training: shuffled anew each epoch; images that fill no batch are left out of that epoch.
-      validation: at least one image.
       is_single_label: exclusive labels, softmax; else a sigmoid for each.
-      rules: batches and end of training.
+      description: for the progress bar and messages.
       scale: stored pixels -> what the network takes.
 
     Raises:
@@ -89,19 +99,18 @@ def fit_classifier(
         raise ValueError("no label is known to be in some training images and not in others, so nothing can be learned")
     if np.isnan(validation.labels).all():
         raise ValueError("no label of the validation images is known, so training cannot tell when to end")
-    weights = _label_weights(training.labels, is_single_label, rules.balance_classes)
+    weights = _label_weights(training.labels, is_single_label, config.balance_classes)
     network.compile(optimizer=optimizer, loss=_cross_entropy(is_single_label, weights), jit_compile=False)
-    batches = _batches(training, rules.batch_size, scale, rules.seed, rules.augmentation)
-    steps = len(training.images) // rules.batch_size
+    batch_size = min(config.batch_size, len(training.images))
     history = network.fit(
-        batches,
+        _batches(training, batch_size, scale, seed, config.augmentation),
         validation_data=_batches(validation, prediction_batch(validation.images.shape[1]), scale),
-        epochs=rules.max_epochs,
+        epochs=config.max_epochs,
         verbose=0,
         shuffle=False,  # the data set shuffles itself
         callbacks=[
-            keras.callbacks.EarlyStopping(patience=rules.patience, restore_best_weights=True),
-            _Progress(rules.description, rules.max_epochs * steps),
+            keras.callbacks.EarlyStopping(patience=config.patience, restore_best_weights=True),
+            _Progress(description, config.max_epochs * (len(training.images) // batch_size)),
         ],
     ).history
     return Fit(
@@ -112,7 +121,7 @@ def fit_classifier(
 
 
 def predict_logits(network: keras.Model, images: Images, scale: Callable[[tf.Tensor], tf.Tensor]) -> np.ndarray:
-    """Logits float32 [images, labels] of stored images; arguments as of `fit_classifier`."""
+    """Logits float32 [images, labels] of stored images."""
     predict = tf.function(lambda pixels: network(scale(pixels), training=False), autograph=False, reduce_retracing=True)
     batches = read_batches(images, prediction_batch(images.shape[1]))
     return np.concatenate([predict(tf.constant(batch)) for batch in batches])

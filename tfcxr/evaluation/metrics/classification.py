@@ -19,13 +19,8 @@ ROWS_AT_ONCE = 64  # resamples sorted together; bounds the memory
 def patient_resamples(patient_keys: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Draws patients with replacement, as many as there are, `resamples` times.
 
-    Args:
-      patient_keys: string [images].
-      resamples: how many.
-      seed: of the draws.
-
     Returns:
-      float32 [resamples, images]: how often each image's patient was drawn.
+      float32 [resamples, images]: how often the patient of each image, string [images], was drawn.
     """
     patients, patient_of_image = np.unique(patient_keys, return_inverse=True)
     draws = np.random.default_rng(seed).multinomial(len(patients), np.full(len(patients), 1 / len(patients)), resamples)
@@ -36,7 +31,7 @@ def percentile_interval(values: np.ndarray, level: float = 0.95) -> tuple[float,
     """The middle `level` of bootstrap values [resamples]; NaN values (a class was not drawn) are left out.
 
     Returns:
-      (low, high), both NaN when no value is left.
+      (low, high), both NaN where no value is left.
     """
     values = values[np.isfinite(values)]
     if not len(values):
@@ -93,11 +88,7 @@ def confusion_matrix(
 ) -> np.ndarray:
     """Counts of images by true class (rows) and predicted class (columns).
 
-    Args:
-      true_class: int [images].
-      predicted_class: int [images].
-      classes: how many there are.
-      weights: float [resamples, images]; each image counts once where left out.
+    Both are int [images]; weights, float [resamples, images], say how often each image counts, once where left out.
 
     Returns:
       float64 [resamples, classes, classes] (one resample without weights).

@@ -13,14 +13,8 @@ def mean_pairwise_feature_distance(
     A generator that has collapsed to one picture scores near 0. The interval resamples images; the two copies of
     an image that is drawn twice are no pair, since their distance of 0 would lower every resample.
 
-    Args:
-      features: float [images, features].
-      resamples: of the bootstrap.
-      seed: of the bootstrap.
-      level: of the interval.
-
     Raises:
-      ValueError: fewer than two images, or an array of another shape.
+      ValueError: fewer than two images, or an array of another shape than [images, features].
     """
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"expected features [images, features] of two images or more, got shape {features.shape}")

@@ -7,13 +7,7 @@ from numpy.typing import DTypeLike
 def checked_features(
     first: np.ndarray, second: np.ndarray, min_images: int, dtype: DTypeLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Copies of both sets as `dtype`.
-
-    Args:
-      first: [images, features].
-      second: [images, features], as many features.
-      min_images: in each set.
-      dtype: of the copies.
+    """Copies, as `dtype`, of two sets [images, features] of as many features and `min_images` images or more each.
 
     Raises:
       ValueError: another shape, too few images, or values that are not finite.

@@ -24,12 +24,8 @@ MAX_ROUNDING = 1e-11  # of the root's trace; a root makes the rounding of small 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     """Squared Frechet (2-Wasserstein) distance of two Gaussians with the sets' means and covariances.
 
-    Args:
-      first: float [images, features], two images or more.
-      second: float [images, features], likewise.
-
-    Returns:
-      the distance, 0 or more, computed in float64; covariances are divided by images - 1.
+    Both are float [images, features] of two images or more. The distance is 0 or more, computed in float64; covariances
+    are divided by images - 1.
 
     Raises:
       ValueError: another shape, fewer than two images, or values that are not finite.

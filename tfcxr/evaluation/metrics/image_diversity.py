@@ -8,9 +8,7 @@ import numpy as np
 
 from tfcxr.data.stored_images import StoredImages
 from tfcxr.evaluation.metrics.metric import ClassDiversity, Estimate
-from tfcxr.evaluation.metrics.structural_similarity import SCALE_WEIGHTS, WINDOW_SIZES, SimilarityMeasure
-
-FILTER_SIZE = WINDOW_SIZES["gaussian"]  # pixels; the smallest scale must hold one window
+from tfcxr.evaluation.metrics.structural_similarity import SCALE_WEIGHTS, WINDOW_SIZE, SimilarityMeasure
 
 
 def mean_pairwise_ms_ssim(
@@ -51,9 +49,9 @@ def scales_of(size: int) -> int:
     Raises:
       ValueError: images smaller than one window.
     """
-    if size < FILTER_SIZE:
-        raise ValueError(f"multi-scale SSIM needs images of at least {FILTER_SIZE} pixels, got {size}")
-    return min(len(SCALE_WEIGHTS), int(np.log2(size / FILTER_SIZE)) + 1)
+    if size < WINDOW_SIZE:
+        raise ValueError(f"multi-scale SSIM needs images of at least {WINDOW_SIZE} pixels, got {size}")
+    return min(len(SCALE_WEIGHTS), int(np.log2(size / WINDOW_SIZE)) + 1)
 
 
 def _random_pairs(images: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,10 +12,8 @@ from tfcxr.evaluation.metrics.structural_similarity import SimilarityMeasure
 def psnr(images: np.ndarray, references: np.ndarray, data_range: float = 255.0) -> np.ndarray:
     """Peak signal-to-noise ratio of each image in decibels, float64 [images]; infinite where an image is equal.
 
-    Args:
-      images: [images, height, width, channels] of any real dtype.
-      references: likewise.
-      data_range: largest value minus smallest that a pixel can have.
+    Both are [images, height, width, channels] of any real dtype; `data_range` is the largest value minus the smallest
+    that a pixel can have.
 
     Raises:
       ValueError: shapes differ or are no images, or data_range is not positive.
@@ -33,13 +31,7 @@ def ssim(images: np.ndarray, references: np.ndarray, data_range: float = 255.0) 
     inside the image count, and channels are averaged. Equal to scikit-image with `gaussian_weights=True,
     use_sample_covariance=False`.
 
-    Args:
-      images: [images, height, width, channels] of any real dtype.
-      references: likewise.
-      data_range: largest value minus smallest that a pixel can have.
-
-    Returns:
-      values up to 1, which equal images have.
+    Arguments as of `psnr`; values up to 1, which equal images have.
 
     Raises:
       ValueError: shapes differ, are no images or are smaller than the window, or data_range is not positive.

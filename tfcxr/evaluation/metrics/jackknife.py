@@ -15,22 +15,16 @@ def jackknife_interval(
     second_groups: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """An interval that says how far the distance moves with other images of the same number.
+    """(low, high) around the distance: how far it moves with other images of the same number.
 
     Both sets are divided into `PARTS` parts or as many as there are groups, whole groups (patients) together, and the
     distance is taken without each part in turn. A bootstrap would repeat images, which alone raises a Frechet
     distance: its resamples lie beside the estimate.
 
     Args:
-      distance: of two sets float [images, features].
-      first: float [images, features].
-      second: float [images, features].
-      first_groups: one value per image, equal for the images of one patient; None: each image is a group of its own.
+      distance: of two sets float [images, features], such as `first` and `second`.
+      first_groups: [images], equal for the images of one patient; None: each image is a group of its own.
       second_groups: likewise.
-      seed: of the division.
-
-    Returns:
-      (low, high) around the distance.
 
     Raises:
       ValueError: fewer than two groups in a set, or what `distance` refuses.

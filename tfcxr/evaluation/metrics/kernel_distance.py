@@ -38,17 +38,11 @@ def kernel_distance(
     images spread as the distance of all does. Near 0 it is wider than it need be.
 
     Args:
-      first: float [images, features].
-      second: float [images, features], as many features.
-      subsets: how many, two or more.
+      first: float [images, features]; `second`: as many features.
+      subsets: two or more.
       subset_size: from 2 to half of the smaller set.
-      seed: of the subsets.
-      first_groups: one value per image, equal for the images of one patient; subsets then hold whole groups, and about
-        `subset_size` images. None: each image is a group of its own.
-      second_groups: likewise.
-
-    Returns:
-      the mean over subsets, with the interval for sets of this size.
+      first_groups: [images], equal for the images of one patient; subsets then hold whole groups, and about
+        `subset_size` images. None: each image is a group of its own. `second_groups`: likewise.
 
     Raises:
       ValueError: another shape, values that are not finite, fewer than 2 subsets, a subset size out of range, or

@@ -23,23 +23,14 @@ import numpy as np
 from scipy import stats
 
 from tfcxr.data.stored_images import StoredImages
+from tfcxr.evaluation.metrics.metric import Estimate
 from tfcxr.evaluation.metrics.structural_similarity import SimilarityMeasure
 
 PAIRINGS = ("random", "in_order", "all")
-MIN_HALVED_PATIENTS = 4  # two in each half
+MIN_PATIENTS = 2  # for an interval
 
 Images = np.ndarray | StoredImages
 """[images, height, width, channels] of any real dtype."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MeanSimilarity:
-    """Mean over `pairs` pairs with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-    pairs: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +41,11 @@ class SimilarityToReal:
       to_real: the synthetic set against the real one.
       real_to_real: two equal halves of the real set that share no patient.
       ratio: of the two means; NaN where the halves' mean is not positive.
-      ratio_low: of its 95 % interval, in which the real images that both share move together.
-      ratio_high: likewise.
+      ratio_low: its 95 % interval up to `ratio_high`, in which the real images that both share move together.
     """
 
-    to_real: MeanSimilarity
-    real_to_real: MeanSimilarity
+    to_real: Estimate
+    real_to_real: Estimate
     ratio: float
     ratio_low: float
     ratio_high: float
@@ -75,42 +65,6 @@ class _Pairs:
         return min(len(np.unique(self.first)), len(np.unique(self.second)))
 
 
-def mean_similarity(
-    first: Images,
-    second: Images,
-    *,
-    pairing: str,
-    measure: SimilarityMeasure,
-    first_groups: np.ndarray | None = None,
-    second_groups: np.ndarray | None = None,
-    seed: int = 0,
-) -> MeanSimilarity:
-    """Mean similarity of the images of two sets that share no patient, such as a synthetic and a real one.
-
-    The first set is read a chunk at a time and never held; of the pairs only the values are kept.
-
-    The interval is that of other images (or patients) on both sides: variance clustered by either side (Cameron,
-    Gelbach, Miller 2011, section 2.2), and Student's t with one degree less than the fewer groups. It is what a
-    bootstrap that draws both sides' images gives with "all". Where each image has one partner, that bootstrap would be
-    about 1.7 times too wide, for the weight of a pair is then the product of two counts.
-
-    Args:
-      first: images of one height, width and number of channels.
-      second: likewise.
-      pairing: one of `PAIRINGS`.
-      measure: window, scales and data range.
-      first_groups: [images], equal for images of one patient; each image is its own where left out.
-      second_groups: likewise.
-      seed: of "random".
-
-    Raises:
-      ValueError: no such pairing, unequal numbers with "in_order", images of other shapes, too small or with values
-        that are not finite, groups of another number than images, or fewer than two patients on a side.
-    """
-    groups = _group_numbers(first, first_groups, "first"), _group_numbers(second, second_groups, "second")
-    return _summary(_compare(first, second, *groups, pairing, measure, seed))
-
-
 def similarity_to_real(
     synthetic: Images,
     real: Images,
@@ -123,22 +77,27 @@ def similarity_to_real(
 ) -> SimilarityToReal:
     """Similarity of synthetic to real images, beside that of the same real images to each other.
 
+    The synthetic set is read a chunk at a time and never held; of the pairs only the values are kept.
+
+    The interval is that of other images (or patients) on both sides: variance clustered by either side (Cameron,
+    Gelbach, Miller 2011, section 2.2), and Student's t with one degree less than the fewer groups. It is what a
+    bootstrap that draws both sides' images gives with "all". Where each image has one partner, that bootstrap would be
+    about 1.7 times too wide, for the weight of a pair is then the product of two counts.
+
     Args:
-      synthetic: read a chunk at a time.
-      real: each half has about half of them.
-      pairing: as of `mean_similarity`.
-      measure: as of `mean_similarity`.
-      synthetic_groups: as of `mean_similarity`.
-      real_groups: as of `mean_similarity`.
+      pairing: one of `PAIRINGS`.
+      measure: scales and data range.
+      synthetic_groups: [images], equal for images of one patient; each image is its own where left out.
+      real_groups: likewise.
       seed: of the pairing and of the halves.
 
     Raises:
-      ValueError: what `mean_similarity` refuses, or real images of fewer than four patients.
+      ValueError: no such pairing, unequal numbers with "in_order", images of other shapes, too small or with values
+        that are not finite, groups of another number than images, fewer than two synthetic images or patients, or fewer
+        than four real ones.
     """
-    patient = _group_numbers(real, real_groups, "real")
-    if patient.max() + 1 < MIN_HALVED_PATIENTS:
-        raise ValueError(f"halves of the real set need {MIN_HALVED_PATIENTS} patients or more, got {patient.max() + 1}")
-    of_synthetic = _group_numbers(synthetic, synthetic_groups, "synthetic")
+    of_synthetic = _group_numbers(synthetic, synthetic_groups, "synthetic", MIN_PATIENTS)
+    patient = _group_numbers(real, real_groups, "real", 2 * MIN_PATIENTS)  # so many in each half
     to_real = _compare(synthetic, real, of_synthetic, patient, pairing, measure, seed)
     first, second = _halves(patient, seed)
     between = _compare(real[first], real[second], np.arange(len(first)), np.arange(len(second)), pairing, measure, seed)
@@ -204,7 +163,7 @@ def _each_with_each(first: Images, second: np.ndarray, measure: SimilarityMeasur
     return table
 
 
-def _group_numbers(images: Images, groups: np.ndarray | None, name: str) -> np.ndarray:
+def _group_numbers(images: Images, groups: np.ndarray | None, name: str, min_patients: int) -> np.ndarray:
     """Checks a set; int [images], its groups numbered from 0 without gaps."""
     if images.ndim != 4:
         raise ValueError(f"expected images [N, H, W, C] as the {name} set, got an array of shape {images.shape}")
@@ -218,8 +177,10 @@ def _group_numbers(images: Images, groups: np.ndarray | None, name: str) -> np.n
         )
     else:
         numbers = np.unique(groups, return_inverse=True)[1]
-    if len(np.unique(numbers)) < 2:
-        raise ValueError(f"an interval needs two images or more, of two patients, in the {name} set")
+    if len(np.unique(numbers)) < min_patients:
+        raise ValueError(
+            f"the {name} set needs images of {min_patients} patients or more, got {len(np.unique(numbers))}"
+        )
     return numbers
 
 
@@ -235,20 +196,17 @@ def _halves(patient: np.ndarray, seed: int) -> list[np.ndarray]:
     return [half[: min(totals)] for half in rows]
 
 
-def _summary(pairs: _Pairs) -> MeanSimilarity:
-    mean, count = pairs.values.mean(), len(pairs.values)
-    reach = _reach((pairs.values - mean) / count, pairs.first, pairs.second, pairs.groups)
-    return MeanSimilarity(float(mean), float(mean - reach), float(mean + reach), count)
+def _summary(pairs: _Pairs) -> Estimate:
+    mean = pairs.values.mean()
+    reach = _reach((pairs.values - mean) / len(pairs.values), pairs.first, pairs.second, pairs.groups)
+    return Estimate(float(mean), float(mean - reach), float(mean + reach))
 
 
 def _reach(errors: np.ndarray, first: np.ndarray, second: np.ndarray, groups: int) -> float:
     """Half of the 95 % interval of a sum of errors, of which those that share a group on either side move together.
 
-    Args:
-      errors: float [pairs], what each pair adds to the error of the estimate.
-      first: int [pairs], the groups of its first images.
-      second: int [pairs], the groups of its second images.
-      groups: how many there are, for Student's t.
+    `errors`, float [pairs], is what each pair adds to the error of the estimate; `first` and `second`, int [pairs], are
+    the groups of its images; of `groups` there are so many, for Student's t.
     """
     numbers = max(first.max(), second.max()) + 1
     by_group = np.bincount(first, errors, numbers) + np.bincount(second, errors, numbers)

@@ -13,10 +13,7 @@ class PairwiseTest:
     """One pair of experiments.
 
     Attributes:
-      first: name of an experiment.
-      second: name of the other.
       difference: of the means, first - second.
-      t: Welch's statistic.
       p: two-sided, of this pair alone.
       adjusted_p: by Holm 1979, of all pairs together.
       is_different: `adjusted_p` is below the level.

@@ -16,10 +16,7 @@ SMALLEST_LEVEL = 16  # pixels
 def sliced_wasserstein_distance(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
     """Mean distance over the pyramid's levels, times 1,000 as published; 0 for equal sets.
 
-    Args:
-      first: uint8 [images, size, size, 1].
-      second: uint8, of the same shape.
-      seed: of patches and directions.
+    Both sets are uint8 [images, size, size, 1] of one shape.
 
     Raises:
       ValueError: sets of different shape, or images under 16 pixels.

@@ -11,15 +11,13 @@ What depends on one image alone is prepared once, so that comparing it with many
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import cv2
 import numpy as np
 
 from tfcxr.data.stored_images import StoredImages
 
-WINDOW_SIZES = {"gaussian": 11, "uniform": 7}  # pixels
-WINDOW_DEVIATION = 1.5  # of the Gaussian
+WINDOW_SIZE, WINDOW_DEVIATION = 11, 1.5  # pixels, of the Gaussian
 LUMINANCE_CONSTANT, CONTRAST_CONSTANT = 0.01, 0.03  # K1 and K2 of Wang et al. 2004
 CHUNK_PIXELS = 1 << 16  # float64 that stay in a core's cache; larger chunks were slower
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003, section 3.2
@@ -50,32 +48,27 @@ class SimilarityMeasure:
 
     Attributes:
       data_range: largest value minus smallest that a pixel can have: 255 of uint8, 2 of [-1, 1].
-      window: "gaussian", 11 pixels with deviation 1.5 (Wang et al. 2004); or "uniform", 7 pixels with sample variances,
-        which is what scikit-image's `structural_similarity` does unless it is told otherwise.
       scales: 1 is SSIM. 2 to 5 is multi-scale SSIM, each scale half the size of the one before (2x2 averages); fewer
         than five use the first weights of Wang et al. 2003, made to sum 1. Structures that are opposite on average
         count 0 there, as a negative number has no root.
 
     Raises:
-      ValueError: data_range is not positive, no such window, or scales outside 1 to 5.
+      ValueError: data_range is not positive, or scales outside 1 to 5.
     """
 
     data_range: float
-    window: Literal["gaussian", "uniform"] = "gaussian"
     scales: int = 1
 
     def __post_init__(self) -> None:
         if not self.data_range > 0:
             raise ValueError(f"data_range must be positive, got {self.data_range}")
-        if self.window not in WINDOW_SIZES:
-            raise ValueError(f"unknown window {self.window!r}; valid names: {', '.join(WINDOW_SIZES)}")
         if not 1 <= self.scales <= len(SCALE_WEIGHTS):
             raise ValueError(f"scales must be from 1 to {len(SCALE_WEIGHTS)}, got {self.scales}")
 
     @property
     def smallest_image(self) -> int:
         """Pixels to each side that an image needs, so that its last scale holds a window: 176 with 5 scales."""
-        return WINDOW_SIZES[self.window] << (self.scales - 1)
+        return WINDOW_SIZE << (self.scales - 1)
 
     def check_size(self, height: int, width: int) -> None:
         """Refuses images that are smaller than `smallest_image` (ValueError)."""
@@ -98,8 +91,7 @@ class SimilarityMeasure:
             if scale:
                 values = _halve(values)
             mean = self._local_mean(values)
-            variance = self._variance_factor * (self._local_mean(values**2) - mean**2)
-            levels.append(Moments(values, mean, variance))
+            levels.append(Moments(values, mean, self._local_mean(values**2) - mean**2))
         return levels
 
     def compare(self, first: Sequence[Moments], second: Sequence[Moments]) -> np.ndarray:
@@ -114,7 +106,7 @@ class SimilarityMeasure:
             products = one.mean * other.mean
             windows = self._local_mean(one.values * other.values)
             windows -= products
-            windows *= 2 * self._variance_factor
+            windows *= 2
             windows += c2
             divisor = one.variance + other.variance
             divisor += c2
@@ -143,11 +135,7 @@ class SimilarityMeasure:
     ) -> np.ndarray:
         """Similarity of pairs of rows of [images, height, width, channels], a chunk at a time: float64 [pairs].
 
-        Args:
-          first: any real dtype; an array or `StoredImages`.
-          second: likewise.
-          first_rows: int [pairs]; all in order where left out.
-          second_rows: int [pairs]; all in order where left out.
+        `first_rows` and `second_rows` are int [pairs], all in order where left out.
 
         Raises:
           ValueError: images that are too small.
@@ -164,23 +152,14 @@ class SimilarityMeasure:
         ]
         return np.concatenate([np.zeros(0), *values])
 
-    @property
-    def _variance_factor(self) -> float:
-        pixels = WINDOW_SIZES[self.window] ** 2
-        return pixels / (pixels - 1) if self.window == "uniform" else 1.0
-
     def _local_mean(self, values: np.ndarray) -> np.ndarray:
         """Window means inside the images, [images, channels, height - window + 1, width - window + 1].
 
         All images are filtered as one tall picture; windows that see two of them are cut off with the borders.
         """
-        size = WINDOW_SIZES[self.window]
-        margin = size // 2
+        margin = WINDOW_SIZE // 2
         tall = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
-        if self.window == "gaussian":
-            tall = cv2.GaussianBlur(tall, (size, size), WINDOW_DEVIATION)
-        else:
-            tall = cv2.blur(tall, (size, size))
+        tall = cv2.GaussianBlur(tall, (WINDOW_SIZE, WINDOW_SIZE), WINDOW_DEVIATION)
         return tall.reshape(values.shape)[..., margin:-margin, margin:-margin]
 
 

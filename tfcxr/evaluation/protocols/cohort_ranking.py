@@ -19,14 +19,14 @@ import numpy as np
 from tqdm import tqdm
 
 from tfcxr.data.records import read_dataset_info
+from tfcxr.evaluation import kept, label_checks
 from tfcxr.evaluation.cohorts import (
     Cohort,
     Cohorts,
     check_alike,
+    check_folders,
     load_cohort,
     load_cohorts,
-    log_notices,
-    read_descriptions,
     refuse_shared_patients,
     training_leaks,
 )
@@ -34,24 +34,13 @@ from tfcxr.evaluation.distances import distances_of_draws
 from tfcxr.evaluation.diversity import SEED, spread_ratio
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
-from tfcxr.evaluation.label_checks import check_labels, counts_of_splits
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.image_diversity import scales_of
 from tfcxr.evaluation.metrics.kernel_distance import MIN_IMAGES
 from tfcxr.evaluation.metrics.metric import ClassDiversity, FeatureDistance
 from tfcxr.evaluation.metrics.pairwise_tests import pairwise_t_tests
 from tfcxr.evaluation.protocols.protocol import Protocol
-from tfcxr.evaluation.report.page import (
-    cohort_table,
-    metric_header,
-    metric_notes,
-    number,
-    settings_table,
-    software_text,
-    table,
-    text,
-)
-from tfcxr.evaluation.report.plain import plain_json, software_versions
+from tfcxr.evaluation.report import html
 from tfcxr.evaluation.report.report import Findings
 
 VERSION = 1
@@ -103,15 +92,7 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
         )
     scales_of(test.images.shape[1])  # refuses images too small for MS-SSIM
     info, seed = read_dataset_info(_extractor_folder(evaluation, settings)), evaluation.classifier_seeds[0]
-    extractor = find_or_train_extractor(
-        evaluation.folder_of_extractors,
-        evaluation.classifier,
-        seed,
-        extractor_data,
-        None,
-        info.label_names,
-        info.is_single_label,
-    )
+    extractor = find_or_train_extractor(evaluation, extractor_data, None, info.label_names, info.is_single_label)
     real_features = extractor.features(test.images)
     spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
     distances, diversity, random = {}, {}, np.random.default_rng(seed)
@@ -147,33 +128,25 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
     if not any(spread.spread(diversity[REAL][spread.name].mean) > spread.least_spread for spread in spreads):
         notices.append(f"the {REAL} are all the same, so that diversity has no ratio to them")
     data = {
+        "version": VERSION,
         "table": rows,
         "tests": tests,
         "images_per_draw": per_draw,
         "distances": distances,
         "extractor": extractor.facts,
-        "passport": {
-            "cohorts": {
-                **{name: cohort.facts for name, cohort in cohorts.synthetic.items()},
-                "test": test.facts,
-                "training": cohorts.real.facts,
-                "extractor training": extractor_data.facts,
-            },
-            "seed": seed,
-            "software": software_versions(),
-        },
+        "seed": seed,
     }
     return Findings(
         title="Cohort ranking",
-        version=VERSION,
         verdict=_verdict(rows, tests),
-        shared_patients=cohorts.shared_patients,
-        notices=notices,
         data=data,
         introduction=f"{per_draw} images per draw; mean and standard deviation over draws; features of "
-        f"{text(evaluation.classifier.architecture)}, weights "
-        f"<code>{text(extractor.facts['weights_sha256'][:16])}</code>.",
-        parts=_page_parts(plain_json(data)),
+        f"{html.text(evaluation.classifier.architecture)}, weights "
+        f"<code>{html.text(extractor.facts['weights_sha256'])}</code>.",
+        parts=_page_parts(kept.plain_json(data)),
+        cohorts={**cohorts.facts, "extractor training": extractor_data.facts},
+        shared_patients=cohorts.shared_patients,
+        notices=notices,
     )
 
 
@@ -190,21 +163,21 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
         )
     if len(evaluation.test_splits) > 1:
         raise ValueError(f"a ranking takes one test split, got --test_splits={','.join(evaluation.test_splits)}")
-    descriptions = read_descriptions(evaluation, same_labels=False, allows_several=True)
+    check_folders(evaluation, same_labels=False, allows_several=True)
     folder, splits = _extractor_folder(evaluation, settings), settings.extractor_splits
     info = read_dataset_info(folder)
     if info.is_synthetic:
         raise ValueError(f"{folder} holds synthetic images ({info.name}), expected real patients")
-    check_alike(evaluation.real_dir, descriptions.real, folder, info, same_labels=False)
+    check_alike(evaluation.real_dir, evaluation.real_info, folder, info, same_labels=False)
     names = info.label_names
     where = f"split {','.join(splits)} of {folder}"
-    check_labels(where, counts_of_splits(info, splits, names), info.is_single_label, "learned")
-    cohorts = load_cohorts(evaluation, descriptions, ())
+    label_checks.check_labels(where, label_checks.counts_of_splits(info, splits, names), "learned")
+    cohorts = load_cohorts(evaluation, ())
     extractor_data = load_cohort(folder, info, splits, names)
-    shared = training_leaks(extractor_data, None, cohorts.tests, info, descriptions.test, "extractor's training")
+    shared = training_leaks(extractor_data, None, cohorts.tests, info, evaluation.test_info, "extractor's training")
     shared = [sentence for sentence in shared if sentence not in cohorts.shared_patients]
     refuse_shared_patients(shared, evaluation)
-    log_notices(cohorts.notices)
+    cohorts = cohorts.with_notices(())
     return dataclasses.replace(cohorts, shared_patients=(*cohorts.shared_patients, *shared)), extractor_data
 
 
@@ -232,31 +205,28 @@ def _verdict(rows: Sequence[Mapping[str, Any]], tests: Mapping[str, Sequence[Map
 
 
 def _deviation(row: Mapping[str, Any], metric: FeatureDistance) -> str:
-    shown = number(row[f"{metric.name}_deviation"], ".2g")
-    return "" if shown == number(None) else f" (sd {shown})"
+    shown = html.number(row[f"{metric.name}_deviation"], ".2g")
+    return "" if shown == html.number(None) else f" (sd {shown})"
 
 
 def _page_parts(report: Mapping[str, Any]) -> list[str]:
-    metrics, passport = metrics_of(FeatureDistance), report["passport"]
+    metrics = metrics_of(FeatureDistance)
     spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
     rows = [
         [
-            text(row["cohort"]),
-            *(number(row[f"{m.name}_mean"], m.format) + _deviation(row, m) for m in metrics),
-            *(number(row[f"{spread.name}_ratio"], ".2f") for spread in spreads),
+            html.text(row["cohort"]),
+            *(html.number(row[f"{m.name}_mean"], m.format) + _deviation(row, m) for m in metrics),
+            *(html.number(row[f"{spread.name}_ratio"], ".2f") for spread in spreads),
         ]
         for row in report["table"]
     ]
-    header = ["cohort", *map(metric_header, metrics), *(text(spread.spread_title) for spread in spreads)]
+    header = ["cohort", *map(html.metric_header, metrics), *(html.text(spread.spread_title) for spread in spreads)]
     names = [row["cohort"] for row in report["table"] if row["cohort"] != REAL]
     return [
         "<h2>Nearest first</h2>",
-        table(header, rows),
+        html.table(header, rows),
         *(_test_table(metric, names, report["tests"][metric.name]) for metric in metrics),
-        f"<h2>How it was done</h2><p>{metric_notes(FeatureDistance)} {metric_notes(ClassDiversity)}</p>"
-        f"<p><strong>Software.</strong> {software_text(passport['software'])}.</p>",
-        cohort_table(passport["cohorts"]),
-        settings_table("extractor", {**report["extractor"]["classifier"], "seed": report["extractor"]["seed"]}),
+        f"<h2>How it was done</h2><p>{html.metric_notes(FeatureDistance)} {html.metric_notes(ClassDiversity)}</p>",
     ]
 
 
@@ -267,9 +237,9 @@ def _test_table(metric: FeatureDistance, names: Sequence[str], tests: Sequence[M
         pair: "" if len(set(pair)) == 1 else _p_text(adjusted[frozenset(pair)])
         for pair in itertools.product(names, repeat=2)
     }
-    rows = [[text(first), *(cells[first, second] for second in names)] for first in names]
+    rows = [[html.text(first), *(cells[first, second] for second in names)] for first in names]
     caption = f"p of Welch's t-tests of the {metric.title} distance, adjusted by Holm for all pairs; * below {LEVEL:g}"
-    return table(["", *map(text, names)], rows, caption)
+    return html.table(["", *map(html.text, names)], rows, caption)
 
 
 def _p_text(p: float) -> str:

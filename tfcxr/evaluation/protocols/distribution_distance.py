@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from tfcxr.evaluation.cohorts import Cohort, Cohorts, load_cohorts, log_notices, read_descriptions
+from tfcxr.evaluation import kept, label_checks
+from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohorts
 from tfcxr.evaluation.distances import (
     FLOOR_DRAWS,
     MIN_HALF_IMAGES,
@@ -35,23 +36,10 @@ from tfcxr.evaluation.distances import (
 )
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.feature_extractor import FeatureExtractor, find_or_train_extractor
-from tfcxr.evaluation.label_checks import check_label_splits, check_labels, counts_of_splits
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.metric import FeatureDistance
 from tfcxr.evaluation.protocols.protocol import Protocol
-from tfcxr.evaluation.report.page import (
-    cohort_table,
-    estimate,
-    metric_header,
-    metric_notes,
-    picture,
-    settings_table,
-    software_text,
-    table,
-    text,
-)
-from tfcxr.evaluation.report.plain import plain_json, software_versions
-from tfcxr.evaluation.report.plots import sample_grid
+from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.report import Findings
 from tfcxr.evaluation.scores import mean_auc
 
@@ -94,61 +82,43 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
     """
     cohorts = _load(evaluation, settings)
     extractor = find_or_train_extractor(
-        evaluation.folder_of_extractors,
-        evaluation.classifier,
-        evaluation.classifier_seeds[0],
-        cohorts.real,
-        cohorts.validation,
-        cohorts.label_names,
-        cohorts.is_single_label,
+        evaluation, cohorts.real, cohorts.validation, cohorts.label_names, cohorts.is_single_label
     )
     comparisons, auc = _compare(cohorts, extractor, settings)
     features = extractor.facts["features"]
     data = {
+        "version": VERSION,
         "label_names": cohorts.label_names,
         "has_synthetic_labels": bool(cohorts.only_synthetic.labels.shape[1]),
         "comparisons": comparisons,
         "extractor": {**extractor.facts, "auc": auc, "input": "stored pixels scaled to [-1, 1], grey, no resize"},
-        "passport": {
-            "cohorts": {
-                "synthetic": cohorts.only_synthetic.facts,
-                "training": cohorts.real.facts,
-                "validation": cohorts.validation.facts if cohorts.validation else None,
-                **{f"test: {split}": test.facts for split, test in cohorts.tests.items()},
-            },
-            "floor_draws": FLOOR_DRAWS,
-            "seed": SEED,
-            "software": software_versions(),
-        },
-        "seconds": {"extractor_training": extractor.facts["seconds"]},
+        "floor_draws": FLOOR_DRAWS,
+        "seed": SEED,
     }
     architecture = evaluation.classifier.architecture
     aucs = ", ".join(f"{value:.3f} on {name}" for name, value in auc.items() if not math.isnan(value))
     return Findings(
         title="Distribution distance",
-        version=VERSION,
         verdict=verdict(architecture, comparisons, auc),
+        data=data,
+        introduction=f"Features: {features} of {html.text(architecture)}, trained on the real training images "
+        f"(AUC {html.text(aucs)}), weights <code>{html.text(extractor.facts['weights_sha256'])}</code>.",
+        parts=_page_parts(kept.plain_json(data), cohorts),
+        cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=[*cohorts.notices, *_rank_notices(comparisons, features)],
-        data=data,
-        introduction=f"Features: {features} of {text(architecture)}, trained on the real training images "
-        f"(AUC {text(aucs)}), weights <code>{text(extractor.facts['weights_sha256'][:16])}</code>.",
-        parts=_page_parts(plain_json(data), cohorts),
     )
 
 
 def _load(evaluation: Evaluation, settings: DistanceSettings) -> Cohorts:
-    descriptions = read_descriptions(evaluation, allows_unlabelled=True)
-    real_info = descriptions.real
-    names, is_single_label = real_info.label_names, real_info.is_single_label
-    counts = counts_of_splits(real_info, evaluation.train_splits, names)
-    notices = check_labels(evaluation.train_splits_flag, counts, is_single_label, "learned")
-    notices += check_label_splits(evaluation, real_info, descriptions.test, must_test=False)
-    cohorts = load_cohorts(evaluation, descriptions, names)
+    check_folders(evaluation, allows_unlabelled=True)
+    real_info = evaluation.real_info
+    counts = label_checks.counts_of_splits(real_info, evaluation.train_splits, real_info.label_names)
+    notices = label_checks.check_labels(evaluation.train_splits_flag, counts, "learned")
+    notices += label_checks.check_label_splits(evaluation, must_test=False)
+    cohorts = load_cohorts(evaluation, real_info.label_names)
     _check_images(settings, cohorts.only_synthetic, {TRAINING: cohorts.real, **cohorts.tests})
-    cohorts = dataclasses.replace(cohorts, notices=(*cohorts.notices, *notices))
-    log_notices(cohorts.notices)
-    return cohorts
+    return cohorts.with_notices(notices)
 
 
 def _check_images(settings: DistanceSettings, synthetic: Cohort, real_sets: dict[str, Cohort]) -> None:
@@ -276,37 +246,34 @@ def _said(row: Mapping[str, Any], with_names: bool = False) -> str:
 
 
 def _page_parts(report: Mapping[str, Any], cohorts: Cohorts) -> list[str]:
-    passport, extractor = report["passport"], report["extractor"]
-    method = METHOD_TEXT.format(notes=metric_notes(FeatureDistance), floor_draws=passport["floor_draws"])
+    method = METHOD_TEXT.format(notes=html.metric_notes(FeatureDistance), floor_draws=report["floor_draws"])
     sets = {"synthetic images": cohorts.only_synthetic, TRAINING: cohorts.real, **cohorts.tests}
     shown = [cohort.images[:PICTURES_PER_SET] for cohort in sets.values()]
     owner = np.repeat(np.arange(len(shown)), [len(images) for images in shown])
     is_of_set = (owner[:, None] == np.arange(len(shown))).astype(np.float32)
+    grid = plots.sample_grid(np.concatenate(shown), is_of_set, list(sets), PICTURES_PER_SET)
     return [
         *map(_comparison_part, report["comparisons"]),
         "<h2>Images</h2>",
-        picture(sample_grid(np.concatenate(shown), is_of_set, list(sets), PICTURES_PER_SET), ", ".join(sets)),
-        f"<h2>How it was done</h2><p>{method}</p><p><strong>Software.</strong> {software_text(passport['software'])}. "
-        f"<strong>Weights.</strong> <code>{text(extractor['weights_sha256'])}</code></p>",
-        cohort_table(passport["cohorts"]),
-        settings_table("extractor", {**extractor["classifier"], "seed": extractor["seed"]}),
+        html.picture(grid, ", ".join(sets)),
+        f"<h2>How it was done</h2><p>{method}</p>",
     ]
 
 
 def _comparison_part(comparison: Mapping[str, Any]) -> str:
     title = "Training images" if comparison["role"] == "training" else "Test"
-    headers = ["images per side", *map(metric_header, metrics_of(FeatureDistance))]
+    headers = ["images per side", *map(html.metric_header, metrics_of(FeatureDistance))]
     parts = [
-        f"<h2>{title}: {text(comparison['set'])}</h2>",
-        table(["against these real images", *headers], _table_rows(comparison)),
+        f"<h2>{title}: {html.text(comparison['set'])}</h2>",
+        html.table(["against these real images", *headers], _table_rows(comparison)),
     ]
     if comparison["by_label"]:
         rows = [
-            [f"{text(label)}: {name}", *cells]
+            [f"{html.text(label)}: {name}", *cells]
             for label, compared in comparison["by_label"].items()
             for name, *cells in _table_rows(compared)
         ]
-        parts.append(table(["images of one label", *headers], rows))
+        parts.append(html.table(["images of one label", *headers], rows))
     return "".join(parts)
 
 
@@ -319,7 +286,7 @@ def _table_rows(compared: Mapping[str, Any]) -> list[list[str]]:
         [
             name,
             str(row["images"]),
-            *(estimate(row[metric.name], metric.format) for metric in metrics_of(FeatureDistance)),
+            *(html.estimate(row[metric.name], metric.format) for metric in metrics_of(FeatureDistance)),
         ]
         for name, row in rows.items()
         if row

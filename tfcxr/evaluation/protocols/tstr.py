@@ -12,9 +12,7 @@ Each finished training is kept in `out_dir/arms`, so a killed evaluation continu
 """
 
 import dataclasses
-import io
 import itertools
-import json
 import math
 from typing import Any
 
@@ -22,50 +20,21 @@ import numpy as np
 from absl import logging
 
 from tfcxr.config import to_plain
-from tfcxr.data.atomic import remove_temporary_files, write_atomically
+from tfcxr.data.atomic import remove_temporary_files
 from tfcxr.data.records import split_info
-from tfcxr.evaluation.cohorts import Cohorts, load_cohorts, log_notices, read_descriptions, split_off_validation
-from tfcxr.evaluation.diversity import (
-    diversity_notices,
-    diversity_rows,
-    feature_diversity,
-    feature_metrics,
-    shown_sides,
-)
+from tfcxr.evaluation import diversity, kept, label_checks
+from tfcxr.evaluation.cohorts import Cohorts, check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import train_classifier
-from tfcxr.evaluation.label_checks import (
-    check_arms,
-    check_label_splits,
-    check_labels,
-    check_patients,
-    counts_of_labels,
-    counts_of_splits,
-    listed,
-    missing_labels,
-)
 from tfcxr.evaluation.labelled_images import LabelledImages, join
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.classification import patient_resamples
 from tfcxr.evaluation.metrics.image_diversity import scales_of
 from tfcxr.evaluation.metrics.metric import ClassDiversity, LabelScore
 from tfcxr.evaluation.protocols.protocol import Protocol
-from tfcxr.evaluation.report.page import (
-    cohort_table,
-    estimate,
-    metric_notes,
-    number,
-    picture,
-    settings_table,
-    software_text,
-    table,
-    text,
-)
-from tfcxr.evaluation.report.plain import json_key, json_text, plain_json, software_versions
-from tfcxr.evaluation.report.plots import curves_plot, roc_plot, sample_grid
+from tfcxr.evaluation.report import html, plots, score_tables
 from tfcxr.evaluation.report.report import Findings
-from tfcxr.evaluation.report.score_tables import arm_table, label_tables, threshold_tables
-from tfcxr.evaluation.scores import ArmScores, ratio_summaries, score_arm, score_labels, score_text, youden_thresholds
+from tfcxr.evaluation.scores import ratio_summaries, score_arm, score_labels, score_text, youden_thresholds
 
 VERSION = 2  # raise it when a change makes kept trainings wrong
 ARMS = {"real": ("real",), "synthetic": ("synthetic",), "both": ("synthetic", "real")}  # name -> sides
@@ -126,66 +95,45 @@ def run(evaluation: Evaluation, settings: TSTRSettings) -> Findings:
     remove_temporary_files(folder)
     trainings: dict[str, list[dict[str, Any]]] = {arm: [] for arm in settings.arms}
     runs = list(itertools.product(evaluation.classifier_seeds, settings.arms))
-    for number_of_run, (seed, arm) in enumerate(runs, start=1):
-        trainings[arm].append(_find_or_train(evaluation, cohorts, arm, seed, f"{number_of_run} of {len(runs)}"))
-    scores = _scores(settings, cohorts, trainings)
-    diversity = diversity_rows(
-        cohorts, [item["feature_diversity"] for item in trainings.get("real", [])], settings.diversity_pairs
-    )
-    tests = {
-        split: {
-            **cohorts.tests[split].facts,
-            "arms": {arm: arm_scores.summary for arm, arm_scores in by_arm.items()},
-            "ratios_to_real": {
-                arm: ratio_summaries(by_arm[arm], by_arm["real"])
-                for arm in by_arm
-                if arm != "real" and "real" in by_arm
-            },
-        }
-        for split, by_arm in scores.items()
-    }
+    for index, (seed, arm) in enumerate(runs, start=1):
+        description = f"{index} of {len(runs)}: {arm}, seed {seed}"
+        trainings[arm].append(_find_or_train(evaluation, cohorts, arm, seed, description))
+    by_seed = [item["feature_diversity"] for item in trainings.get("real", [])]
+    rows = diversity.diversity_rows(cohorts, by_seed, settings.diversity_pairs)
+    tests = {split: _score(settings, cohorts, split, trainings) for split in cohorts.tests}
+    finished = [item for items in trainings.values() for item in items]
     data = {
+        "version": VERSION,
         "label_names": cohorts.label_names,
         "is_single_label": cohorts.is_single_label,
         "images_per_side": len(cohorts.real.images),
         "tests": tests,
-        "diversity": diversity,
+        "diversity": rows,
         "trainings": [
             {name: value for name, value in item.items() if name not in ("arrays", "key", "feature_diversity")}
-            for finished in trainings.values()
             for item in finished
         ],
-        "passport": {
-            "classifier": to_plain(evaluation.classifier),
-            "classifier_seeds": evaluation.classifier_seeds,
-            "cohorts": {
-                "synthetic": cohorts.only_synthetic.facts,
-                "real": cohorts.real.facts,
-                "validation": cohorts.validation.facts if cohorts.validation else None,
-            },
-            "bootstrap": {"unit": "patient", "resamples": settings.bootstrap_resamples, "seed": BOOTSTRAP_SEED},
-            "software": software_versions(),
-        },
-        "seconds": {"training": sum(item["seconds"] for finished in trainings.values() for item in finished)},
+        "bootstrap": {"unit": "patient", "resamples": settings.bootstrap_resamples, "seed": BOOTSTRAP_SEED},
+        "seconds": sum(item["seconds"] for item in finished),
     }
     architecture = evaluation.classifier.architecture
     return Findings(
         title="Train on synthetic, test on real",
-        version=VERSION,
-        verdict=verdict(architecture, tests, diversity),
-        shared_patients=cohorts.shared_patients,
-        notices=[*cohorts.notices, *diversity_notices(diversity)],
+        verdict=verdict(architecture, tests, rows),
         data=data,
-        introduction=f"{data['images_per_side']} training images per side, {text(architecture)}, "
+        introduction=f"{len(cohorts.real.images)} training images per side, {html.text(architecture)}, "
         f"{len(evaluation.classifier_seeds)} trainings per arm.",
-        parts=page_parts(plain_json(data), cohorts, trainings),
+        parts=_page_parts(kept.plain_json(data), cohorts, trainings),
+        cohorts=cohorts.facts,
+        shared_patients=cohorts.shared_patients,
+        notices=[*cohorts.notices, *diversity.diversity_notices(rows)],
     )
 
 
 def _load(evaluation: Evaluation, settings: TSTRSettings) -> Cohorts:
     """Loads as many images of either side, and refuses labels with which nothing can be learned or tested."""
-    descriptions = read_descriptions(evaluation)
-    real_info, (synthetic_info,) = descriptions.real, descriptions.synthetic.values()
+    check_folders(evaluation)
+    real_info, (synthetic_info,) = evaluation.real_info, evaluation.synthetic_infos.values()
     names, is_single_label = real_info.label_names, real_info.is_single_label
     splits = {"synthetic": evaluation.synthetic_splits or tuple(synthetic_info.splits), "real": evaluation.train_splits}
     infos = {"synthetic": synthetic_info, "real": real_info}
@@ -196,26 +144,38 @@ def _load(evaluation: Evaluation, settings: TSTRSettings) -> Cohorts:
             raise ValueError(
                 f"tstr.images={settings.images} were asked for on each side, but {folders[side]} holds {count}"
             )
-    whole = {side: counts_of_splits(infos[side], splits[side], names) for side in infos}
-    check_arms(evaluation, settings.arms, whole, is_single_label)
-    notices = check_label_splits(evaluation, real_info, descriptions.test, must_test=True)
+    whole = {side: label_checks.counts_of_splits(infos[side], splits[side], names) for side in infos}
+    _check_arms(evaluation, settings, whole)
+    notices = label_checks.check_label_splits(evaluation, must_test=True)
     scales_of(real_info.image_size)  # refuses images too small for MS-SSIM
-    cohorts = load_cohorts(
-        evaluation,
-        descriptions,
-        names,
-        settings.images or min(available.values()),
-        uses_generator=settings.arms != ("real",),
-    )
+    count, uses_generator = settings.images or min(available.values()), settings.arms != ("real",)
+    cohorts = load_cohorts(evaluation, names, count, uses_generator)
     chosen = {"real": cohorts.real, "synthetic": cohorts.only_synthetic}
-    counts = {side: counts_of_labels(cohort.labels, names) for side, cohort in chosen.items()}
-    notices += check_arms(evaluation, settings.arms, counts, is_single_label)
+    counts = {
+        side: label_checks.counts_of_labels(cohort.labels, names, is_single_label) for side, cohort in chosen.items()
+    }
+    notices += _check_arms(evaluation, settings, counts)
     for split, test in cohorts.tests.items():
-        notices += check_patients(evaluation.test_split_flag(split), test.labels, test.patient_keys, names)
-    notices += _check_kept_back(evaluation, settings, cohorts)
-    cohorts = dataclasses.replace(cohorts, notices=(*cohorts.notices, *notices))
-    log_notices(cohorts.notices)
-    return cohorts
+        where = evaluation.test_split_flag(split)
+        notices += label_checks.check_patients(where, test.labels, test.patient_keys, names)
+    return cohorts.with_notices([*notices, *_check_kept_back(evaluation, settings, cohorts)])
+
+
+def _check_arms(
+    evaluation: Evaluation, settings: TSTRSettings, counts: dict[str, label_checks.LabelCounts]
+) -> list[str]:
+    """What labels the arms cannot learn, of the counts of both sides.
+
+    Raises:
+      ValueError: an arm without a usable label.
+    """
+    folders = {"real": evaluation.train_splits_flag, "synthetic": f"--synthetic_dir={evaluation.synthetic_dir}"}
+    notices = []
+    for side in (side for side in folders if side in settings.arms):
+        notices += label_checks.check_labels(folders[side], counts[side], "learned")
+    if "both" in settings.arms:
+        label_checks.check_labels(" and ".join(folders.values()), counts["real"] + counts["synthetic"], "learned")
+    return notices
 
 
 def _arm_images(evaluation: Evaluation, cohorts: Cohorts, arm: str, seed: int) -> tuple[LabelledImages, LabelledImages]:
@@ -241,30 +201,31 @@ def _check_kept_back(evaluation: Evaluation, settings: TSTRSettings, cohorts: Co
     """
     if cohorts.validation is not None:
         return []
-    names, trainings, missing = cohorts.label_names, [], set()
+    trainings, missing = [], set()
     for arm, seed in itertools.product(settings.arms, evaluation.classifier_seeds):
-        training, kept_back = _arm_images(evaluation, cohorts, arm, seed)
-        where = f"what arm {arm}, seed {seed}, trains on"
-        check_labels(where, counts_of_labels(training.labels, names), cohorts.is_single_label, "learned")
-        counts = counts_of_labels(kept_back.labels, names)
-        if not any(map(sum, counts.values())):
+        sides = _arm_images(evaluation, cohorts, arm, seed)
+        learned, kept_back = (
+            label_checks.counts_of_labels(side.labels, cohorts.label_names, cohorts.is_single_label) for side in sides
+        )
+        label_checks.check_labels(f"what arm {arm}, seed {seed}, trains on", learned, "learned")
+        if not kept_back.has_known:
             raise ValueError(
                 f"what arm {arm}, seed {seed}, keeps back to validate on holds no known label; raise tstr.images or "
                 "give --validation_splits"
             )
-        if lacking := missing_labels(counts, cohorts.is_single_label):
+        if kept_back.missing:
             trainings.append(f"{arm} (seed {seed})")
-            missing.update(lacking)
+            missing.update(kept_back.missing)
     if not trainings:
         return []
+    which, what = label_checks.listed(trainings), label_checks.listed(sorted(missing))
     return [
-        f"what the trainings {listed(trainings)} keep back to validate on holds no {listed(sorted(missing))}: their "
-        "end, and the threshold of what is missing (.5), are chosen without it; tstr.images or --validation_splits can "
-        "give more"
+        f"what the trainings {which} keep back to validate on holds no {what}: their end, and the threshold of what is "
+        "missing (.5), are chosen without it; tstr.images or --validation_splits can give more"
     ]
 
 
-def _find_or_train(evaluation: Evaluation, cohorts: Cohorts, arm: str, seed: int, number_of_run: str) -> dict[str, Any]:
+def _find_or_train(evaluation: Evaluation, cohorts: Cohorts, arm: str, seed: int, description: str) -> dict[str, Any]:
     """One training's curves, thresholds and predictions, from `out_dir/arms` where they are kept, else made now."""
     sides = {
         "synthetic": cohorts.only_synthetic,
@@ -272,45 +233,24 @@ def _find_or_train(evaluation: Evaluation, cohorts: Cohorts, arm: str, seed: int
         "validation": cohorts.validation,
         **{f"test/{split}": test for split, test in cohorts.tests.items()},
     }
-    key = json_key(
-        {
-            "version": VERSION,
-            "arm": arm,
-            "seed": seed,
-            "classifier": to_plain(evaluation.classifier),
-            "cohorts": {name: cohort and cohort.identity for name, cohort in sides.items()},
-            "feature_diversity": [metric.name for metric in feature_metrics()],
-            "software": software_versions(),
-        }
-    )
-    facts_path = evaluation.out_dir / "arms" / f"{arm}-seed{seed}.json"
-    arrays_path = facts_path.with_suffix(".npz")
-    if facts_path.is_file() and arrays_path.is_file():
-        facts = json.loads(facts_path.read_text(encoding="utf-8"))
-        if facts["key"] == key:
-            logging.info("%s: %s, seed %d is taken from %s", number_of_run, arm, seed, facts_path)
-            with np.load(arrays_path) as arrays:
-                return {**facts, "arrays": dict(arrays)}
-        logging.info("%s was made from other data or settings and is made again", facts_path)
-    facts, arrays = _train(evaluation, cohorts, arm, seed, number_of_run)
-    facts = plain_json({"key": key, **facts})
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    facts_path.unlink(missing_ok=True)  # never old facts beside new arrays
-    write_atomically(arrays_path, buffer.getvalue())
-    write_atomically(facts_path, json_text(facts))
-    return {**facts, "arrays": arrays}
-
-
-def _train(
-    evaluation: Evaluation, cohorts: Cohorts, arm: str, seed: int, number_of_run: str
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    depends_on = {
+        "version": VERSION,
+        "arm": arm,
+        "seed": seed,
+        "classifier": to_plain(evaluation.classifier),
+        "cohorts": {name: cohort and cohort.identity for name, cohort in sides.items()},
+        "feature_diversity": [metric.name for metric in diversity.feature_metrics()],
+        "software": kept.software_versions(),
+    }
+    path, key = evaluation.out_dir / "arms" / f"{arm}-seed{seed}.json", kept.key_of(depends_on)
+    if found := kept.find(path, key):
+        logging.info("%s is taken from %s", description, path)
+        facts, arrays = found
+        return {**facts, "arrays": arrays}
     training, validation = _arm_images(evaluation, cohorts, arm, seed)
     is_single_label, images = cohorts.is_single_label, len(training.images)
-    logging.info("%s: training on %d images (%s), seed %d", number_of_run, images, arm, seed)
-    classifier = train_classifier(
-        evaluation.classifier, training, validation, is_single_label, seed, f"{number_of_run}: {arm}, seed {seed}"
-    )
+    logging.info("%s: training on %d images", description, images)
+    classifier = train_classifier(evaluation.classifier, training, validation, is_single_label, seed, description)
     probability, _ = classifier.predict(validation.images)
     fit = classifier.fit
     facts = {
@@ -321,34 +261,34 @@ def _train(
         **dataclasses.asdict(fit),
         "images_per_second": images * len(fit.curves["loss"]) / fit.seconds,
         "thresholds": youden_thresholds(validation.labels, probability, is_single_label),
-        "feature_diversity": feature_diversity(cohorts, classifier) if arm == "real" else None,
+        "feature_diversity": diversity.feature_diversity(cohorts, classifier) if arm == "real" else None,
     }
-    return facts, {f"test/{split}": classifier.predict(test.images)[0] for split, test in cohorts.tests.items()}
+    arrays = {f"test/{split}": classifier.predict(test.images)[0] for split, test in cohorts.tests.items()}
+    return {**kept.keep(path, key, facts, arrays), "arrays": arrays}
 
 
-def _scores(
-    settings: TSTRSettings, cohorts: Cohorts, trainings: dict[str, list[dict[str, Any]]]
-) -> dict[str, dict[str, ArmScores]]:
-    """Scores by test split and arm; the arms of one split share their resampled patients."""
-    scores: dict[str, dict[str, ArmScores]] = {}
-    for split, test in cohorts.tests.items():
-        logging.info("resampling the patients of %s %d times", split, settings.bootstrap_resamples)
-        resamples = patient_resamples(test.patient_keys, settings.bootstrap_resamples, BOOTSTRAP_SEED)
-        scores[split] = {
-            arm: score_arm(
-                cohorts.label_names,
-                cohorts.is_single_label,
-                test.labels,
-                [item["arrays"][f"test/{split}"] for item in finished],
-                [item["thresholds"] for item in finished],
-                resamples,
-            )
-            for arm, finished in trainings.items()
-        }
-    return scores
+def _score(
+    settings: TSTRSettings, cohorts: Cohorts, split: str, trainings: dict[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """One test split's scores by arm; the arms share their resampled patients."""
+    test = cohorts.tests[split]
+    logging.info("resampling the patients of %s %d times", split, settings.bootstrap_resamples)
+    resamples = patient_resamples(test.patient_keys, settings.bootstrap_resamples, BOOTSTRAP_SEED)
+    by_arm = {}
+    for arm, finished in trainings.items():
+        probabilities = [item["arrays"][f"test/{split}"] for item in finished]
+        thresholds = [item["thresholds"] for item in finished]
+        names, is_single_label = cohorts.label_names, cohorts.is_single_label
+        by_arm[arm] = score_arm(names, is_single_label, test.labels, probabilities, thresholds, resamples)
+    others = {arm: scores for arm, scores in by_arm.items() if arm != "real" and "real" in by_arm}
+    return {
+        **test.facts,
+        "arms": {arm: scores.summary for arm, scores in by_arm.items()},
+        "ratios_to_real": {arm: ratio_summaries(scores, by_arm["real"]) for arm, scores in others.items()},
+    }
 
 
-def verdict(architecture: str, tests: dict[str, Any], diversity: list[dict[str, Any]]) -> list[str]:
+def verdict(architecture: str, tests: dict[str, Any], diversity_rows: list[dict[str, Any]]) -> list[str]:
     """One sentence per test set by the first `LabelScore`, and one on diversity."""
     sentences = []
     headline = metrics_of(LabelScore)[0]
@@ -374,7 +314,7 @@ def verdict(architecture: str, tests: dict[str, Any], diversity: list[dict[str, 
                 "classifier.learning_rate."
             )
     spread = metrics_of(ClassDiversity)[0]
-    ratios = [row[f"{spread.name}_ratio"] for row in diversity if row[f"{spread.name}_ratio"] is not None]
+    ratios = [row[f"{spread.name}_ratio"] for row in diversity_rows if row[f"{spread.name}_ratio"] is not None]
     if ratios:
         lowest = min(ratios)
         sentences.append(
@@ -385,22 +325,27 @@ def verdict(architecture: str, tests: dict[str, Any], diversity: list[dict[str, 
     return sentences
 
 
-def page_parts(report: dict[str, Any], cohorts: Cohorts, trainings: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Its part of the page, of plain data."""
+def _page_parts(report: dict[str, Any], cohorts: Cohorts, trainings: dict[str, list[dict[str, Any]]]) -> list[str]:
     names = report["label_names"]
-    grids = {"Synthetic": cohorts.only_synthetic, "Real": cohorts.real}
+    grids = [
+        f"<h3>{side}</h3>"
+        + html.picture(plots.sample_grid(cohort.images, cohort.labels, names), f"{side.lower()} images")
+        for side, cohort in (("Synthetic", cohorts.only_synthetic), ("Real", cohorts.real))
+    ]
+    validation = OWN_VALIDATION_TEXT if cohorts.validation is None else SHARED_VALIDATION_TEXT
+    intervals = INTERVAL_TEXT.format(resamples=report["bootstrap"]["resamples"])
     return [
         *(_test_part(report, split, test.labels, trainings) for split, test in cohorts.tests.items()),
-        _diversity_part(report["diversity"]),
+        f"<h2>Diversity within a class</h2><p>{DIVERSITY_TEXT} {html.metric_notes(ClassDiversity)}</p>",
+        diversity.diversity_table(report["diversity"]),
         "<h2>Training curves</h2>",
         "<p class=small>Solid: validation loss. Dashed: training loss. Dot: the epoch that was kept.</p>",
-        picture(curves_plot(report["trainings"]), "training curves"),
+        html.picture(plots.curves_plot(report["trainings"]), "training curves"),
         "<h2>Training images</h2>",
-        *(
-            f"<h3>{side}</h3>{picture(sample_grid(cohort.images, cohort.labels, names), f'{side.lower()} images')}"
-            for side, cohort in grids.items()
-        ),
-        _method_part(report),
+        *grids,
+        f"<h2>How it was done</h2><p><strong>Intervals.</strong> {intervals} {html.metric_notes(LabelScore)}</p>",
+        f"<p><strong>Thresholds.</strong> {validation} No threshold was chosen on test images. Tables of classes and "
+        f"confusion are means over seeds. <strong>Time.</strong> {report['seconds']:.0f} seconds of training.</p>",
     ]
 
 
@@ -408,58 +353,21 @@ def _test_part(
     report: dict[str, Any], split: str, labels: np.ndarray, trainings: dict[str, list[dict[str, Any]]]
 ) -> str:
     test, names, is_single_label = report["tests"][split], report["label_names"], report["is_single_label"]
-    arms = test["arms"]
-    columns = score_labels(names, is_single_label)
-    headline = metrics_of(LabelScore)[0]
-    legends = {arm: f"{arm} ({headline.title} {number(scores[headline.name]['mean'])})" for arm, scores in arms.items()}
+    arms, columns, headline = test["arms"], score_labels(names, is_single_label), metrics_of(LabelScore)[0]
+    legends = {
+        arm: f"{arm} ({headline.title} {html.number(scores[headline.name]['mean'])})" for arm, scores in arms.items()
+    }
     probabilities = {arm: [item["arrays"][f"test/{split}"] for item in trainings[arm]] for arm in arms}
-    positives = ", ".join(f"{count} {text(name)}" for name, count in test["positives"].items())
+    positives = ", ".join(f"{count} {html.text(name)}" for name, count in test["positives"].items())
     images = {arm: report["images_per_side"] * len(ARMS[arm]) for arm in arms}
     scored_label = names[columns[0]] if len(columns) == 1 else ""
-    return "".join(
-        [
-            f"<h2>Test on {text(split)}</h2>",
-            f"<p class=small>{test['images']} images of {test['patients']} patients of {text(test['name'])}; "
-            f"{positives}.</p>",
-            arm_table(arms, test["ratios_to_real"], images, scored_label),
-            label_tables(arms, [names[column] for column in columns]) if len(columns) > 1 else "",
-            picture(roc_plot(names, columns, labels, probabilities, legends), "ROC curves"),
-            threshold_tables(arms, names, is_single_label),
-        ]
-    )
-
-
-def _diversity_part(diversity: list[dict[str, Any]]) -> str:
-    header, metrics = ["class"], metrics_of(ClassDiversity)
-    for metric in metrics:
-        first, *more = ({"test": "real, test"}.get(side, side) for side in shown_sides(metric))
-        header += [f"{text(metric.title)} {first}", *more, text(metric.spread_title)]
-    rows = []
-    for row in diversity:
-        cells = [text(row["label"])]
-        for metric in metrics:
-            for side in shown_sides(metric):
-                found = row[f"{side}_{metric.name}"]
-                cells.append(estimate({"mean": found[0], "interval": found[1:]} if found else None, metric.format))
-            cells.append(number(row[f"{metric.name}_ratio"]))
-        rows.append(cells)
-    notes = f"<p>{DIVERSITY_TEXT} {metric_notes(ClassDiversity)}</p>"
-    return f"<h2>Diversity within a class</h2>{notes}{table(header, rows)}"
-
-
-def _method_part(report: dict[str, Any]) -> str:
-    passport = report["passport"]
-    cohorts = {**passport["cohorts"], **{f"test: {split}": test for split, test in report["tests"].items()}}
-    validation = SHARED_VALIDATION_TEXT if passport["cohorts"]["validation"] else OWN_VALIDATION_TEXT
-    intervals = INTERVAL_TEXT.format(resamples=passport["bootstrap"]["resamples"])
     return (
-        f"<h2>How it was done</h2><p><strong>Intervals.</strong> {intervals} {metric_notes(LabelScore)}</p>"
-        f"<p><strong>Thresholds.</strong> {validation} No threshold was chosen on test images. "
-        "Tables of classes and confusion are means over seeds.</p>"
-        f"<p><strong>Time.</strong> {report['seconds']['training']:.0f} seconds of training. "
-        f"<strong>Software.</strong> {software_text(passport['software'])}.</p>"
-        + cohort_table(cohorts)
-        + settings_table("classifier", passport["classifier"])
+        f"<h2>Test on {html.text(split)}</h2><p class=small>{test['images']} images of {test['patients']} patients of "
+        f"{html.text(test['name'])}; {positives}.</p>"
+        + score_tables.arm_table(arms, test["ratios_to_real"], images, scored_label)
+        + (score_tables.label_tables(arms, [names[column] for column in columns]) if len(columns) > 1 else "")
+        + html.picture(plots.roc_plot(names, columns, labels, probabilities, legends), "ROC curves")
+        + score_tables.threshold_tables(arms, names, is_single_label)
     )
 
 

@@ -5,54 +5,49 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfcxr.config import to_plain
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
-from tfcxr.evaluation.report.page import page, section
-from tfcxr.evaluation.report.plain import json_text, plain_json
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.kept import plain_json, software_versions, write_json
+from tfcxr.evaluation.report import html
 
 REPORT_FILE = "report.json"
 HTML_FILE = "report.html"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Findings:
     """What one protocol found.
 
     Attributes:
       title: of its part of the page.
-      version: of the protocol.
       verdict: sentences that answer its question.
-      shared_patients: sentences on patients seen in training and testing alike.
-      notices: sentences that a reader must see.
-      data: everything else for report.json.
+      data: numbers and facts for report.json.
       introduction: HTML of the line below the title.
       parts: HTML of its part of the page.
+      cohorts: facts of the cohorts by role; None where there was none.
+      shared_patients: sentences on patients seen in training and testing alike.
+      notices: sentences that a reader must see.
     """
 
     title: str
-    version: int
     verdict: Sequence[str]
-    shared_patients: Sequence[str]
-    notices: Sequence[str]
     data: Mapping[str, Any]
     introduction: str
     parts: Sequence[str]
+    cohorts: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
+    shared_patients: Sequence[str] = ()
+    notices: Sequence[str] = ()
 
     def report(self) -> dict[str, Any]:
         """Its part of report.json."""
-        return plain_json(
-            {
-                "version": self.version,
-                "verdict": self.verdict,
-                "is_patient_disjoint": not self.shared_patients,
-                "shared_patients": self.shared_patients,
-                "notices": self.notices,
-                **self.data,
-            }
-        )
+        names = ("verdict", "shared_patients", "notices", "cohorts")
+        facts = {name: getattr(self, name) for name in names} | {"is_patient_disjoint": not self.shared_patients}
+        return plain_json({**facts, **self.data})
 
 
 def prepare_folder(out_dir: pathlib.Path, overwrite: bool) -> None:
-    """Makes the folder of a report and removes what a killed evaluation left unfinished.
+    """Removes what a killed evaluation left unfinished.
 
     Raises:
       ValueError: a report is there that may not be replaced.
@@ -65,21 +60,27 @@ def prepare_folder(out_dir: pathlib.Path, overwrite: bool) -> None:
     remove_temporary_files(out_dir)
 
 
-def write_report(out_dir: pathlib.Path, findings: Mapping[str, Findings]) -> tuple[pathlib.Path, dict[str, Any]]:
-    """Writes report.json, with the findings of each protocol, and report.html.
-
-    Returns:
-      the path of report.html, and the content of report.json.
-    """
-    verdict = [sentence for found in findings.values() for sentence in found.verdict]
-    shared = list(dict.fromkeys(sentence for found in findings.values() for sentence in found.shared_patients))
-    notices = list(dict.fromkeys(sentence for found in findings.values() for sentence in found.notices))
-    sections = [section(found.title, found.introduction, found.parts) for found in findings.values()]
-    write_atomically(out_dir / HTML_FILE, page("Evaluation of synthetic images", verdict, shared, notices, sections))
+def write_report(evaluation: Evaluation, findings: Mapping[str, Findings]) -> dict[str, Any]:
+    """Writes report.html, then report.json with the findings of each protocol; returns the latter's content."""
+    together = {
+        name: list(dict.fromkeys(sentence for found in findings.values() for sentence in getattr(found, name)))
+        for name in ("verdict", "shared_patients", "notices")
+    }
+    classifier, software = to_plain(evaluation.classifier), software_versions()
+    sections = [
+        html.section(found.title, found.introduction, found.parts, found.cohorts) for found in findings.values()
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in software.items())
+    sections.append(f"<h2>Classifier</h2>{html.settings_table(classifier)}<p class=small>{html.text(versions)}</p>")
+    page = html.page("Evaluation of synthetic images", **together, sections=sections)
+    write_atomically(evaluation.out_dir / HTML_FILE, page)
     report = {
-        "verdict": verdict,
-        "is_patient_disjoint": not shared,
+        "verdict": together["verdict"],
+        "is_patient_disjoint": not together["shared_patients"],
+        "classifier": classifier,
+        "classifier_seeds": evaluation.classifier_seeds,
+        "software": software,
         "protocols": {name: found.report() for name, found in findings.items()},
     }
-    write_atomically(out_dir / REPORT_FILE, json_text(report))
-    return out_dir / HTML_FILE, report
+    write_json(evaluation.out_dir / REPORT_FILE, report)
+    return plain_json(report)

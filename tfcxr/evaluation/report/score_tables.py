@@ -5,7 +5,7 @@ from typing import Any
 
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.metric import ConfusionScore, LabelScore
-from tfcxr.evaluation.report.page import estimate, metric_header, number, table, text
+from tfcxr.evaluation.report.html import estimate, metric_header, number, table, text
 from tfcxr.evaluation.report.plots import ARM_COLOURS
 from tfcxr.evaluation.scores import THRESHOLD_RULES
 

@@ -5,14 +5,14 @@ import tensorflow as tf
 from absl import logging
 
 from tfcxr.data.pipeline import from_pixels, to_pixels
+from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.image_diversity import mean_pairwise_ms_ssim
-from tfcxr.evaluation.metrics.image_fidelity import psnr, ssim
+from tfcxr.evaluation.metrics.metric import PairedImages
 from tfcxr.models.srgan import SRGAN, average_down, enlarge_bicubic
 from tfcxr.training.samples.watcher import Sample, SampleWatcher
 
 GRID_PIXELS = 1536  # width of the grid, about
 MAX_GRID_IMAGES = 8
-LARGEST_PSNR = 100.0  # decibels; equal images would be infinite, which no log can hold
 
 
 class SuperResolvedSamples(SampleWatcher):
@@ -60,9 +60,11 @@ class SuperResolvedSamples(SampleWatcher):
         return Sample(self._rows(step, output), values, 1.0 - values["ssim"])
 
     def _fidelity(self, images: np.ndarray, suffix: str = "") -> dict[str, float]:
-        decibels = np.minimum(psnr(images, self._real_images), LARGEST_PSNR)
-        similarity = ssim(images, self._real_images)
-        return {f"psnr{suffix}": float(decibels.mean()), f"ssim{suffix}": float(similarity.mean())}
+        means = {}
+        for metric in metrics_of(PairedImages):
+            values = np.minimum(metric.score(images, self._real_images), metric.largest)
+            means[f"{metric.name}{suffix}"] = float(values.mean())
+        return means
 
     def _average_down(self, image: np.ndarray) -> np.ndarray:
         """uint8 [size, size, 1] -> uint8 [size / scale, size / scale, 1]."""

@@ -109,7 +109,7 @@ def test_unknown_labels_teach_nothing_and_patients_validate(tmp_path, disc_recor
     kernels = trained.network.classifier.kernel.numpy(), untouched.network.classifier.kernel.numpy()
     assert not np.allclose(kernels[0][:, 0], kernels[1][:, 0])
     np.testing.assert_array_equal(kernels[0][:, 1], kernels[1][:, 1])
-    assert not trained.is_single_label and np.isfinite(trained.macro_auc)
+    assert not trained.facts["is_single_label"] and np.isfinite(trained.macro_auc)
 
 
 def test_what_cannot_be_trained_is_refused(disc_records, tmp_path):
@@ -129,8 +129,8 @@ def test_what_cannot_be_trained_is_refused(disc_records, tmp_path):
         ({"growth_rate": 0}, "growth_rate must be at least 1, got 0"),
         ({"block_config": ()}, r"block_config needs a number of layers for each block, got \(\)"),
         ({"batch_size": 1}, "batch_size must be at least 2 for batch statistics, got 1"),
-        ({"learning_rate": float("inf")}, "learning_rate must be above 0, got inf"),
-        ({"validation_fraction": 1.0}, "validation_fraction must be between 0 and 1, got 1.0"),
+        ({"learning_rate": float("inf")}, "BackboneTrainingConfig.learning_rate must be above 0, got inf"),
+        ({"validation_fraction": 1.0}, "validation_fraction must be at least 0 and below 1, got 1.0"),
         ({"schedule": "linear"}, "schedule must be cosine or constant, got 'linear'"),
     ],
 )

@@ -4,6 +4,7 @@ import numpy as np
 
 from tfcxr.data.records import read_dataset_info
 from tfcxr.evaluation.cohorts import load_cohort
+from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import make_classifier_config
 from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
 
@@ -12,27 +13,23 @@ def test_an_extractor_is_kept_until_something_it_depends_on_changes(disc_records
     info = read_dataset_info(disc_records)
     real, validation = (load_cohort(disc_records, info, [split], info.label_names) for split in ("train", "validation"))
     config = make_classifier_config("small_cnn", {"dense_units": (8,)})
-    request = {
-        "folder": tmp_path,
-        "config": config,
-        "seed": 0,
-        "real": real,
-        "validation": None,
-        "label_names": info.label_names,
-        "is_single_label": True,
-    }
-    first = find_or_train_extractor(**request)
+    evaluation = Evaluation({"a": disc_records}, disc_records, tmp_path, config, extractor_dir=tmp_path)
+
+    def request(evaluation=evaluation, validation=None):
+        return find_or_train_extractor(evaluation, real, validation, info.label_names, True)
+
+    first = request()
     assert trainings == [(38, 10, 0)]
-    assert find_or_train_extractor(**request).facts == first.facts and len(trainings) == 1
+    assert request().facts == first.facts and len(trainings) == 1
     with caplog.at_level("INFO", logger="absl"):
-        other = find_or_train_extractor(**request | {"seed": 5})
+        other = request(dataclasses.replace(evaluation, classifier_seeds=(5,)))
     assert "holds no extractor of these data and settings (1 of others): training one" in caplog.text
     assert other.facts["weights_sha256"] != first.facts["weights_sha256"]
-    find_or_train_extractor(**request | {"validation": validation})
+    request(validation=validation)
     slower = dataclasses.replace(config, learning_rate=1e-4)
-    find_or_train_extractor(**request | {"config": slower})
+    request(dataclasses.replace(evaluation, classifier=slower))
     assert trainings == [(38, 10, 0), (38, 10, 5), (48, 16, 0), (38, 10, 0)]
-    again = find_or_train_extractor(**request)  # the first one is still there
+    again = request()  # the first one is still there
     assert len(trainings) == 4
     images = real.images[:5]
     np.testing.assert_array_equal(again.features(images), first.features(images))
@@ -40,6 +37,6 @@ def test_an_extractor_is_kept_until_something_it_depends_on_changes(disc_records
     with np.load(facts.with_suffix(".npz")) as arrays:
         damaged = [array + 1 for array in arrays.values()]
     np.savez(facts.with_suffix(".npz"), *damaged)
-    assert find_or_train_extractor(**request).facts == first.facts and len(trainings) == 5
+    assert request().facts == first.facts and len(trainings) == 5
     facts.unlink()  # killed between its two files
-    assert find_or_train_extractor(**request).facts == first.facts and len(trainings) == 6
+    assert request().facts == first.facts and len(trainings) == 6

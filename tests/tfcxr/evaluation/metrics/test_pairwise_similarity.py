@@ -3,7 +3,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from tfcxr.data.stored_images import open_images
-from tfcxr.evaluation.metrics.pairwise_similarity import mean_similarity, similarity_to_real
+from tfcxr.evaluation.metrics.pairwise_similarity import similarity_to_real
 from tfcxr.evaluation.metrics.structural_similarity import SimilarityMeasure
 
 MEASURE = SimilarityMeasure(255)
@@ -32,8 +32,8 @@ def by_scikit_image(one, other):
     )
 
 
-def compared(first, second, pairing, **changes):
-    return mean_similarity(first, second, pairing=pairing, **{"measure": MEASURE} | changes)
+def compared(synthetic, real, pairing, **changes):
+    return similarity_to_real(synthetic, real, pairing=pairing, **{"measure": MEASURE} | changes).to_real
 
 
 def within(images):
@@ -47,7 +47,6 @@ def test_means_equal_scikit_image():
     table = np.array([[by_scikit_image(one, other) for other in second] for one in first])
     result = compared(first, second, "all")
     assert result.mean == pytest.approx(table.mean(), abs=1e-9)
-    assert result.pairs == 35
     result = compared(first[:5], second, "in_order")
     assert result.mean == pytest.approx(np.trace(table[:5]) / 5, abs=1e-9)
 
@@ -127,11 +126,11 @@ def test_images_of_one_patient_count_as_one():
     copied = [np.repeat(images, 5, axis=0) for images in (first, second)]
     groups = np.repeat(np.arange(24), 5)
     naive = compared(*copied, "in_order")
-    grouped = compared(*copied, "in_order", first_groups=groups, second_groups=groups)
+    grouped = compared(*copied, "in_order", synthetic_groups=groups, real_groups=groups)
     assert grouped.high - grouped.low == pytest.approx(once.high - once.low)
     assert naive.high - naive.low < 0.5 * (once.high - once.low)
     # a side's patients alone make it wider too
-    one_side, neither = (compared(*copied, "all", second_groups=known) for known in (groups, None))
+    one_side, neither = (compared(*copied, "all", real_groups=known) for known in (groups, None))
     assert one_side.high - one_side.low > 1.2 * (neither.high - neither.low)
 
 
@@ -145,8 +144,7 @@ def test_real_images_against_each_other_have_the_ratio_one(pairing):
         measure=MEASURE,
         real_groups=real[1],
     )
-    assert result.to_real == compared(synthetic, real[0], pairing, second_groups=real[1])
-    assert result.real_to_real.pairs == (40 * 40 if pairing == "all" else 40)
+    assert result.to_real == compared(synthetic, real[0], pairing, real_groups=real[1])
     assert result.ratio == pytest.approx(result.to_real.mean / result.real_to_real.mean)
     assert result.ratio_low < 1 < result.ratio_high
     assert 0.9 < result.ratio < 1.1
@@ -191,7 +189,7 @@ def test_ratio_without_similarity_is_no_number():
     for seed in range(20):
         result = similarity_to_real(
             real, real, pairing="in_order",
-            measure=SimilarityMeasure(255, "uniform"), seed=seed,
+            measure=SimilarityMeasure(255), seed=seed,
         )  # fmt: skip
         if result.real_to_real.mean < 0:
             assert np.isnan([result.ratio, result.ratio_low, result.ratio_high]).all()
@@ -209,15 +207,33 @@ BROKEN = np.where(np.arange(6)[:, None, None, None] == 3, np.nan, IMAGES.astype(
     [
         (IMAGES, IMAGES, "nearest", {}, "unknown pairing 'nearest'; valid names: random, in_order, all"),
         (IMAGES, IMAGES[:5], "in_order", {}, "in_order needs as many images on each side, got 6 and 5"),
-        (IMAGES, IMAGES[:1], "random", {}, "two images or more, of two patients, in the second set"),
-        (IMAGES, IMAGES[:0], "random", {}, "two images or more, of two patients, in the second set"),
-        (IMAGES, IMAGES, "all", {"first_groups": np.zeros(6)}, "two images or more, of two patients, in the first"),
-        (IMAGES, IMAGES, "all", {"first_groups": np.zeros(5)}, r"one group for each of the 6 images .* shape \(5,\)"),
+        (IMAGES, IMAGES[:1], "random", {}, "the real set needs images of 4 patients or more, got 1"),
+        (IMAGES, IMAGES[:0], "random", {}, "the real set needs images of 4 patients or more, got 0"),
+        (
+            IMAGES,
+            IMAGES,
+            "all",
+            {"synthetic_groups": np.zeros(6)},
+            "synthetic set needs images of 2 patients or more, got 1",
+        ),
+        (
+            IMAGES,
+            IMAGES,
+            "all",
+            {"synthetic_groups": np.zeros(5)},
+            r"one group for each of the 6 images .* got shape \(5,\)",
+        ),
         (IMAGES, IMAGES[:, :20], "random", {}, r"images of one shape, got \(24, 24, 1\) and \(20, 24, 1\)"),
         (IMAGES, IMAGES[:, :20], "in_order", {}, r"images of one shape, got \(24, 24, 1\) and \(20, 24, 1\)"),
         (IMAGES, IMAGES[:, :20], "all", {}, r"images of one shape, got \(24, 24, 1\) and \(20, 24, 1\)"),
-        (IMAGES[..., 0], IMAGES, "all", {}, r"expected images \[N, H, W, C\] as the first set, got .* \(6, 24, 24\)"),
-        (BROKEN, IMAGES, "all", {}, "image 3 of the first set has values that are not finite"),
+        (
+            IMAGES[..., 0],
+            IMAGES,
+            "all",
+            {},
+            r"expected images \[N, H, W, C\] as the synthetic set",
+        ),
+        (BROKEN, IMAGES, "all", {}, "image 3 of the synthetic set has values that are not finite"),
         (IMAGES[:, :9], IMAGES[:, :9], "all", {}, r"at least 11 pixels to each side, got \(9, 24\)"),
     ],
 )
@@ -227,5 +243,5 @@ def test_wrong_input_is_refused(first, second, pairing, changes, message):
 
 
 def test_a_real_set_of_few_patients_is_refused():
-    with pytest.raises(ValueError, match="halves of the real set need 4 patients or more, got 3"):
+    with pytest.raises(ValueError, match="the real set needs images of 4 patients or more, got 3"):
         similarity_to_real(IMAGES, IMAGES, pairing="all", measure=MEASURE, real_groups=np.array([0, 0, 1, 1, 2, 2]))

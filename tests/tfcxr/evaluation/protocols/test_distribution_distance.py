@@ -87,17 +87,16 @@ def test_labels_with_enough_images_have_one(evaluation, trainings, monkeypatch, 
     assert "NORMAL: synthetic" in "".join(findings.parts)
 
 
-def test_the_passport_names_extractor_data_and_software(findings, report):
+def test_extractor_and_cohorts_are_named(findings, report):
     extractor = report["extractor"]
     assert extractor["classifier"]["architecture"] == "small_cnn" and extractor["features"] == 256
     assert len(extractor["weights_sha256"]) == 64 and extractor["seed"] == 0
     assert set(extractor["auc"]) == {"training images", "validation", "test"}
-    cohorts = report["passport"]["cohorts"]
+    cohorts = report["cohorts"]
     assert {len(cohort["sha256"]) for cohort in cohorts.values() if cohort} == {64}
-    assert cohorts["training"]["preprocessing"] == {} and cohorts["validation"] is None
-    assert set(report["passport"]["software"]) == {"tensorflow", "keras", "numpy"}
+    assert cohorts["real"]["preprocessing"] == {} and cohorts["validation"] is None
     page = "".join(findings.parts)
-    assert extractor["weights_sha256"] in page and page.count("<img ") == 1
+    assert extractor["weights_sha256"] in findings.introduction and page.count("<img ") == 1
     assert "The Frechet distance depends on the number" in page and "spread over 100 subsets" in page
 
 

@@ -7,23 +7,32 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.kept import find, keep, plain_json
 from tfcxr.evaluation.metrics.classification import patient_resamples
-from tfcxr.evaluation.report.page import estimate, number, picture, table
-from tfcxr.evaluation.report.plain import plain_json
+from tfcxr.evaluation.report.html import estimate, number, picture, table
 from tfcxr.evaluation.report.plots import curves_plot, roc_plot, sample_grid
 from tfcxr.evaluation.report.report import Findings, prepare_folder, write_report
 from tfcxr.evaluation.report.score_tables import arm_table, label_tables, threshold_tables
 from tfcxr.evaluation.scores import ratio_summaries, score_arm
 
+
+def write(tmp_path, *names) -> tuple[str, dict]:
+    """The page, and the content of report.json."""
+    report = write_report(Evaluation({"a": tmp_path}, tmp_path, tmp_path), dict.fromkeys(names, FINDINGS))
+    return (tmp_path / "report.html").read_text(), report
+
+
 VOID_TAGS = ("meta", "img")
+COHORT = {"name": "discs", "splits": ["train"], "images": 48, "patients": 24, "sha256": "ab" * 32}
 FINDINGS = Findings(
     title="First <protocol>",
-    version=1,
     verdict=["First <b>sentence</b>.", "Second."],
     shared_patients=["3 of the 60 patients"],
     notices=["a phantom, not patients"],
     data={"value": float("nan")},
     introduction="<em>an introduction</em>",
+    cohorts={"real": COHORT, "none": None},
     parts=[table(["a"], [["1"]], "<script>alert(1)</script>"), picture(b"png", "a<b & 'c'")],
 )
 
@@ -45,8 +54,7 @@ class TagBalance(html.parser.HTMLParser):
 
 
 def test_the_page_is_whole_and_refers_to_nothing_outside(tmp_path):
-    write_report(tmp_path, {"first": FINDINGS, "second": FINDINGS})
-    page = (tmp_path / "report.html").read_text()
+    page, _ = write(tmp_path, "first", "second")
     balance = TagBalance()
     balance.feed(page)
     assert balance.open == []
@@ -54,22 +62,24 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(tmp_path):
     assert not re.search(r"https?:|url\(|@import|<script|<link", page)
     assert page.count("First &lt;protocol&gt;") == 2 and page.count("<em>an introduction</em>") == 2
     assert page.count("a phantom, not patients.") == 1 and page.count("3 of the 60 patients.") == 1
+    assert page.count("ab" * 32) == 2 and "<code>vgg16</code>" in page
     assert "NOT patient-disjoint: these numbers" in page and "real radiographs" in page
 
 
 def test_texts_from_data_are_escaped(tmp_path):
-    write_report(tmp_path, {"first": FINDINGS})
-    page = (tmp_path / "report.html").read_text()
+    page, _ = write(tmp_path, "first")
     assert "<script>" not in page and "&lt;script&gt;alert(1)" in page
     assert "a&lt;b &amp; &#x27;c&#x27;" in page and "First &lt;b&gt;sentence" in page
 
 
 def test_the_report_holds_each_protocol(tmp_path):
-    path, report = write_report(tmp_path, {"first": FINDINGS})
-    assert path == tmp_path / "report.html" and json.loads((tmp_path / "report.json").read_text()) == report
+    _, report = write(tmp_path, "first")
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    assert report["classifier"]["architecture"] == "vgg16" and report["classifier_seeds"] == [0, 1, 2]
+    assert set(report["software"]) == {"tensorflow", "keras", "numpy"}
     assert report["verdict"] == ["First <b>sentence</b>.", "Second."] and report["is_patient_disjoint"] is False
     assert report["protocols"]["first"] == {
-        "version": 1,
+        "cohorts": FINDINGS.cohorts,
         "verdict": ["First <b>sentence</b>.", "Second."],
         "is_patient_disjoint": False,
         "shared_patients": ["3 of the 60 patients"],
@@ -80,7 +90,7 @@ def test_the_report_holds_each_protocol(tmp_path):
 
 def test_a_report_is_replaced_only_when_asked(tmp_path):
     prepare_folder(tmp_path, overwrite=False)
-    write_report(tmp_path, {"first": FINDINGS})
+    write(tmp_path, "first")
     with pytest.raises(ValueError, match="already holds a report; choose another --out_dir or set --overwrite"):
         prepare_folder(tmp_path, overwrite=False)
     prepare_folder(tmp_path, overwrite=True)
@@ -144,3 +154,14 @@ def test_pictures_are_png_files_with_something_drawn():
         picture = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
         assert min(picture.shape) > 100
     assert np.asarray(Image.open(io.BytesIO(sample_grid(images, labels, ("a", "b")))).convert("L")).std() > 20
+
+
+def test_a_kept_result_is_found_under_its_key_alone(tmp_path):
+    path, arrays = tmp_path / "a.json", {"rows": np.arange(3.0)}
+    facts = keep(path, "key", {"loss": float("nan"), "sizes": (1, 2)}, arrays)
+    assert facts == {"key": "key", "loss": None, "sizes": [1, 2]}
+    found, found_arrays = find(path, "key")
+    assert found == facts and found_arrays["rows"].tolist() == [0, 1, 2]
+    assert find(path, "other") is None
+    path.unlink()  # as if killed between its two files
+    assert find(path, "key") is None

@@ -4,7 +4,7 @@ It refers to nothing outside itself, so it can be mailed and kept. What comes fr
 """
 
 import base64
-import html
+import html as escaping
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -47,9 +47,22 @@ def page(
     )
 
 
-def section(title: str, introduction: str, parts: Iterable[str]) -> str:
-    """The part of one protocol; the introduction is HTML."""
-    return f"<section><h1>{text(title)}</h1><p class=small>{introduction}</p>{''.join(parts)}</section>"
+def section(
+    title: str, introduction: str, parts: Iterable[str], cohorts: Mapping[str, Mapping[str, Any] | None]
+) -> str:
+    """The part of one protocol; the introduction is HTML, and the cohorts are facts by role."""
+    rows = [
+        [
+            *(text(value) for value in (role, cohort["name"], ", ".join(cohort["splits"]), cohort["images"])),
+            text(cohort["patients"] or ""),
+            f"<code>{text(cohort['sha256'])}</code>",
+        ]
+        for role, cohort in cohorts.items()
+        if cohort
+    ]
+    header = ["role", "data set", "splits", "images", "patients", "SHA-256 over the shards' SHA-256s"]
+    body = "".join(parts) + table(header, rows)
+    return f"<section><h1>{text(title)}</h1><p class=small>{introduction}</p>{body}</section>"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -60,31 +73,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def cohort_table(cohorts: Mapping[str, Mapping[str, Any] | None]) -> str:
-    """The facts of the cohorts by role, without those that are None."""
-    rows = [
-        [
-            text(role),
-            text(cohort["name"]),
-            text(", ".join(cohort["splits"])),
-            str(cohort["images"]),
-            str(cohort["patients"] or ""),
-            f"<code>{text(cohort['sha256'])}</code>",
-        ]
-        for role, cohort in cohorts.items()
-        if cohort
-    ]
-    return table(["role", "data set", "splits", "images", "patients", "SHA-256 over the shards' SHA-256s"], rows)
-
-
-def settings_table(name: str, settings: Mapping[str, Any]) -> str:
-    """One setting per row; `name` says whose they are."""
-    return table([name, "setting"], [[text(key), f"<code>{text(value)}</code>"] for key, value in settings.items()])
-
-
-def software_text(versions: Mapping[str, str]) -> str:
-    """The versions in one line."""
-    return text(", ".join(f"{name} {version}" for name, version in versions.items()))
+def settings_table(settings: Mapping[str, Any]) -> str:
+    """One setting per row."""
+    return table(["setting", "value"], [[text(key), f"<code>{text(value)}</code>"] for key, value in settings.items()])
 
 
 def number(value: float | None, form: str = ".3f") -> str:
@@ -117,7 +108,7 @@ def picture(png: bytes, description: str) -> str:
 
 def text(value: Any) -> str:
     """`value` as HTML that shows it letter by letter."""
-    return html.escape(str(value))
+    return escaping.escape(str(value))
 
 
 def _alarm(shared_patients: Sequence[str]) -> str:
