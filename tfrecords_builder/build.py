@@ -100,14 +100,14 @@ def _build(reader: Reader, options: BuildOptions, work: ResumableWork, plan: Pla
         name: {patient_key(reader.name, example, options.salt) for written, _ in of_split for example in written}
         for name, of_split in splits.items()
     }
-    digest = [write_patient_keys(data_dir, patients) for data_dir in work.data_dirs][0]
-    counts = {"rejected": dict(Counter(reject.reason for reject in rejects))}
-    counts["notices"] = dict(sorted(Counter(notice.kind for notice in notices).items()))
-    # All are made, which checks their sums, before the first is written.
-    infos = {
-        size: _describe(reader, options, plan, size, splits, patient_keys_sha256=digest, **counts)
-        for size in options.image_sizes
+    facts = {
+        "rejected": dict(Counter(reject.reason for reject in rejects)),
+        "notices": dict(sorted(Counter(notice.kind for notice in notices).items())),
     }
+    for data_dir in work.data_dirs:  # the same file beside each size
+        facts["patient_keys_sha256"] = write_patient_keys(data_dir, patients)
+    # All are made, which checks their sums, before the first is written.
+    infos = {size: _describe(reader, options, plan, size, splits, **facts) for size in options.image_sizes}
     write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), rejects))
     write_atomically(out_dir / NOTICES_FILE, _csv(("key", "kind", "detail"), notices))
     for size, info in infos.items():

@@ -127,3 +127,6 @@ def test_new_patients_are_divided_as_soon_as_every_open_split_can_get_two():
     kept = {f"p{number}": ("train", "test")[number % 2] for number in range(17)}  # three new ones, two lack in test
     splits = split_new_patients(cohort(20), kept, halves, seed=0)
     assert {splits[f"p{number}"] for number in range(17, 20)} == {"test"}
+    kept = {f"p{number}": "train" if number < 9 else "test" for number in range(16)}  # 1 and 3 lack
+    splits = split_new_patients(cohort(20), kept, halves, seed=0)
+    assert sorted(splits[f"p{number}"] for number in range(16, 20)) == ["test", "test", "test", "train"]

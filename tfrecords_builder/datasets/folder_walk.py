@@ -99,7 +99,7 @@ class FolderWalk:
                 self._tops[folder] = [inside.path.rpartition("/")[2] for inside in folders]
             if here.above is not None:
                 self.real_paths.update((here.below(name), f"{here.real}/{name}") for name in names)
-            yield from map(here.below, names)
+            yield from map(here.below("").__add__, names)  # twice as fast as `below` for each
             stack += reversed(folders)
 
     def images(self, folder: str = "") -> Iterator[str]:
@@ -151,13 +151,16 @@ class FolderWalk:
             raise _no_permission(f"folder {here.real}") from error
         names, folders = [], []
         for entry in entries:
-            if entry.name[0] != "." and entry.is_file(follow_symlinks=False):  # first, for nearly all are
-                names.append(entry.name)
+            name = entry.name
+            if entry.is_file(follow_symlinks=False) and name[0] != ".":  # first, for nearly all are
+                names.append(name)
             elif isinstance(found := self._look_at(entry, here), _Folder):
                 folders.append(found)
             elif found:
                 names.append(found)
-        return sorted(names), sorted(folders)
+        names.sort()
+        folders.sort()
+        return names, folders
 
     def _look_at(self, entry: os.DirEntry, here: _Folder) -> _Folder | str | None:
         """An entry as a folder to walk, or the name of a file; None where it is left out."""
