@@ -18,6 +18,15 @@ def test_cross_entropy_of_hand_computed_values_leaves_out_unknown_labels():
     assert float(loss(label, logits)) == pytest.approx(np.log1p(np.exp(1.0)))  # the first row is not known
 
 
+def test_weights_are_of_absent_and_present_labels():
+    logits, weights = tf.constant([[0.0, 2.0], [1.0, 0.0]]), np.array([[1, 2], [3, 4]], np.float32)
+    joint = fitting._cross_entropy(False, weights)(tf.constant([[1.0, 0.0], [0.0, np.nan]]), logits)
+    expected = (3 * np.log(2) + 2 * np.log1p(np.exp(2.0)) + np.log1p(np.exp(1.0))) / 3
+    assert float(joint) == pytest.approx(expected)
+    exclusive = fitting._cross_entropy(True, weights)(tf.constant([[1.0, 0.0], [0.0, 1.0]]), logits)
+    assert float(exclusive) == pytest.approx((3 * np.log1p(np.exp(2.0)) + 4 * np.log1p(np.exp(1.0))) / 2)
+
+
 def test_two_class_softmax_is_the_sigmoid_of_the_logits_difference():
     logits = tf.constant([[0.3, 1.1]])
     expected = tf.nn.sigmoid_cross_entropy_with_logits(tf.constant([1.0]), tf.constant([0.8]))

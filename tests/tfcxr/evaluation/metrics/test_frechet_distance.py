@@ -42,6 +42,14 @@ def test_dead_and_repeated_features_change_nothing_but_their_own_part():
     assert frechet_distance(*repeated) == pytest.approx(2 * frechet_distance(*pair), abs=1e-9)
 
 
+@pytest.mark.parametrize("noise", [1e-3, 1e-5, 1e-7])
+def test_nearly_repeated_features_lose_no_digits(noise):
+    """The eigenvalues of a product of such covariances are lost in rounding: 3e-7 of the distance, were they taken."""
+    base, grain = (np.random.default_rng(seed).normal(size=[60, 4]) for seed in (0, 1))
+    rows = np.hstack([base, base + noise * grain])
+    assert frechet_distance(rows, rows + 0.5) == pytest.approx(8 * 0.25, abs=1e-10)
+
+
 @pytest.mark.parametrize("images", [500, 20])
 def test_equal_sets_and_known_shifts(images):
     rows = features(0, images, 32)

@@ -1,8 +1,7 @@
-import sys
-
 import numpy as np
 import pytest
 
+from tfcxr.evaluation.metrics import kernel_distance as kernel_module
 from tfcxr.evaluation.metrics.kernel_distance import KERNEL, kernel_distance
 
 
@@ -37,13 +36,12 @@ def test_mean_over_subsets_agrees_with_all_pairs():
 
 
 def test_each_subset_agrees_with_its_pairs(monkeypatch):
-    module = sys.modules[kernel_distance.__module__]
-    monkeypatch.setattr(module, "STRIPE_ROWS", 7)  # stripes that do not divide the images
+    monkeypatch.setattr(kernel_module, "STRIPE_ROWS", 7)  # stripes that do not divide the images
     first, second = 10 * features(0, 20), 10 * features(1, 23, shift=0.4)
     chosen = [np.zeros([2, 20], np.float32), np.zeros([2, 23], np.float32)]
     chosen[0][0, 3:12], chosen[0][1, 10:], chosen[1][0, :8], chosen[1][1, ::2] = 1, 1, 1, 1
     given = iter(chosen)
-    monkeypatch.setattr(module, "_indicators", lambda *arguments: next(given))
+    monkeypatch.setattr(kernel_module, "_indicators", lambda *arguments: next(given))
     result = kernel_distance(first, second, subsets=2, subset_size=9, seed=0)
     values = [direct(first[chosen[0][row] > 0], second[chosen[1][row] > 0]) for row in range(2)]
     # Kernel values reach 1e6 here; float32 holds seven digits of them.
@@ -77,6 +75,14 @@ def test_images_of_one_patient_stay_together_and_widen_the_interval():
     copies, patients = np.repeat(rows, 4, axis=0), np.repeat([f"patient-{index}" for index in range(50)], 4)
     apart, together = (kernel_distance(copies, other, 200, 100, 0, groups) for groups in (None, patients))
     assert together.high - together.low > 1.3 * (apart.high - apart.low)
+
+
+def test_a_subset_holds_whole_patients_two_or_more():
+    patients = np.repeat(np.arange(6), 2)
+    for subset_size, images in ((2, 4), (4, 4), (6, 6)):
+        chosen = kernel_module._indicators(12, patients, 50, subset_size, np.random.default_rng(0))
+        assert set(chosen.sum(1)) == {images}
+        np.testing.assert_array_equal(chosen[:, ::2], chosen[:, 1::2])
 
 
 def test_the_seed_decides():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 from skimage.metrics import structural_similarity
 
 from tfcxr.data.stored_images import open_images
@@ -118,6 +119,14 @@ def test_intervals_cover_the_mean_and_narrow_with_images(pairing):
     assert min(sum(hits), sum(ratio_hits)) >= 50
     wide = compared(many[0], many[1], pairing)
     assert wide.high - wide.low < 0.5 * np.mean(widths)
+
+
+def test_the_interval_of_single_partners_is_students():
+    first, second = patients(6)[0], patients(6, seed=1)[0]
+    values = MEASURE.of_rows(first, second)
+    result = compared(first, second, "in_order")
+    reach = stats.t.ppf(0.975, 5) * np.std(values, ddof=1) / np.sqrt(6)
+    assert (result.mean - result.low, result.high - result.mean) == pytest.approx((reach, reach))
 
 
 def test_images_of_one_patient_count_as_one():
