@@ -28,6 +28,7 @@ from tfcxr.benchmarks.measurement import MeasurementArguments, in_own_process, p
 from tfcxr.config import to_plain
 from tfcxr.data.atomic import write_atomically
 from tfcxr.models import MODELS
+from tfcxr.registry import nearest_name
 
 ALL_MODELS = "all"
 
@@ -54,7 +55,7 @@ def benchmark(arguments: BenchmarkArguments) -> None:
       ChildProcessError: a measurement failed in a process of its own.
     """
     if unknown := [name for name in arguments.measure if name not in MEASUREMENTS]:
-        raise ValueError(f"cannot measure {unknown[0]!r}; {command_line.nearest_name(unknown[0], MEASUREMENTS)}")
+        raise ValueError(f"cannot measure {unknown[0]!r}; {nearest_name(unknown[0], MEASUREMENTS)}")
     if arguments.model == ALL_MODELS:
         report = {}
         for name in tqdm(MODELS, unit="model", desc="measuring"):

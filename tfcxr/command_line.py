@@ -18,11 +18,11 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from tfcxr.registry import load_plugin, nearest_name  # noqa: F401
+from tfcxr.registry import load_plugin
 
 OUR_FOLDERS = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1] / "tfrecords_builder")
 HELP_WIDTH = 100
@@ -198,35 +198,6 @@ def refuse_flags(arguments: Arguments, names: Iterable[str], reason: str) -> Non
     set_flags = [f"--{_flag_name(fields[name])}" for name in names if getattr(arguments, name) != fields[name].default]
     if set_flags:
         raise ValueError(f"{' and '.join(set_flags)} would have no effect: {reason}")
-
-
-def run_main(main: Callable[[list[str]], None], argv: list[str] | None = None, takes_arguments: bool = False) -> None:
-    """`run` for a command that still reads global flags; goes when none does."""
-    if "traceback" not in flags.FLAGS:
-        flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error instead of one sentence.")
-
-    def guarded(rest: list[str]) -> None:
-        _log_to_the_terminal()
-        try:
-            if len(rest) > 1 and not takes_arguments:
-                raise ValueError(f"unexpected argument {rest[1]!r}; flags are written --name=value")
-            main(rest)
-        except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
-            sys.exit(130)
-        except (ValueError, OSError, ImportError) as error:
-            if flags.FLAGS.traceback:
-                raise
-            print(f"error: {_sentence(error)}", file=sys.stderr)
-            sys.exit(1)
-
-    app.run(guarded, argv)
-
-
-def refuse_global_flags(names: Iterable[str], reason: str) -> None:
-    """`refuse_flags` for a command that still reads global flags; goes when none does."""
-    if given := [f"--{name}" for name in names if flags.FLAGS[name].present]:
-        raise ValueError(f"{' and '.join(given)} would have no effect: {reason}")
 
 
 class _TerminalHandler(logging.Handler):

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from tfcxr.command_line import nearest_name
+from tfcxr.registry import nearest_name
 
 Configuration = TypeVar("Configuration")
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfcxr import command_line
-from tfcxr.command_line import Arguments, flag, nearest_name, refuse_flags
+from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.config import parse_settings
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.architectures import CLASSIFIERS
@@ -22,7 +22,7 @@ from tfcxr.evaluation.extractors.classifier import ClassifierConfig, make_classi
 from tfcxr.evaluation.protocols import PROTOCOLS
 from tfcxr.evaluation.protocols.protocol import settings_help
 from tfcxr.evaluation.report.report import HTML_FILE, prepare_folder, write_report
-from tfcxr.registry import find
+from tfcxr.registry import find, nearest_name
 
 CLASSIFIER = "classifier"  # the prefix of its settings
 __doc__ += "\n".join(protocol.help() for protocol in PROTOCOLS.values()) + (

@@ -13,8 +13,9 @@ from typing import Any
 
 from absl import logging
 
-from tfcxr.command_line import Arguments, nearest_name
+from tfcxr.command_line import Arguments
 from tfcxr.data.atomic import write_atomically
+from tfcxr.registry import nearest_name
 
 VARIANTS_NAME = "VARIANTS"
 SETTINGS_FILE = "experiment.json"

@@ -10,6 +10,7 @@ The first word names the command (`COMMANDS` in tfrecords_builder/commands); wit
 import sys
 
 from tfcxr import command_line
+from tfcxr.registry import nearest_name
 from tfrecords_builder.commands import COMMANDS
 
 
@@ -17,7 +18,7 @@ def start(argv: list[str]) -> None:
     """Runs the command that `argv` names, as `sys.argv` gives it."""
     name, words = ("build", argv[1:]) if len(argv) < 2 or argv[1].startswith("-") else (argv[1], argv[2:])
     if name not in COMMANDS:
-        sys.exit(f"error: unknown command {name!r}; {command_line.nearest_name(name, COMMANDS)}")
+        sys.exit(f"error: unknown command {name!r}; {nearest_name(name, COMMANDS)}")
     command_line.run(COMMANDS[name], [argv[0], *words])
 
 

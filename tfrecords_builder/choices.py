@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tfcxr.command_line import nearest_name
+from tfcxr.registry import nearest_name
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:

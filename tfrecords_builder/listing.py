@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
-from tfcxr.command_line import nearest_name
+from tfcxr.registry import nearest_name
 from tfrecords_builder.assignment import preference
 from tfrecords_builder.datasets.folder_walk import LEFT_BEHIND
 from tfrecords_builder.datasets.label_text import printable

@@ -12,7 +12,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcxr.command_line import nearest_name
 from tfcxr.config import to_plain
 from tfcxr.data.atomic import atomic_path, write_atomically
 from tfcxr.data.records import file_sha256
@@ -25,6 +24,7 @@ from tfcxr.porting.pytorch_file import read_pytorch_file
 from tfcxr.porting.reference import ReferenceCheck, check_reference
 from tfcxr.porting.state_dicts import choose
 from tfcxr.porting.tensor_table import TABLE_FILE, pytorch_lines, tensor_table
+from tfcxr.registry import nearest_name
 from tfcxr.serving.saved_model import export_model, free_version
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.run_folder import RunConfig, start_run

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tfcxr.command_line import nearest_name
 from tfcxr.data.pipeline import read_facts
 from tfcxr.data.records import read_dataset_info, split_info
+from tfcxr.registry import nearest_name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcxr.command_line import nearest_name
 from tfcxr.data.schema import INFO_FILE
+from tfcxr.registry import nearest_name
 from tfcxr.serving.model_card import DESCRIPTION_FILE, PATIENTS_FILE, ModelDescription, read_description
 from tfcxr.serving.signatures import SIGNATURES, signatures_of
 from tfcxr.training.run_folder import CONFIG_FILE

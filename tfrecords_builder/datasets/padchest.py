@@ -30,7 +30,7 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from tfcxr.command_line import nearest_name
+from tfcxr.registry import nearest_name
 from tfrecords_builder.choices import split_names
 from tfrecords_builder.datasets.folder_reader import FolderReader
 from tfrecords_builder.datasets.folder_walk import FolderWalk

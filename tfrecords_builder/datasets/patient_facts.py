@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from tfcxr.command_line import nearest_name
+from tfcxr.registry import nearest_name
 
 OLDEST = 120.0  # years; published tables hold ages such as 411, which are slips of the pen
 

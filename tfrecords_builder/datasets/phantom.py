@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tfcxr.command_line import nearest_name
+from tfcxr.registry import nearest_name
 from tfrecords_builder.datasets.reader import RawExample, Reader
 from tfrecords_builder.images.radiograph import Radiograph
 from tfrecords_builder.phantom import findings, organs

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from tfcxr.command_line import nearest_name
+from tfcxr.registry import nearest_name
 from tfrecords_builder.datasets.label_text import folded
 
 Columns = Sequence[str | tuple[str, ...]]  # a tuple lists spellings of one column, which is given under the first

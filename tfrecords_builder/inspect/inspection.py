@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfcxr.command_line import nearest_name
 from tfcxr.data.records import shard_paths
 from tfcxr.data.schema import MAX_AGE_YEARS, DatasetInfo, SplitInfo, parse_batch
+from tfcxr.registry import nearest_name
 from tfrecords_builder.inspect.data_folders import find_data_folders, read_usable_info
 from tfrecords_builder.inspect.stored_records import StoredRecord, check_record, read_shard
 

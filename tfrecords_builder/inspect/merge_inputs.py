@@ -9,9 +9,10 @@ from typing import Any
 
 from absl import logging
 
-from tfcxr.command_line import Arguments, flag, nearest_name
+from tfcxr.command_line import Arguments, flag
 from tfcxr.data.records import read_dataset_info
 from tfcxr.data.schema import DatasetInfo
+from tfcxr.registry import nearest_name
 from tfrecords_builder.inspect.data_folders import find_data_folders
 
 _NOT_PIXELS = ("reader_settings", "splits", "seed")  # arguments of a build that do not change how an image looks

@@ -21,7 +21,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcxr.command_line import nearest_name
 from tfcxr.config import make_config
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import read_batches
@@ -36,6 +35,7 @@ from tfcxr.evaluation.extractors.fitting import (
 from tfcxr.evaluation.labelled_images import Images, LabelledImages
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
+from tfcxr.registry import nearest_name
 
 
 @dataclasses.dataclass(frozen=True)
