@@ -61,7 +61,7 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     def __init__(self, config: AdversarialConfig, seed: int = 0) -> None:
         super().__init__()
-        self.config = config
+        self.config: Any = config  # of the class of `config_class`
         self.seed = seed
         with precision_scope(config.precision):
             self.generator = self._built_generator("generator")
