@@ -30,7 +30,12 @@ COMMON_FLAGS = {
     "plugin": "A Python file of your own to load first, see tfcxr/registry.py; repeatable.",
     "traceback": "Show the whole traceback of an error instead of one sentence.",
 }
-DEFINERS = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+DEFINERS: dict[type, Callable[..., Any]] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +133,7 @@ def parse(command: Callable[[Any], Any], argv: list[str]) -> tuple[Any, bool]:
         sys.exit(0)
     for path in values.plugin:
         load_plugin(path)
-    given = {}
+    given: dict[str, Any] = {}
     for field in fields:
         name = _flag_name(field)
         if field.metadata.get("is_positional"):
@@ -153,7 +158,7 @@ def help_text(command: Callable[[Any], Any]) -> str:
     """What --help prints: the module's docstring, then each flag with its meaning and default."""
     arguments_class = _arguments_class(command)
     meanings = attribute_meanings(arguments_class)
-    lines = [inspect.cleandoc(inspect.getmodule(command).__doc__), "", "Flags:"]
+    lines = [inspect.cleandoc(sys.modules[command.__module__].__doc__ or ""), "", "Flags:"]
     for field in dataclasses.fields(arguments_class):
         if field.metadata.get("is_positional"):
             continue
@@ -168,7 +173,9 @@ def help_text(command: Callable[[Any], Any]) -> str:
 
 def command_text(command: Callable[[Any], Any], arguments: Arguments) -> str:
     """The line that runs a command with these arguments, for a shell; flags that have their default are left out."""
-    words = ["python", "-m", inspect.getmodule(command).__spec__.name]
+    spec = sys.modules[command.__module__].__spec__  # it has the name also where the module runs as __main__
+    assert spec is not None
+    words = ["python", "-m", spec.name]
     for field in dataclasses.fields(arguments):
         name, value = _flag_name(field), getattr(arguments, field.name)
         if value == field.default:
@@ -226,15 +233,16 @@ def _flag_name(field: dataclasses.Field) -> str:
 
 def _define(field: dataclasses.Field, field_type: Any, values: flags.FlagValues) -> None:
     default = None if field.default is dataclasses.MISSING else field.default
-    arguments = {"name": _flag_name(field), "help": field.name, "flag_values": values}
-    (kind, *_) = [option for option in typing.get_args(field_type) or (field_type,) if option is not type(None)]
-    if typing.get_origin(field_type) is tuple or any(
-        typing.get_origin(option) is tuple for option in typing.get_args(field_type)
-    ):
-        define = flags.DEFINE_multi_string if field.metadata.get("is_repeated") else flags.DEFINE_list
-        define(default=None if default is None else list(default), **arguments)
+    is_tuple = any(typing.get_origin(option) is tuple for option in (field_type, *typing.get_args(field_type)))
+    if is_tuple:
+        define: Callable[..., Any] = flags.DEFINE_list
+        if field.metadata.get("is_repeated"):
+            define = flags.DEFINE_multi_string
+        default = None if default is None else list(default)
     else:
-        DEFINERS[kind](default=default, **arguments)
+        options = typing.get_args(field_type) or (field_type,)
+        define = DEFINERS[next(option for option in options if option is not type(None))]
+    define(name=_flag_name(field), default=default, help=field.name, flag_values=values)
 
 
 def attribute_meanings(arguments_class: type) -> dict[str, str]:

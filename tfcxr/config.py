@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tfcxr.registry import nearest_name
 
-Configuration = TypeVar("Configuration")
+Configuration = TypeVar("Configuration", bound=Any)
 
 
 def make_config(config_class: type[Configuration], *overrides: Mapping[str, Any]) -> Configuration:

@@ -72,7 +72,7 @@ def read_variant(path: str | os.PathLike, variant: str) -> dict[str, Any]:
         raise FileNotFoundError(f"experiment {path} does not exist; {nearest_name(str(path), others)}")
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        settings = next(ast.literal_eval(node.value) for node in tree.body if _assigns(node, VARIANTS_NAME))
+        settings = ast.literal_eval(next(filter(None, map(_variants_node, tree.body))))
     except (SyntaxError, ValueError, StopIteration) as error:
         raise ValueError(f"{path} has no literal dictionary {VARIANTS_NAME} = {{name: settings}}") from error
     for name in variant.split("/"):
@@ -247,6 +247,13 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _assigns(node: ast.stmt, name: str) -> bool:
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
+def _variants_node(node: ast.stmt) -> ast.expr | None:
+    """What a statement assigns to `VARIANTS`, None where it is another statement."""
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign):
+        targets = [node.target]
+    else:
+        return None
+    return node.value if any(isinstance(t, ast.Name) and t.id == VARIANTS_NAME for t in targets) else None

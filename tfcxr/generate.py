@@ -76,7 +76,7 @@ def generate(arguments: GenerateArguments) -> DatasetInfo:
         refuse_flags(a, ["max_tries"], "it goes with --min_realism; without it every image is kept")
     gate = None if a.min_realism is None else RealismGate(a.min_realism, a.max_tries)
     model = load_generating_model(a.saved_model)
-    super_resolution = a.super_resolution and LoadedModel(a.super_resolution)
+    super_resolution = LoadedModel(a.super_resolution) if a.super_resolution else None
     info = generate_cohort(model, _labels(a, model), a.out_dir, options, gate, super_resolution)
     data_dir = pathlib.Path(a.out_dir) / str(info.image_size)
     positives = ", ".join(f"{name} {counts['positive']}" for name, counts in info.splits["train"].labels.items())
@@ -107,7 +107,7 @@ def _labels(a: GenerateArguments, model: LoadedModel) -> CohortLabels:
     if a.counts:
         refuse_flags(a, ["images"], "it goes with --like; with --counts the counts say how many")
         return counted_labels(parse_counts(a.counts), names, a.seed)
-    return labels_like(a.like, a.like_split, names, model.description.is_single_label, a.images, a.seed)
+    return labels_like(a.like or "", a.like_split, names, model.description.is_single_label, a.images, a.seed)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class PortArguments(Arguments):
     settings: tuple[str, ...] = flag((), name="set", is_repeated=True)
 
 
-PortArguments.__doc__ = PortArguments.__doc__.replace("FORMATS", ", ".join(FORMATS))  # --help shows it
+PortArguments.__doc__ = (PortArguments.__doc__ or "").replace("FORMATS", ", ".join(FORMATS))  # --help shows it
 
 
 def port(arguments: PortArguments) -> dict[str, Any]:

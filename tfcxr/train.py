@@ -45,7 +45,7 @@ from tfcxr.training.run_folder import (
 from tfcxr.training.samples import SAMPLE_WATCHERS, SampleWatcher
 from tfcxr.training.strategy import make_strategy
 
-DEFAULTS = {"model": "acgan", "batch_size": 32, "sample_every": 500, "variant": "corrected"}
+DEFAULTS: dict[str, Any] = {"model": "acgan", "batch_size": 32, "sample_every": 500, "variant": "corrected"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,6 +112,7 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
     """
     resume_command = command_line.command_text(train, dataclasses.replace(arguments, resume=True))
     arguments, settings = _with_experiment(arguments)
+    assert arguments.model and arguments.batch_size and arguments.sample_every  # filled in
     name, gan_class = registry.find(MODELS, arguments.model, "model")
     if arguments.deterministic:
         tf.config.experimental.enable_op_determinism()

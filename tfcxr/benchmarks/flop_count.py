@@ -76,7 +76,7 @@ def _count(graph: tf.Graph, then_shares: Mapping[str, float]) -> tuple[float, se
             if None in sizes:
                 unknown.add(operation.type)
             else:
-                total += 2 * math.prod(sizes)
+                total += 2 * math.prod(size for size in sizes if size is not None)
         for share, called in parts:
             flops, unknown_inside = _count(_function_graph(graph, called.name), then_shares)
             total += share * flops

@@ -25,7 +25,7 @@ def measure_generation(arguments: MeasurementArguments) -> dict[str, Any]:
       timed_requests; for super-resolution also from_pixels and to_pixels.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = arguments.saved_model
+        path: str | pathlib.Path | None = arguments.saved_model
         if path is None:
             run = arguments.run()
             path = export_model(make_model(run), run, pathlib.Path(folder) / run.model, {"step": 0})

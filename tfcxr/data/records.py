@@ -76,6 +76,7 @@ def write_shard(path: str | os.PathLike, examples: Iterable[bytes]) -> ShardInfo
     with open_shard(path) as shard:
         for example in examples:
             shard.write(example)
+    assert shard.info is not None  # it was closed
     return shard.info
 
 

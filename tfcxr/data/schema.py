@@ -318,4 +318,7 @@ def _stored_image(pixels: bytes, info: DatasetInfo) -> np.ndarray:
     """The image of one record, uint8 or uint16 [size, size], without TensorFlow."""
     if info.encoding == "raw":
         return np.frombuffer(pixels, "u1" if info.bits == 8 else "<u2").reshape(info.image_size, info.image_size)
-    return cv2.imdecode(np.frombuffer(pixels, np.uint8), cv2.IMREAD_UNCHANGED)
+    image = cv2.imdecode(np.frombuffer(pixels, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ValueError("the pixels of a record are no PNG")
+    return image

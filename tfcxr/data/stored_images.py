@@ -82,7 +82,8 @@ def open_images(data_dir: str | os.PathLike, splits: Sequence[str]) -> StoredIma
       ValueError: no such split, or a damaged shard.
     """
     info = read_dataset_info(data_dir)
-    shards, places = [], []
+    shards: list[tuple[pathlib.Path, DatasetInfo]] = []
+    places: list[np.ndarray] = []
     for split in splits:
         paths = shard_paths(data_dir, info, split)
         for path, shard in zip(map(pathlib.Path, paths), split_info(info, split).shards, strict=True):
@@ -96,9 +97,10 @@ def open_images(data_dir: str | os.PathLike, splits: Sequence[str]) -> StoredIma
 
 def join_images(parts: Sequence[StoredImages]) -> StoredImages:
     """The images of several sets, one set after the other."""
-    shards, places = [], []
+    shards: list[tuple[pathlib.Path, DatasetInfo]] = []
+    places: list[np.ndarray] = []
     for part in parts:
-        places.append(part._places + [len(shards), 0, 0])
+        places.append(part._places + np.array([len(shards), 0, 0]))
         shards.extend(part._shards)
     return StoredImages(shards, np.concatenate(places))
 

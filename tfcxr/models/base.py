@@ -9,7 +9,7 @@ configuration and networks, and writes its own `train_step`; what others must kn
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -57,7 +57,8 @@ class AdversarialModel(keras.Model, abc.ABC):
     generator_class: ClassVar[Callable[[Any, int], keras.Model]]  # of the configuration and the seed of the weights
     discriminator_class: ClassVar[Callable[[Any, int], keras.Model]]
     metric_names: ClassVar[tuple[str, ...]] = ()
-    kind: ClassVar[str] = "generator"  # or "super_resolution": how it is watched, exported and measured
+    # how it is watched, exported and measured
+    kind: ClassVar[Literal["generator", "super_resolution"]] = "generator"
 
     def __init__(self, config: AdversarialConfig, seed: int = 0) -> None:
         super().__init__()

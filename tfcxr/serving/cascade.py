@@ -74,7 +74,7 @@ class CascadeParts:
         """Salted keys of the patients that either model was trained on, one per line; None where they are not known."""
         if self._missing_patients():
             return None
-        texts = [model.training_patients() for model in (self.generator, self.super_resolution)]
+        texts = [model.training_patients() or "" for model in (self.generator, self.super_resolution)]
         return "".join(f"{key}\n" for key in sorted({key for text in texts for key in text.split()}))
 
     def _missing_patients(self) -> str:

@@ -123,7 +123,7 @@ def weights_sha256(variables: Sequence[Any]) -> str:
     for variable in variables:
         values = np.ascontiguousarray(variable, dtype="<f4")
         digest.update(json.dumps(values.shape).encode())
-        digest.update(values)
+        digest.update(values.data)
     return digest.hexdigest()
 
 

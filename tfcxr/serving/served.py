@@ -1,7 +1,7 @@
 """What is exported of a model: its weights, and a function for each signature of its kind."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -23,7 +23,7 @@ class Served(tf.Module):
       scale: how many times as high and wide it makes images.
     """
 
-    kind: str
+    kind: Literal["generator", "super_resolution", "cascade"]
     label_names: Sequence[str] = ()
     chunk_rows = 1
     latent_size = 0
@@ -142,7 +142,7 @@ class ServedSuperResolution(Served):
         super().__init__(model, model.sampling_generator.variables)
 
 
-SERVED: dict[str, type[Served]] = {served.kind: served for served in (ServedGenerator, ServedSuperResolution)}
+SERVED: dict[str, Callable[..., Served]] = {served.kind: served for served in (ServedGenerator, ServedSuperResolution)}
 
 
 def default_chunk_rows(image_size: int) -> int:

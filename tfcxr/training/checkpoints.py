@@ -53,7 +53,7 @@ class Checkpoints:
         arrays = {name: np.asarray(variable) for name, variable in variables.items()}
         arrays[STATE_ENTRY] = np.array(json.dumps(state | {"step": step}))
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
         if is_due and is_best:
             with atomic_path(self._folder / BEST_NAME) as temporary:
                 os.link(path, temporary)

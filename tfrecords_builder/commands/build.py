@@ -58,8 +58,8 @@ class BuildArguments(BuildSettings):
         try:
             sizes = tuple(map(int, self.image_sizes))
         except ValueError as error:
-            sizes = ",".join(self.image_sizes)
-            raise ValueError(f"--image_sizes expects whole numbers such as 64,128, got {sizes!r}") from error
+            given = ",".join(self.image_sizes)
+            raise ValueError(f"--image_sizes expects whole numbers such as 64,128, got {given!r}") from error
         splits = parse_fractions(self.splits) if self.splits else None
         return BuildOptions(**shared, image_sizes=sizes, splits=splits, salt=_read_salt(self.salt_file))
 
@@ -144,5 +144,5 @@ def _balance(info: DatasetInfo) -> str:
     for label in info.label_names:
         shares = [_positive_share(split.labels[label]) for split in info.splits.values() if split.images]
         spread[label] = max(shares) - min(shares)
-    label = max(spread, key=spread.get)
+    label = max(spread, key=lambda name: spread[name])
     return f"label balance: shares differ between splits by at most {spread[label]:.1%} of the images ({label})"

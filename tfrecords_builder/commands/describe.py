@@ -47,4 +47,4 @@ def _whole(name: str) -> str:
 
 
 def _text(name: str) -> str:
-    return inspect.cleandoc(sys.modules[DATASETS[name].__module__].__doc__)
+    return inspect.cleandoc(sys.modules[DATASETS[name].__module__].__doc__ or "")

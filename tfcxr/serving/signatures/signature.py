@@ -40,7 +40,7 @@ class Signature(abc.ABC):
         def call(*values: tf.Tensor) -> dict[str, tf.Tensor]:
             return self.outputs(served, {spec.name: value for spec, value in zip(specs, values, strict=True)})
 
-        call.__signature__ = inspect.Signature([self._parameter(spec.name) for spec in specs])
+        call.__signature__ = inspect.Signature([self._parameter(spec.name) for spec in specs])  # type: ignore[attr-defined]
         return tf.function(call, input_signature=specs, autograph=False)
 
     def _parameter(self, name: str) -> inspect.Parameter:

@@ -56,7 +56,8 @@ class GeneratedSamples(SampleWatcher):
         return np.round(generated.mean(axis=-1, keepdims=True)).astype(np.uint8)  # three equal channels are one
 
     def _diversity(self, step: int, images: dict[str, np.ndarray]) -> dict[str, float]:
-        values, collapsed = {}, []
+        values: dict[str, float] = {}
+        collapsed = []
         for name, real_similarity in self._real_similarity.items():
             similarity = _similarity(images[name])
             values |= {f"ms_ssim/{name}": similarity, f"ms_ssim_real/{name}": real_similarity}
