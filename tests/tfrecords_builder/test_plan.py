@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tfcxr.data.schema import hashed_key
+from tfrecords_builder import assignment
 from tfrecords_builder import plan as plan_module
 from tfrecords_builder.assignment import OTHER_SPLIT
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
@@ -92,9 +93,18 @@ def test_published_splits_are_not_divided():
         plan_build(ListReader(many(30, "test")), BuildOptions(splits={"train": 1.0}))
 
 
-def test_unknown_labels_do_not_count_in_a_patients_mean():
-    entries = [example(f"{n}", f"p{n}", label=(math.nan, 1.0)) for n in range(40)]
-    assert sum(map(len, split_keys(plan_build(ListReader(entries), BuildOptions())).values())) == 40
+def test_unknown_labels_do_not_count_in_a_patients_mean(monkeypatch):
+    means = {}
+
+    def split_patients(labels, fractions, seed):
+        means.update((patient, label.tolist()) for patient, label in labels.items())
+        return dict.fromkeys(labels, "train")
+
+    monkeypatch.setattr(assignment, "split_patients", split_patients)
+    labels = {"a": (1.0, math.nan), "b": (math.nan, math.nan), "c": (0.0, 1.0), "d": (0.0, 1.0)}
+    entries = [example(key, "p", label=label) for key, label in labels.items()]
+    plan_build(ListReader([*entries, example("e", "q", label=(math.nan, 1.0))]), BuildOptions(splits={"train": 1.0}))
+    assert means == {"p": [1 / 3, 1.0], "q": [0.0, 1.0]}
 
 
 def test_duplicate_keys_and_rejects_are_counted():
