@@ -141,7 +141,7 @@ def _tell_signed_labels(mapping: MappingNetwork) -> None:
     embed = mapping.embed
     halved = 0.5 * embed.kernel.numpy()
     embed.kernel.assign(halved)
-    embed.bias.assign(embed.bias.numpy() + embed.kernel_scale * halved.sum(axis=0))
+    embed.bias.assign(embed.bias.numpy() + embed.kernel_factor * halved.sum(axis=0))
 
 
 # settings, from keys and shapes

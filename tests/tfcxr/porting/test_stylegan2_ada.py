@@ -263,5 +263,5 @@ def test_wrong_options_are_refused():
         port(make_states(), deviation_group_size=0)
     with pytest.raises(ValueError, match="StyleGAN2Config.is_single_label expects bool"):
         port(make_states(), is_single_label="yes")
-    with pytest.raises(ValueError, match="convolution_clamp must not be negative, got -1"):
+    with pytest.raises(ValueError, match="convolution_clamp must be at least 0, got -1"):
         port(make_states(), convolution_clamp=-1.0)
