@@ -5,7 +5,7 @@
     values = measure.compare(first, second)                                         # row with row
     values = measure.compare([level.rows(slice(0, 1)) for level in first], second)  # the first row with each
 
-What depends on one image alone is prepared once, so that comparing it with many costs one filter a pair.
+What depends on one image alone is prepared once, so that comparing it with many costs one filter per pair.
 """
 
 import dataclasses
