@@ -93,7 +93,7 @@ class Cohorts:
     def with_notices(self, notices: Sequence[str]) -> "Cohorts":
         """With more notices behind, all of which are logged, as what follows may take hours."""
         for sentence in (*self.notices, *notices):
-            logging.warning("%s.", sentence)
+            logging.warning("%s.", sentence.rstrip("."))
         return dataclasses.replace(self, notices=(*self.notices, *notices))
 
 
