@@ -2,9 +2,10 @@
 
 import ast
 import dataclasses
+import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tfcxr.registry import nearest_name
@@ -56,6 +57,38 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 def to_plain(config: Any) -> dict[str, Any]:
     """A configuration as a dictionary that JSON gives back unchanged (tuples become lists)."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
+
+
+def check_range(
+    config: Any,
+    *names: str,
+    minimum: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    maximum: float = math.inf,
+) -> None:
+    """Checks settings, or each number of those that are tuples.
+
+    Raises:
+      ValueError: a value out of range, or NaN.
+    """
+    bounds = {"at least": minimum, "above": above, "below": below, "at most": maximum}
+    expected = " and ".join(f"{words} {bound}" for words, bound in bounds.items() if math.isfinite(bound))
+    for name in names:
+        given = getattr(config, name)
+        for value in given if isinstance(given, tuple) else (given,):
+            if not (minimum <= value <= maximum and above < value < below):
+                raise ValueError(f"{name} must be {expected}, got {given}")
+
+
+def check_names(config: Any, name: str, valid: Iterable[str]) -> None:
+    """Checks a setting that is a tuple of names.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if unknown := sorted(set(getattr(config, name)) - set(valid)):
+        raise ValueError(f"unknown {name} {unknown}; valid names: {', '.join(valid)}")
 
 
 def _checked(value: Any, expected: Any, name: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from tfcxr.config import check_names, check_range
 from tfcxr.layers.channels import with_channels
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
 from tfcxr.layers.dropout import drop_out
@@ -22,7 +23,7 @@ from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.classification import class_loss
 from tfcxr.losses.penalties import add_gradients
 from tfcxr.models.base import GAN, probability_means
-from tfcxr.models.model_config import GANConfig, check_names, check_range
+from tfcxr.models.model_config import GANConfig
 
 FIRST_SIZE = 8  # pixels of the generator's first feature map
 LAST_SIZE = 4  # pixels of the discriminator's last feature map

@@ -144,6 +144,15 @@ class AdversarialModel(keras.Model, abc.ABC):
         return self.sampling_generator(inputs, training=False)
 
     @property
+    def networks(self) -> dict[str, keras.Model | None]:
+        """All networks by name; None for an average that is not kept."""
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "ema_generator": self.ema_generator,
+        }
+
+    @property
     def sampling_generator(self) -> keras.Model:
         """The averaged generator, or the trained one where no average is kept."""
         return self.generator if self.ema_generator is None else self.ema_generator

@@ -1,9 +1,10 @@
 """Settings that all models have, and the stages that training is made of."""
 
 import dataclasses
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
+
+from tfcxr.config import check_range
 
 DEFAULT_STEPS = 1000
 RENAMED_SETTINGS = {  # name that an earlier version stored -> today's
@@ -163,35 +164,3 @@ class GANConfig(AdversarialConfig):
             )
         if not self.conditional and self.label_count:
             raise ValueError(f"an unconditional model has no labels, got label_count={self.label_count}")
-
-
-def check_range(
-    config: Any,
-    *names: str,
-    minimum: float = -math.inf,
-    above: float = -math.inf,
-    below: float = math.inf,
-    maximum: float = math.inf,
-) -> None:
-    """Checks settings, or each number of those that are tuples.
-
-    Raises:
-      ValueError: a value out of range, or NaN.
-    """
-    bounds = {"at least": minimum, "above": above, "below": below, "at most": maximum}
-    expected = " and ".join(f"{words} {bound}" for words, bound in bounds.items() if math.isfinite(bound))
-    for name in names:
-        given = getattr(config, name)
-        for value in given if isinstance(given, tuple) else (given,):
-            if not (minimum <= value <= maximum and above < value < below):
-                raise ValueError(f"{name} must be {expected}, got {given}")
-
-
-def check_names(config: Any, name: str, valid: Iterable[str]) -> None:
-    """Checks a setting that is a tuple of names.
-
-    Raises:
-      ValueError: an unknown name.
-    """
-    if unknown := sorted(set(getattr(config, name)) - set(valid)):
-        raise ValueError(f"unknown {name} {unknown}; valid names: {', '.join(valid)}")

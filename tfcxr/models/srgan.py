@@ -19,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from tfcxr.backbones.content_features import FeatureNetwork, saved_model_features, vgg19_features
+from tfcxr.config import check_range
 from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.layers.channels import with_channels
 from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
@@ -27,7 +28,7 @@ from tfcxr.layers.normalization import normalization
 from tfcxr.layers.tiling import enlarge_by_tiles
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.models.base import AdversarialModel, probability_means
-from tfcxr.models.model_config import AdversarialConfig, check_range
+from tfcxr.models.model_config import AdversarialConfig
 
 SCALES = (2, 4, 8)
 LARGEST_CROP = 128  # pixels, where none is set

@@ -21,6 +21,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcxr.config import check_names, check_range
 from tfcxr.layers.adaptive_augmentation import (
     AUGMENTATION_NAMES,
     NORMALS_PER_IMAGE,
@@ -39,7 +40,7 @@ from tfcxr.layers.resample import upsample
 from tfcxr.losses.adversarial import log_discriminator_loss, log_generator_loss
 from tfcxr.losses.penalties import add_gradients, is_due, lazy_gradients, path_length_penalty
 from tfcxr.models.base import GAN, probability_means
-from tfcxr.models.model_config import GANConfig, check_names, check_range
+from tfcxr.models.model_config import GANConfig
 
 BASE_SIZE = 4  # pixels of the first feature map
 EMA_RAMP = 0.05  # the averaged generator's half life is at most this part of the images seen so far

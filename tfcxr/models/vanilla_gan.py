@@ -10,13 +10,14 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from tfcxr.config import check_range
 from tfcxr.layers.channels import with_channels
 from tfcxr.layers.initializers import InitializerName, kernel_initializers
 from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
 from tfcxr.layers.normalization import normalization
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.models.base import GAN, probability_means
-from tfcxr.models.model_config import GANConfig, check_range
+from tfcxr.models.model_config import GANConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from tfcxr.config import check_range
 from tfcxr.layers.channels import with_channels
 from tfcxr.layers.initializers import InitializerName, kernel_initializers
 from tfcxr.layers.leaky_relu import leaky_relu
@@ -19,7 +20,6 @@ from tfcxr.layers.normalization import normalization
 from tfcxr.losses.adversarial import wasserstein_discriminator_loss, wasserstein_generator_loss
 from tfcxr.losses.penalties import drift_penalty, gradient_penalty
 from tfcxr.models.base import GAN
-from tfcxr.models.model_config import check_range
 from tfcxr.models.vanilla_gan import PerceptronDiscriminator, PerceptronGenerator, VanillaGANConfig
 
 STRIDE = 2  # of all convolutions

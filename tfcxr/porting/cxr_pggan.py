@@ -75,7 +75,7 @@ def _port_training(state: StateDict, options: dict[str, Any], alpha: float) -> P
     model = PGGAN(config)
     transfers, rest = {}, dict(state)
     for name, prefix in NETWORKS.items():
-        network = getattr(model, name)
+        network = model.networks[name]
         if network is None:
             continue
         part = {key: rest.pop(key) for key in state if key.startswith(f"{prefix}.")}

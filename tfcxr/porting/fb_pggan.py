@@ -75,7 +75,7 @@ def port(
     transfers = {}
     for name, state in states.items():
         targets = _discriminator_targets if name == "netD" else _generator_targets
-        network = getattr(model, networks[name])
+        network = model.networks[networks[name]]
         transfers[networks[name]] = transfer(state, targets(network, _middle(state)), {}, name)
     notes = []
     if category := int(one_number(given.get("categoryVectorDim") or 0, "categoryVectorDim", "config")):

@@ -16,7 +16,7 @@ import tensorflow as tf
 from absl import logging
 from tqdm import tqdm
 
-from tfcxr.models.model_config import check_range
+from tfcxr.config import check_range
 from tfcxr.models.pggan import PGGAN
 from tfcxr.models.pggan.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig, latent_target
 

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage, check_names, check_range
+from tfcxr.config import check_names, check_range
+from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
 
 
 @dataclasses.dataclass(frozen=True)

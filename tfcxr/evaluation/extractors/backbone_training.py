@@ -27,6 +27,7 @@ from tfcxr.backbones.stored_backbone import (
     describe_network,
     write_saved_model,
 )
+from tfcxr.config import check_range
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.records import read_dataset_info
@@ -53,9 +54,7 @@ class BackboneTrainingConfig(FittingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("growth_rate", "initial_filters", "bottleneck_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"BackboneTrainingConfig.{name} must be at least 1, got {getattr(self, name)}")
+        check_range(self, "growth_rate", "initial_filters", "bottleneck_size", minimum=1)
         if not self.block_config or min(self.block_config) < 1:
             raise ValueError(f"block_config needs a number of layers for each block, got {self.block_config}")
         if self.batch_size < 2:

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcxr.config import make_config
+from tfcxr.config import check_range, make_config
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import read_batches
 from tfcxr.evaluation.extractors.architectures import CLASSIFIERS
@@ -70,9 +70,7 @@ class ClassifierConfig(FittingConfig):
             raise ValueError(
                 f"unknown classifier {self.architecture!r}; {nearest_name(self.architecture, CLASSIFIERS)}"
             )
-        for name in ("dropout", "batch_norm_momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"ClassifierConfig.{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        check_range(self, "dropout", "batch_norm_momentum", minimum=0, below=1)
         if any(width < 1 for width in self.dense_units):
             raise ValueError(f"ClassifierConfig.dense_units must be 1 or more each, got {self.dense_units}")
 

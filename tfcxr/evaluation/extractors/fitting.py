@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfcxr.config import check_range
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import read_batches
 from tfcxr.evaluation.labelled_images import Images, LabelledImages
@@ -44,14 +45,8 @@ class FittingConfig:
     balance_classes: Literal["none", "weights"] = "none"
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "max_epochs", "patience", "learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{type(self).__name__}.{name} must be above 0, got {getattr(self, name)}")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(
-                f"{type(self).__name__}.validation_fraction must be at least 0 and below 1, "
-                f"got {self.validation_fraction}"
-            )
+        check_range(self, "batch_size", "max_epochs", "patience", "learning_rate", above=0)
+        check_range(self, "validation_fraction", minimum=0, below=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,8 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from tfcxr.models.model_config import GANConfig, Stage, check_range
+from tfcxr.config import check_range
+from tfcxr.models.model_config import GANConfig, Stage
 
 BASE_SIZE = 4  # pixels of the first feature map
 

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
+from tfcxr.config import check_range
 from tfcxr.layers.equalized import ScaledDense
 from tfcxr.layers.pixel_normalization import pixel_normalization
 from tfcxr.models.base import AdversarialModel, numbered
-from tfcxr.models.model_config import check_range
 from tfcxr.models.pggan.model import PGGAN
 from tfcxr.models.pggan.networks import Discriminator
 from tfcxr.optimizers import FusedAdam
