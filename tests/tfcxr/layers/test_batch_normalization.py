@@ -90,7 +90,15 @@ def test_replicas_share_the_mean_of_their_statistics(two_replicas):
 
 @pytest.mark.parametrize(
     ("size", "stride", "padding", "pixels"),
-    [(7, 2, 3, 8), (3, 1, 1, 6), ((1, 7), 1, (0, 3), 9), (3, 2, 0, 7), (1, 1, 0, 5), (5, 1, 0, 8)],
+    [
+        (7, 2, 3, 8),
+        (3, 1, 1, 6),
+        ((1, 7), 1, (0, 3), 9),
+        ((3, 5), 2, (1, 2), 9),
+        (3, 2, 0, 7),
+        (1, 1, 0, 5),
+        (5, 1, 0, 8),
+    ],
 )
 def test_padding_is_the_same_on_both_sides(size, stride, padding, pixels):
     layer = Convolution(2, 3, size, seed=1, stride=stride, padding=padding)

@@ -148,3 +148,20 @@ def test_weights_are_saved_and_read_and_a_step_moves_them(tmp_path):
     for old, variable in zip(before, model.trainable_variables, strict=True):
         assert not np.array_equal(old, variable.numpy()), variable.path
     np.testing.assert_array_equal(model.convolution.noise, noise)
+
+
+def test_a_style_of_zeros_is_demodulated_to_a_finite_number():
+    np.testing.assert_allclose(demodulation(tf.ones([3, 3, 2, 4]), tf.zeros([1, 2])), np.full([1, 4], 1e4), rtol=1e-5)
+
+
+def test_styles_are_computed_in_float32_also_in_bfloat16():
+    """Two w that bfloat16 cannot tell apart, and an affine layer that can."""
+    features = tf.ones([1, 4, 4, 3])
+    with precision_scope("mixed_bfloat16"):
+        layers = StyleConvolution(3, 5, 6, 4, initializer_seeds(0)), ToImage(3, 1, 6, initializer_seeds(0))
+    for layer in layers:
+        layer.affine.kernel.assign(1e4 * layer.affine.kernel)
+        # a w of ones gives a style of zeros
+        layer.affine.bias.assign(-tf.linalg.matvec(layer.affine.kernel, tf.ones([6]), transpose_a=True) / 6**0.5)
+        moved = [np.float32(layer(features, tf.fill([1, 6], 1.0 + shift))) for shift in (2.0**-10, -(2.0**-10))]
+        assert np.abs(moved[0] - moved[1]).max() > 0.1
