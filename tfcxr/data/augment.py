@@ -54,6 +54,10 @@ def make_augmentation(seed: int, config: AugmentationConfig | None = None) -> Ca
       a function from float32 images [batch, size, size, channels] in [-1, 1] to the same shape and range.
     """
     config = config or AugmentationConfig()
+    try:
+        tf.random.get_global_generator()  # keras-cv asks for it, although its draws follow from the seeds below
+    except RuntimeError:  # a training in this process made operations deterministic
+        tf.random.set_global_generator(tf.random.Generator.from_seed(seed))
     layers = keras_cv.layers
     turn = config.rotation_degrees / 360
     steps = [

@@ -48,3 +48,18 @@ def test_nothing_asked_changes_nothing(one_sided):
 def test_a_change_out_of_range_is_refused():
     with pytest.raises(ValueError, match="AugmentationConfig.zoom must be at least 0 and below 1, got 1.5"):
         AugmentationConfig(zoom=1.5)
+
+
+def test_it_works_after_a_deterministic_training_in_the_same_process(monkeypatch):
+    """TensorFlow has no way back, so its answer is stood in for."""
+    made = []
+
+    def refuse():
+        if not made:
+            raise RuntimeError("get_global_generator cannot be called if determinism is enabled")
+        return made[0]
+
+    monkeypatch.setattr(tf.random, "get_global_generator", refuse)
+    monkeypatch.setattr(tf.random, "set_global_generator", made.append)
+    images = make_augmentation(seed=3)(tf.zeros([2, 16, 16, 1]))
+    assert len(made) == 1 and images.shape == (2, 16, 16, 1)
