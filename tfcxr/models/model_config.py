@@ -67,6 +67,7 @@ class AdversarialConfig:
 
     adversarial_loss: ClassVar[str] = ""  # name in `losses.adversarial`; a field where it can be chosen
     smallest_size: ClassVar[int] = 32
+    traces_slowly: ClassVar[bool] = False  # its contract test on two replicas takes a minute and is marked slow
     largest_size: ClassVar[int | None] = None  # no bound
     records_size: ClassVar[str] = "image_size"  # the setting that the size of the records decides
 

@@ -16,7 +16,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -112,6 +112,8 @@ class StyleGAN2Config(GANConfig):
 
     adversarial_loss = "log"
     largest_size = 1024
+
+    traces_slowly: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

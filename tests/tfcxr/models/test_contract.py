@@ -18,9 +18,10 @@ from tfcxr.training.run_folder import RunConfig
 VARIANTS = {name: model.config_class.tiny_settings() for name, model in MODELS.items()}
 GENERATORS = [name for name, model in MODELS.items() if model.kind == "generator"]
 LABELLED = [name for name in GENERATORS if MODELS[name].config_class.reads_labels({"conditional": True})]
+is_slow = lambda name: MODELS[name].config_class.traces_slowly  # noqa: E731
 # variants in which no image depends on others of its batch; all but the first take minutes together
 REPLICATED = [
-    pytest.param(name, settings, marks=pytest.mark.slow if index else (), id=f"{name}-{index}")
+    pytest.param(name, settings, marks=pytest.mark.slow if index or is_slow(name) else (), id=f"{name}-{index}")
     for name, (first, *others) in VARIANTS.items()
     for index, settings in enumerate(others or [first])
 ]

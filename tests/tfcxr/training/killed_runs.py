@@ -17,7 +17,7 @@ import tfcxr.train
 from tfcxr import command_line
 from tfcxr.data.atomic import TEMPORARY_MARK
 
-STEPS = 99
+STEPS = 51
 CHECKPOINT_EVERY = 3
 
 

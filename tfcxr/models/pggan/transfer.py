@@ -87,6 +87,7 @@ class TransferPGGANConfig(PGGANConfig):
     moves_batch_statistics: bool = False
 
     records_size: ClassVar[str] = "data_size"
+    traces_slowly: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "minibatch_stddev", False)  # the critic has none
