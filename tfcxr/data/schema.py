@@ -310,15 +310,15 @@ def rewrite_record(
     label, pixels = features["label"].float_list.value, features["image/bytes"].bytes_list.value
     label[:] = [absent if column is None else label[column] for column in columns]
     if encoding != info.encoding:
-        pixels[0] = _encode_pixels(_stored_image(pixels[0], info), encoding)
+        image = _stored_image(pixels[0], info)
+        if image is None:
+            raise ValueError("the pixels of a record are no PNG file; build its data set again")
+        pixels[0] = _encode_pixels(image, encoding)
     return message.SerializeToString(deterministic=True)
 
 
-def _stored_image(pixels: bytes, info: DatasetInfo) -> np.ndarray:
-    """The image of one record, uint8 or uint16 [size, size], without TensorFlow."""
+def _stored_image(pixels: bytes, info: DatasetInfo) -> np.ndarray | None:
+    """The image of one record, uint8 or uint16 [size, size], without TensorFlow; None where it is no PNG."""
     if info.encoding == "raw":
         return np.frombuffer(pixels, "u1" if info.bits == 8 else "<u2").reshape(info.image_size, info.image_size)
-    image = cv2.imdecode(np.frombuffer(pixels, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise ValueError("the pixels of a record are no PNG")
-    return image
+    return cv2.imdecode(np.frombuffer(pixels, np.uint8), cv2.IMREAD_UNCHANGED)
