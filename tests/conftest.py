@@ -24,6 +24,12 @@ def two_replicas() -> tf.distribute.MirroredStrategy:
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
+@pytest.fixture(autouse=True)
+def no_determinism_for_later_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow cannot take it back, and other tests of this process draw without a seed."""
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Two logical CPUs stand in for two GPUs; one thread each keeps the runs' bits the same."""
     cpu = tf.config.list_physical_devices("CPU")[0]

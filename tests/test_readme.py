@@ -21,7 +21,9 @@ from tfrecords_builder.commands import COMMANDS
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted(
-    path.relative_to(ROOT).as_posix() for path in ROOT.rglob("README.md") if not {"tests", ".venv"} & {*path.parts}
+    page.as_posix()
+    for page in (path.relative_to(ROOT) for path in ROOT.rglob("README.md"))
+    if not any(part == "tests" or part.startswith(".") for part in page.parts)
 )
 SMALL_MODEL = ["--set=generator_filters=32", "--set=discriminator_filters=8"]
 RAW_DATA = {"chest_xray_pneumonia", "nih_chestxray14", "image_folder", "image_table", "phantom"}
