@@ -34,7 +34,7 @@ from tfcxr.training.checkpoints import Checkpoints, restore
 from tfcxr.training.embedded_data import phantom_records
 from tfcxr.training.loop import OpenBatches, train_stages
 from tfcxr.training.run_folder import (
-    PATIENTS_FILE,
+    TRAINING_PATIENTS_FILE,
     RunConfig,
     describe_data,
     make_model,
@@ -143,7 +143,7 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
     patients = read_patient_keys(data_dir, splits)
     start_run(run_dir, run, arguments.resume)  # from here on there is a run; what can be wrong was checked before
     checkpoints.remove_leftovers()
-    write_atomically(run_dir / PATIENTS_FILE, "".join(f"{patient}\n" for patient in patients))
+    write_atomically(run_dir / TRAINING_PATIENTS_FILE, "".join(f"{patient}\n" for patient in patients))
 
     with strategy.scope():
         model = make_model(run)

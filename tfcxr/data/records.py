@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfcxr.data.atomic import atomic_path, write_atomically
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, ShardInfo, SplitInfo
 
-PATIENTS_FILE = "patient_keys.json"
+PATIENT_KEYS_FILE = "patient_keys.json"
 _MANY_SHARDS, _WORTH_A_SHARD = 8, 100  # small splits get several shards too, so that these can be shuffled
 _ERROR_NUMBERS = {
     tf.errors.ResourceExhaustedError: errno.ENOSPC,
@@ -113,7 +113,7 @@ def write_patient_keys(data_dir: str | os.PathLike, keys: Mapping[str, Iterable[
     Returns:
       SHA-256 of the file, for `DatasetInfo.patient_keys_sha256`.
     """
-    path = pathlib.Path(data_dir) / PATIENTS_FILE
+    path = pathlib.Path(data_dir) / PATIENT_KEYS_FILE
     write_atomically(path, json.dumps({split: sorted(set(of_split)) for split, of_split in keys.items()}) + "\n")
     return file_sha256(path)
 
@@ -124,7 +124,7 @@ def stored_patient_keys(data_dir: str | os.PathLike, info: DatasetInfo) -> dict[
     Raises:
       ValueError: the file is not the one that was written.
     """
-    path = pathlib.Path(data_dir) / PATIENTS_FILE
+    path = pathlib.Path(data_dir) / PATIENT_KEYS_FILE
     if not info.patient_keys_sha256 or not path.is_file():
         return None
     if file_sha256(path) != info.patient_keys_sha256:

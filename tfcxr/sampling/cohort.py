@@ -31,8 +31,8 @@ from tfcxr.sampling.cohort_labels import CohortLabels
 from tfcxr.sampling.gate_log import GateLog
 from tfcxr.sampling.image_source import ImageSource
 from tfcxr.serving.loaded_model import LoadedModel
-from tfcxr.serving.model_card import PATIENTS_FILE
 from tfcxr.serving.realism_gate import RealismGate
+from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 SPLIT = "train"
 SEEDS_PER_COHORT = 2**32
@@ -98,7 +98,7 @@ def generate_cohort(
         work.start(cohort.arguments())
         info = cohort.describe(cohort.write_shards(work), work)
         if (patients := source.training_patients()) is not None:
-            write_atomically(data_dir / PATIENTS_FILE, patients)
+            write_atomically(data_dir / TRAINING_PATIENTS_FILE, patients)
         write_dataset_info(data_dir, info)
     return info
 
@@ -157,7 +157,7 @@ class _Cohort:
             for name, positive in zip(description.label_names, positives, strict=True)
         }
         data = description.data
-        patients = {} if source.training_patients() is None else {"patient_keys_file": PATIENTS_FILE}
+        patients = {} if source.training_patients() is None else {"patient_keys_file": TRAINING_PATIENTS_FILE}
         notice = f"Synthetic radiographs drawn by {source.saved_model.replace('/', ' version ')}, not patients."
         gate = {}
         if source.gate is not None:

@@ -31,8 +31,7 @@ from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
 from tfcxr.sampling.image_source import to_grey
 from tfcxr.sampling.latent_embedding import LatentEmbedder
 from tfcxr.serving.cascade import LUMA
-from tfcxr.serving.model_card import PATIENTS_FILE
-from tfcxr.training.run_folder import RunConfig, describe_data
+from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE, RunConfig, describe_data
 
 READ_BATCH = 256
 
@@ -74,7 +73,7 @@ def embed_cohort(
             }
         patients = _patients(embedder, info, data_dir, splits)
         if patients is not None:
-            write_atomically(cohort_dir / PATIENTS_FILE, patients)
+            write_atomically(cohort_dir / TRAINING_PATIENTS_FILE, patients)
         described = _describe(embedder, info, written, has_patients=patients is not None)
         write_dataset_info(cohort_dir, described)
     return described
@@ -155,7 +154,7 @@ def _embed_shard(
 
 def _patients(embedder: LatentEmbedder, info: DatasetInfo, data_dir: pathlib.Path, splits: Sequence[str]) -> str | None:
     """Keys of the generator's training patients and of those who were embedded; None where they cannot be compared."""
-    path = embedder.run_dir / PATIENTS_FILE
+    path = embedder.run_dir / TRAINING_PATIENTS_FILE
     if not path.is_file() or embedder.run.data.get("salt_fingerprint", "") != info.salt_fingerprint:
         logging.warning(
             "it is not known whether the generator saw the patients of %s in its training (no %s, or another salt); "
@@ -172,7 +171,7 @@ def _describe(
     embedder: LatentEmbedder, info: DatasetInfo, written: dict[str, list[ShardInfo]], has_patients: bool
 ) -> DatasetInfo:
     run = embedder.run
-    patients = {"patient_keys_file": PATIENTS_FILE} if has_patients else {}
+    patients = {"patient_keys_file": TRAINING_PATIENTS_FILE} if has_patients else {}
     notice = (
         f"Synthetic radiographs that {embedder.name} draws of the latent codes of images of {info.name}; the labels "
         "and patient keys are those of the patients behind them."

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tfcxr.data.schema import INFO_FILE
 from tfcxr.registry import nearest_name
-from tfcxr.serving.model_card import DESCRIPTION_FILE, PATIENTS_FILE, ModelDescription, read_description
+from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, read_description
 from tfcxr.serving.signatures import SIGNATURES, signatures_of
-from tfcxr.training.run_folder import CONFIG_FILE
+from tfcxr.training.run_folder import CONFIG_FILE, TRAINING_PATIENTS_FILE
 
 OTHER_FOLDERS = {  # file -> what holds it and is no exported model
     "backbone.json": "a backbone, which reads images and generates none",
@@ -89,7 +89,7 @@ class LoadedModel:
 
     def training_patients(self) -> str | None:
         """The text of `training_patients.txt`, None where the model has none."""
-        path = self.path / PATIENTS_FILE
+        path = self.path / TRAINING_PATIENTS_FILE
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def _input_specs(self, name: str) -> dict[str, tf.TensorSpec]:

@@ -7,9 +7,9 @@ import pathlib
 from typing import Any, Literal
 
 from tfcxr.serving.signatures import signatures_of
+from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 DESCRIPTION_FILE = "model.json"
-PATIENTS_FILE = "training_patients.txt"
 CARD = """# {name}, version {version}
 
 {what}
@@ -179,7 +179,7 @@ def card_text(description: ModelDescription) -> str:
         "split": data.get("split", "unknown"),
         "licence": data.get("licence") or "not stated",
         "fingerprint": data.get("fingerprint", "unknown"),
-        "patients_file": PATIENTS_FILE,
+        "patients_file": TRAINING_PATIENTS_FILE,
         "min_realism": f"{settings.get('min_realism', 0.0):g}",
         "max_tries": settings.get("max_tries"),
         "functions": "\n".join(f"| `{name}` | `{one.name}` | {one.meaning} |" for name, one in functions),

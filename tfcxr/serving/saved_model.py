@@ -18,9 +18,9 @@ import tensorflow as tf
 import tfcxr
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.models.base import AdversarialModel
-from tfcxr.serving.model_card import DESCRIPTION_FILE, PATIENTS_FILE, ModelDescription, card_text
+from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, card_text
 from tfcxr.serving.served import SERVED, Served, served_variables
-from tfcxr.training.run_folder import RunConfig
+from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE, RunConfig
 
 
 def export_model(
@@ -76,7 +76,7 @@ def export_model(
         kind=served.kind,
         scale=served.scale,
     )
-    patients = pathlib.Path(run_dir) / PATIENTS_FILE if run_dir is not None else None
+    patients = pathlib.Path(run_dir) / TRAINING_PATIENTS_FILE if run_dir is not None else None
     keys = patients.read_text(encoding="utf-8") if patients is not None and patients.is_file() else None
     return write_version(out_dir, served, description, keys)
 
@@ -113,7 +113,7 @@ def write_version(
         (folder / DESCRIPTION_FILE).write_text(description.to_json(), encoding="utf-8")
         (folder / "README.md").write_text(card_text(description), encoding="utf-8")
         if patients is not None:
-            (folder / PATIENTS_FILE).write_text(patients, encoding="utf-8")
+            (folder / TRAINING_PATIENTS_FILE).write_text(patients, encoding="utf-8")
     return path
 
 

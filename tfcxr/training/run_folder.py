@@ -16,7 +16,7 @@ from tfcxr.models.base import AdversarialModel, StoredRun
 from tfcxr.training.checkpoints import Checkpoints, read_arrays, restore
 
 CONFIG_FILE = "config.json"
-PATIENTS_FILE = "training_patients.txt"
+TRAINING_PATIENTS_FILE = "training_patients.txt"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 
 from tfcxr.data.pipeline import read_patient_keys, training_batches
 from tfcxr.data.records import (
-    PATIENTS_FILE,
+    PATIENT_KEYS_FILE,
     divide_into_shards,
     read_dataset_info,
     shard_paths,
@@ -121,8 +121,8 @@ def test_patient_keys_stand_beside_the_shards(copied_records):
     assert read_patient_keys(copied_records, "test, train") == sorted(from_records["test"] + from_records["train"])
     with pytest.raises(ValueError, match="no split 'tset'"):
         read_patient_keys(copied_records, "tset")
-    (copied_records / PATIENTS_FILE).write_text("{}")
+    (copied_records / PATIENT_KEYS_FILE).write_text("{}")
     with pytest.raises(ValueError, match=r"patient_keys.json was altered: .*; remove it, and the records are read"):
         read_patient_keys(copied_records, "train")
-    (copied_records / PATIENTS_FILE).unlink()
+    (copied_records / PATIENT_KEYS_FILE).unlink()
     assert read_patient_keys(copied_records, "test") == from_records["test"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.data.records import PATIENTS_FILE, shard_name, write_dataset_info, write_patient_keys, write_shard
+from tfcxr.data.records import PATIENT_KEYS_FILE, shard_name, write_dataset_info, write_patient_keys, write_shard
 from tfcxr.data.schema import FEATURES, INFO_FILE, REQUIRED_FEATURES, DatasetInfo, Record, SplitInfo, encode_record
 from tfrecords_builder.inspect import folder_check, stored_records, verify
 from tfrecords_builder.inspect.data_folders import read_usable_info
@@ -256,10 +256,10 @@ def test_the_list_of_patients_is_compared_with_the_records(clean):
     records = make_records()
     list_patients(clean, records)
     assert verify_folder(clean).problems == []
-    content = (clean / PATIENTS_FILE).read_text()
-    (clean / PATIENTS_FILE).write_text(content.replace("test-p0", "test-p9"))
+    content = (clean / PATIENT_KEYS_FILE).read_text()
+    (clean / PATIENT_KEYS_FILE).write_text(content.replace("test-p0", "test-p9"))
     assert "patient_keys.json was altered" in found_in(clean)[folder_check.PATIENT_KEYS].examples[0]
-    (clean / PATIENTS_FILE).unlink()
+    (clean / PATIENT_KEYS_FILE).unlink()
     assert "the file is missing" in found_in(clean)[folder_check.PATIENT_KEYS].examples[0]
     list_patients(clean, {**records, "test": [*records["test"][2:], make_record(99)]})
     assert found_in(clean)[folder_check.PATIENT_KEYS].examples == (
