@@ -65,7 +65,7 @@ def render_page(found: Inspection, sheet: bytes) -> str:
         "<h2>Images and labels</h2>",
         "<p class=quiet>Images with each label, and their share of those whose label is known.</p>",
         _table(*label_table, bars=["", "", *(_label_bar(found, name) for name in info.label_names)]),
-        f"<h2>Contact sheet</h2><p class=quiet>Drawn at random from {_text(', '.join(found.read_splits))}.</p>",
+        f"<h2>Contact sheet</h2><p class=quiet>Chosen at random from {_text(', '.join(found.read_splits))}.</p>",
         f"<p><img alt='contact sheet' src='data:image/png;base64,{base64.b64encode(sheet).decode()}'></p>",
         "<h2>Ages</h2>",
         _age_histogram(found.ages) if found.ages.any() else "<p class=quiet>No age is known.</p>",

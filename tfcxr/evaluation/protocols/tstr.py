@@ -122,7 +122,7 @@ def run(evaluation: Evaluation, settings: TSTRSettings) -> Findings:
         verdict=verdict(architecture, tests, rows),
         data=data,
         introduction=f"{len(cohorts.real.images)} training images per side, {html.text(architecture)}, "
-        f"{len(evaluation.classifier_seeds)} trainings per arm.",
+        f"one training per arm for each of the seeds {', '.join(map(str, evaluation.classifier_seeds))}.",
         parts=_page_parts(kept.plain_json(data), cohorts, trainings),
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
