@@ -10,9 +10,49 @@ import importlib
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, MutableMapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+Entry = TypeVar("Entry")
+
+
+class Registry(MutableMapping, Generic[Entry]):
+    """Name -> entry. The package's own are given by their place, and imported when they are asked for.
+
+        MODELS = Registry(acgan="tfcxr.models.acgan:ACGAN")
+
+    So names can be listed and checked before TensorFlow is there. An entry of your own is an object:
+    `MODELS["mine"] = MyGAN`.
+    """
+
+    def __init__(self, **places: str) -> None:
+        """Takes name -> "module:attribute"."""
+        self._places = dict(places)
+        self._entries: dict[str, Entry] = {}
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            module, _, attribute = self._places[name].partition(":")
+            self._entries[name] = getattr(importlib.import_module(module), attribute)
+        return self._entries[name]
+
+    def __setitem__(self, name: str, entry: Entry) -> None:
+        self._places[name] = ""
+        self._entries[name] = entry
+
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
+        self._entries.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places  # without importing it
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
@@ -47,7 +87,7 @@ def load_plugin(path: str) -> ModuleType:
         raise ValueError(f"plugin {path} failed: {type(error).__name__}: {error}") from error
 
 
-def find(registry: dict[str, Any], name: str, what: str) -> tuple[str, Any]:
+def find(registry: MutableMapping[str, Any], name: str, what: str) -> tuple[str, Any]:
     """The entry of a registry by its name, or by the path of a file that registers one.
 
     Args:

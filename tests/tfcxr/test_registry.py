@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tfcxr.registry import find, load_plugin, nearest_name
+from tfcxr.registry import Registry, find, load_plugin, nearest_name
 
 COLOURS = "tfcxr_test_colours"  # a registry that the plugins below find under this module's name
 
@@ -63,3 +63,18 @@ def test_a_file_that_cannot_serve(registry, tmp_path, name, lines, message):
 def test_a_file_that_is_not_there(registry):
     with pytest.raises(FileNotFoundError, match=r"plugin nowhere.py does not exist; expected a Python file"):
         find(registry, "nowhere.py", "colour")
+
+
+def test_an_entry_is_imported_when_it_is_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "own_lazy.py").write_text("def paint(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    names = Registry(red="own_lazy:paint", dumps="json:dumps")
+    assert list(names) == ["red", "dumps"]
+    assert "red" in names
+    assert "own_lazy" not in sys.modules
+    assert names["red"] is sys.modules["own_lazy"].paint
+    names["blue"] = json.loads
+    del names["red"]
+    assert dict(names) == {"dumps": json.dumps, "blue": json.loads}
+    with pytest.raises(KeyError):
+        names["red"]
