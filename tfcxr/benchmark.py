@@ -17,45 +17,49 @@ import os
 import platform
 from typing import Any
 
-import keras
-import tensorflow as tf
 from tqdm import tqdm
 
 import tfcxr
 from tfcxr import command_line
 from tfcxr.benchmarks import MEASUREMENTS
 from tfcxr.benchmarks.measurement import MeasurementArguments, in_own_process, process_memory_mib
+from tfcxr.command_line import flag
 from tfcxr.config import to_plain
 from tfcxr.data.atomic import write_atomically
 from tfcxr.models import MODELS
 from tfcxr.registry import nearest_name
+from tfcxr.startup import tensorflow_started
 
 ALL_MODELS = "all"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkArguments(MeasurementArguments):
-    __doc__ = f"""What is measured and where the figures go.
+    """What is measured and where the figures go.
 
     Attributes:
-      measure: What to measure, of {", ".join(MEASUREMENTS)}; builder and stages take minutes.
-      model: Name of the model, the file of your own, or {ALL_MODELS}.
+      measure: What to measure; builder and stages take minutes.
+      model: Name of the model, the file of your own, or all.
       json: File for the figures.
     """
 
-    measure: tuple[str, ...] = ("train", "pipeline", "generate")
+    measure: tuple[str, ...] = flag(("train", "pipeline", "generate"), choices=MEASUREMENTS)
+    model: str = "acgan"
     json: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model not in (*MODELS, ALL_MODELS) and not self.model.endswith(".py"):
+            raise ValueError(f"--model has no {self.model!r}; {nearest_name(self.model, (*MODELS, ALL_MODELS))}")
 
 
 def benchmark(arguments: BenchmarkArguments) -> None:
     """Measures, prints a table and writes `json`.
 
     Raises:
-      ValueError: no such measurement, model or setting.
+      ValueError: no such setting.
       ChildProcessError: a measurement failed in a process of its own.
     """
-    if unknown := [name for name in arguments.measure if name not in MEASUREMENTS]:
-        raise ValueError(f"cannot measure {unknown[0]!r}; {nearest_name(unknown[0], MEASUREMENTS)}")
     if arguments.model == ALL_MODELS:
         report = {}
         for name in tqdm(MODELS, unit="model", desc="measuring"):
@@ -71,8 +75,9 @@ def benchmark(arguments: BenchmarkArguments) -> None:
 
 def measure_all(arguments: BenchmarkArguments) -> dict[str, Any]:
     """Facts of the machine, the model's settings, and the figures of each measurement that is asked for."""
-    machine = describe_machine()
-    settings = to_plain(arguments.config())
+    with tensorflow_started():
+        machine = describe_machine()
+        settings = to_plain(arguments.config())
     figures = {name: MEASUREMENTS[name].measure(arguments) for name in MEASUREMENTS if name in arguments.measure}
     machine |= {"load_at_end": os.getloadavg()[0], "peak_memory_mib": process_memory_mib()}
     return {"machine": machine, "settings": settings} | figures
@@ -80,6 +85,9 @@ def measure_all(arguments: BenchmarkArguments) -> dict[str, Any]:
 
 def describe_machine() -> dict[str, Any]:
     """What figures depend on beside the code."""
+    import keras
+    import tensorflow as tf
+
     devices = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
     return {
         "processor": platform.processor() or platform.machine(),
@@ -110,5 +118,4 @@ def table(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     command_line.run(benchmark)

@@ -15,14 +15,14 @@ import shlex
 import sys
 import textwrap
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from absl import flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from tfcxr.registry import load_plugin
+from tfcxr.registry import load_plugin, nearest_name
 
 OUR_FOLDERS = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1] / "tfrecords_builder")
 HELP_WIDTH = 100
@@ -40,7 +40,7 @@ DEFINERS: dict[type, Callable[..., Any]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Base of a command's arguments: values outside a field's range are refused.
+    """Base of a command's arguments: values outside a field's range, and unknown names, are refused.
 
     A field's type is bool, int, float, str, any of these or None, or a tuple of str; its flag has the field's name.
     """
@@ -52,6 +52,7 @@ class Arguments:
                 field.metadata.get("minimum"),
                 field.metadata.get("maximum"),
             )
+            _check_names(field, value)
             if value is None or ((least is None or value >= least) and (most is None or value <= most)):
                 continue
             allowed = f"from {least:g} to {most:g}" if most is not None else f"{least:g} or more"
@@ -64,6 +65,8 @@ def flag(
     name: str | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    choices: Collection[str] | None = None,
+    takes_file: bool = False,
     is_repeated: bool = False,
     is_positional: bool = False,
 ) -> Any:
@@ -74,13 +77,21 @@ def flag(
       name: of the flag, where the field has another.
       minimum: the smallest value that is allowed.
       maximum: the largest value that is allowed; it needs a minimum.
+      choices: the names that are allowed, such as a registry; `--help` lists them.
+      takes_file: with choices: the path of a Python file is allowed too, see tfcxr/registry.py.
       is_repeated: the values of a tuple are given one by one, `--set=a=1 --set=b=2`, not with commas between.
       is_positional: the values of a tuple stand beside the flags.
     """
-    facts = {"name": name, "minimum": minimum, "maximum": maximum}
-    return dataclasses.field(
-        default=default, metadata=facts | {"is_repeated": is_repeated, "is_positional": is_positional}
-    )
+    facts = {
+        "name": name,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "takes_file": takes_file,
+        "is_repeated": is_repeated,
+        "is_positional": is_positional,
+    }
+    return dataclasses.field(default=default, metadata=facts)
 
 
 def run(command: Callable[[Any], Any], argv: list[str] | None = None) -> None:
@@ -164,7 +175,9 @@ def help_text(command: Callable[[Any], Any]) -> str:
             continue
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
         note = " (required)" if default is dataclasses.MISSING else f" (default: {default})"
-        text = meanings[field.name] + ("" if default in (None, "") else note)
+        choices = field.metadata.get("choices")
+        names = f" One of {', '.join(choices)}." if choices else ""
+        text = meanings[field.name] + names + ("" if default in (None, "") else note)
         lines += [f"  --{_flag_name(field)}", textwrap.indent(textwrap.fill(text, HELP_WIDTH), "      ")]
     for name, text in COMMON_FLAGS.items():
         lines += [f"  --{name}", f"      {text}"]
@@ -223,8 +236,16 @@ def _log_to_the_terminal() -> None:
 
 
 def _arguments_class(command: Callable[[Any], Any]) -> type[Arguments]:
-    (parameter,) = inspect.signature(command).parameters
-    return typing.get_type_hints(command)[parameter]
+    (parameter,) = inspect.signature(command).parameters.values()
+    return parameter.annotation
+
+
+def _check_names(field: dataclasses.Field, value: Any) -> None:
+    choices = field.metadata.get("choices")
+    names = value if isinstance(value, tuple) else () if value is None else (value,)
+    for name in names if choices is not None else ():
+        if name not in choices and not (field.metadata["takes_file"] and name.endswith(".py")):
+            raise ValueError(f"--{_flag_name(field)} has no {name!r}; {nearest_name(name, choices)}")
 
 
 def _flag_name(field: dataclasses.Field) -> str:

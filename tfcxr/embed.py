@@ -8,25 +8,16 @@ resumes.
 """
 
 import dataclasses
-import os
 import pathlib
-
-import tensorflow as tf
+from typing import TYPE_CHECKING
 
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag
 from tfcxr.config import parse_settings
-from tfcxr.data.pipeline import find_data_dir
-from tfcxr.data.schema import DatasetInfo
-from tfcxr.sampling.embedded_cohort import (
-    check_cohort_folder,
-    check_records,
-    embed_cohort,
-    stored_labels_for_model,
-)
-from tfcxr.sampling.embedded_pairs import compare_pairs, write_pairs
-from tfcxr.sampling.latent_embedding import open_embedder
-from tfcxr.training.run_folder import read_run
+from tfcxr.startup import tensorflow_started
+
+if TYPE_CHECKING:
+    from tfcxr.data.schema import DatasetInfo
 
 REGRESSOR_FOLDER = "latent_regressor"
 
@@ -56,8 +47,22 @@ class EmbedArguments(Arguments):
     preview: bool = False
 
 
-def embed(arguments: EmbedArguments) -> DatasetInfo:
+def embed(arguments: EmbedArguments) -> "DatasetInfo":
     """Trains or loads the regressor, writes the cohort and prints how close it comes."""
+    with tensorflow_started():
+        import tensorflow as tf
+
+        from tfcxr.data.pipeline import find_data_dir
+        from tfcxr.sampling.embedded_cohort import (
+            check_cohort_folder,
+            check_records,
+            embed_cohort,
+            stored_labels_for_model,
+        )
+        from tfcxr.sampling.embedded_pairs import compare_pairs, write_pairs
+        from tfcxr.sampling.latent_embedding import open_embedder
+        from tfcxr.training.run_folder import read_run
+
     a = arguments
     tf.config.experimental.enable_op_determinism()
     run = read_run(a.run_dir)
@@ -84,5 +89,4 @@ def embed(arguments: EmbedArguments) -> DatasetInfo:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     command_line.run(embed)

@@ -4,31 +4,26 @@
 
 report.html is for people, report.json for programs; both hold every protocol of --protocols. A killed evaluation
 continues with the trainings that are finished when the same command is run again. Settings are given as
---set=tstr.images=1000 --set=classifier.learning_rate=1e-4:
-
+--set=tstr.images=1000 --set=classifier.learning_rate=1e-4; `python -m tfcxr describe tstr classifier` lists them.
 """
 
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.config import parse_settings
-from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.architectures import CLASSIFIERS
-from tfcxr.evaluation.extractors.classifier import ClassifierConfig, make_classifier_config
+from tfcxr.evaluation.extractors import CLASSIFIERS
 from tfcxr.evaluation.protocols import PROTOCOLS
-from tfcxr.evaluation.protocols.protocol import settings_help
-from tfcxr.evaluation.report.report import HTML_FILE, prepare_folder, write_report
 from tfcxr.registry import find, nearest_name
+from tfcxr.startup import tensorflow_started
+
+if TYPE_CHECKING:
+    from tfcxr.evaluation.evaluation import Evaluation
 
 CLASSIFIER = "classifier"  # the prefix of its settings
-__doc__ += "\n".join(protocol.help() for protocol in PROTOCOLS.values()) + (
-    f"\n{CLASSIFIER}, one of {', '.join(CLASSIFIERS)}, whose defaults may differ:\n"
-    + settings_help(CLASSIFIER, ClassifierConfig)
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,19 +48,19 @@ class EvaluateArguments(Arguments):
         compare; extractor/ of --out_dir where left out.
       allow_shared_patients: continue where test patients were trained on; the report is marked NOT patient-disjoint.
       overwrite: replace the report in --out_dir; trainings that still fit are used again.
-      settings: PROTOCOL.NAME=VALUE or classifier.NAME=VALUE, as listed above.
+      settings: PROTOCOL.NAME=VALUE or classifier.NAME=VALUE, see above.
     """
 
     synthetic_dir: tuple[str, ...]
     real_dir: str
     out_dir: str
-    protocols: tuple[str, ...] = ("tstr",)
+    protocols: tuple[str, ...] = flag(("tstr",), choices=PROTOCOLS, takes_file=True)
     test_dir: str | None = None
     synthetic_splits: tuple[str, ...] = ()
     train_splits: tuple[str, ...] = ("train",)
     validation_splits: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ("test",)
-    classifier: str = "vgg16"
+    classifier: str = flag("vgg16", choices=CLASSIFIERS)
     classifier_seeds: tuple[str, ...] = ("0", "1", "2")
     extractor_dir: str | None = None
     allow_shared_patients: bool = False
@@ -83,6 +78,8 @@ def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
       FileNotFoundError: a folder or shard is missing.
       ValueError: unknown names or settings, ones without effect, a report that is there, or what a protocol refuses.
     """
+    with tensorflow_started():
+        from tfcxr.evaluation.report.report import HTML_FILE, prepare_folder, write_report
     names = list(dict.fromkeys(find(PROTOCOLS, name, "protocol")[0] for name in arguments.protocols))
     chosen = [PROTOCOLS[name] for name in names]
     asked = f"--protocols={','.join(names)} has no use for it"
@@ -128,7 +125,10 @@ def _settings_by_prefix(settings: Sequence[str], names: Sequence[str]) -> dict[s
     return by_prefix
 
 
-def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> Evaluation:
+def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> "Evaluation":
+    from tfcxr.evaluation.evaluation import Evaluation
+    from tfcxr.evaluation.extractors.classifier import make_classifier_config
+
     try:
         seeds = tuple(int(seed) for seed in arguments.classifier_seeds)
     except ValueError as error:

@@ -10,15 +10,11 @@ SavedModel.
 """
 
 import dataclasses
-import os
 import pathlib
 
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
-from tfcxr.serving.cascade import export_cascade
-from tfcxr.serving.realism_gate import RealismGate
-from tfcxr.serving.saved_model import export_model
-from tfcxr.training.run_folder import load_model
+from tfcxr.startup import tensorflow_started
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,8 +39,8 @@ class ExportArguments(Arguments):
     chunk_rows: int | None = flag(None, minimum=1)
     saved_model: str | None = None
     super_resolution: str | None = None
-    min_realism: float = flag(RealismGate.min_realism, minimum=0.0, maximum=1.0)
-    max_tries: int = flag(RealismGate.max_tries, minimum=1)
+    min_realism: float = flag(0.9, minimum=0.0, maximum=1.0)
+    max_tries: int = flag(100, minimum=1)
     version: int | None = flag(None, minimum=1)
 
 
@@ -55,6 +51,12 @@ def export(arguments: ExportArguments) -> pathlib.Path:
       ValueError: neither a run folder nor two exported models, flags without an effect, or see `export_model` and
         `export_cascade`.
     """
+    with tensorflow_started():
+        from tfcxr.serving.cascade import export_cascade
+        from tfcxr.serving.realism_gate import RealismGate
+        from tfcxr.serving.saved_model import export_model
+        from tfcxr.training.run_folder import load_model
+
     a = arguments
     if a.saved_model or a.super_resolution:
         if a.run_dir or not (a.saved_model and a.super_resolution):
@@ -78,5 +80,4 @@ def export(arguments: ExportArguments) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     command_line.run(export)

@@ -12,17 +12,17 @@ After an interruption the same command resumes; whole shards are kept.
 """
 
 import dataclasses
-import os
 import pathlib
+from typing import TYPE_CHECKING
 
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
-from tfcxr.data.schema import DatasetInfo
-from tfcxr.sampling.cohort import CohortOptions, generate_cohort
-from tfcxr.sampling.cohort_labels import CohortLabels, counted_labels, labels_like, no_labels, parse_counts
-from tfcxr.sampling.cohort_preview import write_cohort_preview
-from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
-from tfcxr.serving.realism_gate import RealismGate
+from tfcxr.startup import tensorflow_started
+
+if TYPE_CHECKING:
+    from tfcxr.data.schema import DatasetInfo
+    from tfcxr.sampling.cohort_labels import CohortLabels
+    from tfcxr.serving.loaded_model import LoadedModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,19 +55,25 @@ class GenerateArguments(Arguments):
     seed: int = flag(0, minimum=0)
     truncation: float = 1.0
     min_realism: float | None = flag(None, minimum=0.0, maximum=1.0)
-    max_tries: int = flag(RealismGate.max_tries, minimum=1)
+    max_tries: int = flag(100, minimum=1)
     super_resolution: str | None = None
     batch_size: int = flag(64, minimum=1)
     shard_images: int = flag(2000, minimum=1)
     preview: bool = False
 
 
-def generate(arguments: GenerateArguments) -> DatasetInfo:
+def generate(arguments: GenerateArguments) -> "DatasetInfo":
     """Chooses the labels, generates the cohort and prints what it holds.
 
     Raises:
       ValueError: flags that do not fit each other or the model, or see `generate_cohort`.
     """
+    with tensorflow_started():
+        from tfcxr.sampling.cohort import CohortOptions, generate_cohort
+        from tfcxr.sampling.cohort_preview import write_cohort_preview
+        from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
+        from tfcxr.serving.realism_gate import RealismGate
+
     a = arguments
     options = CohortOptions(a.seed, a.truncation, a.batch_size, a.shard_images)
     if not a.like:
@@ -91,7 +97,9 @@ def generate(arguments: GenerateArguments) -> DatasetInfo:
     return info
 
 
-def _labels(a: GenerateArguments, model: LoadedModel) -> CohortLabels:
+def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
+    from tfcxr.sampling.cohort_labels import counted_labels, labels_like, no_labels, parse_counts
+
     names = model.description.label_names
     if not names:
         how = f"{model.path} makes images without labels; give their number as --images=1000"
@@ -111,5 +119,4 @@ def _labels(a: GenerateArguments, model: LoadedModel) -> CohortLabels:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     command_line.run(generate)

@@ -21,14 +21,13 @@ and nothing is written unless the ported network gives the same; `tfcxr/porting/
 """
 
 import dataclasses
-import os
 from typing import Any
 
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag
 from tfcxr.config import parse_settings
 from tfcxr.porting import FORMATS
-from tfcxr.porting.port_file import port_file, report_text
+from tfcxr.startup import tensorflow_started
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ class PortArguments(Arguments):
     """A checkpoint and what it is.
 
     Attributes:
-      format: What the checkpoint is: FORMATS.
+      format: What the checkpoint is.
       checkpoint: The .pt or .pth file, or NVIDIA's .pkl.
       entry: Entry of the checkpoint that holds the weights (ema, a/b), or a prefix of keys.
       reference: An .npz of the original network's inputs in/... and outputs out/....
@@ -45,7 +44,7 @@ class PortArguments(Arguments):
       settings: Option of the format, name=value; may be repeated.
     """
 
-    format: str
+    format: str = flag(choices=FORMATS)
     checkpoint: str
     entry: str | None = None
     reference: str | None = None
@@ -54,11 +53,11 @@ class PortArguments(Arguments):
     settings: tuple[str, ...] = flag((), name="set", is_repeated=True)
 
 
-PortArguments.__doc__ = (PortArguments.__doc__ or "").replace("FORMATS", ", ".join(FORMATS))  # --help shows it
-
-
 def port(arguments: PortArguments) -> dict[str, Any]:
     """Ports a checkpoint and prints the report."""
+    with tensorflow_started():
+        from tfcxr.porting.port_file import port_file, report_text
+
     a = arguments
     options = parse_settings(a.settings)
     report = port_file(a.checkpoint, a.format, a.out_dir, a.run_dir, options, a.entry, a.reference)
@@ -67,5 +66,4 @@ def port(arguments: PortArguments) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     command_line.run(port)

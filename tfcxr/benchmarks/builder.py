@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tfcxr.benchmarks.measurement import MeasurementArguments
+from tfcxr.benchmarks.measurement import Measurement, MeasurementArguments
 from tfrecords_builder.datasets.phantom import Phantom
 
 RAW_SIZE, STORED_SIZE = 256, 128  # pixels
@@ -108,3 +108,6 @@ def _build_seconds(raw_dir: pathlib.Path, out_dir: pathlib.Path, workers: int, e
     if done.returncode:
         raise ChildProcessError(f"the builder failed: {done.stderr[-500:]}")
     return time.perf_counter() - start
+
+
+BUILDER = Measurement(measure_builder, describe_builder)

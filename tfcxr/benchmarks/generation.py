@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcxr.benchmarks.measurement import WARM_UP, MeasurementArguments
+from tfcxr.benchmarks.measurement import WARM_UP, Measurement, MeasurementArguments
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.run_folder import make_model
@@ -65,3 +65,6 @@ def _measure(model: LoadedModel, batch_size: int, repeats: int) -> dict[str, Any
             seconds.append(time.perf_counter() - start)
         figures[name] = 1000 * statistics.median(seconds[WARM_UP:])
     return {"images_per_second": 1000 * batch_size / figures["milliseconds_per_batch"]} | figures
+
+
+GENERATE = Measurement(measure_generation, describe_generation)

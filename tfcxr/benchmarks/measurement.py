@@ -7,16 +7,17 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
-
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any
 
 from tfcxr import registry
 from tfcxr.command_line import Arguments, flag
 from tfcxr.config import make_config, parse_settings, to_plain
 from tfcxr.models import MODELS
 from tfcxr.models.model_config import AdversarialConfig
-from tfcxr.training.run_folder import RunConfig
+from tfcxr.startup import start_tensorflow
+
+if TYPE_CHECKING:
+    from tfcxr.training.run_folder import RunConfig
 
 WARM_UP = 3  # steps, batches or requests that are not timed
 
@@ -69,8 +70,10 @@ class MeasurementArguments(Arguments):
         _, gan_class = registry.find(MODELS, self.model, "model")
         return make_config(gan_class.config_class, {"image_size": self.image_size} | parse_settings(self.settings))
 
-    def run(self) -> RunConfig:
+    def run(self) -> "RunConfig":
         """A run of the model with made-up labels, which is never trained."""
+        from tfcxr.training.run_folder import RunConfig
+
         config = self.config()
         model, _ = registry.find(MODELS, self.model, "model")
         labels = tuple(f"label_{index}" for index in range(config.label_count))
@@ -107,8 +110,10 @@ def in_own_process(what: str, function: Callable[..., Any], *arguments: Any) -> 
     Raises:
       ChildProcessError: the function raised, or its process was killed.
     """
+    import tensorflow as tf
+
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), start_tensorflow) as pool:
             return pool.submit(function, *arguments).result()
     except BrokenProcessPool as error:
         raise ChildProcessError(f"{what} could not be measured: its process was killed, for want of memory?") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcxr.benchmarks.measurement import WARM_UP, MeasurementArguments
+from tfcxr.benchmarks.measurement import WARM_UP, Measurement, MeasurementArguments
 from tfcxr.data.pipeline import find_data_dir, training_batches
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, default_encoding, encode_record
@@ -73,3 +73,6 @@ def write_noise_records(folder: str | os.PathLike, image_size: int, label_names:
     )
     write_dataset_info(folder, info)
     return folder
+
+
+PIPELINE = Measurement(measure_pipeline, "batch {batch_size}".format_map)

@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfcxr.benchmarks.measurement import MeasurementArguments, in_own_process, process_memory_mib
+from tfcxr.benchmarks.measurement import Measurement, MeasurementArguments, in_own_process, process_memory_mib
 from tfcxr.benchmarks.training_step import random_batch
 from tfcxr.models.base import GAN, AdversarialModel
 from tfcxr.training.run_folder import make_model
@@ -201,3 +201,6 @@ def _device() -> str:
 
 def _bytes(tensors: Iterable[tf.Tensor | tf.Variable]) -> int:
     return sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors)
+
+
+STAGES = Measurement(measure_stages, describe_stages)

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.benchmarks.flop_count import count_flops, peak_flops_per_second
-from tfcxr.benchmarks.measurement import WARM_UP, MeasurementArguments
+from tfcxr.benchmarks.measurement import WARM_UP, Measurement, MeasurementArguments
 from tfcxr.models.model_config import AdversarialConfig
 from tfcxr.training.loop import train
 from tfcxr.training.run_folder import make_model
@@ -95,3 +95,6 @@ class _StepClock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.times.append(time.perf_counter())
+
+
+TRAIN = Measurement(measure_training, describe_training)

@@ -1,7 +1,7 @@
 """Chooses labels of interest among those of a data set, by name and in the order that is asked for.
 
-Where an image has any number of labels, all images stay. Where labels are exclusive classes, an image of a class that is
-not chosen has none of the chosen labels, so it is left out.
+Where an image has any number of labels, all images stay. Where labels are exclusive classes, an image of a class that
+is not chosen has none of the chosen labels, so it is left out.
 """
 
 import dataclasses

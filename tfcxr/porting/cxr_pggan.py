@@ -13,6 +13,7 @@ import numpy as np
 from tfcxr.config import make_config, to_plain
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 from tfcxr.models.pggan.networks import BASE_SIZE, Discriminator, Generator
+from tfcxr.porting.format import Format
 from tfcxr.porting.pggan_weights import (
     checked_alpha,
     image_layer_shapes,
@@ -24,6 +25,7 @@ from tfcxr.porting.pggan_weights import (
     ported_pggan,
 )
 from tfcxr.porting.ported import Ported
+from tfcxr.porting.reference_outputs import pggan_output
 from tfcxr.porting.state_dicts import StateDict, state_dict
 from tfcxr.porting.weight_transfer import Target, dense_kernel, layer_targets, transfer
 
@@ -174,3 +176,6 @@ def _discriminator_targets(network: Discriminator, prefix: str) -> dict[str, Tar
     targets |= layer_targets(network.last, f"{prefix}DecisionBlock.0{middle}")
     targets |= layer_targets(network.dense, f"{prefix}DecisionBlock.{second}{middle}", map_kernel)
     return targets | layer_targets(network.decision, f"{prefix}DecisionLinear.module", dense_kernel)
+
+
+CXR_PGGAN = Format(port, pggan_output)

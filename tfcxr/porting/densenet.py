@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
+from tfcxr.porting.format import Format
 from tfcxr.porting.inert_pickle import PickledObject
 from tfcxr.porting.ported import Ported, ported_backbone
 from tfcxr.porting.state_dicts import StateDict, state_dict
@@ -152,3 +153,7 @@ def _block_config(state: Mapping[str, np.ndarray]) -> tuple[int, ...]:
         if match := _DENSE_LAYER.match(key):
             layers.setdefault(int(match[1]), set()).add(int(match[2]))
     return tuple(len(layers[block]) for block in sorted(layers)) or DENSENET121_BLOCKS
+
+
+XRV_DENSENET121 = Format(port_xrv)
+TORCHVISION_DENSENET121 = Format(port_torchvision)

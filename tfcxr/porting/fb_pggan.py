@@ -12,6 +12,7 @@ import numpy as np
 from tfcxr.config import make_config
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 from tfcxr.models.pggan.networks import BASE_SIZE, Discriminator, Generator
+from tfcxr.porting.format import Format
 from tfcxr.porting.inert_pickle import PickledObject
 from tfcxr.porting.pggan_weights import (
     checked_alpha,
@@ -24,6 +25,7 @@ from tfcxr.porting.pggan_weights import (
     ported_pggan,
 )
 from tfcxr.porting.ported import Ported
+from tfcxr.porting.reference_outputs import pggan_output
 from tfcxr.porting.state_dicts import state_dict
 from tfcxr.porting.weight_transfer import Target, dense_kernel, layer_targets, transfer
 
@@ -127,3 +129,6 @@ def _image_targets(layers: list[Any], name: str) -> dict[str, Target]:
     for index, layer in enumerate(layers):
         targets |= layer_targets(layer, name.format(index))
     return targets
+
+
+FB_PGGAN = Format(port, pggan_output)

@@ -1,9 +1,12 @@
 """Inception-v3 checkpoints: torchvision's, and pytorch-fid's `pt_inception-2015-12-05-6726825d.pth`."""
 
+import functools
 from typing import Any
 
 from tfcxr.backbones.inception import PUBLISHED_SIZE, InceptionV3
+from tfcxr.porting.format import Format
 from tfcxr.porting.ported import Ported, ported_backbone
+from tfcxr.porting.reference_outputs import backbone_output
 from tfcxr.porting.state_dicts import state_dict
 from tfcxr.porting.weight_transfer import (
     BATCH_COUNTERS,
@@ -55,3 +58,7 @@ def _port(
     model = InceptionV3(variant, classes, transform_input, input_size)
     settings = {"variant": variant, "classes": classes, "transform_input": transform_input}
     return ported_backbone(model, "inception", name, state, inception_targets(model), IGNORED, settings)
+
+
+TORCHVISION_INCEPTION_V3 = Format(port_torchvision)
+PYTORCH_FID_INCEPTION_V3 = Format(port_pytorch_fid, functools.partial(backbone_output, resizes=True))

@@ -24,8 +24,10 @@ import numpy as np
 
 from tfcxr.config import make_config, to_plain
 from tfcxr.models.stylegan2 import Discriminator, Generator, MappingNetwork, StyleGAN2, StyleGAN2Config
+from tfcxr.porting.format import Format
 from tfcxr.porting.pggan_weights import map_kernel
 from tfcxr.porting.ported import Ported
+from tfcxr.porting.reference_outputs import stylegan_output
 from tfcxr.porting.state_dicts import state_dict
 from tfcxr.porting.weight_transfer import Target, WeightTransfer, dense_kernel, dimension, layer_targets, transfer
 
@@ -218,3 +220,6 @@ def _check_filters(state: dict[str, np.ndarray], name: str) -> None:
     for key, array in state.items():
         if key.endswith("resample_filter") and (array.shape != FILTER.shape or not np.allclose(array, FILTER)):
             raise ValueError(f"{name}.{key} is not the filter [1, 3, 3, 1], the only one that StyleGAN2 here has")
+
+
+STYLEGAN2_ADA = Format(port, stylegan_output)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tfcxr.backbones.vgg import VGG16Features
+from tfcxr.porting.format import Format
 from tfcxr.porting.ported import Ported, ported_backbone
 from tfcxr.porting.state_dicts import state_dict
 from tfcxr.porting.weight_transfer import Target, layer_targets
@@ -30,3 +31,6 @@ def vgg_targets(model: VGG16Features) -> dict[str, Target]:
     for number, layer in model.convolutions.items():
         targets |= layer_targets(layer, f"features.{number}")
     return targets
+
+
+TORCHVISION_VGG16 = Format(port)

@@ -1,4 +1,4 @@
-"""The trunks of classifiers. A new one is a function here and a line in `CLASSIFIERS`."""
+"""The trunks of classifiers. A new one is a function and an `Architecture` here, and a line in `CLASSIFIERS`."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -42,8 +42,6 @@ class Architecture:
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-CLASSIFIERS: dict[str, Architecture] = {
-    "vgg16": Architecture(vgg16),
-    "densenet121": Architecture(densenet121, {"learning_rate": 1e-3}),
-    "small_cnn": Architecture(small_cnn, {"learning_rate": 1e-3, "dense_units": (64,)}),
-}
+VGG16 = Architecture(vgg16)
+DENSENET121 = Architecture(densenet121, {"learning_rate": 1e-3})
+SMALL_CNN = Architecture(small_cnn, {"learning_rate": 1e-3, "dense_units": (64,)})

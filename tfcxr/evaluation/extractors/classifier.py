@@ -24,7 +24,7 @@ import tensorflow as tf
 from tfcxr.config import check_range, make_config
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import read_batches
-from tfcxr.evaluation.extractors.architectures import CLASSIFIERS
+from tfcxr.evaluation.extractors import CLASSIFIERS
 from tfcxr.evaluation.extractors.fitting import (
     Fit,
     FittingConfig,

@@ -1,8 +1,14 @@
 """Evaluation protocols: cohorts in, findings out. A new protocol is one file, and one line here."""
 
-from tfcxr.evaluation.protocols.cohort_ranking import COHORT_RANKING
-from tfcxr.evaluation.protocols.distribution_distance import DISTRIBUTION_DISTANCE
-from tfcxr.evaluation.protocols.protocol import Protocol
-from tfcxr.evaluation.protocols.tstr import TSTR
+from typing import TYPE_CHECKING
 
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (TSTR, DISTRIBUTION_DISTANCE, COHORT_RANKING)}
+from tfcxr.registry import Registry
+
+if TYPE_CHECKING:
+    from tfcxr.evaluation.protocols.protocol import Protocol
+
+PROTOCOLS: "Registry[Protocol]" = Registry(
+    tstr="tfcxr.evaluation.protocols.tstr:TSTR",
+    distribution_distance="tfcxr.evaluation.protocols.distribution_distance:DISTRIBUTION_DISTANCE",
+    cohort_ranking="tfcxr.evaluation.protocols.cohort_ranking:COHORT_RANKING",
+)

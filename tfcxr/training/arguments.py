@@ -1,0 +1,57 @@
+"""What a training is asked for, as the flags of `tfcxr.train`."""
+
+import dataclasses
+
+from tfcxr.command_line import Arguments, flag
+from tfcxr.models import MODELS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainArguments(Arguments):
+    """What is trained, on which data, and where it goes.
+
+    Attributes:
+      model: Name of the GAN, or the file of your own; acgan by default.
+      data_dir: Data folder of tfrecords_builder; without it phantom radiographs are used.
+      splits: Splits to train on, such as fold_1,fold_2.
+      validation_splits: Splits that super-resolution is measured on while it trains.
+      run_dir: Run folder; runs/MODEL by default.
+      export_dir: Where the SavedModel goes; saved_models/NAME OF THE RUN by default.
+      export: Export the generator at the end.
+      experiment: Experiment file to take the model, its settings and its training from.
+      variant: Variant of the experiment, such as corrected (the default) or corrected/cgan.
+      settings: Setting of the model, name=value; repeatable. python -m tfcxr describe MODEL lists them.
+      steps: Training steps in all; by default 1000, or the whole schedule of a growing model.
+      batch_size: Images per step over all replicas, with several critic steps per critic step; 32 by default.
+      seed: Of weights, noise and data order.
+      devices: Devices to train on, such as GPU:0,GPU:1; all GPUs by default.
+      log_every: Steps between lines of metrics.jsonl.
+      sample_every: Steps between sample pictures; 500 by default.
+      checkpoint_every: Steps between checkpoints.
+      keep_checkpoints: How many of the newest checkpoints are kept.
+      resume: Continue the run in --run_dir.
+      deterministic: Same bits in every run; on GPUs it costs speed.
+      verify_checksums: Check the SHA-256 of every shard first.
+    """
+
+    model: str | None = flag(None, choices=MODELS, takes_file=True)
+    data_dir: str | None = None
+    splits: tuple[str, ...] = ("train",)
+    validation_splits: tuple[str, ...] = ("validation",)
+    run_dir: str | None = None
+    export_dir: str | None = None
+    export: bool = True
+    experiment: str | None = None
+    variant: str | None = None
+    settings: tuple[str, ...] = flag((), name="set", is_repeated=True)
+    steps: int | None = flag(None, minimum=1)
+    batch_size: int | None = flag(None, minimum=1)
+    seed: int = 0
+    devices: tuple[str, ...] = ()
+    log_every: int = flag(50, minimum=1)
+    sample_every: int | None = flag(None, minimum=1)
+    checkpoint_every: int = flag(500, minimum=1)
+    keep_checkpoints: int = flag(3, minimum=1)
+    resume: bool = False
+    deterministic: bool = True
+    verify_checksums: bool = False
