@@ -6,10 +6,10 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-COMMANDS = {"train", "export", "generate", "embed", "evaluate", "serve", "benchmark", "port"}
+COMMANDS = {"train", "export", "generate", "embed", "evaluate", "serve", "benchmark", "port", "describe"}
 # package of tfcxr -> what of tfcxr it may import
 ALLOWED = {
-    "data": {"data"},
+    "data": {"data", "registry"},
     "layers": {"layers", "data"},
     "losses": {"losses", "data"},
     "backbones": {"backbones", "layers", "data", "precision", "config"},
@@ -24,7 +24,7 @@ ALLOWED = {
         "optimizers",
         "precision",
     },
-    "models": {"models", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
+    "models": {"models", "registry", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
     "training": {"training", "models", "backbones", "evaluation", "data", "config", "command_line", "registry"},
     "serving": {"serving", "training", "models", "data", "config", "command_line", "registry"},
     "sampling": {"sampling", "serving", "data", "config", "command_line", "registry", "training"},
@@ -41,13 +41,27 @@ ALLOWED = {
         "command_line",
         "registry",
     },
-    "benchmarks": {"benchmarks", "serving", "training", "models", "data", "config", "command_line", "registry"},
+    "benchmarks": {
+        "benchmarks",
+        "startup",
+        "serving",
+        "training",
+        "models",
+        "data",
+        "config",
+        "command_line",
+        "registry",
+    },
     "config": {"command_line", "registry"},
     "experiment": {"command_line", "registry", "data"},
     "command_line": {"registry"},
     "registry": set(),
     "optimizers": set(),
     "precision": set(),
+    "startup": set(),
+    "commands": {"registry"},
+    "__main__": {"command_line", "commands", "registry"},
+    "api": {"data", "serving", "sampling", "startup"},
     "__init__": set(),
 }
 BUILDER_USERS = {

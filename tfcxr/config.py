@@ -3,11 +3,13 @@
 import ast
 import dataclasses
 import math
+import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from tfcxr.command_line import HELP_WIDTH, attribute_meanings
 from tfcxr.registry import nearest_name
 
 Configuration = TypeVar("Configuration", bound=Any)
@@ -52,6 +54,25 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             parsed[name.strip()] = text
     return parsed
+
+
+def settings_text(config_class: type, prefix: str = "", defaults: Mapping[str, Any] | None = None) -> str:
+    """Each setting as it is written on the command line, with its default, what it may be, and its meaning.
+
+    Args:
+      config_class: a dataclass whose `Attributes:` say what its fields mean.
+      prefix: before each name, such as "tstr.".
+      defaults: where they differ from the fields' own.
+    """
+    meanings, types_by_name, lines = attribute_meanings(config_class), typing.get_type_hints(config_class), []
+    for field in dataclasses.fields(config_class):
+        default = (defaults or {}).get(field.name, field.default)
+        default = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        is_literal = typing.get_origin(types_by_name[field.name]) is typing.Literal
+        choices = f" ({_describe(types_by_name[field.name])})" if is_literal else ""
+        meaning = textwrap.fill(meanings.get(field.name, "") + choices, HELP_WIDTH - 6)
+        lines += [f"  --set={prefix}{field.name}={default}", textwrap.indent(meaning, "      ")]
+    return "\n".join(lines)
 
 
 def to_plain(config: Any) -> dict[str, Any]:

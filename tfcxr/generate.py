@@ -32,10 +32,11 @@ class GenerateArguments(Arguments):
     Attributes:
       saved_model: An exported version, or the folder of its versions for the newest.
       out_dir: Folder to write the cohort to.
-      counts: Images per label, each with that label alone: NORMAL=1000,PNEUMONIA=500.
+      counts: Images per label or joint labels: NORMAL=1000,PNEUMONIA=500 or Effusion+Cardiomegaly=5,No Finding=20.
+      shares: With --images: the share of the images with each label: Effusion=.6,Mass=.1.
       like: Data folder whose joint labels are used instead, at its prevalence.
       like_split: Split of --like.
-      images: Images with --like, by default as many as the split holds; or of a model without labels.
+      images: Images with --shares or --like, by default as many as the split holds; or of a model without labels.
       seed: Of the cohort: of its images and of the order of its labels.
       truncation: Below 1 images vary less.
       min_realism: Keep only images that the discriminator rates so, such as 0.9; all by default.
@@ -49,6 +50,7 @@ class GenerateArguments(Arguments):
     saved_model: str
     out_dir: str
     counts: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
     like: str | None = None
     like_split: str = "train"
     images: int | None = flag(None, minimum=1)
@@ -98,24 +100,31 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
 
 
 def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
-    from tfcxr.sampling.cohort_labels import counted_labels, labels_like, no_labels, parse_counts
+    from tfcxr.sampling import cohort_labels
 
-    names = model.description.label_names
+    names, is_single_label = model.description.label_names, model.description.is_single_label
     if not names:
         how = f"{model.path} makes images without labels; give their number as --images=1000"
-        refuse_flags(a, ["counts", "like"], how)
+        refuse_flags(a, ["counts", "shares", "like"], how)
         if a.images is None:
             raise ValueError(how)
-        return no_labels(a.images)
-    if bool(a.counts) == bool(a.like):
+        return cohort_labels.no_labels(a.images)
+    if (bool(a.counts), bool(a.shares), bool(a.like)).count(True) != 1:
+        kind = "exactly one per image" if is_single_label else "any number per image"
         raise ValueError(
-            f"{model.path} has the labels {', '.join(names)}; give either --counts=LABEL=COUNT,... or "
-            "--like=DATA_FOLDER"
+            f"{model.path} has the labels {', '.join(names)} ({kind}); give one of --counts=LABEL=COUNT,..., "
+            "--shares=LABEL=SHARE,... with --images, and --like=DATA_FOLDER"
         )
     if a.counts:
-        refuse_flags(a, ["images"], "it goes with --like; with --counts the counts say how many")
-        return counted_labels(parse_counts(a.counts), names, a.seed)
-    return labels_like(a.like or "", a.like_split, names, model.description.is_single_label, a.images, a.seed)
+        refuse_flags(a, ["images"], "it goes with --shares and --like; with --counts the counts say how many")
+        counts = cohort_labels.parse_counts(a.counts)
+        return cohort_labels.counted_labels(counts, names, is_single_label, a.seed)
+    if a.shares:
+        if a.images is None:
+            raise ValueError("--shares needs the number of images in all: --images=200")
+        shares = cohort_labels.parse_shares(a.shares)
+        return cohort_labels.shared_labels(shares, a.images, names, is_single_label, a.seed)
+    return cohort_labels.labels_like(a.like or "", a.like_split, names, is_single_label, a.images, a.seed)
 
 
 if __name__ == "__main__":

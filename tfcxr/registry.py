@@ -5,15 +5,18 @@ It is loaded for one run, by `--model=path/to/my_gan.py` (likewise `--dataset` a
 `--plugin`. Only a file that the user names is run, never one that a run folder or a request names.
 """
 
+import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator, MutableMapping
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+PACKAGES = pathlib.Path(__file__).parents[1]
 Entry = TypeVar("Entry")
 
 
@@ -36,6 +39,14 @@ class Registry(MutableMapping, Generic[Entry]):
             module, _, attribute = self._places[name].partition(":")
             self._entries[name] = getattr(importlib.import_module(module), attribute)
         return self._entries[name]
+
+    def docstring(self, name: str) -> str:
+        """What the entry's module says of itself, read without importing it."""
+        if not self._places[name]:  # of your own
+            return inspect.getdoc(sys.modules[self._entries[name].__module__]) or ""
+        path = PACKAGES.joinpath(*self._places[name].partition(":")[0].split("."))
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        return ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
 
     def __setitem__(self, name: str, entry: Entry) -> None:
         self._places[name] = ""

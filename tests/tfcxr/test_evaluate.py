@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tfcxr import command_line
+from tfcxr.config import settings_text
 from tfcxr.data.records import read_dataset_info, write_dataset_info
 from tfcxr.evaluate import EvaluateArguments, evaluate
 from tfcxr.evaluation.metrics import METRICS
@@ -180,4 +181,4 @@ def test_a_registered_protocol_runs_with_its_settings(arguments, tmp_path, monke
     assert evaluate(chosen)["protocols"]["mine"]["words"] == ["a", "b"]
     assert "('a', 'b') of 32." in capsys.readouterr().out
     assert "<p>my part</p>" in (tmp_path / "mine" / "report.html").read_text()
-    assert "--set=mine.words=nothing\n      what is said." in PROTOCOLS["mine"].help()
+    assert "--set=mine.words=nothing\n      what is said." in settings_text(PROTOCOLS["mine"].settings_class, "mine.")

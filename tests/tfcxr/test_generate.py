@@ -7,8 +7,10 @@ import pytest
 from tfcxr.config import to_plain
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info
+from tfcxr.export import ExportArguments
 from tfcxr.generate import GenerateArguments, generate
 from tfcxr.models.vanilla_gan import VanillaGAN, VanillaGANConfig
+from tfcxr.serving.realism_gate import RealismGate
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.run_folder import RunConfig
 
@@ -62,8 +64,11 @@ def test_what_a_model_cannot_do_is_said(tiny_export, tiny_enlarger, disc_records
         (unlabelled, {}, f"{unlabelled} makes images without labels; give their number as --images"),
         (tiny_export, counts | {"like_split": "test"}, "--like_split would have no effect: it is the split of --like"),
         (tiny_export, {},
-         f"{tiny_export} has the labels NORMAL, PNEUMONIA; give either --counts=LABEL=COUNT,... or --like=DATA_FOLDER"),
-        (tiny_export, counts | {"images": 3}, "--images would have no effect: it goes with --like; with --counts the"),
+         f"{tiny_export} has the labels NORMAL, PNEUMONIA (exactly one per image); give one of --counts=LABEL=COUNT"),
+        (tiny_export, {"shares": ("NORMAL=1",)}, "--shares needs the number of images in all: --images=200"),
+        (tiny_export, {"shares": ("NORMAL=.5",), "images": 4}, "so shares must add up to 1"),
+        (tiny_export, {"counts": ("NORMAL+PNEUMONIA=2",)}, "so NORMAL+PNEUMONIA cannot be generated"),
+        (tiny_export, counts | {"images": 3}, "--images would have no effect: it goes with --shares and --like; with"),
         (tiny_export, counts | {"max_tries": 2}, "--max_tries would have no effect: it goes with --min_"),
         (tiny_export, counts | {"super_resolution": str(tiny_export)}, "expected an exported super-resolution model"),
     ]  # fmt: skip
@@ -71,3 +76,17 @@ def test_what_a_model_cannot_do_is_said(tiny_export, tiny_enlarger, disc_records
         with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
             generate(arguments(saved_model, tmp_path / "wrong", **others))
     assert not (tmp_path / "wrong").exists()
+
+
+def test_flags_show_the_defaults_of_the_gate():
+    """They are written in the commands, which must not import TensorFlow for `--help`."""
+    gate, flags = RealismGate(), ExportArguments(out_dir="x")
+    assert (flags.min_realism, flags.max_tries) == (gate.min_realism, gate.max_tries)
+    assert GenerateArguments(saved_model="x", out_dir="x").max_tries == gate.max_tries
+
+
+def test_a_share_of_the_images_has_a_label(tiny_export, tmp_path, capsys):
+    generate(arguments(tiny_export, tmp_path / "cohort", images=8, shares=("NORMAL=.25", "PNEUMONIA=.75")))
+    assert "wrote 8 images (NORMAL 2, PNEUMONIA 6)" in capsys.readouterr().out
+    plan = read_dataset_info(tmp_path / "cohort" / "32").provenance["label_plan"]
+    assert plan["shares"] == {"NORMAL": 0.25, "PNEUMONIA": 0.75}

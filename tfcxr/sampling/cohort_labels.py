@@ -1,8 +1,9 @@
-"""The labels of a synthetic cohort's images: a number for each label, or those of a real data set."""
+"""The labels of a synthetic cohort's images: a number or a share for each, or those of a real data set."""
 
 import dataclasses
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,27 +35,70 @@ class CohortLabels:
         return self.rows[self.order[start:stop]]
 
 
-def counted_labels(counts: dict[str, int], label_names: Sequence[str], seed: int) -> CohortLabels:
-    """A number of images for each label, each with that label alone, in a random order.
+def counted_labels(
+    counts: Mapping[str, int], label_names: Sequence[str], is_single_label: bool, seed: int
+) -> CohortLabels:
+    """A number of images for each label or set of labels, such as "Effusion+Cardiomegaly", in a random order.
 
     Args:
-      counts: label name to number of images.
+      counts: labels, joined by +, to number of images; a label that is not named is absent.
+      label_names: of the model.
+      is_single_label: whether the model's labels exclude each other.
       seed: of the order.
 
     Raises:
-      ValueError: a label the model does not know (the nearest name is offered), or no image at all.
+      ValueError: a label the model does not know (the nearest name is offered), several of exclusive labels at once, or
+        no image at all.
     """
     for name, count in counts.items():
-        if name not in label_names:
-            raise ValueError(f"the model has no label {name!r}; {nearest_name(name, label_names)}")
         if count < 0:
             raise ValueError(f"the count of label {name!r} must not be negative, got {count}")
     if not sum(counts.values()):
         raise ValueError(f"no image was asked for; give counts such as {label_names[0]}=100")
-    rows = np.eye(len(label_names), dtype=np.float32)[[list(label_names).index(name) for name in counts]]
+    rows = np.stack([_row(name, label_names, is_single_label) for name in counts])
     order = np.repeat(np.arange(len(counts), dtype=np.int32), list(counts.values()))
     np.random.default_rng(seed).shuffle(order)
     return CohortLabels(rows, order, {"kind": "counts", "counts": dict(counts), "order_seed": seed})
+
+
+def shared_labels(
+    shares: Mapping[str, float], images: int, label_names: Sequence[str], is_single_label: bool, seed: int
+) -> CohortLabels:
+    """A share of the images for each label, rounded to whole images.
+
+    Joint labels are given independently of each other, and a label that is not named is absent. Shares of labels that
+    exclude each other add up to 1.
+
+    Args:
+      shares: label to share of the images, in [0, 1].
+      images: in all.
+      label_names: of the model.
+      is_single_label: whether the model's labels exclude each other.
+      seed: of the choice of images.
+
+    Raises:
+      ValueError: a label the model does not know, a share out of range, or exclusive shares that do not add up to 1.
+    """
+    columns = [_column(name, label_names) for name in shares]
+    if wrong := [f"{name}={share:g}" for name, share in shares.items() if not 0 <= share <= 1]:
+        raise ValueError(f"a share must be from 0 to 1, got {wrong[0]}")
+    random = np.random.default_rng(seed)
+    labels = np.zeros([images, len(label_names)], np.float32)
+    if is_single_label:
+        if abs(sum(shares.values()) - 1) > 1e-6:
+            raise ValueError(
+                f"the model gives each image exactly one of {', '.join(label_names)}, so shares must add up to 1; "
+                f"those of {', '.join(shares)} add up to {sum(shares.values()):g}"
+            )
+        ends = np.rint(np.cumsum(list(shares.values())) * images).astype(int)
+        for column, part in zip(columns, np.split(random.permutation(images), ends[:-1]), strict=True):
+            labels[part, column] = 1
+    else:
+        for column, share in zip(columns, shares.values(), strict=True):
+            labels[random.permutation(images)[: round(share * images)], column] = 1
+    rows, order = np.unique(labels, axis=0, return_inverse=True)
+    description = {"kind": "shares", "shares": dict(shares), "order_seed": seed}
+    return CohortLabels(rows, order.reshape(-1).astype(np.int32), description)
 
 
 def labels_like(
@@ -125,12 +169,43 @@ def no_labels(images: int) -> CohortLabels:
 
 def parse_counts(texts: Sequence[str]) -> dict[str, int]:
     """`["NORMAL=1000", "PNEUMONIA=500"]` as a dictionary; raises ValueError for other texts and repeated labels."""
-    counts: dict[str, int] = {}
+    return _parsed(texts, str.isdecimal, int, "LABEL=COUNT such as NORMAL=1000")
+
+
+def parse_shares(texts: Sequence[str]) -> dict[str, float]:
+    """`["Effusion=.6", "Mass=.1"]` as a dictionary; raises ValueError for other texts and repeated labels."""
+    return _parsed(texts, re.compile(r"\d*\.?\d+").fullmatch, float, "LABEL=SHARE such as Effusion=.6")
+
+
+def _parsed(
+    texts: Sequence[str], is_number: Callable[[str], Any], number: Callable[[str], Any], expected: str
+) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
     for text in texts:
-        name, _, count = text.rpartition("=")
-        if not name or not count.isdecimal():
-            raise ValueError(f"expected LABEL=COUNT such as NORMAL=1000, got {text!r}")
-        if name in counts:
+        name, _, value = text.rpartition("=")
+        if not name or not is_number(value):
+            raise ValueError(f"expected {expected}, got {text!r}")
+        if name in numbers:
             raise ValueError(f"label {name!r} is counted twice")
-        counts[name] = int(count)
-    return counts
+        numbers[name] = number(value)
+    return numbers
+
+
+def _row(name: str, label_names: Sequence[str], is_single_label: bool) -> np.ndarray:
+    """float32 [labels], 1 for each label of a name such as "Effusion+Cardiomegaly"."""
+    parts = [name] if name in label_names else [part.strip() for part in name.split("+")]
+    columns = [_column(part, label_names) for part in parts]
+    if len(parts) > 1 and is_single_label:
+        raise ValueError(
+            f"the model gives each image exactly one of {', '.join(label_names)}, so {name} cannot be generated; "
+            f"give counts such as {parts[0]}=100,{parts[1]}=100"
+        )
+    row = np.zeros(len(label_names), np.float32)
+    row[columns] = 1
+    return row
+
+
+def _column(name: str, label_names: Sequence[str]) -> int:
+    if name not in label_names:
+        raise ValueError(f"the model has no label {name!r}; {nearest_name(name, label_names)}")
+    return list(label_names).index(name)

@@ -42,7 +42,7 @@ class StubModel:
 
 
 def plan_of(normal, pneumonia):
-    return counted_labels({"NORMAL": normal, "PNEUMONIA": pneumonia}, NAMES, seed=0)
+    return counted_labels({"NORMAL": normal, "PNEUMONIA": pneumonia}, NAMES, True, seed=0)
 
 
 def content(folder):

@@ -6,7 +6,14 @@ import pytest
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
-from tfcxr.sampling.cohort_labels import counted_labels, labels_like, no_labels, parse_counts
+from tfcxr.sampling.cohort_labels import (
+    counted_labels,
+    labels_like,
+    no_labels,
+    parse_counts,
+    parse_shares,
+    shared_labels,
+)
 
 FINDINGS = ("Mass", "Nodule", "Effusion")
 NAN = float("nan")
@@ -38,24 +45,69 @@ def findings(tmp_path):
 
 
 def test_counts_are_kept_in_an_order_of_the_seed():
-    plan = counted_labels({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed=1)
+    plan = counted_labels({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), True, seed=1)
     labels = plan.part(0, len(plan))
     assert labels.dtype == np.float32 and labels.sum(axis=0).tolist() == [5, 3] and set(labels.sum(axis=1)) == {1}
-    again = counted_labels({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed=1)
+    again = counted_labels({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), True, seed=1)
     np.testing.assert_array_equal(again.part(0, 8), labels)
-    other = [counted_labels({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), seed) for seed in range(2, 6)]
+    other = [counted_labels({"PNEUMONIA": 3, "NORMAL": 5}, ("NORMAL", "PNEUMONIA"), True, seed) for seed in range(2, 6)]
     assert any((plan.part(0, 8) != labels).any() for plan in other)
 
 
 def test_counts_that_cannot_be():
     with pytest.raises(ValueError, match="has no label 'NORMALL'; did you mean 'NORMAL'"):
-        counted_labels({"NORMALL": 3}, ("NORMAL", "PNEUMONIA"), seed=0)
+        counted_labels({"NORMALL": 3}, ("NORMAL", "PNEUMONIA"), True, seed=0)
     with pytest.raises(ValueError, match="no image was asked for; give counts such as NORMAL=100"):
-        counted_labels({"NORMAL": 0}, ("NORMAL", "PNEUMONIA"), seed=0)
+        counted_labels({"NORMAL": 0}, ("NORMAL", "PNEUMONIA"), True, seed=0)
     with pytest.raises(ValueError, match="count of label 'NORMAL' must not be negative, got -1"):
-        counted_labels({"NORMAL": -1}, ("NORMAL", "PNEUMONIA"), seed=0)
+        counted_labels({"NORMAL": -1}, ("NORMAL", "PNEUMONIA"), True, seed=0)
     with pytest.raises(ValueError, match="expected at least one image, got 0"):
         no_labels(0)
+
+
+def test_joint_labels_are_counted_by_name():
+    plan = counted_labels({"Effusion + Mass": 2, "Nodule": 3}, FINDINGS, False, seed=0)
+    rows = sorted(map(tuple, plan.part(0, 5).tolist()))
+    assert rows == [(0, 1, 0)] * 3 + [(1, 0, 1)] * 2
+    with pytest.raises(ValueError, match="the model has no label 'Masss'; did you mean 'Mass'"):
+        counted_labels({"Effusion+Masss": 2}, FINDINGS, False, seed=0)
+    assert counted_labels({"A+B": 1}, ("A+B", "C"), True, seed=0).part(0, 1).tolist() == [[1, 0]]
+
+
+def test_labels_that_exclude_each_other_cannot_be_joint():
+    message = (
+        "exactly one of NORMAL, PNEUMONIA, so NORMAL\\+PNEUMONIA cannot be generated; give counts such as NORMAL=100"
+    )
+    with pytest.raises(ValueError, match=message):
+        counted_labels({"NORMAL+PNEUMONIA": 2}, ("NORMAL", "PNEUMONIA"), True, seed=0)
+
+
+def test_shares_of_joint_labels_are_independent_and_exact():
+    labels = shared_labels({"Effusion": 0.6, "Mass": 0.25}, 200, FINDINGS, False, seed=1).part(0, 200)
+    assert labels.sum(axis=0).tolist() == [50, 0, 120]
+    assert 15 < (labels.sum(axis=1) == 2).sum() < 45  # 30 by chance
+
+
+def test_shares_of_exclusive_labels_add_up_to_one():
+    plan = shared_labels({"PNEUMONIA": 0.255, "NORMAL": 0.745}, 100, ("NORMAL", "PNEUMONIA"), True, seed=1)
+    assert plan.part(0, 100).sum(axis=0).tolist() == [74, 26] and set(plan.part(0, 100).sum(axis=1)) == {1}
+    with pytest.raises(ValueError, match="shares must add up to 1; those of PNEUMONIA add up to 0.6"):
+        shared_labels({"PNEUMONIA": 0.6}, 100, ("NORMAL", "PNEUMONIA"), True, seed=1)
+    with pytest.raises(ValueError, match="a share must be from 0 to 1, got NORMAL=1.5"):
+        shared_labels({"NORMAL": 1.5}, 100, ("NORMAL", "PNEUMONIA"), True, seed=1)
+    with pytest.raises(ValueError, match="the model has no label 'NORMALL'"):
+        shared_labels({"NORMALL": 0.5}, 100, ("NORMAL", "PNEUMONIA"), True, seed=1)
+
+
+def test_shares_are_read_from_text():
+    assert parse_shares(["Effusion=.6", "No Finding=1", "Mass=0.25"]) == {
+        "Effusion": 0.6,
+        "No Finding": 1,
+        "Mass": 0.25,
+    }
+    for text in ("Effusion", "Effusion=60%", "Effusion=1e-3", "=.5"):
+        with pytest.raises(ValueError, match=f"expected LABEL=SHARE such as Effusion=.6, got '{text}'"):
+            parse_shares([text])
 
 
 def test_counts_are_read_from_text():

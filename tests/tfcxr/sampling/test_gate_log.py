@@ -14,7 +14,7 @@ NAMES = ("NORMAL", "PNEUMONIA")
 
 
 def test_the_log_sums_up_by_label():
-    plan = counted_labels({"NORMAL": 2, "PNEUMONIA": 1}, NAMES, 0)
+    plan = counted_labels({"NORMAL": 2, "PNEUMONIA": 1}, NAMES, True, 0)
     tries_of = {0: [3, 1], 1: [4]}  # by row of the plan
     log, other = GateLog(), GateLog()
     for image, row in enumerate(plan.order):

@@ -29,7 +29,7 @@ def accepted_seed(read, image):
 
 @pytest.fixture(scope="module")
 def plan():
-    return counted_labels({"NORMAL": 8, "PNEUMONIA": 6}, NAMES, seed=0)
+    return counted_labels({"NORMAL": 8, "PNEUMONIA": 6}, NAMES, True, seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""The trunks of classifiers. A new one is a function and an `Architecture` here, and a line in `CLASSIFIERS`."""
+"""Classifiers without their last layers: VGG-16, DenseNet-121 and a small network that trains quickly.
+
+A new one is a function and an `Architecture` here, and a line in `CLASSIFIERS`.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping

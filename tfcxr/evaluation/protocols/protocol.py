@@ -1,11 +1,9 @@
 """What a protocol is: a question about synthetic images, its settings, and the function that answers it."""
 
 import dataclasses
-import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tfcxr.command_line import HELP_WIDTH, attribute_meanings
 from tfcxr.config import make_config
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.report.report import Findings
@@ -17,8 +15,8 @@ class Protocol:
 
     Attributes:
       name: in --protocols, and before its settings.
-      question: a line for --help.
-      settings_class: a frozen dataclass whose `Attributes:` are shown by --help; every field has a default.
+      question: one sentence.
+      settings_class: a frozen dataclass whose `Attributes:` are shown by `tfcxr.describe`; every field has a default.
       run: (what all protocols share, its settings) -> what it found. Trainings that it finishes are kept in `out_dir`,
         so that a killed run continues.
       unused: arguments of tfcxr.evaluate that have no effect on it.
@@ -44,18 +42,3 @@ class Protocol:
             for name, value in values.items()
         }
         return make_config(self.settings_class, values)
-
-    def help(self) -> str:
-        """Its question and its settings."""
-        question = textwrap.fill(f"{self.name}: {self.question}", HELP_WIDTH, subsequent_indent="    ")
-        return f"{question}\n{settings_help(self.name, self.settings_class)}"
-
-
-def settings_help(prefix: str, settings_class: type) -> str:
-    """Each setting as it is written on the command line, with its default and its meaning."""
-    lines = []
-    for field in dataclasses.fields(settings_class):
-        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        meaning = textwrap.fill(attribute_meanings(settings_class)[field.name], HELP_WIDTH - 6)
-        lines += [f"  --set={prefix}.{field.name}={default}", textwrap.indent(meaning, "      ")]
-    return "\n".join(lines)
