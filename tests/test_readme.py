@@ -13,6 +13,7 @@ import pytest
 from absl import logging as absl_logging
 
 from tfcxr import command_line
+from tfcxr.commands import COMMANDS as ALL_COMMANDS
 from tfcxr.data.records import read_dataset_info
 from tfcxr.models import MODELS
 from tfcxr.training.embedded_data import phantom_records
@@ -47,6 +48,8 @@ def parsed(line, *extra):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         function, flags = module.main, words[1:]
+    elif words[1] == "tfcxr":
+        function, flags = ALL_COMMANDS[words[2]], words[3:]
     elif words[1] == "tfrecords_builder":
         name, flags = ("build", words[2:]) if words[2].startswith("-") else (words[2], words[3:])
         function = COMMANDS[name]
@@ -83,7 +86,7 @@ def test_first_command_installs_and_trains_on_the_embedded_data(run, monkeypatch
     assert install == ".venv/bin/pip install ."
     assert train == ".venv/bin/python -m tfcxr.train --model=acgan"
     monkeypatch.setenv("TFCXR_CACHE_DIR", "cache")
-    monkeypatch.setattr("tfcxr.train.phantom_records", functools.partial(phantom_records, images=40))  # of 2000
+    monkeypatch.setattr("tfcxr.training.session.phantom_records", functools.partial(phantom_records, images=40))  # of 2000
     absl_logging.set_verbosity(absl_logging.INFO)
     run(train, "--steps=2", "--batch_size=8", *SMALL_MODEL)
     assert "no --data_dir given: building 40 phantom radiographs in" in caplog.text
