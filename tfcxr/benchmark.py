@@ -50,7 +50,7 @@ class BenchmarkArguments(MeasurementArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.model not in (*MODELS, ALL_MODELS) and not self.model.endswith(".py"):
-            raise ValueError(f"--model has no {self.model!r}; {nearest_name(self.model, (*MODELS, ALL_MODELS))}")
+            raise ValueError(f"--model={self.model} is unknown; {nearest_name(self.model, (*MODELS, ALL_MODELS))}")
 
 
 def benchmark(arguments: BenchmarkArguments) -> None:

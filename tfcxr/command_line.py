@@ -245,7 +245,7 @@ def _check_names(field: dataclasses.Field, value: Any) -> None:
     names = value if isinstance(value, tuple) else () if value is None else (value,)
     for name in names if choices is not None else ():
         if name not in choices and not (field.metadata["takes_file"] and name.endswith(".py")):
-            raise ValueError(f"--{_flag_name(field)} has no {name!r}; {nearest_name(name, choices)}")
+            raise ValueError(f"--{_flag_name(field)}={name} is unknown; {nearest_name(name, choices)}")
 
 
 def _flag_name(field: dataclasses.Field) -> str:

@@ -46,7 +46,7 @@ def test_all_models_are_measured_one_after_the_other(tmp_path, monkeypatch, caps
 
 
 def test_an_unknown_measurement_is_refused():
-    with pytest.raises(ValueError, match="cannot measure 'training'; did you mean 'train'?"):
+    with pytest.raises(ValueError, match="--measure=training is unknown; did you mean 'train'?"):
         benchmark(BenchmarkArguments(measure=("training",)))
 
 

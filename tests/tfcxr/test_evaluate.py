@@ -77,19 +77,15 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
         evaluate(arguments)
 
 
-def test_help_lists_protocols_with_their_settings():
+def test_help_lists_protocols_and_classifiers():
     text = command_line.help_text(evaluate)
-    for protocol in PROTOCOLS.values():
-        assert f"\n{protocol.name}: " in text
-        for field in dataclasses.fields(protocol.settings_class):
-            assert f"--set={protocol.name}.{field.name}=" in text
-    assert "--set=classifier.learning_rate=1e-05" in text and "small_cnn" in text
+    assert f"One of {', '.join(PROTOCOLS)}." in text and "small_cnn" in text
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"protocols": ("tsrt",)}, "unknown protocol 'tsrt'; did you mean 'tstr'?"),
+        ({"protocols": ("tsrt",)}, "--protocols=tsrt is unknown; did you mean 'tstr'?"),
         ({"extractor_dir": "shared"}, "--extractor_dir would have no effect: --protocols=tstr has no use for it"),
         (
             {"settings": ("distribution_distance.images=8",)},

@@ -177,7 +177,7 @@ def test_a_backbone_becomes_a_saved_model_with_keras_weights(files, call):
 @pytest.mark.parametrize(
     ("checkpoint", "others", "message"),
     [
-        ("full.pth", {"format": "cxr_pgan"}, "unknown format 'cxr_pgan'; did you mean 'cxr_pggan'[?] valid names: "),
+        ("full.pth", {"format": "cxr_pgan"}, "--format=cxr_pgan is unknown; did you mean 'cxr_pggan'[?] valid names: "),
         ("full.pth", {"settings": ("leakines=.1",)}, "format cxr_pggan has no option 'leakines'; did you mean 'leakin"),
         ("full.pth", {"settings": ("leakiness=steep",)},
          "full.pth was not ported as cxr_pggan: PGGANConfig.leaky_slope expects float, got 'steep'"),

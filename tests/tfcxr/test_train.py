@@ -33,7 +33,7 @@ def call(tmp_path, monkeypatch, capsys):
 
 
 WRONG_CALLS = [
-    (["--model=acgn"], "error: unknown model 'acgn'; did you mean 'acgan'?"),
+    (["--model=acgn"], "error: --model=acgn is unknown; did you mean 'acgan'"),
     (["--modle=acgan"], "Unknown command line flag 'modle'. Did you mean: model"),
     (["acgan"], "error: unexpected argument 'acgan'; flags are written --name=value"),
     (["--data_dir=nowhere"], "error: data folder nowhere does not exist"),
