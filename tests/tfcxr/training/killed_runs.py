@@ -14,6 +14,7 @@ import sys
 import time
 
 import tfcxr.train
+import tfcxr.training.session  # with TensorFlow, before the forks
 from tfcxr import command_line
 from tfcxr.data.atomic import TEMPORARY_MARK
 
