@@ -1,4 +1,7 @@
+"""Which folder of a data set holds images of a size, or larger ones to shrink."""
+
 import dataclasses
+import re
 import shutil
 
 import numpy as np
@@ -24,6 +27,32 @@ def test_a_missing_size_is_shrunk_from_the_next_larger(disc_records):
 def test_larger_images_cannot_be_made(disc_records):
     with pytest.raises(ValueError, match=r"holds images of 32 px, which cannot be shrunk to 64 px; build them with"):
         smaller_records(disc_records, 64)
+
+
+def test_a_size_between_cannot_be_made(disc_records):
+    with pytest.raises(ValueError, match=r"holds images of 32 px, which cannot be shrunk to 24 px; build them with"):
+        smaller_records(disc_records, 24)
+
+
+def test_a_size_that_is_no_multiple_is_passed_over(disc_records, tmp_path):
+    info = read_dataset_info(disc_records)
+    for size in (32, 24):
+        shutil.copytree(disc_records, tmp_path / str(size))
+        write_dataset_info(tmp_path / str(size), dataclasses.replace(info, image_size=size))
+    assert smaller_records(tmp_path / "32", 16) == (tmp_path / "32", 2)
+
+
+def test_another_number_of_images_is_refused(disc_records, tmp_path):
+    info = read_dataset_info(disc_records)
+    fewer = {name: dataclasses.replace(split, images=split.images - 1) for name, split in info.splits.items()}
+    for size, splits in ((32, info.splits), (16, fewer)):
+        shutil.copytree(disc_records, tmp_path / str(size))
+        images = sum(split.images for split in splits.values())
+        changed = dataclasses.replace(info, image_size=size, splits=splits, images_read=images, images_written=images)
+        write_dataset_info(tmp_path / str(size), changed)
+    counts = [{name: split.images for name, split in splits.items()} for splits in (fewer, info.splits)]
+    with pytest.raises(ValueError, match=re.escape(f"(splits of {counts[0]} and {counts[1]} images)")):
+        smaller_records(tmp_path / "32", 16)
 
 
 def test_folders_of_other_images_are_refused(disc_records, tmp_path):
