@@ -44,6 +44,8 @@ class EvaluateArguments(Arguments):
       test_splits: splits of real test patients; each is reported by itself.
       classifier: what is trained on the images.
       classifier_seeds: whole numbers; one training for each.
+      extractor: what images are compared by: trained (a classifier of the real training images), pixels, the folder of
+        a network that tfcxr.port wrote, any SavedModel, or any .keras file as FILE.keras:layer=NAME:values=signed.
       extractor_dir: folder of trained feature extractors, which several evaluations may share so that their distances
         compare; extractor/ of --out_dir where left out.
       allow_shared_patients: continue where test patients were trained on; the report is marked NOT patient-disjoint.
@@ -62,6 +64,7 @@ class EvaluateArguments(Arguments):
     test_splits: tuple[str, ...] = ("test",)
     classifier: str = flag("vgg16", choices=CLASSIFIERS)
     classifier_seeds: tuple[str, ...] = ("0", "1", "2")
+    extractor: tuple[str, ...] = ("trained",)
     extractor_dir: str | None = None
     allow_shared_patients: bool = False
     overwrite: bool = False
@@ -145,6 +148,7 @@ def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> "Ev
         validation_splits=arguments.validation_splits,
         test_splits=arguments.test_splits,
         classifier_seeds=seeds,
+        extractors=arguments.extractor,
         extractor_dir=pathlib.Path(arguments.extractor_dir) if arguments.extractor_dir else None,
         allow_shared_patients=arguments.allow_shared_patients,
     )

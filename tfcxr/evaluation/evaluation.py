@@ -26,6 +26,7 @@ class Evaluation:
         back a share of each classifier's own training images instead.
       test_splits: of real test patients.
       classifier_seeds: of trainings.
+      extractors: what images are compared by: "trained", "pixels", or paths of networks.
       extractor_dir: keeps trained feature extractors, for several evaluations to share; None is `out_dir/extractor`.
       allow_shared_patients: continues where test patients were trained on, and marks the report.
     """
@@ -40,6 +41,7 @@ class Evaluation:
     validation_splits: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ("test",)
     classifier_seeds: tuple[int, ...] = (0, 1, 2)
+    extractors: tuple[str, ...] = ("trained",)
     extractor_dir: pathlib.Path | None = None
     allow_shared_patients: bool = False
 

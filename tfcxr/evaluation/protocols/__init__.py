@@ -10,5 +10,6 @@ if TYPE_CHECKING:
 PROTOCOLS: "Registry[Protocol]" = Registry(
     tstr="tfcxr.evaluation.protocols.tstr:TSTR",
     distribution_distance="tfcxr.evaluation.protocols.distribution_distance:DISTRIBUTION_DISTANCE",
+    memorization="tfcxr.evaluation.protocols.memorization:MEMORIZATION",
     cohort_ranking="tfcxr.evaluation.protocols.cohort_ranking:COHORT_RANKING",
 )

@@ -1,0 +1,92 @@
+"""What `--extractor` names: the networks and pixels by which images are compared, with features kept on disk.
+
+`trained` is the evaluation's own classifier, trained on the real training images; `pixels` are grey values at 32 px;
+all else is a path, see `frozen_network`.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from tfcxr.data.stored_images import read_batches
+from tfcxr.evaluation import kept
+from tfcxr.evaluation.cohorts import Cohort, Cohorts
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
+from tfcxr.evaluation.extractors.frozen_network import open_frozen_network
+from tfcxr.evaluation.labelled_images import Images
+
+TRAINED, PIXELS = "trained", "pixels"
+PIXELS_SIZE = 32
+FEATURES_FOLDER = "features"
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+    """A way to see images.
+
+    Attributes:
+      name: as --extractor gave it.
+      passport: all that its features depend on, ready for JSON; equal passports give comparable numbers.
+      features: uint8 images [images, size, size, 1] -> float32 [images, features].
+      folder: where features of cohorts are kept.
+    """
+
+    name: str
+    passport: dict[str, Any]
+    features: Callable[[Images], np.ndarray]
+    folder: pathlib.Path
+
+    def features_of(self, cohort: Cohort) -> np.ndarray:
+        """Features float32 [images, features] of a cohort, computed once for all protocols and later evaluations."""
+        key = kept.key_of({"passport": self.passport, "cohort": cohort.identity, "software": kept.software_versions()})
+        path = self.folder / f"{re.sub(r'[^A-Za-z0-9]+', '-', self.name).strip('-')}-{key[:16]}.json"
+        if found := kept.find(path, key):
+            return found[1]["features"]
+        features = self.features(cohort.images)
+        kept.keep(path, key, {"passport": self.passport, "cohort": cohort.identity}, {"features": features})
+        return features
+
+
+def open_extractors(evaluation: Evaluation, cohorts: Cohorts) -> list[Extractor]:
+    """The extractors that the evaluation names, each once.
+
+    Raises:
+      FileNotFoundError: no such file or folder.
+      ValueError: what `open_frozen_network` and `find_or_train_extractor` refuse.
+    """
+    folder = evaluation.out_dir / FEATURES_FOLDER
+    opened = []
+    for name in dict.fromkeys(evaluation.extractors):
+        if name == TRAINED:
+            trained = find_or_train_extractor(
+                evaluation, cohorts.real, cohorts.validation, cohorts.label_names, cohorts.is_single_label
+            )
+            passport = {"extractor": name, "layer": "last global pooling", "values": "[-1, 1]", "channels": 1}
+            passport |= {"input_size": None, "resize": "none", "sha256": trained.facts["weights_sha256"]}
+            opened.append(Extractor(name, passport, trained.features, folder))
+        elif name == PIXELS:
+            passport = {
+                "extractor": name,
+                "input_size": PIXELS_SIZE,
+                "resize": "area",
+                "values": "[0, 1]",
+                "channels": 1,
+            }
+            opened.append(Extractor(name, passport, _pixels, folder))
+        else:
+            network = open_frozen_network(name)
+            opened.append(Extractor(name, network.passport, network.features, folder))
+    return opened
+
+
+def _pixels(images: Images) -> np.ndarray:
+    resized = functools.partial(cv2.resize, dsize=(PIXELS_SIZE, PIXELS_SIZE), interpolation=cv2.INTER_AREA)
+    rows = [resized(image[..., 0]).ravel() for batch in read_batches(images, 256) for image in batch]
+    return np.stack(rows).astype(np.float32) / 255

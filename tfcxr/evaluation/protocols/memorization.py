@@ -1,0 +1,231 @@
+"""Memorization: does the cohort hold copies of training images? Calibrated by held-out patients and planted copies.
+
+For each extractor, the distance of every synthetic image to its nearest real training image is compared with the same
+distance of as many held-out real images, which the generator has not seen. Synthetic images that are nearer than all
+but the nearest `false_alarms` of held-out ones count as copies; a generator that copies nothing has about that share.
+C_T (Meehan, Chaudhuri, Dasgupta 2020, section 3) is the Mann-Whitney z of the two sets of distances: below -3 synthetic
+images lie systematically nearer to the training images, above 3 farther.
+
+The check itself is proven by planted copies: training images themselves, exact, flipped, cropped, brighter, noisy and
+re-encoded, and the share of each that the same threshold finds. What an extractor does not find when planted, it cannot
+rule out in the cohort.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy import stats
+from tqdm import tqdm
+
+from tfcxr.config import check_range
+from tfcxr.evaluation.cohorts import Cohorts, check_folders, load_cohorts
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.extractors.extractors import Extractor, open_extractors
+from tfcxr.evaluation.metrics.nearest_neighbours import nearest
+from tfcxr.evaluation.protocols.protocol import Protocol
+from tfcxr.evaluation.report import html, plots
+from tfcxr.evaluation.report.report import Findings
+
+VERSION = 1
+SEED = 0
+FAR = 3.0  # of C_T, in standard deviations
+
+
+def _rows(image: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
+    return cv2.resize(image[top : top + size, left : left + size], image.shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def _cropped(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    size = round(0.9 * len(image))
+    top, left = random.integers(0, len(image) - size + 1, 2)
+    return _rows(image, top, left, size)
+
+
+def _noisy(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    return np.clip(image + random.normal(0, 5, image.shape), 0, 255).round().astype(np.uint8)
+
+
+def _encoded(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], cv2.IMREAD_GRAYSCALE)
+
+
+# how a copy is planted: uint8 [size, size] and random numbers -> uint8 [size, size]
+PLANTED: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "exact": lambda image, random: image,
+    "flipped": lambda image, random: np.ascontiguousarray(image[:, ::-1]),
+    "cropped to 90 %": _cropped,
+    "brighter by 10 %": lambda image, random: np.clip(image * 1.1, 0, 255).round().astype(np.uint8),
+    "noise of 5 grey levels": _noisy,
+    "JPEG of quality 60": _encoded,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class MemorizationSettings:
+    """How copies are looked for.
+
+    Attributes:
+      images: synthetic and held-out images, each; 0 is as many as the smaller side has.
+      false_alarms: share of held-out real images that count as copies, which sets the threshold.
+      planted: copies of each kind.
+      pairs: nearest pairs shown.
+    """
+
+    images: int = 0
+    false_alarms: float = 0.01
+    planted: int = 200
+    pairs: int = 8
+
+    def __post_init__(self) -> None:
+        check_range(self, "images", minimum=0)
+        check_range(self, "false_alarms", above=0, below=0.5)
+        check_range(self, "planted", "pairs", minimum=1)
+
+
+def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
+    """Measures by each extractor.
+
+    Raises:
+      FileNotFoundError: a folder or shard is missing.
+      ValueError: what `load_cohorts` refuses, or too few images for a threshold.
+    """
+    check_folders(evaluation, allows_unlabelled=True)
+    cohorts = load_cohorts(evaluation, evaluation.real_info.label_names)
+    split, test = max(cohorts.tests.items(), key=lambda item: len(item[1].images))
+    sides = {"the cohort": len(cohorts.only_synthetic.images), f"the test split {split}": len(test.images)}
+    count = settings.images or min(sides.values())
+    for side, images in sides.items():
+        if images < count or count < 1 / settings.false_alarms:
+            raise ValueError(
+                f"memorization at {settings.false_alarms:.0%} false alarms needs {1 / settings.false_alarms:.0f} images "
+                f"or more on each side, and {count} were asked for, but {side} holds {images}; give a larger split, or "
+                "--set=memorization.false_alarms=0.05"
+            )
+    found = {}
+    for extractor in tqdm(open_extractors(evaluation, cohorts), desc="memorization", unit="extractor", leave=False):
+        found[extractor.name] = _measure(extractor, cohorts, split, count, settings)
+    data = {
+        "version": VERSION,
+        "held_out_split": split,
+        "images": count,
+        "training_images": len(cohorts.real.images),
+        "false_alarms": settings.false_alarms,
+        "extractors": {name: result for name, (result, _) in found.items()},
+    }
+    return Findings(
+        title="Memorization",
+        verdict=[_sentence(name, result, settings) for name, (result, _) in found.items()],
+        data=data,
+        introduction=f"Nearest of {len(cohorts.real.images)} real training images, for {count} synthetic images and "
+        f"{count} held-out real images of {html.text(split)}.",
+        parts=_page_parts(found, cohorts, settings),
+        cohorts=cohorts.facts,
+        shared_patients=cohorts.shared_patients,
+        notices=cohorts.notices,
+    )
+
+
+def _measure(
+    extractor: Extractor, cohorts: Cohorts, split: str, count: int, settings: MemorizationSettings
+) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+    """The result of one extractor, and the nearest pairs (synthetic image, training image)."""
+    random = np.random.default_rng(SEED)
+    test = cohorts.tests[split]
+    synthetic, training, held_out = map(extractor.features_of, (cohorts.only_synthetic, cohorts.real, test))
+    of_synthetic, of_held_out = (np.sort(random.permutation(len(side))[:count]) for side in (synthetic, held_out))
+    made = nearest(synthetic[of_synthetic], training)
+    real = nearest(held_out[of_held_out], training)
+    threshold = float(np.quantile(real.distance, settings.false_alarms, method="lower"))
+    is_copy = made.distance < threshold
+    low, high = stats.binomtest(int(is_copy.sum()), count).proportion_ci(method="wilson")
+    chosen = random.permutation(len(training))[: settings.planted]
+    pixels = cohorts.real.images[np.sort(chosen)][..., 0]
+    planted = {
+        name: float((nearest(_features(extractor, change, pixels), training).distance < threshold).mean())
+        for name, change in PLANTED.items()
+    }
+    order = np.argsort(made.distance)[: settings.pairs]
+    pairs = [(int(of_synthetic[row]), int(made.index[row])) for row in order]
+    result = {
+        "copies": float(is_copy.mean()),
+        "interval": [float(low), float(high)],
+        "threshold": threshold,
+        "c_t": _c_t(made.distance, real.distance),
+        "median_distance": {"synthetic": float(np.median(made.distance)), "held_out": float(np.median(real.distance))},
+        "planted_found": planted,
+        "passport": extractor.passport,
+    }
+    return result, pairs
+
+
+def _features(extractor: Extractor, change: Callable, pixels: np.ndarray) -> np.ndarray:
+    random = np.random.default_rng(SEED)
+    return extractor.features(np.stack([change(image, random) for image in pixels])[..., None])
+
+
+def _c_t(synthetic: np.ndarray, held_out: np.ndarray) -> float:
+    """Mann-Whitney z of synthetic against held-out distances: negative where synthetic ones are smaller."""
+    n, m = len(synthetic), len(held_out)
+    u = stats.mannwhitneyu(synthetic, held_out).statistic
+    return float((u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
+
+
+def _sentence(name: str, result: Mapping[str, Any], settings: MemorizationSettings) -> str:
+    low, high = result["interval"]
+    blind = [kind for kind, share in result["planted_found"].items() if share < 0.5]
+    if low > settings.false_alarms:
+        conclusion = "more than chance: look at the nearest pairs before these images are given away"
+    elif result["c_t"] < -FAR:
+        conclusion = (
+            f"but they lie systematically nearer to training images than held-out patients do (C_T {result['c_t']:.1f})"
+        )
+    else:
+        conclusion = "no more than chance"
+    cannot = f" It would miss planted copies that are {', '.join(blind)}." if blind else ""
+    return (
+        f"By {name}, {result['copies']:.1%} ({low:.1%} to {high:.1%}) of the synthetic images are nearer to a training "
+        f"image than all but {settings.false_alarms:.0%} of held-out real images are: {conclusion}.{cannot}"
+    )
+
+
+def _page_parts(
+    found: Mapping[str, tuple[Mapping[str, Any], list[tuple[int, int]]]],
+    cohorts: Cohorts,
+    settings: MemorizationSettings,
+) -> list[str]:
+    rows = [
+        [
+            html.text(name),
+            f"{result['copies']:.1%} ({result['interval'][0]:.1%} to {result['interval'][1]:.1%})",
+            f"{result['c_t']:.1f}",
+            *(f"{share:.0%}" for share in result["planted_found"].values()),
+        ]
+        for name, (result, _) in found.items()
+    ]
+    headers = [
+        "extractor",
+        f"copies (chance {settings.false_alarms:.0%})",
+        "C_T",
+        *(f"found: {kind}" for kind in PLANTED),
+    ]
+    parts = [html.table(headers, rows)]
+    for name, (_, pairs) in found.items():
+        made, real = (np.array(column) for column in zip(*pairs, strict=True))
+        images = np.concatenate([cohorts.only_synthetic.images[made], cohorts.real.images[real]])
+        rows_of = np.repeat(np.eye(2, dtype=np.float32), len(pairs), axis=0)
+        grid = plots.sample_grid(images, rows_of, ["synthetic", "nearest training image"], len(pairs))
+        parts += [f"<h3>Nearest pairs by {html.text(name)}</h3>", html.picture(grid, f"nearest pairs by {name}")]
+    method = (__doc__ or "").partition("\n\n")[2]
+    return [*parts, f"<h2>How it was done</h2><p>{html.text(method)}</p>"]
+
+
+MEMORIZATION = Protocol(
+    name="memorization",
+    question="does the cohort hold copies of training images, more than held-out patients would by chance, and would "
+    "planted copies be found?",
+    settings_class=MemorizationSettings,
+    run=run,
+)
