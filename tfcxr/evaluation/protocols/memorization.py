@@ -100,9 +100,9 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
     for side, images in sides.items():
         if images < count or count < 1 / settings.false_alarms:
             raise ValueError(
-                f"memorization at {settings.false_alarms:.0%} false alarms needs {1 / settings.false_alarms:.0f} images "
-                f"or more on each side, and {count} were asked for, but {side} holds {images}; give a larger split, or "
-                "--set=memorization.false_alarms=0.05"
+                f"memorization at {settings.false_alarms:.0%} false alarms needs {1 / settings.false_alarms:.0f} "
+                f"images or more on each side, and {count} were asked for, but {side} holds {images}; give a larger "
+                "split, or --set=memorization.false_alarms=0.05"
             )
     found = {}
     for extractor in tqdm(open_extractors(evaluation, cohorts), desc="memorization", unit="extractor", leave=False):
