@@ -2,11 +2,13 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
 from sklearn.metrics import roc_curve
 
 from tfcxr.data.stored_images import StoredImages
@@ -104,6 +106,55 @@ def sample_grid(
         first.text(-0.08, 0.5, name, transform=first.transAxes, rotation=90, ha="right", va="center", fontsize=8)
     figure.subplots_adjust(left=0.045, right=1, top=1, bottom=0, wspace=0.03, hspace=0.03)
     return _png(figure, is_tight=False)
+
+
+def rising_lines(answers: Mapping[str, Mapping[str, Any]], title: str) -> bytes:
+    """Values by strength, one panel per distortion.
+
+    Args:
+      answers: name of a distortion -> {"strengths", "values"}.
+      title: of the values.
+    """
+    figure = Figure(figsize=(2.7 * len(answers), 2.4))
+    for panel, (name, answer) in zip(figure.subplots(1, len(answers), squeeze=False)[0], answers.items(), strict=True):
+        panel.plot(answer["strengths"], answer["values"], color="black", marker="o", markersize=3, linewidth=1)
+        panel.set(title=name, ylabel=title, ylim=(0, None))
+        panel.title.set_fontsize(8)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return _png(figure)
+
+
+def distance_maps(distances: Mapping[str, np.ndarray], names: Sequence[str]) -> bytes:
+    """A map (classical scaling, Torgerson 1952) and a dendrogram (average linkage) of labels, a row per side.
+
+    Args:
+      distances: side -> float [labels, labels], not squared; the diagonal is not read.
+      names: of the labels.
+    """
+    figure = Figure(figsize=(8, 3 * len(distances)))
+    panels = figure.subplots(len(distances), 2, squeeze=False)
+    for (left, right), (side, matrix) in zip(panels, distances.items(), strict=True):
+        apart = np.array(matrix) - np.diag(np.diag(matrix))
+        apart = np.nan_to_num(apart)
+        places = _classical_scaling(apart)
+        left.scatter(*places.T, color="black", s=12)
+        for name, place in zip(names, places, strict=True):
+            left.annotate(name, place, fontsize=7, xytext=(3, 3), textcoords="offset points")
+        left.set(title=side, xticks=[], yticks=[], aspect="equal")
+        tree = hierarchy.linkage(squareform(apart, checks=False), "average")
+        hierarchy.dendrogram(tree, labels=list(names), ax=right, link_color_func=lambda _: "black", leaf_font_size=7)
+        right.tick_params(axis="x", rotation=60)
+        right.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return _png(figure)
+
+
+def _classical_scaling(distances: np.ndarray) -> np.ndarray:
+    """Places float [points, 2] whose distances are nearest to float [points, points]."""
+    centring = np.eye(len(distances)) - 1 / len(distances)
+    values, vectors = np.linalg.eigh(-centring @ np.square(distances) @ centring / 2)
+    return vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], 0))
 
 
 def _png(figure: Figure, is_tight: bool = True) -> bytes:

@@ -1,0 +1,48 @@
+"""A distance that sees a distortion rises with it; one that does not is named."""
+
+import numpy as np
+import pytest
+
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.protocols import distortions
+from tfcxr.evaluation.protocols.distortions import DISTORTIONS, DistortionSettings, run
+
+
+@pytest.fixture
+def evaluation(disc_records, synthetic_records, tmp_path):
+    return Evaluation(
+        synthetic_dirs={"acgan": synthetic_records}, real_dir=disc_records, out_dir=tmp_path, extractors=("pixels",)
+    )
+
+
+def test_pixels_see_noise_and_blocks(evaluation):
+    findings = run(evaluation, DistortionSettings())
+    found = findings.report()["extractors"]["pixels"]
+    assert set(found) == set(DISTORTIONS)
+    for kind in ("noise, grey levels", "black block, share", "salt and pepper, share"):
+        values = found[kind]["frechet"]["values"]
+        assert values[-1] > 2 * values[0] and found[kind]["frechet"]["spearman"]["correlation"] > 0.8
+    assert findings.report()["passports"]["pixels"]["input_size"] == 32
+    assert "by pixels" in findings.verdict[0]
+
+
+def test_a_distortion_that_changes_nothing_is_named(evaluation, monkeypatch):
+    monkeypatch.setattr(distortions, "DISTORTIONS", {"nothing, at all": (lambda image, *_: image, (0, 1, 2))})
+    findings = run(evaluation, DistortionSettings(images=6))
+    assert findings.verdict == ["The Frechet distance by pixels does not rise with nothing: it cannot judge that."]
+    answer = findings.report()["extractors"]["pixels"]["nothing, at all"]["frechet"]
+    assert answer["pearson"] == {"correlation": 0.0, "p": 1.0}
+
+
+@pytest.mark.parametrize("kind", DISTORTIONS)
+def test_strength_0_is_the_image_itself_and_strong_ones_are_bytes(kind):
+    distort, strengths = DISTORTIONS[kind]
+    image = np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8)
+    np.testing.assert_array_equal(distort(image, strengths[0], np.random.default_rng(0)), image)
+    strong = distort(image, strengths[-1], np.random.default_rng(0))
+    assert strong.dtype == np.uint8 and strong.shape == image.shape and (strong != image).mean() > 0.3
+
+
+def test_more_images_than_there_are(evaluation):
+    with pytest.raises(ValueError, match="distortions.images=60 were asked for, but halves of test that share no"):
+        run(evaluation, DistortionSettings(images=60))
