@@ -19,7 +19,6 @@ it is "png", `tf.io.decode_png(example["image/bytes"])`. Images of 16 bits are `
 """
 
 import dataclasses
-
 from collections.abc import Callable
 
 from tfcxr.command_line import flag
