@@ -112,11 +112,11 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
 
 def _load(evaluation: Evaluation, settings: DistanceSettings) -> Cohorts:
     check_folders(evaluation, allows_unlabelled=True)
-    real_info = evaluation.real_info
-    counts = label_checks.counts_of_splits(real_info, evaluation.train_splits, real_info.label_names)
+    names = evaluation.label_names
+    counts = label_checks.counts_of_splits(evaluation.real_info, evaluation.train_splits, names)
     notices = label_checks.check_labels(evaluation.train_splits_flag, counts, "learned")
     notices += label_checks.check_label_splits(evaluation, must_test=False)
-    cohorts = load_cohorts(evaluation, real_info.label_names)
+    cohorts = load_cohorts(evaluation, names)
     _check_images(settings, cohorts.only_synthetic, {TRAINING: cohorts.real, **cohorts.tests})
     return cohorts.with_notices(notices)
 

@@ -21,7 +21,6 @@ from absl import logging
 
 from tfcxr.config import to_plain
 from tfcxr.data.atomic import remove_temporary_files
-from tfcxr.data.records import split_info
 from tfcxr.evaluation import diversity, kept, label_checks
 from tfcxr.evaluation.cohorts import Cohorts, check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
@@ -134,11 +133,11 @@ def _load(evaluation: Evaluation, settings: TSTRSettings) -> Cohorts:
     """Loads as many images of either side, and refuses labels with which nothing can be learned or tested."""
     check_folders(evaluation)
     real_info, (synthetic_info,) = evaluation.real_info, evaluation.synthetic_infos.values()
-    names, is_single_label = real_info.label_names, real_info.is_single_label
+    names, is_single_label = evaluation.label_names, real_info.is_single_label
     splits = {"synthetic": evaluation.synthetic_splits or tuple(synthetic_info.splits), "real": evaluation.train_splits}
     infos = {"synthetic": synthetic_info, "real": real_info}
     folders = {"synthetic": f"--synthetic_dir={evaluation.synthetic_dir}", "real": f"--real_dir={evaluation.real_dir}"}
-    available = {side: sum(split_info(infos[side], split).images for split in splits[side]) for side in infos}
+    available = {side: label_checks.images_of_splits(infos[side], splits[side], names) for side in infos}
     for side, count in available.items():
         if settings.images > count:
             raise ValueError(
