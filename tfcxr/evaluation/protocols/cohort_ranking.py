@@ -40,13 +40,12 @@ from tfcxr.evaluation.metrics.kernel_distance import MIN_IMAGES
 from tfcxr.evaluation.metrics.metric import ClassDiversity, FeatureDistance
 from tfcxr.evaluation.metrics.pairwise_tests import pairwise_t_tests
 from tfcxr.evaluation.protocols.protocol import Protocol
+from tfcxr.evaluation.protocols.ranking_verdict import LEVEL, REAL, deviation_text, verdict
 from tfcxr.evaluation.report import html
 from tfcxr.evaluation.report.report import Findings
 
 VERSION = 1
 DIVERSITY_PAIRS = 500
-LEVEL = 0.05  # of the family of all pairs
-REAL = "real training images"  # the floor's name among the cohorts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +137,7 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
     }
     return Findings(
         title="Cohort ranking",
-        verdict=_verdict(rows, tests),
+        verdict=verdict(rows, tests, evaluation.test_splits[0], per_draw),
         data=data,
         introduction=f"{per_draw} images per draw; mean and standard deviation over draws; features of "
         f"{html.text(evaluation.classifier.architecture)}, weights "
@@ -183,50 +182,29 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
     )
 
 
-def _verdict(rows: Sequence[Mapping[str, Any]], tests: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """A sentence for each cohort, nearest first, and one on how many pairs differ."""
-    sentences = []
-    for place, row in enumerate(rows, start=1):
-        found = [
-            f"{metric.title} distance {row[f'{metric.name}_mean']:{metric.format}}{_deviation(row, metric)}"
-            for metric in metrics_of(FeatureDistance)
-        ]
-        for spread in metrics_of(ClassDiversity):
-            if (ratio := row.get(f"{spread.name}_ratio")) is not None:
-                found.append(f"{spread.spread_title} {ratio:.2f}")
-        sentences.append(f"{place}. {row['cohort']}: {', '.join(found)}.")
-    differ = [
-        f"{metric.title} {sum(pair['is_different'] for pair in tests[metric.name])} of {len(tests[metric.name])}"
-        for metric in metrics_of(FeatureDistance)
-    ]
-    return [
-        *sentences,
-        f"Pairs of cohorts that differ at {LEVEL:g} (Welch's t-tests, adjusted by Holm), by distance: "
-        f"{', '.join(differ)}.",
-    ]
-
-
-def _deviation(row: Mapping[str, Any], metric: FeatureDistance) -> str:
-    shown = html.number(row[f"{metric.name}_deviation"], ".2g")
-    return "" if shown == html.number(None) else f" (sd {shown})"
-
-
 def _page_parts(report: Mapping[str, Any]) -> list[str]:
     metrics = metrics_of(FeatureDistance)
     spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
     rows = [
         [
             html.text(row["cohort"]),
-            *(html.number(row[f"{m.name}_mean"], m.format) + _deviation(row, m) for m in metrics),
+            *(html.number(row[f"{m.name}_mean"], m.format) + deviation_text(row, m) for m in metrics),
             *(html.number(row[f"{spread.name}_ratio"], ".2f") for spread in spreads),
         ]
         for row in report["table"]
     ]
     header = ["cohort", *map(html.metric_header, metrics), *(html.text(spread.spread_title) for spread in spreads)]
     names = [row["cohort"] for row in report["table"] if row["cohort"] != REAL]
+    of_real = {
+        metric.name: html.number(row[f"{metric.name}_mean"], metric.format) + deviation_text(row, metric)
+        for row in report["table"]
+        for metric in metrics
+        if row["cohort"] == REAL
+    }
     return [
         "<h2>Nearest first</h2>",
         html.table(header, rows),
+        html.explained([*metrics, *spreads], of_real),
         *(_test_table(metric, names, report["tests"][metric.name]) for metric in metrics),
         f"<h2>How it was done</h2><p>{html.metric_notes(FeatureDistance)} {html.metric_notes(ClassDiversity)}</p>",
     ]
