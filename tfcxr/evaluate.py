@@ -30,6 +30,8 @@ CLASSIFIER = "classifier"  # the prefix of its settings
 class EvaluateArguments(Arguments):
     """Arguments of `evaluate`.
 
+    A folder of builds, such as records, stands for the build in it of the size that the other folders have.
+
     Attributes:
       synthetic_dir: data folder of the synthetic cohort, such as cohort/64; cohort_ranking takes several, each as
         FOLDER or NAME=FOLDER.
@@ -42,6 +44,8 @@ class EvaluateArguments(Arguments):
       validation_splits: splits of --real_dir on which every training's end and threshold are chosen; where left out,
         each training keeps back a share of its own images.
       test_splits: splits of real test patients; each is reported by itself.
+      labels: which to evaluate, such as Effusion,Cardiomegaly, of those that all sets have; all where left out. Where
+        labels are exclusive classes, images of other classes are left out.
       classifier: what is trained on the images.
       classifier_seeds: whole numbers; one training for each.
       extractor: what images are compared by: trained (a classifier of the real training images), pixels, the folder of
@@ -62,6 +66,7 @@ class EvaluateArguments(Arguments):
     train_splits: tuple[str, ...] = ("train",)
     validation_splits: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ("test",)
+    labels: tuple[str, ...] = ()
     classifier: str = flag("vgg16", choices=CLASSIFIERS)
     classifier_seeds: tuple[str, ...] = ("0", "1", "2")
     extractor: tuple[str, ...] = ("trained",)
@@ -147,11 +152,12 @@ def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> "Ev
         train_splits=arguments.train_splits,
         validation_splits=arguments.validation_splits,
         test_splits=arguments.test_splits,
+        labels=tuple(name.strip() for name in arguments.labels),
         classifier_seeds=seeds,
         extractors=arguments.extractor,
         extractor_dir=pathlib.Path(arguments.extractor_dir) if arguments.extractor_dir else None,
         allow_shared_patients=arguments.allow_shared_patients,
-    )
+    ).at_one_size()
 
 
 def _named_folders(given: Sequence[str]) -> dict[str, pathlib.Path]:

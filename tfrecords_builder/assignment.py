@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfcxr.data.pipeline import read_patient_keys
-from tfcxr.data.records import read_dataset_info
+from tfcxr.data.records import read_dataset_info, read_patient_keys
 from tfcxr.data.schema import hashed_key
 from tfrecords_builder.datasets.reader import RawExample, Reject
 from tfrecords_builder.inspect.data_folders import find_data_folders

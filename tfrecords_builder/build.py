@@ -30,14 +30,12 @@ from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfrecords_builder.assignment import patient_key
 from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMAGES, duplicate_notices
-from tfrecords_builder.options import BuildOptions
+from tfrecords_builder.options import NOTICES_FILE, REJECTS_FILE, BuildOptions
 from tfrecords_builder.plan import NothingLeftError, Plan, ShardJob, arguments_of, plan_build
 from tfrecords_builder.run_beam import run_jobs_in_beam
 from tfrecords_builder.run_local import run_jobs
 from tfrecords_builder.shard_writer import WORK, ShardResult, finished_result
 
-REJECTS_FILE = "rejects.csv"
-NOTICES_FILE = "notices.csv"
 _DIVISION = "division of the images"  # follows from the other arguments, former splits and duplicates
 
 _Written = list[tuple[list[RawExample], ShardResult]]  # the shards of a split: images in their order, and the result

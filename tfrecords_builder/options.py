@@ -10,6 +10,8 @@ from tfrecords_builder.choices import check_choice
 from tfrecords_builder.images.preprocess import PreprocessOptions
 from tfrecords_builder.splits import check_fractions, fold_fractions
 
+REJECTS_FILE = "rejects.csv"  # in OUT, see `build`
+NOTICES_FILE = "notices.csv"
 MAX_IMAGE_SIZE = 4096
 MIN_SALT_BYTES = 16
 _CHOICES = {

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-from iterstrat.ml_stratifiers import IterativeStratification
 
 SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LEVELS = (0.0, 0.5)  # a mean label above each level is one property to balance
@@ -38,6 +37,8 @@ def split_patients(
     Raises:
       ValueError: fractions that do not add up to 1, or so few patients that a split would stay empty.
     """
+    from iterstrat.ml_stratifiers import IterativeStratification  # brings scikit-learn, which takes a second
+
     check_fractions(fractions)
     patients = sorted(patient_labels)
     names = list(fractions)

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.data.parsing import parse_batch
 from tfcxr.data.records import read_dataset_info, shard_paths, stored_patient_keys
-from tfcxr.data.schema import hashed_key, parse_batch
+from tfcxr.data.schema import hashed_key
 from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets.image_folder import ImageFolder

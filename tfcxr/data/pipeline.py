@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfcxr.data.records import read_dataset_info, shard_paths, split_info, stored_patient_keys
-from tfcxr.data.schema import DatasetInfo, parse_batch, parse_facts, parse_patient_keys
+from tfcxr.data.parsing import parse_batch, parse_facts
+from tfcxr.data.records import read_dataset_info, shard_paths, split_info
+from tfcxr.data.schema import DatasetInfo
 
 SHUFFLE_MEMORY_BYTES = 256 * 2**20
 READ_BUFFER_BYTES = 8 * 2**20
@@ -124,7 +125,7 @@ def evaluation_batches(
     """One pass over a split in its stored order; the last batch may be smaller.
 
     Returns:
-      what `schema.parse_batch` gives: stored pixels, labels with NaN where unknown, and keys.
+      what `parsing.parse_batch` gives: stored pixels, labels with NaN where unknown, and keys.
     """
     info = read_dataset_info(data_dir)
     paths = tf.data.Dataset.from_tensor_slices(shard_paths(data_dir, info, split, verify_checksums))
@@ -204,26 +205,6 @@ def read_facts(data_dir: str | os.PathLike, splits: str | Sequence[str]) -> dict
     if len(facts["key"]) != total:
         raise ValueError(f"{data_dir} is damaged: it holds {len(facts['key'])} images, not {total}; build it again")
     return {name: values.astype(str) if values.dtype == object else values for name, values in facts.items()}
-
-
-def read_patient_keys(data_dir: str | os.PathLike, split: str) -> list[str]:
-    """The patient keys of a split, each once, sorted.
-
-    They stand beside the shards; for a data folder of an earlier version every record is read.
-
-    Raises:
-      ValueError: no such split, an altered file of keys, or a record that cannot be read.
-    """
-    info = read_dataset_info(data_dir)
-    paths = shard_paths(data_dir, info, split)
-    if (stored := stored_patient_keys(data_dir, info)) is not None:
-        return sorted({key for name in split.split(",") for key in stored[name.strip()]})
-    keys: set[bytes] = set()
-    records = tf.data.TFRecordDataset(paths, buffer_size=READ_BUFFER_BYTES)
-    with _damage_reported(data_dir, split):
-        for batch in records.batch(FACTS_BATCH).map(parse_patient_keys).as_numpy_iterator():
-            keys.update(batch)
-    return sorted(key.decode() for key in keys)
 
 
 def read_samples(

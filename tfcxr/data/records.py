@@ -8,19 +8,18 @@ import math
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO
 
-import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from tfcxr.data.atomic import atomic_path, write_atomically
+from tfcxr.data.example import Example
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, ShardInfo, SplitInfo
+from tfcxr.data.tfrecord import BUFFER_BYTES, framed, read_records
 
 PATIENT_KEYS_FILE = "patient_keys.json"
 _MANY_SHARDS, _WORTH_A_SHARD = 8, 100  # small splits get several shards too, so that these can be shuffled
-_ERROR_NUMBERS = {
-    tf.errors.ResourceExhaustedError: errno.ENOSPC,
-    tf.errors.OutOfRangeError: errno.EFBIG,
-    tf.errors.PermissionDeniedError: errno.EACCES,
-}
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -37,15 +36,22 @@ def divide_into_shards(images: int, shard_images: int) -> list[slice]:
 class OpenShard:
     """A shard while it is written; `info` is its description once it is whole, None before."""
 
-    def __init__(self, writer: tf.io.TFRecordWriter) -> None:
-        self._writer = writer
-        self.images = 0
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest = file, hashlib.sha256()
+        self._images = self._bytes = 0
         self.info: ShardInfo | None = None
 
     def write(self, example: bytes) -> None:
         """Appends one serialised record."""
-        self._writer.write(example)
-        self.images += 1
+        data = framed(example)
+        self._file.write(data)
+        self._digest.update(data)
+        self._images += 1
+        self._bytes += len(data)
+
+    def finish(self, name: str) -> None:
+        """Describes the shard under its final name."""
+        self.info = ShardInfo(name, self._images, self._bytes, self._digest.hexdigest())
 
 
 @contextlib.contextmanager
@@ -56,15 +62,15 @@ def open_shard(path: str | os.PathLike) -> Iterator[OpenShard]:
       OSError: the disk is full or the folder cannot be written to.
     """
     path = pathlib.Path(path)
-    with atomic_path(path) as temporary:
-        try:
-            with tf.io.TFRecordWriter(str(temporary)) as writer:
-                shard = OpenShard(writer)
-                yield shard
-        except tf.errors.OpError as error:
-            raise _as_os_error(error, path) from error
-        size, digest = temporary.stat().st_size, file_sha256(temporary)
-    shard.info = ShardInfo(file=path.name, images=shard.images, bytes=size, sha256=digest)
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb", buffering=BUFFER_BYTES) as file:
+            shard = OpenShard(file)
+            yield shard
+    except OSError as error:
+        if error.errno in _NO_SPACE and error.filename is None:
+            error.filename = str(path)
+        raise
+    shard.finish(path.name)
 
 
 def write_shard(path: str | os.PathLike, examples: Iterable[bytes]) -> ShardInfo:
@@ -134,6 +140,28 @@ def stored_patient_keys(data_dir: str | os.PathLike, info: DatasetInfo) -> dict[
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_patient_keys(data_dir: str | os.PathLike, split: str) -> list[str]:
+    """The patient keys of a split, each once, sorted.
+
+    They stand beside the shards; for a data folder of an earlier version every record is read.
+
+    Raises:
+      ValueError: no such split, an altered file of keys, or a record that cannot be read.
+    """
+    info = read_dataset_info(data_dir)
+    paths = shard_paths(data_dir, info, split)
+    if (stored := stored_patient_keys(data_dir, info)) is not None:
+        return sorted({key for name in split.split(",") for key in stored[name.strip()]})
+    keys: set[str] = set()
+    try:
+        for path in paths:
+            for record in read_records(path):
+                keys.add(Example.FromString(record).features.feature["patient/key"].bytes_list.value[0].decode())
+    except (DecodeError, IndexError, ValueError) as error:
+        raise ValueError(f"a record of split {split!r} in {data_dir} is damaged: {error}") from error
+    return sorted(keys)
+
+
 def split_info(info: DatasetInfo, split: str) -> SplitInfo:
     """One split of a data set, or several with commas between as one, such as "fold_1,fold_2,fold_3".
 
@@ -182,14 +210,6 @@ def shard_paths(
             raise ValueError(f"shard {path} was altered: its SHA-256 is not the recorded one; build it again")
         paths.append(str(path))
     return paths
-
-
-def _as_os_error(error: tf.errors.OpError, path: pathlib.Path) -> OSError:
-    """TensorFlow's file errors as Python's, so that a full disk is known as one."""
-    for kind, number in _ERROR_NUMBERS.items():
-        if isinstance(error, kind):
-            return OSError(number, os.strerror(number), str(path))
-    return OSError(f"could not write {path}: {error.message}")
 
 
 def file_sha256(path: str | os.PathLike) -> str:

@@ -1,7 +1,7 @@
 """What a record is: a radiograph with its labels, as a `tf.train.Example`, and the `dataset_info.json` beside it.
 
-Everything that is stored about an image goes through `encode_record`, and everything that is read comes
-back through `parse_batch`. Nothing else in the project names a feature key.
+Everything that is stored about an image goes through `encode_record`; `tfcxr.data.parsing` makes tensors of it. Nothing
+here imports TensorFlow, so that the builder and its workers start at once.
 """
 
 import dataclasses
@@ -13,8 +13,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import tensorflow as tf
 from google.protobuf.message import DecodeError
+
+from tfcxr.data.example import Example
 
 SCHEMA_VERSION = 1
 INFO_FILE = "dataset_info.json"
@@ -198,7 +199,7 @@ def encode_record(record: Record, encoding: str) -> bytes:
         raise ValueError(f"expected a uint8 or uint16 image [height, width], got {image.dtype} {image.shape}")
     if any(value not in (0.0, 1.0) and not math.isnan(value) for value in record.label):
         raise ValueError(f"expected label values 0, 1 or NaN (unknown), got {record.label}")
-    example = tf.train.Example()
+    example = Example()
     features = example.features.feature  # filled in place, which is ten times faster than from smaller messages
     features["image/bytes"].bytes_list.value.append(_encode_pixels(image, encoding))
     features["image/height"].int64_list.value.append(image.shape[0])
@@ -215,40 +216,14 @@ def encode_record(record: Record, encoding: str) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def parse_batch(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tensor]:
-    """Parses a batch of serialised records at once, which is twice as fast as one by one.
-
-    Args:
-      serialized: string [batch].
-      info: the data set's description.
-
-    Returns:
-      "image" uint8 or uint16 [batch, size, size, 1]; "label" float32 [batch, labels] with NaN where unknown;
-      "key", "patient_key", "view", "sex" string [batch]; "age" float32 [batch] in years, NaN where unknown.
-    """
-    pixels = {"image/bytes": tf.io.FixedLenFeature([], tf.string)}
-    parsed = tf.io.parse_example(serialized, pixels | _fact_features(info))
-    return {"image": _decode_pixels(parsed["image/bytes"], info), **_facts(parsed)}
-
-
-def parse_facts(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tensor]:
-    """What `parse_batch` gives but for "image": no pixel is copied or decoded."""
-    return _facts(tf.io.parse_example(serialized, _fact_features(info)))
-
-
-def parse_patient_keys(serialized: tf.Tensor) -> tf.Tensor:
-    """The patient keys alone, string [batch], of serialised records [batch]; no pixel is decoded."""
-    return tf.io.parse_example(serialized, {"patient/key": tf.io.FixedLenFeature([], tf.string)})["patient/key"]
-
-
 def record_image(example: bytes, info: DatasetInfo) -> np.ndarray:
-    """The image of one serialised record, uint8 or uint16 [size, size], without TensorFlow.
+    """The image of one serialised record, uint8 or uint16 [size, size].
 
     Raises:
       ValueError: not a record, or one without an image of the data set's size and depth.
     """
     try:
-        features = tf.train.Example.FromString(example).features.feature
+        features = Example.FromString(example).features.feature
         image = _stored_image(features["image/bytes"].bytes_list.value[0], info)
     except (DecodeError, IndexError, ValueError, cv2.error) as error:
         raise ValueError(f"it holds no image ({error})") from error
@@ -258,42 +233,10 @@ def record_image(example: bytes, info: DatasetInfo) -> np.ndarray:
     return image
 
 
-def _fact_features(info: DatasetInfo) -> dict[str, tf.io.FixedLenFeature]:
-    return {
-        "image/key": tf.io.FixedLenFeature([], tf.string),
-        "label": tf.io.FixedLenFeature([len(info.label_names)], tf.float32),
-        "patient/key": tf.io.FixedLenFeature([], tf.string),
-        "view": tf.io.FixedLenFeature([], tf.string, ""),
-        "patient/sex": tf.io.FixedLenFeature([], tf.string, ""),
-        "patient/age": tf.io.FixedLenFeature([], tf.float32, math.nan),
-    }
-
-
-def _facts(parsed: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    return {
-        "label": parsed["label"],
-        "key": parsed["image/key"],
-        "patient_key": parsed["patient/key"],
-        "view": parsed["view"],
-        "sex": parsed["patient/sex"],
-        "age": parsed["patient/age"],
-    }
-
-
 def _encode_pixels(image: np.ndarray, encoding: str) -> bytes:
     if encoding == "raw":
         return image.astype(image.dtype.newbyteorder("<"), copy=False).tobytes()
     return cv2.imencode(".png", image)[1].tobytes()  # several times faster than TensorFlow's encoder
-
-
-def _decode_pixels(pixels: tf.Tensor, info: DatasetInfo) -> tf.Tensor:
-    dtype = tf.uint8 if info.bits == 8 else tf.uint16
-    size = info.image_size
-    if info.encoding == "raw":
-        # The number of records, not -1: a record of two images' length must not pass as two.
-        return tf.reshape(tf.io.decode_raw(pixels, dtype), [tf.shape(pixels)[0], size, size, 1])
-    decode = lambda png: tf.ensure_shape(tf.io.decode_png(png, channels=1, dtype=dtype), [size, size, 1])  # noqa: E731
-    return tf.map_fn(decode, pixels, fn_output_signature=tf.TensorSpec([size, size, 1], dtype))
 
 
 def rewrite_record(
@@ -305,7 +248,7 @@ def rewrite_record(
       columns: for each new label name its place among `info.label_names`, or None where `info` does not have it.
       absent: label value where `columns` says None: 0 absent, or NaN unknown.
     """
-    message = tf.train.Example.FromString(example)
+    message = Example.FromString(example)
     features = message.features.feature
     label, pixels = features["label"].float_list.value, features["image/bytes"].bytes_list.value
     label[:] = [absent if column is None else label[column] for column in columns]
@@ -318,7 +261,7 @@ def rewrite_record(
 
 
 def _stored_image(pixels: bytes, info: DatasetInfo) -> np.ndarray | None:
-    """The image of one record, uint8 or uint16 [size, size], without TensorFlow; None where it is no PNG."""
+    """The image of one record, uint8 or uint16 [size, size]; None where it is no PNG."""
     if info.encoding == "raw":
         return np.frombuffer(pixels, "u1" if info.bits == 8 else "<u2").reshape(info.image_size, info.image_size)
     return cv2.imdecode(np.frombuffer(pixels, np.uint8), cv2.IMREAD_UNCHANGED)

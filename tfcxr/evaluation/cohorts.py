@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from tfcxr.data.pipeline import choose_images, read_facts
+from tfcxr.data.label_choice import choose_labels
+from tfcxr.data.pipeline import read_facts
 from tfcxr.data.records import shard_paths
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.data.stored_images import StoredImages, open_images
@@ -134,6 +135,11 @@ def check_folders(
         raise ValueError(
             f"{evaluation.train_splits_flag} has no labels, so nothing can be learned; build it from labelled images"
         )
+    if len(evaluation.labels) == 1 and real.is_single_label:
+        raise ValueError(
+            f"--labels={evaluation.labels[0]} leaves a single one of the exclusive classes of {real_dir}, so there is "
+            f"nothing to tell it from; name two or more of {', '.join(real.label_names)}"
+        )
     for folder, info in zip(evaluation.synthetic_dirs.values(), evaluation.synthetic_infos.values(), strict=True):
         if not info.is_synthetic:
             raise ValueError(
@@ -141,26 +147,51 @@ def check_folders(
                 "give a cohort that python -m tfcxr.generate wrote"
             )
         is_compared = same_labels and not (allows_unlabelled and not info.label_names)
-        check_alike(real_dir, real, folder, info, is_compared)
-    check_alike(real_dir, real, evaluation.test_dir or real_dir, test, same_labels)
+        check_alike(evaluation, folder, info, is_compared)
+    check_alike(evaluation, evaluation.test_dir or real_dir, test, same_labels)
 
 
-def check_alike(
-    real_dir: pathlib.Path, real: DatasetInfo, other_dir: pathlib.Path, other: DatasetInfo, same_labels: bool
-) -> None:
-    """Refuses sets of another image size or, with `same_labels`, other labels (ValueError)."""
-    if other.image_size != real.image_size:
+def check_alike(evaluation: Evaluation, folder: pathlib.Path, info: DatasetInfo, same_labels: bool) -> None:
+    """Refuses a set that is not like `real_dir`: another image size or, with `same_labels`, other labels.
+
+    With `labels`, both must have these; they may differ in what else they have.
+
+    Raises:
+      ValueError: it differs, or it has labels and lacks one of `labels`.
+    """
+    real_dir, real = evaluation.real_dir, evaluation.real_info
+    if info.image_size != real.image_size:
         raise ValueError(
-            f"{real_dir} holds images of {real.image_size} px, {other_dir} of {other.image_size} px; give one size"
+            f"{real_dir} holds images of {real.image_size} px, {folder} of {info.image_size} px; give one size"
         )
-    names, others = set(real.label_names), set(other.label_names)
-    if same_labels and (names != others or other.is_single_label != real.is_single_label):
+    for labelled_dir, labelled in ((real_dir, real), (folder, info)):
+        if evaluation.labels and (labelled.label_names or same_labels or labelled is real):
+            try:
+                choose_labels(labelled, evaluation.labels)
+            except ValueError as error:
+                raise ValueError(
+                    f"--labels={','.join(evaluation.labels)} does not fit {labelled_dir}: {error}"
+                ) from error
+    has_other_names = not evaluation.labels and set(real.label_names) != set(info.label_names)
+    if same_labels and (has_other_names or info.is_single_label != real.is_single_label):
         first, second = (
-            f"{'one of' if info.is_single_label else 'any of'} {', '.join(info.label_names)}" for info in (real, other)
+            f"{'one of' if each.is_single_label else 'any of'} {', '.join(each.label_names)}" for each in (real, info)
         )
-        is_case = {name.lower() for name in others} == {name.lower() for name in names}
-        hint = "; names are matched letter by letter, upper and lower case too" if is_case else ""
-        raise ValueError(f"labels differ: {real_dir} has {first}, {other_dir} has {second}{hint}")
+        raise ValueError(f"labels differ: {real_dir} has {first}, {folder} has {second}{_label_hint(real, info)}")
+
+
+def _label_hint(real: DatasetInfo, other: DatasetInfo) -> str:
+    """How sets of different labels can be compared all the same."""
+    if {name.lower() for name in other.label_names} == {name.lower() for name in real.label_names} and set(
+        other.label_names
+    ) != set(real.label_names):
+        return "; names are matched letter by letter, upper and lower case too"
+    shared = [name for name in real.label_names if name in other.label_names]
+    if other.is_single_label != real.is_single_label:
+        return "; exclusive labels cannot be compared with joint ones: build both sets with labels of one kind"
+    if len(shared) < (2 if real.is_single_label else 1):
+        return "; they share too few labels to be compared"
+    return f"; to evaluate what both have: --labels={','.join(shared)}"
 
 
 def load_cohorts(
@@ -195,6 +226,7 @@ def load_cohorts(
     refuse_shared_patients(shared, evaluation)
     infos = (real_info, *evaluation.synthetic_infos.values(), test_info)
     notices = list(dict.fromkeys(f"{info.name}: {info.notice}" for info in infos if info.notice))
+    notices += _left_out_notices([*synthetic.values(), real, *([validation] if validation else []), *tests.values()])
     for cohort in synthetic.values():
         notices += _prevalence_notices(label_names, cohort, real)
     return Cohorts(
@@ -211,15 +243,25 @@ def load_cohort(
 ) -> Cohort:
     """One side: all images of some splits, or a random `images` of them, with the labels of `label_names`.
 
+    Images of exclusive classes that `label_names` leaves out are left out, and counted in the facts.
+
     Raises:
       FileNotFoundError: a shard is missing.
       ValueError: a damaged or altered shard, no such split, too few images, or real images without a patient.
     """
     for split in splits:
         shard_paths(directory, info, split, verify_checksums=True)
-    chosen = choose_images(info, splits, images, SUBSET_SEED)
-    facts = {name: values[chosen] for name, values in read_facts(directory, splits).items()}
-    labels = facts["label"][:, [info.label_names.index(name) for name in label_names]]
+    choice, facts = choose_labels(info, label_names), read_facts(directory, splits)
+    stays = choice.keeps(facts["label"])
+    if images is not None and stays.sum() < images:
+        where = f"{', '.join(splits)} of {directory}"
+        raise ValueError(
+            f"{images} images were asked for, but {where} holds {stays.sum()} of {', '.join(choice.names)}"
+        )
+    chosen = np.zeros(len(stays), bool)
+    chosen[np.flatnonzero(stays)[np.random.default_rng(SUBSET_SEED).permutation(stays.sum())[:images]]] = True
+    facts = {name: values[chosen] for name, values in facts.items()}
+    labels = choice.of(facts["label"]) if label_names else facts["label"][:, :0]
     if not info.is_synthetic and (facts["patient_key"] == "").any():
         raise ValueError(f"{directory} has images without a patient key, so patients cannot be kept apart")
     digest = hashlib.sha256("".join(shard.sha256 for name in splits for shard in info.splits[name].shards).encode())
@@ -231,8 +273,9 @@ def load_cohort(
             "name": info.name,
             "folder": str(directory),
             "splits": list(splits),
-            "label_names": list(info.label_names),
+            "label_names": list(choice.names),
             "images": len(labels),
+            "left_out": int((~stays).sum()),
             "patients": None if info.is_synthetic else len(np.unique(facts["patient_key"])),
             "positives": {name: int((labels[:, index] == 1).sum()) for index, name in enumerate(label_names)},
             "sha256": digest.hexdigest(),
@@ -316,6 +359,16 @@ def _shared(seen_name: str, seen: np.ndarray, split: str, cohort: Cohort) -> str
     if not count:
         return ""
     return f"{count} of the {len(patients)} patients of split {split!r} are also in the {seen_name} data"
+
+
+def _left_out_notices(cohorts: Sequence[Cohort]) -> list[str]:
+    """A sentence for each set of which images of other classes were left out."""
+    return [
+        f"{facts['left_out']} images of {', '.join(facts['splits'])} of {facts['folder']} are left out: they are none "
+        f"of {', '.join(facts['label_names'])}"
+        for facts in (cohort.facts for cohort in cohorts)
+        if facts["left_out"]
+    ]
 
 
 def _prevalence_notices(label_names: Sequence[str], synthetic: Cohort, real: Cohort) -> list[str]:

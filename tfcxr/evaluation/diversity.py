@@ -76,7 +76,7 @@ def diversity_rows(
 
 
 def diversity_table(rows: Sequence[dict[str, Any]]) -> str:
-    """HTML of what `diversity_rows` gave, plain."""
+    """HTML of what `diversity_rows` gave, plain, and what the metrics mean."""
     header, metrics = ["class"], metrics_of(ClassDiversity)
     for metric in metrics:
         first, *more = ({"test": "real, test"}.get(side, side) for side in _sides_of(metric))
@@ -89,7 +89,15 @@ def diversity_table(rows: Sequence[dict[str, Any]]) -> str:
                 summary = {"mean": found[0], "interval": found[1:]} if found else None
                 shown.append(html.estimate(summary, metric.format))
             shown.append(html.number(row[f"{metric.name}_ratio"]))
-    return html.table(header, cells)
+    of_real = {metric.name: _values_of_real(metric, rows) for metric in metrics}
+    return html.table(header, cells) + html.explained(metrics, of_real)
+
+
+def _values_of_real(metric: ClassDiversity, rows: Sequence[dict[str, Any]]) -> str:
+    """The value of real images, from the least to the largest class, such as "0.51 to 0.56"; "" where none has one."""
+    values = [found[0] for row in rows if (found := row[f"real_{metric.name}"])]
+    shown = dict.fromkeys(html.number(value, metric.format) for value in (min(values), max(values))) if values else {}
+    return " to ".join(shown)
 
 
 def _sides_of(metric: ClassDiversity) -> tuple[str, ...]:

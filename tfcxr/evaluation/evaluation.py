@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from tfcxr.data.records import read_dataset_info
 from tfcxr.data.schema import DatasetInfo
+from tfcxr.data.sizes import find_size, stored_sizes
 from tfcxr.evaluation.extractors.classifier import ClassifierConfig
 
 
@@ -25,6 +26,8 @@ class Evaluation:
       validation_splits: of real patients on whom every classifier's end of training and threshold are chosen; () keeps
         back a share of each classifier's own training images instead.
       test_splits: of real test patients.
+      labels: that are evaluated, in this order; () is all of `real_dir`. Where labels are exclusive classes, images of
+        other classes are left out.
       classifier_seeds: of trainings.
       extractors: what images are compared by: "trained", "pixels", or paths of networks.
       extractor_dir: keeps trained feature extractors, for several evaluations to share; None is `out_dir/extractor`.
@@ -40,6 +43,7 @@ class Evaluation:
     train_splits: tuple[str, ...] = ("train",)
     validation_splits: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ("test",)
+    labels: tuple[str, ...] = ()
     classifier_seeds: tuple[int, ...] = (0, 1, 2)
     extractors: tuple[str, ...] = ("trained",)
     extractor_dir: pathlib.Path | None = None
@@ -59,6 +63,36 @@ class Evaluation:
                 raise ValueError(f"--{name} names a split twice: {','.join(splits)}")
             if not splits and name in ("train_splits", "test_splits"):
                 raise ValueError(f"--{name} names no split")
+
+    def at_one_size(self) -> "Evaluation":
+        """With the build of the size that all folders have in place of each folder of builds.
+
+        Raises:
+          ValueError: there is a folder of builds, and not exactly one size that all folders have.
+        """
+        folders = {self.real_dir, self.test_dir or self.real_dir, *self.synthetic_dirs.values()}
+        held = {folder: sizes for folder in sorted(folders) if (sizes := stored_sizes(folder))}
+        if all(folder in sizes.values() for folder, sizes in held.items()):
+            return self  # none is a folder of builds
+        common = sorted(set.intersection(*map(set, held.values())))
+        if len(common) != 1:
+            said = "; ".join(f"{folder} {', '.join(map(str, sizes))} px" for folder, sizes in held.items())
+            raise ValueError(
+                f"expected folders with exactly one size in common, got {said}; name data folders of one size, such as "
+                "--real_dir=records/64, or build the size that is missing"
+            )
+        found = {folder: find_size(folder, common[0]) for folder in held}
+        return dataclasses.replace(
+            self,
+            real_dir=found.get(self.real_dir, self.real_dir),
+            test_dir=self.test_dir and found.get(self.test_dir, self.test_dir),
+            synthetic_dirs={name: found.get(folder, folder) for name, folder in self.synthetic_dirs.items()},
+        )
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels that are evaluated, in order."""
+        return self.labels or self.real_info.label_names
 
     @property
     def synthetic_dir(self) -> pathlib.Path:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tfcxr.data.label_choice import choose_labels
 from tfcxr.data.records import split_info
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.evaluation.evaluation import Evaluation
@@ -50,14 +51,25 @@ class LabelCounts:
 
 
 def counts_of_splits(info: DatasetInfo, splits: Sequence[str], label_names: Sequence[str]) -> LabelCounts:
-    """As `dataset_info.json` counts them.
+    """As `dataset_info.json` counts them; of exclusive classes, without images of those that are not named.
 
     Raises:
       ValueError: no such split, one without images, or one that is named twice.
     """
     counts = split_info(info, ",".join(splits)).labels
     by_label = {name: (counts[name]["positive"], counts[name]["negative"]) for name in label_names}
+    if choose_labels(info, label_names).drops_images:  # what lacks a class is one of the others that are chosen
+        images = sum(has for has, _ in by_label.values())
+        by_label = {name: (has, images - has) for name, (has, _) in by_label.items()}
     return LabelCounts(by_label, info.is_single_label)
+
+
+def images_of_splits(info: DatasetInfo, splits: Sequence[str], label_names: Sequence[str]) -> int:
+    """Images that are evaluated: all, or those of the exclusive classes `label_names`."""
+    split = split_info(info, ",".join(splits))
+    if not choose_labels(info, label_names).drops_images:
+        return split.images
+    return sum(split.labels[name]["positive"] for name in label_names)
 
 
 def counts_of_labels(labels: np.ndarray, label_names: Sequence[str], is_single_label: bool) -> LabelCounts:
@@ -136,13 +148,13 @@ def check_label_splits(evaluation: Evaluation, must_test: bool) -> list[str]:
     Raises:
       ValueError: no such split, or one without a usable label.
     """
-    notices, check, real_info = [], check_labels if must_test else tell_labels, evaluation.real_info
+    notices, check, names = [], check_labels if must_test else tell_labels, evaluation.label_names
     for split in evaluation.test_splits:
-        counts = counts_of_splits(evaluation.test_info, [split], real_info.label_names)
+        counts = counts_of_splits(evaluation.test_info, [split], names)
         notices += check(evaluation.test_split_flag(split), counts, "tested")
     if evaluation.validation_splits:
         where = f"--validation_splits={','.join(evaluation.validation_splits)} of {evaluation.real_dir}"
-        counts = counts_of_splits(real_info, evaluation.validation_splits, real_info.label_names)
+        counts = counts_of_splits(evaluation.real_info, evaluation.validation_splits, names)
         notices += check_labels(where, counts, "validated")
     return notices
 

@@ -115,14 +115,21 @@ def mean_auc(label_names: Sequence[str], is_single_label: bool, labels: np.ndarr
     return float(np.mean(values)) if values else float("nan")
 
 
-def ratio_summaries(numerator: ArmScores, denominator: ArmScores) -> dict[str, dict[str, Any]]:
-    """Of each `LabelScore`, the ratio of two arms, NaN over 0; both sides of its interval have the same patients."""
-    ratios = {}
-    for name, rows in numerator.rows.items():
-        below, missing = denominator.rows[name], np.full(len(rows), np.nan)
-        values = np.divide(rows, below, out=missing, where=below > 0)
-        ratios[name] = {"mean": float(values[0]), "interval": list(percentile_interval(values[1:]))}
-    return ratios
+def shares_of_real(arm: ArmScores, real: ArmScores) -> dict[str, dict[str, Any]]:
+    """How much of what is learned from real images an arm learns, for each `LabelScore`.
+
+    (score - chance) / (real score - chance), such as (AUC - .5) / (real AUC - .5): 0 is chance, 1 as much as real
+    images teach. Scores themselves would have a ratio near 1 wherever both are near chance. Both sides of the interval
+    have the same patients. NaN where the real arm is not clearly above chance.
+    """
+    shares = {}
+    for metric in metrics_of(LabelScore):
+        learned, of_real = (scores.rows[metric.name] - metric.chance for scores in (arm, real))
+        values = np.full(len(learned), np.nan)
+        if metric.is_clear(real.summary[metric.name]):
+            np.divide(learned, of_real, out=values, where=of_real > 0)
+        shares[metric.name] = {"mean": float(values[0]), "interval": list(percentile_interval(values[1:]))}
+    return shares
 
 
 def score_text(summary: dict[str, Any]) -> str:

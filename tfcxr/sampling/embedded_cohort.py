@@ -23,9 +23,17 @@ from absl import logging
 from tqdm import tqdm
 
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.pipeline import read_facts, read_patient_keys
-from tfcxr.data.records import open_shard, read_dataset_info, shard_paths, split_info, write_dataset_info
-from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, default_encoding, encode_record, parse_batch
+from tfcxr.data.parsing import parse_batch
+from tfcxr.data.pipeline import read_facts
+from tfcxr.data.records import (
+    open_shard,
+    read_dataset_info,
+    read_patient_keys,
+    shard_paths,
+    split_info,
+    write_dataset_info,
+)
+from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, default_encoding, encode_record
 from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
 from tfcxr.sampling.image_source import to_grey

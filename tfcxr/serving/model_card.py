@@ -4,26 +4,23 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from tfcxr.serving.signatures import signatures_of
+from tfcxr.serving.signatures.signature import Signature
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 DESCRIPTION_FILE = "model.json"
+CELL_BAR = r"\|"  # a bar that does not end its cell
+CHECKERBOARD = [[0, 255], [255, 0]]  # a picture that is small enough for a command line
 CARD = """# {name}, version {version}
 
 {what}
 {notice}
-| | |
-| --- | --- |
-| model | {model}, {steps} steps{of_images} |
-{labels}| training data | {data_name}, split {split} |
-| licence of the training data | {licence} |
-| fingerprint of the training data | {fingerprint} |
-| SHA-256 of the weights | {weights_sha256} |
-| written by | tfcxr {tfcxr_version}, TensorFlow {tensorflow_version} |
+{facts}
 
-## Use
+## Use in Python
 
 ```python
 import tensorflow as tf
@@ -31,9 +28,22 @@ import tensorflow as tf
 model = tf.saved_model.load("saved_models/{name}/{version}")
 {use}
 
-| function | signature on a server | returns |
-| --- | --- | --- |
 {functions}
+
+## Use on a server
+
+```bash
+docker run --rm -p 8501:8501 -v "$PWD/saved_models/{name}:/models/{name}" -e MODEL_NAME={name} tensorflow/serving
+curl http://localhost:8501/v1/models/{name}:predict -d '{request}'
+```
+
+The answer holds each picture as a PNG file, in base64.{label_order}
+
+## Inputs and outputs
+
+B is the number of images in a request.
+
+{tensors}
 
 ## Limits
 
@@ -44,8 +54,6 @@ model = tf.saved_model.load("saved_models/{name}/{version}")
 
 ## Training settings
 
-| setting | value |
-| --- | --- |
 {settings}
 """
 WHAT = {  # by kind
@@ -59,7 +67,7 @@ USE = {
     "generator": """image = model.generate(tf.constant([7], tf.int64){label})["image"]  # uint8 {shape}
 ```
 
-A seed and a label give the same picture, alone or in any batch. `truncation`, a third input, may be left out.""",
+A seed and a label give the same picture, alone or in any batch.""",
     "super_resolution": """small = tf.zeros([1, {small_size}, {small_size}, {channels}], tf.uint8)
 image = model.super_resolve(small)["image"]  # uint8 {shape}
 ```
@@ -158,35 +166,103 @@ def read_description(version_dir: str | os.PathLike) -> ModelDescription:
         raise ValueError(f"{path} does not describe an exported model: {error}; export it again") from error
 
 
-def card_text(description: ModelDescription) -> str:
-    """The model card, after Mitchell et al. 2019 in brief: what it is, of which data, how to use it, and its limits."""
+def card_text(description: ModelDescription, served: Any) -> str:
+    """The model card, after Mitchell et al. 2019 in brief: what it is, of which data, how to use it, and its limits.
+
+    Args:
+      description: what `model.json` says.
+      served: what is exported, a `tfcxr.serving.served.Served`, whose functions say their inputs and outputs.
+    """
     d, data, settings = description, description.data, description.settings
     first_label = [float(index == 0) for index in range(len(d.label_names))]
     kinds = "exactly one label of a picture is 1" if d.is_single_label else "any number of labels of a picture is 1"
-    labels = f"| labels, in order | {', '.join(d.label_names) or 'none'} ({kinds}) |\n"
+    labels = f"{', '.join(d.label_names)} ({kinds})" if d.label_names else "none"
     # a ported checkpoint does not say its batch; a growing model's batches may differ by size
     of_images = f" of {d.batch_size} images" if d.batch_size and not settings.get("batch_sizes") else ""
-    functions = signatures_of(d.kind).items()
+    signatures = signatures_of(d.kind)
+    rows = [
+        ("model", f"{d.model}, {d.steps} steps{of_images}"),
+        *([] if d.kind == "super_resolution" else [("labels, in order", labels)]),
+        ("training data", f"{data.get('name', 'unknown')}, split {data.get('split', 'unknown')}"),
+        ("licence of the training data", data.get("licence") or "not stated"),
+        ("fingerprint of the training data", data.get("fingerprint", "unknown")),
+        ("SHA-256 of the weights", d.weights_sha256),
+        ("written by", f"tfcxr {d.tfcxr_version}, TensorFlow {d.tensorflow_version}"),
+    ]
+    order = f" The columns of `label` are {', '.join(d.label_names)}, in this order." if d.label_names else ""
     facts = dataclasses.asdict(d) | {
         "colours": "grey" if d.channels == 1 else "3 equal-looking channels of a grey picture",
         "small_size": d.image_size // d.scale,
         "shape": [1, d.image_size, d.image_size, d.channels],
         "label": f", tf.constant([{first_label}])" if d.label_names else "",
-        "labels": "" if d.kind == "super_resolution" else labels,
-        "of_images": of_images,
-        "notice": f"\n> {data['notice']}\n" if data.get("notice") else "",
-        "data_name": data.get("name", "unknown"),
-        "split": data.get("split", "unknown"),
-        "licence": data.get("licence") or "not stated",
-        "fingerprint": data.get("fingerprint", "unknown"),
+        "facts": _table(("", ""), rows),
+        "notice": f"\n> {_line(data['notice'])}\n" if data.get("notice") else "",
         "patients_file": TRAINING_PATIENTS_FILE,
         "min_realism": f"{settings.get('min_realism', 0.0):g}",
         "max_tries": settings.get("max_tries"),
-        "functions": "\n".join(f"| `{name}` | `{one.name}` | {one.meaning} |" for name, one in functions),
-        "settings": "\n".join(f"| `{name}` | {value} |" for name, value in _settings(d)),
+        "functions": _table(
+            ("function", "signature on a server", "returns"),
+            [(f"`{name}`", f"`{signature.name}`", signature.meaning) for name, signature in signatures.items()],
+        ),
+        "request": json.dumps(_request(d)),
+        "label_order": order,
+        "tensors": _table(
+            ("function", "in or out", "name", "dtype", "shape", "values"), _tensor_rows(signatures, served)
+        ),
+        "settings": _table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
     }
     texts = {name: text[d.kind].format(**facts) for name, text in (("what", WHAT), ("use", USE), ("limits", LIMITS))}
     return CARD.format(**facts | texts)
+
+
+def _request(description: ModelDescription) -> dict[str, Any]:
+    """A request for one picture as a PNG file, in the format of TensorFlow Serving."""
+    if description.kind == "super_resolution":
+        inputs: dict[str, Any] = {
+            "image": [[[[level] * description.channels for level in row] for row in CHECKERBOARD]]
+        }
+    else:
+        label = [[float(index == 0) for index in range(len(description.label_names))]]
+        inputs = {"seed": [7], **({"label": label} if description.label_names else {}), "truncation": 1.0}
+    return {"signature_name": "png", "inputs": inputs}
+
+
+def _tensor_rows(signatures: Mapping[str, Signature], served: Any) -> list[tuple[str, ...]]:
+    """Each input and output of each function, as it is exported."""
+    rows = []
+    for name, signature in signatures.items():
+        outputs = getattr(served, name).get_concrete_function().structured_outputs
+        sides = {"in": {spec.name: spec for spec in signature.inputs(served)}, "out": outputs}
+        for side, tensors in sides.items():
+            rows += [
+                (
+                    f"`{name}`",
+                    side,
+                    f"`{key}`",
+                    tensor.dtype.name,
+                    _shape_text(tensor.shape),
+                    signature.values.get(key, ""),
+                )
+                for key, tensor in tensors.items()
+            ]
+    return rows
+
+
+def _shape_text(shape: Any) -> str:
+    """Such as "[B, 64, 64, 1]"; sides that a request chooses are "any"."""
+    sides = ["any" if side is None else str(side) for side in shape]
+    return f"[{', '.join(['B', *sides[1:]] if sides[:1] == ['any'] else sides)}]"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown; what would end a cell or its row is escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(_line(cell).replace('|', CELL_BAR) for cell in line)} |" for line in lines)
+
+
+def _line(value: Any) -> str:
+    """Text on one line."""
+    return " ".join(str(value).split())
 
 
 def _settings(description: ModelDescription) -> list[tuple[str, Any]]:

@@ -111,7 +111,7 @@ def write_version(
     with atomic_path(path) as folder:
         _save(served, folder)
         (folder / DESCRIPTION_FILE).write_text(description.to_json(), encoding="utf-8")
-        (folder / "README.md").write_text(card_text(description), encoding="utf-8")
+        (folder / "README.md").write_text(card_text(description, served), encoding="utf-8")
         if patients is not None:
             (folder / TRAINING_PATIENTS_FILE).write_text(patients, encoding="utf-8")
     return path

@@ -11,9 +11,9 @@ from absl import logging
 from tfcxr import registry
 from tfcxr.config import make_config, to_plain
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.pipeline import find_data_dir, read_patient_keys, training_batches
+from tfcxr.data.pipeline import find_data_dir, training_batches
 from tfcxr.data.pyramid import smaller_records
-from tfcxr.data.records import read_dataset_info, shard_paths
+from tfcxr.data.records import read_dataset_info, read_patient_keys, shard_paths
 from tfcxr.data.schema import INFO_FILE, DatasetInfo
 from tfcxr.models import MODELS
 from tfcxr.models.base import AdversarialModel

@@ -1,15 +1,19 @@
-"""The commands of `python -m tfrecords_builder`: name -> a function of its arguments, see `tfcxr.command_line`."""
+"""The commands of `python -m tfrecords_builder`: name -> a function of its arguments, see `tfcxr.command_line`.
+
+A command's module imports what its flags need; what its work needs is imported when it runs, so that --help and a
+mistake are answered at once.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-from tfrecords_builder.commands.build import build
-from tfrecords_builder.commands.convert import convert
-from tfrecords_builder.commands.describe import describe
-from tfrecords_builder.commands.inspect import inspect
-from tfrecords_builder.commands.merge import merge
-from tfrecords_builder.commands.verify import verify
+from tfcxr.registry import Registry
 
-COMMANDS: dict[str, Callable[[Any], None]] = {
-    command.__name__: command for command in (build, convert, describe, inspect, merge, verify)
-}
+COMMANDS: Registry[Callable[[Any], None]] = Registry(
+    build="tfrecords_builder.commands.build:build",
+    convert="tfrecords_builder.commands.convert:convert",
+    describe="tfrecords_builder.commands.describe:describe",
+    inspect="tfrecords_builder.commands.inspect:inspect",
+    merge="tfrecords_builder.commands.merge:merge",
+    verify="tfrecords_builder.commands.verify:verify",
+)

@@ -14,10 +14,8 @@ from absl import logging
 
 from tfcxr.command_line import flag
 from tfcxr.data.schema import DatasetInfo
-from tfrecords_builder.build import NOTICES_FILE, REJECTS_FILE, build_dataset
-from tfrecords_builder.build_preview import preview_build
-from tfrecords_builder.datasets import DATASETS, make_reader, reader_settings
-from tfrecords_builder.options import BuildOptions, BuildSettings
+from tfrecords_builder.datasets import DATASETS, full_name, make_reader, reader_settings
+from tfrecords_builder.options import NOTICES_FILE, REJECTS_FILE, BuildOptions, BuildSettings
 from tfrecords_builder.splits import parse_fractions
 
 MIN_DRAWN_SIZE = 128  # smaller images look better averaged down from this size than drawn small
@@ -28,7 +26,7 @@ class BuildArguments(BuildSettings):
     """What a build is asked for.
 
     Attributes:
-      dataset: Which data set; `describe` lists them.
+      dataset: Which data set, such as nih_chestxray14, or how its name begins, nih; `describe` lists them.
       out_dir: Folder to write to; it must not hold a build.
       raw_dir: Folder of the raw data, in its published layout.
       settings: A setting of the data set, --set name=value; may be repeated.
@@ -66,14 +64,19 @@ class BuildArguments(BuildSettings):
 
 def build(arguments: BuildArguments) -> None:
     """Builds, then prints what was written and what was rejected."""
-    options, out_dir = arguments.options(), pathlib.Path(arguments.out_dir)
-    settings = _reader_settings(arguments.dataset, arguments.settings, max(options.image_sizes))
-    reader = make_reader(arguments.dataset, arguments.raw_dir, settings)
+    options, out_dir, name = arguments.options(), pathlib.Path(arguments.out_dir), full_name(arguments.dataset)
+    settings = _reader_settings(name, arguments.settings, max(options.image_sizes))
+    reader = make_reader(name, arguments.raw_dir, settings)
+    logging.info("listing the images of %s", reader.name)
     if arguments.preview:
+        from tfrecords_builder.build_preview import preview_build
+
         print(f"wrote {preview_build(reader, options, arguments.preview, out_dir)}; nothing was built")
         return
     if not options.salt and arguments.raw_dir:
         logging.warning("no --salt_file: who knows the patients' identifiers can recognise their hashes")
+    from tfrecords_builder.build import build_dataset
+
     infos = build_dataset(reader, out_dir, options)
     print(_summary(next(iter(infos.values())), out_dir, list(infos)))
 

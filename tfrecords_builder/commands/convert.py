@@ -19,12 +19,14 @@ it is "png", `tf.io.decode_png(example["image/bytes"])`. Images of 16 bits are `
 """
 
 import dataclasses
+from collections.abc import Callable
 
-from tfrecords_builder.choices import check_choice
+from tfcxr.command_line import flag
+from tfcxr.registry import Registry
+from tfcxr.startup import tensorflow_started
 from tfrecords_builder.commands.data_folder import FolderArguments
-from tfrecords_builder.inspect.convert_tfds import convert_to_tfds
 
-FORMATS = {"tfds": convert_to_tfds}
+FORMATS: Registry[Callable] = Registry(tfds="tfrecords_builder.inspect.convert_tfds:convert_to_tfds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,16 +34,18 @@ class ConvertArguments(FolderArguments):
     """What to convert.
 
     Attributes:
-      to: Format to write: tfds.
+      to: Format to write.
       out_dir: Folder to write to.
     """
 
-    to: str = "tfds"
+    to: str = flag("tfds", choices=FORMATS)
     out_dir: str
 
 
 def convert(arguments: ConvertArguments) -> None:
     """Converts, then prints how the result is read."""
-    check_choice("format", arguments.to, FORMATS)
-    folder = FORMATS[arguments.to](arguments.data_dir, arguments.out_dir)
+    data_dir = arguments.data_dir
+    with tensorflow_started():
+        convert_folder = FORMATS[arguments.to]
+    folder = convert_folder(data_dir, arguments.out_dir)
     print(f'wrote {folder}; read it with tensorflow_datasets.builder_from_directory("{folder}")')

@@ -6,11 +6,9 @@ python -m tfrecords_builder describe chexpert
 
 import dataclasses
 import inspect
-import sys
 
 from tfcxr.command_line import Arguments, flag
-from tfrecords_builder.choices import check_choice
-from tfrecords_builder.datasets import DATASETS, reader_settings
+from tfrecords_builder.datasets import DATASETS, full_name, reader_settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +16,7 @@ class DescribeArguments(Arguments):
     """What to describe.
 
     Attributes:
-      datasets: Names of data sets; all, in a line each, where none is given.
+      datasets: Names of data sets, or how they begin; all, in a line each, where none is given.
     """
 
     datasets: tuple[str, ...] = flag((), is_positional=True)
@@ -26,25 +24,25 @@ class DescribeArguments(Arguments):
 
 def describe(arguments: DescribeArguments) -> None:
     """Prints a line for each data set, or all about those that are named."""
-    for name in arguments.datasets:
-        check_choice("data set", name, DATASETS)
-    print("\n\n".join(map(_whole, arguments.datasets)) or "\n".join(map(_line, sorted(DATASETS))))
+    names = [full_name(name) for name in arguments.datasets]
+    print("\n\n".join(map(_whole, names)) or "\n".join(map(_line, sorted(DATASETS))))
 
 
 def _line(name: str) -> str:
-    return f"{name:<22}{_text(name).splitlines()[0]}"
+    return f"{name:<22}{DATASETS.docstring(name).splitlines()[0]}"
 
 
 def _whole(name: str) -> str:
     reader = DATASETS[name]
     parameters = inspect.signature(reader.__init__).parameters
     settings = [f"  --set {key}={parameters[key].default}" for key in reader_settings(reader)]
-    lines = [f"--dataset={name}: {_text(name)}", "", "Settings and their defaults:", *(settings or ["  none"])]
+    lines = [
+        f"--dataset={name}: {DATASETS.docstring(name)}",
+        "",
+        "Settings and their defaults:",
+        *(settings or ["  none"]),
+    ]
     for title, text in (("Source", reader.homepage), ("Cite", reader.citation), ("Licence", reader.licence)):
         if text:
             lines.append(f"{title}: {text}")
     return "\n".join(lines)
-
-
-def _text(name: str) -> str:
-    return inspect.cleandoc(sys.modules[DATASETS[name].__module__].__doc__ or "")

@@ -9,8 +9,6 @@ import dataclasses
 import pathlib
 
 from tfrecords_builder.commands.data_folder import FolderArguments
-from tfrecords_builder.inspect.inspection import describe, inspect_data_dir
-from tfrecords_builder.inspect.inspection_page import warnings, write_inspection
 
 DEFAULT_OUT = "inspection"
 
@@ -34,6 +32,9 @@ class InspectArguments(FolderArguments):
 
 def inspect(arguments: InspectArguments) -> None:
     """Prints the tables and writes the page."""
+    from tfrecords_builder.inspect.inspection import describe, inspect_data_dir
+    from tfrecords_builder.inspect.inspection_page import warnings, write_inspection
+
     found = inspect_data_dir(arguments.data_dir, arguments.images, arguments.splits, arguments.seed)
     paths = write_inspection(found, arguments.out_dir or pathlib.Path(arguments.data_dir) / DEFAULT_OUT)
     print(describe(found))

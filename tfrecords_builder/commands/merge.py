@@ -15,7 +15,6 @@ import pathlib
 from tfcxr.command_line import flag
 from tfcxr.data.schema import DatasetInfo
 from tfrecords_builder.commands.build import read_summary
-from tfrecords_builder.inspect.merge import merge_folders
 from tfrecords_builder.inspect.merge_inputs import MergeOptions
 
 
@@ -34,6 +33,8 @@ class MergeArguments(MergeOptions):
 
 def merge(arguments: MergeArguments) -> None:
     """Merges, then prints what was written."""
+    from tfrecords_builder.inspect.merge import merge_folders
+
     infos = merge_folders(arguments.folders, arguments.out_dir, arguments)
     print(_summary(next(iter(infos.values())), pathlib.Path(arguments.out_dir), list(infos)))
 

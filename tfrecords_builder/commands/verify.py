@@ -8,10 +8,13 @@ A build's folder stands for all its sizes. The exit status is 1 when there is an
 """
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from tfcxr.command_line import flag
 from tfrecords_builder.commands.data_folder import FolderArguments
-from tfrecords_builder.inspect.verify import Verification, verify_folder
+
+if TYPE_CHECKING:
+    from tfrecords_builder.inspect.verify import Verification
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ def verify(arguments: VerifyArguments) -> None:
     Raises:
       ValueError: there is any problem, or what `verify_folder` raises.
     """
+    from tfrecords_builder.inspect.verify import verify_folder
+
     data_dir = arguments.data_dir
     found = verify_folder(data_dir, arguments.against, arguments.decode, arguments.sample, arguments.seed)
     for folder in dict.fromkeys(problem.folder for problem in found.problems):
@@ -52,7 +57,7 @@ def verify(arguments: VerifyArguments) -> None:
     print(_summary(data_dir, found, arguments.against))
 
 
-def _summary(data_dir: str, found: Verification, against: tuple[str, ...]) -> str:
+def _summary(data_dir: str, found: "Verification", against: tuple[str, ...]) -> str:
     splits = found.contents[0].splits
     shards = sum(len(split.shards) for contents in found.contents for split in contents.info.splits.values())
     patients = sum(len(split.patients) for split in splits.values())

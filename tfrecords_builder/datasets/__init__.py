@@ -3,46 +3,53 @@
 import inspect
 import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tfcxr.registry import find, nearest_name
-from tfrecords_builder.datasets.chest_xray_pneumonia import ChestXrayPneumonia
-from tfrecords_builder.datasets.chestxray8 import ChestXray8
-from tfrecords_builder.datasets.chexpert import Chexpert
-from tfrecords_builder.datasets.covid19_radiography import Covid19Radiography
-from tfrecords_builder.datasets.covid_chestxray import CovidChestxray
-from tfrecords_builder.datasets.image_folder import ImageFolder
-from tfrecords_builder.datasets.image_table import ImageTable
-from tfrecords_builder.datasets.lera import Lera
-from tfrecords_builder.datasets.mimic_cxr_jpg import MimicCxrJpg
-from tfrecords_builder.datasets.mura import Mura
-from tfrecords_builder.datasets.nih_chestxray14 import NihChestXray14
-from tfrecords_builder.datasets.padchest import PadChest
-from tfrecords_builder.datasets.phantom import Phantom
-from tfrecords_builder.datasets.reader import Reader
-from tfrecords_builder.datasets.rsna_pneumonia import RsnaPneumonia
+from absl import logging
 
-DATASETS: dict[str, type[Reader]] = {
-    "chest_xray_pneumonia": ChestXrayPneumonia,
-    "chestxray8": ChestXray8,
-    "chexpert": Chexpert,
-    "covid19_radiography": Covid19Radiography,
-    "covid_chestxray": CovidChestxray,
-    "image_folder": ImageFolder,
-    "image_table": ImageTable,
-    "lera": Lera,
-    "mimic_cxr_jpg": MimicCxrJpg,
-    "mura": Mura,
-    "nih_chestxray14": NihChestXray14,
-    "padchest": PadChest,
-    "phantom": Phantom,
-    "rsna_pneumonia": RsnaPneumonia,
-}
+from tfcxr.registry import Registry, find, nearest_name
+
+if TYPE_CHECKING:  # it brings OpenCV, and names are listed without
+    from tfrecords_builder.datasets.reader import Reader
+
+DATASETS: Registry[type["Reader"]] = Registry(
+    chest_xray_pneumonia="tfrecords_builder.datasets.chest_xray_pneumonia:ChestXrayPneumonia",
+    chestxray8="tfrecords_builder.datasets.chestxray8:ChestXray8",
+    chexpert="tfrecords_builder.datasets.chexpert:Chexpert",
+    covid19_radiography="tfrecords_builder.datasets.covid19_radiography:Covid19Radiography",
+    covid_chestxray="tfrecords_builder.datasets.covid_chestxray:CovidChestxray",
+    image_folder="tfrecords_builder.datasets.image_folder:ImageFolder",
+    image_table="tfrecords_builder.datasets.image_table:ImageTable",
+    lera="tfrecords_builder.datasets.lera:Lera",
+    mimic_cxr_jpg="tfrecords_builder.datasets.mimic_cxr_jpg:MimicCxrJpg",
+    mura="tfrecords_builder.datasets.mura:Mura",
+    nih_chestxray14="tfrecords_builder.datasets.nih_chestxray14:NihChestXray14",
+    padchest="tfrecords_builder.datasets.padchest:PadChest",
+    phantom="tfrecords_builder.datasets.phantom:Phantom",
+    rsna_pneumonia="tfrecords_builder.datasets.rsna_pneumonia:RsnaPneumonia",
+)
 
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
-def make_reader(name: str, raw_dir: str = "", settings: Sequence[str] = ()) -> Reader:
+def full_name(name: str) -> str:
+    """The data set that a name means: its own, or the only one that begins so, such as "nih"; paths stay as they are.
+
+    Raises:
+      ValueError: no data set begins so (the nearest name is offered), or several do.
+    """
+    if name in DATASETS or name.endswith(".py"):
+        return name
+    begun = [known for known in DATASETS if name and known.startswith(name)]
+    if len(begun) > 1:
+        raise ValueError(f"data set {name!r} may be {', '.join(begun)}; write more of the name")
+    if not begun:
+        raise ValueError(f"unknown data set {name!r}; {nearest_name(name, DATASETS)}")
+    logging.info("%s is taken for data set %s", name, begun[0])
+    return begun[0]
+
+
+def make_reader(name: str, raw_dir: str = "", settings: Sequence[str] = ()) -> "Reader":
     """A reader by its registry name.
 
     Args:
@@ -67,7 +74,7 @@ def make_reader(name: str, raw_dir: str = "", settings: Sequence[str] = ()) -> R
     return reader_class(raw_dir, **arguments)
 
 
-def reader_settings(reader_class: type[Reader]) -> dict[str, Any]:
+def reader_settings(reader_class: type["Reader"]) -> dict[str, Any]:
     """Name -> type of the constructor's arguments beside `raw_dir`."""
     hints = typing.get_type_hints(reader_class.__init__)
     names = inspect.signature(reader_class.__init__).parameters

@@ -20,8 +20,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
+from tfcxr.data.parsing import parse_batch
 from tfcxr.data.records import OpenShard, open_shard, read_dataset_info, shard_paths
-from tfcxr.data.schema import DatasetInfo, ShardInfo, parse_batch
+from tfcxr.data.schema import DatasetInfo, ShardInfo
 
 VERSION = "1.0.0"
 BATCH_BYTES = 32 * 2**20  # of decoded images at once

@@ -10,15 +10,15 @@ import pathlib
 from collections.abc import Callable, Container, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from tfcxr.data.atomic import TEMPORARY_MARK
 from tfcxr.data.records import file_sha256, stored_patient_keys
-from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, count_labels, named_counts, parse_batch
+from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, count_labels, named_counts
 from tfrecords_builder.inspect.stored_records import (
     PIXELS,
     StoredRecord,
     check_record,
+    decode_pixels,
     key_hash,
     places_of,
     read_shard,
@@ -142,8 +142,6 @@ class _FolderCheck:
         self.contents = FolderContents(folder, info, {})
         self._to_decode, self._tally, self._on_images = to_decode, tally, on_images
         self._position = 0  # of a shard's first record among those of all splits, by the info
-        parse = tf.function(lambda serialized: parse_batch(serialized, info)["image"])
-        self._parse = parse.get_concrete_function(tf.TensorSpec([None], tf.string))  # traced once per folder
 
     def read_split(self, name: str, split: SplitInfo) -> None:
         info = self.contents.info
@@ -185,19 +183,15 @@ class _FolderCheck:
             self._tally.add(ALTERED_SHARD, shard.file)
         read = 0
         try:
-            for batch in read_shard(path, shard):
-                records = [check_record(serialized, self.contents.info) for serialized in batch]
-                to_decode = []
-                for index, (serialized, record) in enumerate(zip(batch, records, strict=True), start=read):
-                    place = f"record {index} of {shard.file}"
-                    for kind, detail in record.flaws:
-                        self._tally.add(kind, f"{place}: {detail}")
-                    if not record.flaws and self._position + index in self._to_decode:
-                        to_decode.append((place, serialized))
-                self._count(records)
-                self._decode(to_decode)
-                read += len(batch)
-                self._on_images(len(batch))
+            for serialized in read_shard(path, shard):
+                record, place = check_record(serialized, self.contents.info), f"record {read} of {shard.file}"
+                for kind, detail in record.flaws:
+                    self._tally.add(kind, f"{place}: {detail}")
+                self._count(record)
+                if not record.flaws and self._position + read in self._to_decode:
+                    self._decode(serialized, place)
+                read += 1
+                self._on_images(1)
         except ValueError as error:
             self._tally.add(DAMAGED_SHARD, f"{shard.file}, {error}")
             return read, False
@@ -205,31 +199,24 @@ class _FolderCheck:
             self._tally.add(SHARD_IMAGES, f"{shard.file}, {read} instead of {shard.images}")
         return read, True
 
-    def _count(self, records: list[StoredRecord]) -> None:
-        keys = b"".join(key_hash(record.key) for record in records if record.key)
-        self._keys += keys
-        self._patients += b"".join(key_hash(record.patient_key) for record in records if record.patient_key)
-        self._key_order.update(keys)
-        self._facts.update(repr([record[1:6] for record in records])[1:-1].encode())
-        rows = [record.label for record in records if len(record.label) == len(self._labels)]
-        self._labels += count_labels(np.array(rows, np.float32).reshape(-1, len(self._labels)))
+    def _count(self, record: StoredRecord) -> None:
+        if record.key:
+            self._keys += key_hash(record.key)
+            self._key_order.update(key_hash(record.key))
+        if record.patient_key:
+            self._patients += key_hash(record.patient_key)
+        self._facts.update(repr(record[1:6]).encode())
+        if len(record.label) == len(self._labels):
+            self._labels += count_labels(np.array([record.label], np.float32))
 
-    def _decode(self, records: list[tuple[str, bytes]]) -> None:
-        """Decodes records, each with its place, as training does: all at once, or one by one when one is damaged."""
-        batches = [records] if records else []
-        while batches:
-            batch = batches.pop()
-            try:
-                images = self._parse(tf.constant([serialized for _, serialized in batch])).numpy()
-            except tf.errors.OpError as error:
-                if len(batch) == 1:
-                    self._tally.add(PIXELS, f"{batch[0][0]}: {error.message.splitlines()[0]}")
-                else:
-                    batches.extend([record] for record in batch)
-                continue
-            pixels = images.reshape(len(images), -1)
-            self.contents.decoded += len(images)
-            self.contents.constant += int((pixels == pixels[:, :1]).all(axis=1).sum())
+    def _decode(self, serialized: bytes, place: str) -> None:
+        try:
+            pixels = decode_pixels(serialized, self.contents.info)
+        except ValueError as error:
+            self._tally.add(PIXELS, f"{place}: {error}")
+            return
+        self.contents.decoded += 1
+        self.contents.constant += bool((pixels == pixels[0, 0]).all())
 
 
 def _check_counts(

@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from tfcxr.data.records import shard_paths
-from tfcxr.data.schema import MAX_AGE_YEARS, DatasetInfo, SplitInfo, parse_batch
+from tfcxr.data.schema import MAX_AGE_YEARS, DatasetInfo, SplitInfo
 from tfcxr.registry import nearest_name
 from tfrecords_builder.inspect.data_folders import find_data_folders, read_usable_info
-from tfrecords_builder.inspect.stored_records import StoredRecord, check_record, read_shard
+from tfrecords_builder.inspect.stored_records import StoredRecord, check_record, decode_pixels, read_shard
 
 NO_LABEL = "none of the labels"
 SPLIT_ORDER = ("train", "validation", "held_out", "test")  # in tables; others follow
@@ -78,10 +77,9 @@ def inspect_data_dir(
             paths = shard_paths(folder, info, name) if info.splits[name].images else []
             for path, shard in zip(paths, info.splits[name].shards, strict=bool(paths)):
                 try:
-                    for batch in read_shard(pathlib.Path(path), shard):
-                        for serialized in batch:
-                            reading.add(name, serialized)
-                        progress.update(len(batch))
+                    for serialized in read_shard(pathlib.Path(path), shard):
+                        reading.add(name, serialized)
+                        progress.update()
                 except ValueError as error:
                     raise ValueError(
                         f"shard {path} cannot be read: {error}; "
@@ -144,16 +142,20 @@ class _Reading:
         """The drawn pictures of each row that has any, decoded to 8 bits."""
         rows = {}
         for name, drawn in zip(self._row_names, self._drawn, strict=True):
-            ordered = sorted(drawn, reverse=True)
-            if ordered:
+            if drawn:
                 try:
-                    images = parse_batch(tf.constant([serialized for _, serialized, _ in ordered]), self._info)["image"]
-                except tf.errors.InvalidArgumentError as error:
-                    raise ValueError(f"pixels of a record with label {name} are damaged: {error.message}") from error
-                pixels = images.numpy()[..., 0]
-                pixels = (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
-                rows[name] = [(image, caption) for image, (_, _, caption) in zip(pixels, ordered, strict=True)]
+                    shown = [
+                        (_eight_bits(decode_pixels(serialized, self._info)), caption)
+                        for _, serialized, caption in sorted(drawn, reverse=True)
+                    ]
+                except ValueError as error:
+                    raise ValueError(f"pixels of a record with label {name} are damaged: {error}") from error
+                rows[name] = shown
         return rows
+
+
+def _eight_bits(pixels: np.ndarray) -> np.ndarray:
+    return (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
 
 
 def _caption(split: str, record: StoredRecord) -> str:

@@ -12,16 +12,13 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-from tfcxr.data.pipeline import READ_BUFFER_BYTES
 from tfcxr.data.records import divide_into_shards, shard_name, shard_paths
-from tfcxr.data.schema import DatasetInfo, count_labels, named_counts, parse_facts
+from tfcxr.data.schema import ShardInfo, count_labels, named_counts
+from tfcxr.data.tfrecord import CHECKSUM_BYTES, HEAD_BYTES
 from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions
-
-BATCH_BYTES = 32 * 2**20  # records parsed at once
-_HEAD_BYTES, _TAIL_BYTES = 12, 4  # what a TFRecord file has before a record (length, checksum) and after it
+from tfrecords_builder.inspect.stored_records import UNREADABLE, StoredRecord, check_record, read_shard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,52 +120,50 @@ def _read_table(inputs: Sequence[MergeInput], labels: MergedLabels, options: Mer
 def _read_split(table: _Table, number: int, entry: MergeInput, split: str, labels: MergedLabels, bar: tqdm) -> None:
     counts = table.counts.setdefault(split, np.zeros((len(labels.names), 3), np.int64))
     paths = shard_paths(entry.folder, entry.info, split, verify_checksums=True)
-    lengths, ambiguous = [], 0
-    for batch in _facts(paths, entry.info, split):
-        lengths.append(batch["length"].astype(np.int64))
-        for name in ("key", "patient_key"):
-            table.columns[name].append(batch[name].astype(np.bytes_))
-        absent = np.full(len(batch["key"]), labels.absent, np.float32)
-        own = [absent if column is None else batch["label"][:, column] for column in entry.columns]
-        aligned = np.stack(own, axis=1)
+    ambiguous = 0
+    for path, shard in zip(map(pathlib.Path, paths), entry.info.splits[split].shards, strict=True):
+        rows = list(_read_rows(path, shard, entry, split, bar))
+        lengths = np.array([length for _, length in rows], np.int64)
+        ends = np.cumsum(HEAD_BYTES + lengths + CHECKSUM_BYTES)
+        if len(rows) != shard.images or (ends[-1] if len(rows) else 0) != shard.bytes:
+            raise ValueError(f"shard {path} does not hold the {shard.images} images of its info file; build it again")
+        absent = np.full(len(rows), labels.absent, np.float32)
+        own = np.array([record.label for record, _ in rows], np.float32).reshape(-1, len(entry.label_names))
+        aligned = np.stack([absent if column is None else own[:, column] for column in entry.columns], axis=1)
         counts += count_labels(aligned)
         ambiguous += int(((aligned == 1).sum(axis=1) != 1).sum())
-        bar.update(len(aligned))
+        columns = {
+            "key": np.array([record.key for record, _ in rows], np.bytes_),
+            "patient_key": np.array([record.patient_key for record, _ in rows], np.bytes_),
+            "length": lengths,
+            "offset": ends - CHECKSUM_BYTES - lengths,
+            "place": np.full(len(rows), len(table.places)),
+            "file": np.full(len(rows), len(table.files)),
+        }
+        for name, column in columns.items():
+            table.columns[name].append(column)
+        table.files.append((number, path))
+    table.places.append((entry, split))
     if labels.is_single_label and ambiguous:
         raise ValueError(
             f"{ambiguous} images of {entry.folder} (split {split}) do not have exactly one of the labels "
             f"{', '.join(labels.names)}; name them all in --labels, or merge without --single_label"
         )
-    length = np.concatenate(lengths)
-    table.columns["length"].append(length)
-    table.columns["place"].append(np.full(len(length), len(table.places)))
-    table.places.append((entry, split))
-    first = 0
-    for path, shard in zip(paths, entry.info.splits[split].shards, strict=True):
-        own = length[first : first + shard.images]
-        first += shard.images
-        ends = np.cumsum(own + _HEAD_BYTES + _TAIL_BYTES)
-        if len(own) < shard.images or (ends[-1] if shard.images else 0) != shard.bytes:
-            raise ValueError(f"shard {path} does not hold the {shard.images} images of its info file; build it again")
-        table.columns["offset"].append(ends - _TAIL_BYTES - own)
-        table.columns["file"].append(np.full(len(own), len(table.files)))
-        table.files.append((number, pathlib.Path(path)))
 
 
-def _facts(paths: Sequence[str], info: DatasetInfo, split: str) -> Iterator[dict[str, np.ndarray]]:
-    """Keys, label and length in bytes of a split's records."""
-
-    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        return parse_facts(serialized, info) | {"length": tf.strings.length(serialized)}
-
-    split_bytes = sum(shard.bytes for shard in info.splits[split].shards)
-    batch_size = max(1, min(1024, BATCH_BYTES * info.splits[split].images // (split_bytes + 1)))
-    records = tf.data.TFRecordDataset(paths, buffer_size=READ_BUFFER_BYTES).batch(batch_size).map(parse)
+def _read_rows(
+    path: pathlib.Path, shard: ShardInfo, entry: MergeInput, split: str, bar: tqdm
+) -> Iterator[tuple[StoredRecord, int]]:
+    """The records of a shard without their pixels, each with its length in bytes."""
     try:
-        yield from records.as_numpy_iterator()
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        folder = pathlib.Path(paths[0]).parent
-        raise ValueError(f"a record of split {split} in {folder} is damaged: {error.message}") from error
+        for serialized in read_shard(path, shard):
+            record = check_record(serialized, entry.info)
+            if flaws := [f"{kind} ({detail})" for kind, detail in record.flaws if kind in UNREADABLE]:
+                raise ValueError("; ".join(flaws))
+            yield record, len(serialized)
+            bar.update()
+    except ValueError as error:
+        raise ValueError(f"a record of split {split} in {entry.folder} is damaged: {error}") from error
 
 
 def _refuse_images_twice(keys: np.ndarray, place: np.ndarray, places: Sequence[tuple[MergeInput, str]]) -> None:

@@ -1,6 +1,6 @@
 """The records of shards that may be damaged, for `verify` and `inspect`: each with its flaws, and hashes of its keys.
 
-Training reads through `tfcxr.data.schema.parse_batch`, which stops at the first record that is not as it should be.
+Training reads through `tfcxr.data.parsing.parse_batch`, which stops at the first record that is not as it should be.
 Here a record is taken apart by itself, without decoding its pixels, so that every flaw can be named and counted.
 """
 
@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tfcxr.data.pipeline import READ_BUFFER_BYTES
-from tfcxr.data.schema import FEATURES, MAX_AGE_YEARS, OPTIONAL_FEATURES, DatasetInfo, ShardInfo
+from tfcxr.data.example import Example
+from tfcxr.data.schema import FEATURES, MAX_AGE_YEARS, OPTIONAL_FEATURES, DatasetInfo, ShardInfo, record_image
+from tfcxr.data.tfrecord import read_records
+from tfrecords_builder.images.png import decode_png
 
 VIEWS = (b"", b"PA", b"AP", b"LATERAL")
 SEXES = (b"", b"F", b"M")
@@ -35,9 +36,8 @@ IMAGE_SIZE = "height or width is not the info's"
 PIXELS = "stored pixels are not as the info says"
 AGE = "age is not between 0 and 90 years"
 VIEW_OR_SEX = "view or sex is not one of the schema's"
+UNREADABLE = (NO_EXAMPLE, MISSING_FEATURE, LABEL_LENGTH)  # flaws of a record that cannot be used at all
 
-BATCH_BYTES = 32 * 2**20  # of serialised records in memory at a time
-MAX_BATCH = 256
 PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 
@@ -60,33 +60,21 @@ class StoredRecord(NamedTuple):
     flaws: Sequence[tuple[str, str]] = ()
 
 
-def read_shard(path: pathlib.Path, shard: ShardInfo) -> Iterator[Sequence[bytes]]:
-    """Yields the serialised records of a shard in batches.
+def read_shard(path: pathlib.Path, shard: ShardInfo) -> Iterator[bytes]:
+    """Yields the serialised records of a shard.
 
     Raises:
       ValueError: the file is missing or damaged; all records before the damage were yielded.
     """
-    batch_size = max(1, min(MAX_BATCH, BATCH_BYTES * max(shard.images, 1) // max(shard.bytes, 1)))
-    records = tf.data.TFRecordDataset(str(path), buffer_size=READ_BUFFER_BYTES)
     read = 0
     try:
-        for batch in records.batch(batch_size).prefetch(2).as_numpy_iterator():
-            read += len(batch)
-            yield batch
-        return
-    except tf.errors.NotFoundError as error:
+        for record in read_records(path):
+            yield record
+            read += 1
+    except FileNotFoundError as error:
         raise ValueError("missing") from error
-    except tf.errors.OpError:
-        pass  # a whole batch is lost when one of its records is, so the last ones are read again one by one
-    rest: list[bytes] = []
-    damage = None
-    try:
-        rest.extend(records.skip(read).as_numpy_iterator())
-    except tf.errors.OpError as error:
-        damage = error
-    yield rest
-    if damage is not None:
-        raise ValueError(f"damaged after record {read + len(rest)} of {shard.images}") from damage
+    except ValueError as error:
+        raise ValueError(f"damaged after record {read} of {shard.images}: {error}") from error
 
 
 def key_hash(key: bytes) -> bytes:
@@ -109,11 +97,11 @@ def key_hashes(
     for split in info.splits.values():
         for shard in split.shards:
             try:
-                for batch in read_shard(folder / shard.file, shard):
-                    for record in (check_record(serialized, info) for serialized in batch):
-                        keys += key_hash(record.key)
-                        patients += key_hash(record.patient_key)
-                    on_images(len(batch))
+                for serialized in read_shard(folder / shard.file, shard):
+                    record = check_record(serialized, info)
+                    keys += key_hash(record.key)
+                    patients += key_hash(record.patient_key)
+                    on_images(1)
             except ValueError as error:
                 raise ValueError(f"shard {folder / shard.file} is {error}") from error
     return np.frombuffer(keys, "<u8"), np.unique(np.frombuffer(patients, "<u8"))
@@ -128,11 +116,11 @@ def places_of(folder: pathlib.Path, info: DatasetInfo, hashes: np.ndarray, of_pa
     shards = [(name, shard) for name, split in info.splits.items() for shard in split.shards] if found else ()
     for name, shard in shards:
         with contextlib.suppress(ValueError):
-            for batch in read_shard(folder / shard.file, shard):
-                for record in (check_record(serialized, info) for serialized in batch):
-                    key = record.patient_key if of_patients else record.key
-                    if (places := found.get(key_hash(key))) is not None:
-                        places[f"{text_of(key)} in {name}"] += 1
+            for serialized in read_shard(folder / shard.file, shard):
+                record = check_record(serialized, info)
+                key = record.patient_key if of_patients else record.key
+                if (places := found.get(key_hash(key))) is not None:
+                    places[f"{text_of(key)} in {name}"] += 1
     times = lambda place, count: place if count == 1 else f"{place} {count} times"  # noqa: E731
     return [", ".join(times(place, count) for place, count in places.items()) for places in found.values()]
 
@@ -140,7 +128,7 @@ def places_of(folder: pathlib.Path, info: DatasetInfo, hashes: np.ndarray, of_pa
 def check_record(serialized: bytes, info: DatasetInfo) -> StoredRecord:
     """Takes one serialised record apart and names everything that is not as the schema and the info say."""
     try:
-        found = tf.train.Example.FromString(serialized).features.feature
+        found = Example.FromString(serialized).features.feature
     except DecodeError:
         return StoredRecord(flaws=[(NO_EXAMPLE, f"{len(serialized)} bytes")])
     flaws = [(UNKNOWN_FEATURE, repr(name)) for name in sorted(found) if name not in FEATURES]
@@ -162,6 +150,17 @@ def check_record(serialized: bytes, info: DatasetInfo) -> StoredRecord:
     _check_values(record, info)
     _check_pixels(values, info, flaws)
     return record
+
+
+def decode_pixels(serialized: bytes, info: DatasetInfo) -> np.ndarray:
+    """The picture of a record without flaws, uint8 or uint16 [size, size]; a PNG is checked to its end, as in training.
+
+    Raises:
+      ValueError: damaged pixels.
+    """
+    if info.encoding == "raw":
+        return record_image(serialized, info)
+    return decode_png(Example.FromString(serialized).features.feature["image/bytes"].bytes_list.value[0]).pixels
 
 
 def _check_values(record: StoredRecord, info: DatasetInfo) -> None:

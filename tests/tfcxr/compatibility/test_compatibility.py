@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tfcxr.data.pipeline import load_images, read_patient_keys
+from tfcxr.data.pipeline import load_images
+from tfcxr.data.records import read_patient_keys
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.train import TrainArguments, train
 from tfcxr.training.run_folder import load_model

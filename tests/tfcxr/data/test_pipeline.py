@@ -10,11 +10,11 @@ from tfcxr.data.pipeline import (
     find_data_dir,
     from_pixels,
     load_images,
-    read_patient_keys,
     read_samples,
     to_pixels,
     training_batches,
 )
+from tfcxr.data.records import read_patient_keys
 
 
 def take(batches, count):

@@ -3,11 +3,12 @@ import shutil
 
 import pytest
 
-from tfcxr.data.pipeline import read_patient_keys, training_batches
+from tfcxr.data.pipeline import training_batches
 from tfcxr.data.records import (
     PATIENT_KEYS_FILE,
     divide_into_shards,
     read_dataset_info,
+    read_patient_keys,
     shard_paths,
     split_info,
     stored_patient_keys,

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfcxr.data import schema
+from tfcxr.data.parsing import parse_batch
 
 
 def make_info(**facts) -> schema.DatasetInfo:
@@ -37,7 +38,7 @@ def test_record_survives_encoding(encoding, dtype, bits):
         example = tf.train.Example.FromString(schema.encode_record(dataclasses.replace(record, age=age), "raw"))
         assert example.features.feature["patient/age"].float_list.value[0] == stored
     serialized = tf.constant([schema.encode_record(record, encoding), schema.encode_record(bare, encoding)])
-    parsed = schema.parse_batch(serialized, make_info(bits=bits, encoding=encoding))
+    parsed = parse_batch(serialized, make_info(bits=bits, encoding=encoding))
     np.testing.assert_array_equal(parsed["image"][0, ..., 0], image)
     np.testing.assert_array_equal(parsed["label"], np.array([[1, np.nan], [0, 1]], np.float32))
     assert parsed["view"].numpy().tolist() == [b"PA", b""]

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from tfcxr.evaluation.metrics.classification import patient_resamples
-from tfcxr.evaluation.scores import mean_auc, ratio_summaries, score_arm, score_labels, score_text, youden_thresholds
+from tfcxr.evaluation.scores import mean_auc, score_arm, score_labels, score_text, shares_of_real, youden_thresholds
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def test_each_seed_is_scored_at_its_own_threshold(two_classes):
         assert [row["support"] for row in scores[rule]["per_class"]] == pytest.approx(labels.sum(0).tolist())
 
 
-def test_ratio_pairs_the_same_patients(two_classes):
+def test_a_share_pairs_the_same_patients(two_classes):
     labels, probabilities, resamples = two_classes
     arm = score_arm(("NORMAL", "SICK"), True, labels, probabilities, [[0.5], [0.5]], resamples)
-    assert ratio_summaries(arm, arm)["auc"] == {"mean": 1.0, "interval": [1.0, 1.0]}  # unpaired draws would spread
+    assert shares_of_real(arm, arm)["auc"] == {"mean": 1.0, "interval": [1.0, 1.0]}  # unpaired draws would spread
 
 
 def test_scores_without_a_value_are_words(two_classes):
-    """A classifier that is always wrong has an AUC of 0, so no ratio; resamples of one class have no AUC."""
+    """Resamples of one class have no AUC, so no arm is clearly above chance, and there is no share of it."""
     labels = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
     wrong, right = 1 - labels, labels
     of_one_class = np.array([[2, 2, 0, 0]] * 3, np.float32)
@@ -60,12 +60,10 @@ def test_scores_without_a_value_are_words(two_classes):
         score_arm(("a", "b"), True, labels, [probability], [[0.5]], of_one_class) for probability in (right, wrong)
     ]
     with np.errstate(all="raise"):
-        ratio = ratio_summaries(*scores)["auc"]
-        back = ratio_summaries(*scores[::-1])["auc"]
-    assert np.isnan(ratio["mean"]) and back["mean"] == 0.0
-    texts = [score_text(summary) for summary in (scores[0].summary["auc"], ratio, back)]
-    assert texts[0] == "1.000 (no interval: no resample of the patients has one)" and texts[1] == "unknown"
-    assert texts[2] == "0.000 (no interval: no resample of the patients has one)"
+        shares = [shares_of_real(*pair)["auc"] for pair in (scores, scores[::-1])]
+    assert all(np.isnan(share["mean"]) for share in shares)
+    texts = [score_text(summary) for summary in (scores[0].summary["auc"], *shares)]
+    assert texts == ["1.000 (no interval: no resample of the patients has one)", "unknown", "unknown"]
     labels, probabilities, resamples = two_classes
     text = score_text(score_arm(("a", "b"), True, labels, probabilities, [[0.3]] * 2, resamples).summary["auc"])
     assert re.fullmatch(r"0\.\d{3} \(0\.\d{3} to \d\.\d{3}\)", text)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tfcxr.config import to_plain
-from tfcxr.data.pipeline import load_images, read_patient_keys
-from tfcxr.data.records import read_dataset_info, shard_paths, write_dataset_info, write_shard
+from tfcxr.data.pipeline import load_images
+from tfcxr.data.records import read_dataset_info, read_patient_keys, shard_paths, write_dataset_info, write_shard
 from tfcxr.data.schema import Record, encode_record
 from tfcxr.models.acgan import ACGAN
 from tfcxr.models.pggan import PGGAN

@@ -22,9 +22,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from PIL import Image, features
 
-from tfcxr.data.pipeline import evaluation_batches, load_images, read_patient_keys
-from tfcxr.data.records import write_dataset_info, write_shard
-from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, encode_record, parse_batch
+from tfcxr.data.parsing import parse_batch
+from tfcxr.data.pipeline import evaluation_batches, load_images
+from tfcxr.data.records import read_patient_keys, write_dataset_info, write_shard
+from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, encode_record
 from tfrecords_builder.images.image_file import decode
 from tfrecords_builder.images.radiograph import MAX_PIXELS, ImageError, Radiograph
 

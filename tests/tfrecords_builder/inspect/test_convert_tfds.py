@@ -211,7 +211,7 @@ def test_the_command(tmp_path, run_commands):
     assert status == 0 and re.search(r'^wrote .*my_set_2/1.0.0; read it with .*builder_from_directory\("', output)
     assert (tmp_path / "out" / "my_set_2" / "1.0.0" / "features.json").is_file()
     told = (
-        "unknown format 'tfdss'; did you mean 'tfds'",
+        "--to=tfdss is unknown; did you mean 'tfds'",
         "expected one data folder, such as runs/phantom, got 2",
         "install it with pip install tensorflow-datasets",
     )

@@ -195,7 +195,8 @@ def test_wrong_arguments_and_damage(folder, tmp_path):
     content[-20] ^= 1
     shard.write_bytes(content)
     with pytest.raises(
-        ValueError, match="damaged after record 1 of 2; python -m tfrecords_builder verify .* lists all"
+        ValueError,
+        match="after record 1 of 2: a record does not fit its checksum; python -m tfrecords_builder verify .* lists",
     ):
         inspect_data_dir(made)
     shard.unlink()

@@ -1,7 +1,7 @@
 """Metrics: arrays in, numbers out. A new metric is one file, and one line here puts it into the reports.
 
-What the reports do with each is said by its kind, in `metric.py`. The other files here hold what trainings and
-experiments call by name (`sliced_wasserstein`, `pairwise_similarity`, `pairwise_tests`).
+What reports and trainings do with each is said by its kind, in `metric.py`. The other files here hold what experiments
+call by name (`pairwise_similarity`, `pairwise_tests`).
 """
 
 from typing import TypeVar
@@ -21,6 +21,7 @@ from tfcxr.evaluation.metrics.image_diversity import MS_SSIM
 from tfcxr.evaluation.metrics.image_fidelity import PSNR, SSIM
 from tfcxr.evaluation.metrics.kernel_distance import KERNEL
 from tfcxr.evaluation.metrics.metric import Metric
+from tfcxr.evaluation.metrics.sliced_wasserstein import SLICED_WASSERSTEIN
 
 Kind = TypeVar("Kind", bound=Metric)
 
@@ -40,6 +41,7 @@ METRICS: dict[str, Metric] = {
         FEATURE_DISTANCE,
         PSNR,
         SSIM,
+        SLICED_WASSERSTEIN,
     )
 }
 

@@ -137,12 +137,62 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
 
 
-AUC = LabelScore(name="auc", title="AUC", better="higher", score=roc_auc)
-ACCURACY = ConfusionScore(name="accuracy", title="accuracy", better="higher", score=accuracy)
-BALANCED_ACCURACY = ConfusionScore(
-    name="balanced_accuracy", title="balanced accuracy", better="higher", score=balanced_accuracy
+AUC = LabelScore(
+    name="auc",
+    title="AUC",
+    better="higher",
+    score=roc_auc,
+    chance=0.5,
+    clear_from=0.6,
+    meaning="The chance that an image with the label gets a higher score than one without it: .5 is guessing, 1 is "
+    "perfect; higher is better.",
 )
-PRECISION = ConfusionScore(name="precision", title="precision", better="higher", score=precision, is_per_class=True)
-RECALL = ConfusionScore(name="recall", title="recall", better="higher", score=recall, is_per_class=True)
-F1 = ConfusionScore(name="f1", title="F1", better="higher", score=f1, is_per_class=True)
-SUPPORT = ConfusionScore(name="support", title="support", better="real", score=support, is_per_class=True, format=".0f")
+ACCURACY = ConfusionScore(
+    name="accuracy",
+    title="accuracy",
+    better="higher",
+    score=accuracy,
+    meaning="The share of images whose class is predicted right, which common classes dominate; higher is better.",
+)
+BALANCED_ACCURACY = ConfusionScore(
+    name="balanced_accuracy",
+    title="balanced accuracy",
+    better="higher",
+    score=balanced_accuracy,
+    meaning="The mean over classes of the share of their images that is recognised, so that rare classes count as much "
+    "as common ones: guessing gives 1 / classes; higher is better.",
+)
+PRECISION = ConfusionScore(
+    name="precision",
+    title="precision",
+    better="higher",
+    score=precision,
+    is_per_class=True,
+    meaning="Of the images that were predicted to be of the class, the share that is (positive predictive value); "
+    "higher is better.",
+)
+RECALL = ConfusionScore(
+    name="recall",
+    title="recall",
+    better="higher",
+    score=recall,
+    is_per_class=True,
+    meaning="Of the images of the class, the share that was recognised (sensitivity); higher is better.",
+)
+F1 = ConfusionScore(
+    name="f1",
+    title="F1",
+    better="higher",
+    score=f1,
+    is_per_class=True,
+    meaning="The harmonic mean of precision and recall, low where either is; higher is better.",
+)
+SUPPORT = ConfusionScore(
+    name="support",
+    title="support",
+    better="real",
+    score=support,
+    is_per_class=True,
+    format=".0f",
+    meaning="How many real test images the class has, on which its row rests; neither way is better.",
+)

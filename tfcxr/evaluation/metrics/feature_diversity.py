@@ -39,7 +39,9 @@ FEATURE_DISTANCE = ClassDiversity(
     measure=lambda features, pairs, seed: mean_pairwise_feature_distance(features, seed=seed),
     spread=lambda distance: distance,
     spread_title="ratio",
-    note="Feature distance: the mean distance between features of the last hidden layer of the classifiers trained on "
-    "real images (0 = all the same). The column of real test images shows by how much it differs between real images "
-    "that the classifier was trained on and others.",
+    meaning="How far apart the features of two images of one class are, on average: 0 for copies; best where real "
+    "images have it, as below that the images repeat themselves.",
+    note="Feature distances are between features of the last hidden layer of the classifiers trained on real images. "
+    "The column of real test images shows by how much they differ between real images that the classifier was trained "
+    "on and others.",
 )

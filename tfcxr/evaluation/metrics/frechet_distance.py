@@ -69,6 +69,8 @@ FRECHET = FeatureDistance(
     title="Frechet",
     better="lower",
     distance=lambda first, second, seed: frechet_distance(first, second),
+    meaning="How far the features of two sets of images lie apart, by their mean and spread: 0 for equal sets; lower "
+    "is better, down to what real images have among themselves.",
     note="The Frechet distance depends on the number of images and grows when they are few: compare rows of one number "
     "only. Its interval is a jackknife over 20 parts.",
 )

@@ -75,5 +75,6 @@ MS_SSIM = ClassDiversity(
     spread=lambda similarity: 1 - similarity,
     spread_title="ratio of 1 - MS-SSIM",
     least_spread=1e-6,  # 1 - MS-SSIM of equal images is 0 but for rounding
-    note="MS-SSIM: the mean over random pairs of images (1 = all the same).",
+    meaning="How alike two images of one class are, on average over random pairs: 1 for copies; best where real images "
+    "have it, as above that the images repeat themselves.",
 )

@@ -49,5 +49,21 @@ def _check(images: np.ndarray, references: np.ndarray, data_range: float) -> Non
         raise ValueError(f"data_range must be positive, got {data_range}")
 
 
-PSNR = PairedImages(name="psnr", title="PSNR", better="higher", score=psnr, largest=100.0, format=".2f")  # decibels
-SSIM = PairedImages(name="ssim", title="SSIM", better="higher", score=ssim)
+PSNR = PairedImages(
+    name="psnr",
+    title="PSNR",
+    better="higher",
+    score=psnr,
+    largest=100.0,
+    format=".2f",
+    meaning="How close an image comes to its reference, in decibels, of which 6 more halve the error of the pixels; "
+    "higher is better.",
+)
+SSIM = PairedImages(
+    name="ssim",
+    title="SSIM",
+    better="higher",
+    score=ssim,
+    meaning="How alike an image and its reference are in local brightness, contrast and structure: 1 for equal images; "
+    "higher is better.",
+)

@@ -5,8 +5,8 @@ there, with the interval and the reference that the kind has.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Metric:
       name: in report.json and in settings.
       title: the header of its column.
       better: which way is better; "real" says as real images have it.
+      meaning: one plain sentence that stands where the metric is shown: what it is, and which way is better.
       note: sentences for the report's method section, plain text.
       format: of a value, as for `format`.
     """
@@ -36,6 +37,7 @@ class Metric:
     name: str
     title: str
     better: Literal["higher", "lower", "real"]
+    meaning: str
     note: str = ""
     format: str = ".3f"
 
@@ -47,9 +49,18 @@ class LabelScore(Metric):
     Attributes:
       score: (is_positive bool [images], score float [images], weights float [rows, images]) -> float64 [rows], where
         weights say how often a row counts each image; NaN where a row has no value.
+      chance: the score of a guess; what a classifier has learned is what its score has above it.
+      clear_from: of a classifier trained on real images, the interval must begin here or above for anything to be said
+        of synthetic ones.
     """
 
     score: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    chance: float = 0.0
+    clear_from: float = 0.0
+
+    def is_clear(self, summary: Mapping[str, Any]) -> bool:
+        """Whether {"mean", "interval"} of a score is clearly above chance; NaN is not."""
+        return summary["mean"] > self.chance and summary["interval"][0] >= self.clear_from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,3 +140,14 @@ class PairedImages(Metric):
 
     score: Callable[[np.ndarray, np.ndarray], np.ndarray]
     largest: float = float("inf")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageDistance(Metric):
+    """Between two sets of images, without an extractor; logged while a generator trains.
+
+    Attributes:
+      distance: two sets uint8 [images, size, size, 1] of one shape -> their distance, 0 for equal sets.
+    """
+
+    distance: Callable[[np.ndarray, np.ndarray], float]

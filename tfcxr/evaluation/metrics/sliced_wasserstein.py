@@ -7,6 +7,8 @@ projections compared. It sees sharpness and texture, and is cheap enough to comp
 import cv2
 import numpy as np
 
+from tfcxr.evaluation.metrics.metric import ImageDistance
+
 PATCH_SIZE = 7
 PATCHES_PER_IMAGE = 64
 DIRECTIONS = 128
@@ -53,3 +55,14 @@ def _patches(level: np.ndarray, corners: np.ndarray) -> np.ndarray:
     rows, columns = corners
     patches = windows[np.arange(len(level))[:, None], rows, columns].reshape(-1, PATCH_SIZE**2)
     return (patches - patches.mean()) / (patches.std() + 1e-8)
+
+
+SLICED_WASSERSTEIN = ImageDistance(
+    name="sliced_wasserstein",
+    title="sliced Wasserstein",
+    better="lower",
+    distance=sliced_wasserstein_distance,
+    format=".1f",
+    meaning="How far patches of generated images are from patches of real ones, from coarse shapes to fine texture: 0 "
+    "for equal sets; lower is better, down to what two sets of real images have.",
+)

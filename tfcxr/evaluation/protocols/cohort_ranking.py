@@ -11,7 +11,6 @@ alike, against the same held-out ones.
 
 import dataclasses
 import itertools
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfcxr.data.records import read_dataset_info
+from tfcxr.data.sizes import find_size
 from tfcxr.evaluation import kept, label_checks
 from tfcxr.evaluation.cohorts import (
     Cohort,
@@ -40,13 +40,12 @@ from tfcxr.evaluation.metrics.kernel_distance import MIN_IMAGES
 from tfcxr.evaluation.metrics.metric import ClassDiversity, FeatureDistance
 from tfcxr.evaluation.metrics.pairwise_tests import pairwise_t_tests
 from tfcxr.evaluation.protocols.protocol import Protocol
+from tfcxr.evaluation.protocols.ranking_verdict import LEVEL, REAL, deviation_text, verdict
 from tfcxr.evaluation.report import html
 from tfcxr.evaluation.report.report import Findings
 
 VERSION = 1
 DIVERSITY_PAIRS = 500
-LEVEL = 0.05  # of the family of all pairs
-REAL = "real training images"  # the floor's name among the cohorts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +76,7 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
       ValueError: fewer than two cohorts, several test splits, what `load_cohorts` refuses, too few images, no label
         that the extractor could learn, or test patients that a generator or the extractor has seen.
     """
-    cohorts, extractor_data = _load(evaluation, settings)
+    cohorts, extractor_data, is_single_label = _load(evaluation, settings)
     (test,) = cohorts.tests.values()
     sizes = [len(cohort.images) // settings.draws for cohort in cohorts.synthetic.values()]
     per_draw = min(len(test.images), *sizes)
@@ -91,8 +90,8 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
             f"diversity needs two images, but {evaluation.train_splits_flag} holds {len(cohorts.real.images)}"
         )
     scales_of(test.images.shape[1])  # refuses images too small for MS-SSIM
-    info, seed = read_dataset_info(_extractor_folder(evaluation, settings)), evaluation.classifier_seeds[0]
-    extractor = find_or_train_extractor(evaluation, extractor_data, None, info.label_names, info.is_single_label)
+    seed, names = evaluation.classifier_seeds[0], tuple(extractor_data.facts["label_names"])
+    extractor = find_or_train_extractor(evaluation, extractor_data, None, names, is_single_label)
     real_features = extractor.features(test.images)
     spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
     distances, diversity, random = {}, {}, np.random.default_rng(seed)
@@ -138,7 +137,7 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
     }
     return Findings(
         title="Cohort ranking",
-        verdict=_verdict(rows, tests),
+        verdict=verdict(rows, tests, evaluation.test_splits[0], per_draw),
         data=data,
         introduction=f"{per_draw} images per draw; mean and standard deviation over draws; features of "
         f"{html.text(evaluation.classifier.architecture)}, weights "
@@ -150,12 +149,8 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
     )
 
 
-def _extractor_folder(evaluation: Evaluation, settings: RankingSettings) -> pathlib.Path:
-    return pathlib.Path(settings.extractor_data_dir) if settings.extractor_data_dir else evaluation.real_dir
-
-
-def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, Cohort]:
-    """The cohorts, and the extractor's training patients."""
+def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, Cohort, bool]:
+    """The cohorts, the extractor's training patients, and whether these have exclusive labels."""
     if len(evaluation.synthetic_dirs) < 2:
         raise ValueError(
             f"a ranking needs two cohorts or more, got {len(evaluation.synthetic_dirs)}; give "
@@ -164,49 +159,27 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
     if len(evaluation.test_splits) > 1:
         raise ValueError(f"a ranking takes one test split, got --test_splits={','.join(evaluation.test_splits)}")
     check_folders(evaluation, same_labels=False, allows_several=True)
-    folder, splits = _extractor_folder(evaluation, settings), settings.extractor_splits
+    folder, splits = evaluation.real_dir, settings.extractor_splits
+    if settings.extractor_data_dir:
+        folder = find_size(settings.extractor_data_dir, evaluation.real_info.image_size)
     info = read_dataset_info(folder)
     if info.is_synthetic:
         raise ValueError(f"{folder} holds synthetic images ({info.name}), expected real patients")
-    check_alike(evaluation.real_dir, evaluation.real_info, folder, info, same_labels=False)
-    names = info.label_names
+    check_alike(evaluation, folder, info, same_labels=False)
+    names = evaluation.labels or info.label_names
     where = f"split {','.join(splits)} of {folder}"
     label_checks.check_labels(where, label_checks.counts_of_splits(info, splits, names), "learned")
-    cohorts = load_cohorts(evaluation, ())
+    cohorts = load_cohorts(evaluation, evaluation.labels)
     extractor_data = load_cohort(folder, info, splits, names)
     shared = training_leaks(extractor_data, None, cohorts.tests, info, evaluation.test_info, "extractor's training")
     shared = [sentence for sentence in shared if sentence not in cohorts.shared_patients]
     refuse_shared_patients(shared, evaluation)
     cohorts = cohorts.with_notices(())
-    return dataclasses.replace(cohorts, shared_patients=(*cohorts.shared_patients, *shared)), extractor_data
-
-
-def _verdict(rows: Sequence[Mapping[str, Any]], tests: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """A sentence for each cohort, nearest first, and one on how many pairs differ."""
-    sentences = []
-    for place, row in enumerate(rows, start=1):
-        found = [
-            f"{metric.title} distance {row[f'{metric.name}_mean']:{metric.format}}{_deviation(row, metric)}"
-            for metric in metrics_of(FeatureDistance)
-        ]
-        for spread in metrics_of(ClassDiversity):
-            if (ratio := row.get(f"{spread.name}_ratio")) is not None:
-                found.append(f"{spread.spread_title} {ratio:.2f}")
-        sentences.append(f"{place}. {row['cohort']}: {', '.join(found)}.")
-    differ = [
-        f"{metric.title} {sum(pair['is_different'] for pair in tests[metric.name])} of {len(tests[metric.name])}"
-        for metric in metrics_of(FeatureDistance)
-    ]
-    return [
-        *sentences,
-        f"Pairs of cohorts that differ at {LEVEL:g} (Welch's t-tests, adjusted by Holm), by distance: "
-        f"{', '.join(differ)}.",
-    ]
-
-
-def _deviation(row: Mapping[str, Any], metric: FeatureDistance) -> str:
-    shown = html.number(row[f"{metric.name}_deviation"], ".2g")
-    return "" if shown == html.number(None) else f" (sd {shown})"
+    return (
+        dataclasses.replace(cohorts, shared_patients=(*cohorts.shared_patients, *shared)),
+        extractor_data,
+        info.is_single_label,
+    )
 
 
 def _page_parts(report: Mapping[str, Any]) -> list[str]:
@@ -215,16 +188,23 @@ def _page_parts(report: Mapping[str, Any]) -> list[str]:
     rows = [
         [
             html.text(row["cohort"]),
-            *(html.number(row[f"{m.name}_mean"], m.format) + _deviation(row, m) for m in metrics),
+            *(html.number(row[f"{m.name}_mean"], m.format) + deviation_text(row, m) for m in metrics),
             *(html.number(row[f"{spread.name}_ratio"], ".2f") for spread in spreads),
         ]
         for row in report["table"]
     ]
     header = ["cohort", *map(html.metric_header, metrics), *(html.text(spread.spread_title) for spread in spreads)]
     names = [row["cohort"] for row in report["table"] if row["cohort"] != REAL]
+    of_real = {
+        metric.name: html.number(row[f"{metric.name}_mean"], metric.format) + deviation_text(row, metric)
+        for row in report["table"]
+        for metric in metrics
+        if row["cohort"] == REAL
+    }
     return [
         "<h2>Nearest first</h2>",
         html.table(header, rows),
+        html.explained([*metrics, *spreads], of_real),
         *(_test_table(metric, names, report["tests"][metric.name]) for metric in metrics),
         f"<h2>How it was done</h2><p>{html.metric_notes(FeatureDistance)} {html.metric_notes(ClassDiversity)}</p>",
     ]

@@ -4,7 +4,7 @@ A classifier is trained once on the real training split; its pooled features of 
 compared by every `FeatureDistance` of `METRICS`, such as the Frechet distance (Heusel et al. 2017) and the kernel
 distance (Binkowski et al. 2018): against each test split, and against the training split, which the generator was to
 imitate. Beside every distance stands the floor, two patient-disjoint halves of the same real images against each other,
-and what real training images score.
+and what real training images score. The verdict is in `distance_verdict.py`.
 
 The Frechet distance falls with N, so only distances of one N are compared: where halves of a split hold fewer than N
 images, the synthetic score is given once more at the halves' size. Features have the scale of one extractor, so
@@ -29,6 +29,7 @@ from tfcxr.evaluation.distances import (
     MIN_HALF_IMAGES,
     MIN_IMAGES,
     MIN_PATIENTS,
+    MIN_TELLING_IMAGES,
     SEED,
     FeatureSet,
     compare,
@@ -38,6 +39,7 @@ from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.feature_extractor import FeatureExtractor, find_or_train_extractor
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.metric import FeatureDistance
+from tfcxr.evaluation.protocols.distance_verdict import verdict
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.report import Findings
@@ -45,8 +47,6 @@ from tfcxr.evaluation.scores import mean_auc
 
 VERSION = 1
 TRAINING = "training images"  # beside names of test splits, so no name that a split would have
-MIN_CLASS_IMAGES = 50  # for a distance of one label's images
-WEAK_AUC = 0.7  # features of a classifier that learned less say little
 PICTURES_PER_SET = 8
 METHOD_TEXT = """<strong>Distances.</strong> {notes} All have the scale of this extractor's features: they compare with
 distances of the same weights only. <strong>Floor.</strong> Two halves of the real images that share no patient, in
@@ -112,11 +112,11 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
 
 def _load(evaluation: Evaluation, settings: DistanceSettings) -> Cohorts:
     check_folders(evaluation, allows_unlabelled=True)
-    real_info = evaluation.real_info
-    counts = label_checks.counts_of_splits(real_info, evaluation.train_splits, real_info.label_names)
+    names = evaluation.label_names
+    counts = label_checks.counts_of_splits(evaluation.real_info, evaluation.train_splits, names)
     notices = label_checks.check_labels(evaluation.train_splits_flag, counts, "learned")
     notices += label_checks.check_label_splits(evaluation, must_test=False)
-    cohorts = load_cohorts(evaluation, real_info.label_names)
+    cohorts = load_cohorts(evaluation, names)
     _check_images(settings, cohorts.only_synthetic, {TRAINING: cohorts.real, **cohorts.tests})
     return cohorts.with_notices(notices)
 
@@ -178,7 +178,7 @@ def _compare(
 def _is_enough(synthetic: FeatureSet, real: FeatureSet) -> bool:
     """Whether the images of one label allow a distance of their own."""
     return (
-        min(len(synthetic.rows), len(real.rows)) >= MIN_CLASS_IMAGES
+        min(len(synthetic.rows), len(real.rows)) >= MIN_TELLING_IMAGES
         and len(np.unique(real.patients)) >= MIN_PATIENTS
         and smallest_half(real.patients) >= MIN_HALF_IMAGES
     )
@@ -192,57 +192,6 @@ def _rank_notices(comparisons: Sequence[dict[str, Any]], features: int) -> list[
         f"some sides have as few as {fewest} images for {features} features, so a distance that depends on the number "
         "of images is mostly that of few images: compare it only with the floor of the same number"
     ]
-
-
-def verdict(architecture: str, comparisons: Sequence[dict[str, Any]], auc: Mapping[str, float]) -> list[str]:
-    """Two sentences per set, and a warning of a weak extractor; the first distance decides on ratios and copies."""
-    metrics = metrics_of(FeatureDistance)
-    headline = metrics[0]
-    sentences = []
-    for comparison in sorted(comparisons, key=lambda item: item["role"] == "training"):
-        score, floor, matched = (comparison[name] for name in ("score", "floor", "at_floor_size"))
-        whom = f"real patients of {comparison['set']}" if comparison["role"] == "test" else "the real training images"
-        training = comparison["real_training_images"]
-        beside = f", as many real training images at {_said(training)}" if training else ""
-        is_nearer = matched[headline.name]["interval"][1] < floor[headline.name]["interval"][0]
-        if all(matched[metric.name]["interval"][0] > floor[metric.name]["interval"][1] for metric in metrics):
-            conclusion = "the extractor tells synthetic images from real ones"
-        elif comparison["role"] == "training" and is_nearer:
-            conclusion = "they are nearer to the training images than real patients are to each other, as copies are"
-        else:
-            conclusion = "the intervals leave open whether synthetic images differ from real ones"
-        times = f"this floor has no {headline.title} distance to divide by"
-        if floor[headline.name]["mean"] > 0:
-            ratio = matched[headline.name]["mean"] / floor[headline.name]["mean"]
-            times = f"{ratio:.3g} times this floor ({headline.title})"
-        sentences += [
-            f"{score['images']} synthetic images are at {_said(score, with_names=True)} from {whom}{beside}.",
-            f"At {floor['images']} images per side they are at {_said(matched)}, and two halves of these real patients "
-            f"at {_said(floor)}: {times}, so {conclusion}.",
-        ]
-    if unknown := [name for name, value in auc.items() if math.isnan(value)]:
-        sentences.append(
-            f"How well the extractor knows the labels of {', '.join(unknown)} cannot be told: no label is known to be "
-            "in some of the images and not in others."
-        )
-    weak = {name: value for name, value in auc.items() if value < WEAK_AUC}
-    if weak:
-        named = ", ".join(f"{value:.3f} on {name}" for name, value in weak.items())
-        sentences.append(
-            f"The extractor is itself weak (AUC {named}), so its features say little: give {architecture} more images, "
-            "more epochs or another classifier.learning_rate."
-        )
-    return sentences
-
-
-def _said(row: Mapping[str, Any], with_names: bool = False) -> str:
-    """All distances of a row in words."""
-    said = []
-    for metric in metrics_of(FeatureDistance):
-        mean, (low, high) = row[metric.name]["mean"], row[metric.name]["interval"]
-        name = f"{metric.title} distance " if with_names else ""
-        said.append(f"{name}{mean:{metric.format}} ({low:{metric.format}} to {high:{metric.format}})")
-    return " and ".join(said)
 
 
 def _page_parts(report: Mapping[str, Any], cohorts: Cohorts) -> list[str]:
@@ -262,10 +211,17 @@ def _page_parts(report: Mapping[str, Any], cohorts: Cohorts) -> list[str]:
 
 def _comparison_part(comparison: Mapping[str, Any]) -> str:
     title = "Training images" if comparison["role"] == "training" else "Test"
-    headers = ["images per side", *map(html.metric_header, metrics_of(FeatureDistance))]
+    metrics = metrics_of(FeatureDistance)
+    headers = ["images per side", *map(html.metric_header, metrics)]
+    floor = comparison["floor"]
+    of_real = {
+        metric.name: f"{html.estimate(floor[metric.name], metric.format)} at {floor['images']} images per side"
+        for metric in metrics
+    }
     parts = [
         f"<h2>{title}: {html.text(comparison['set'])}</h2>",
         html.table(["against these real images", *headers], _table_rows(comparison)),
+        html.explained(metrics, of_real),
     ]
     if comparison["by_label"]:
         rows = [

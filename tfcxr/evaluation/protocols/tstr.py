@@ -1,8 +1,8 @@
 """Train on synthetic, test on real (tstr): does a classifier learn from synthetic images what it learns from real ones?
 
 For each seed one classifier is trained on N synthetic images, one on N images of real training patients and one on
-both together (2N), and each is tested on real patients whom nobody has seen. The ratio of the synthetic to the real
-AUC is the score (Singh, Lala, Macwan, Chaurasia 2023; Segal, Rubin, Rubin, Pantanowitz 2021, section "downstream").
+both together (2N), and each is tested on real patients whom nobody has seen (Singh, Lala, Macwan, Chaurasia 2023;
+Segal, Rubin, Rubin, Pantanowitz 2021, section "downstream"). The verdict is in `tstr_verdict.py`.
 
 Differs from the papers: a real-trained classifier with as many images stands beside the synthetic-trained one;
 patients are kept apart; intervals resample patients; and diversity within each class is reported, because a generator
@@ -13,7 +13,7 @@ Each finished training is kept in `out_dir/arms`, so a killed evaluation continu
 
 import dataclasses
 import itertools
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from absl import logging
 
 from tfcxr.config import to_plain
 from tfcxr.data.atomic import remove_temporary_files
-from tfcxr.data.records import split_info
 from tfcxr.evaluation import diversity, kept, label_checks
 from tfcxr.evaluation.cohorts import Cohorts, check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
@@ -32,15 +31,14 @@ from tfcxr.evaluation.metrics.classification import patient_resamples
 from tfcxr.evaluation.metrics.image_diversity import scales_of
 from tfcxr.evaluation.metrics.metric import ClassDiversity, LabelScore
 from tfcxr.evaluation.protocols.protocol import Protocol
+from tfcxr.evaluation.protocols.tstr_verdict import verdict
 from tfcxr.evaluation.report import html, plots, score_tables
 from tfcxr.evaluation.report.report import Findings
-from tfcxr.evaluation.scores import ratio_summaries, score_arm, score_labels, score_text, youden_thresholds
+from tfcxr.evaluation.scores import score_arm, score_labels, shares_of_real, youden_thresholds
 
 VERSION = 2  # raise it when a change makes kept trainings wrong
 ARMS = {"real": ("real",), "synthetic": ("synthetic",), "both": ("synthetic", "real")}  # name -> sides
 BOOTSTRAP_SEED = 0
-WEAK_AUC = 0.7  # a classifier that learns less than this from real images says little about synthetic ones
-COLLAPSE_RATIO = 0.5  # of the real images' diversity, below which the verdict says so
 
 DIVERSITY_TEXT = """A generator that makes one picture per class can still train a fair classifier. Here two images of
 one class are compared. Ratios near 1 mean that synthetic images vary as real ones do; a ratio far below 1 means
@@ -48,7 +46,7 @@ collapse."""
 INTERVAL_TEXT = """The test patients were resampled with replacement {resamples} times, with all their images, and with
 the same draws for every arm and seed. In each resample a score is the mean over the classifier's seeds; the interval is
 the middle 95 % of these means. It covers which patients were tested, not the classifier's random start (that is the
-range over seeds) nor the choice of training images. A ratio compares both arms on the same resampled patients."""
+range over seeds) nor the choice of training images. A share compares both arms on the same resampled patients."""
 SHARED_VALIDATION_TEXT = """Every arm stopped, and chose its threshold, on the same real validation patients, so the
 synthetic arm saw them too."""
 OWN_VALIDATION_TEXT = """Each arm kept back a share of its own training images (real ones by patient) to stop and to
@@ -122,7 +120,7 @@ def run(evaluation: Evaluation, settings: TSTRSettings) -> Findings:
         verdict=verdict(architecture, tests, rows),
         data=data,
         introduction=f"{len(cohorts.real.images)} training images per side, {html.text(architecture)}, "
-        f"one training per arm for each of the seeds {', '.join(map(str, evaluation.classifier_seeds))}.",
+        f"{_trainings_per_arm(evaluation.classifier_seeds)}.",
         parts=_page_parts(kept.plain_json(data), cohorts, trainings),
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
@@ -134,11 +132,11 @@ def _load(evaluation: Evaluation, settings: TSTRSettings) -> Cohorts:
     """Loads as many images of either side, and refuses labels with which nothing can be learned or tested."""
     check_folders(evaluation)
     real_info, (synthetic_info,) = evaluation.real_info, evaluation.synthetic_infos.values()
-    names, is_single_label = real_info.label_names, real_info.is_single_label
+    names, is_single_label = evaluation.label_names, real_info.is_single_label
     splits = {"synthetic": evaluation.synthetic_splits or tuple(synthetic_info.splits), "real": evaluation.train_splits}
     infos = {"synthetic": synthetic_info, "real": real_info}
     folders = {"synthetic": f"--synthetic_dir={evaluation.synthetic_dir}", "real": f"--real_dir={evaluation.real_dir}"}
-    available = {side: sum(split_info(infos[side], split).images for split in splits[side]) for side in infos}
+    available = {side: label_checks.images_of_splits(infos[side], splits[side], names) for side in infos}
     for side, count in available.items():
         if settings.images > count:
             raise ValueError(
@@ -284,45 +282,14 @@ def _score(
     return {
         **test.facts,
         "arms": {arm: scores.summary for arm, scores in by_arm.items()},
-        "ratios_to_real": {arm: ratio_summaries(scores, by_arm["real"]) for arm, scores in others.items()},
+        "shares_of_real": {arm: shares_of_real(scores, by_arm["real"]) for arm, scores in others.items()},
     }
 
 
-def verdict(architecture: str, tests: dict[str, Any], diversity_rows: list[dict[str, Any]]) -> list[str]:
-    """One sentence per test set by the first `LabelScore`, and one on diversity."""
-    sentences = []
-    headline = metrics_of(LabelScore)[0]
-    score, title = headline.name, headline.title
-    for split, test in tests.items():
-        arms = test["arms"]
-        if "synthetic" in arms and "real" in arms:
-            ratio = test["ratios_to_real"]["synthetic"][score]
-            has_ratio = math.isfinite(ratio["mean"])
-            sentences.append(
-                f"On real patients of {split}, {architecture} trained on synthetic images reaches "
-                f"{title} {score_text(arms['synthetic'][score])}, trained on as many real ones "
-                f"{score_text(arms['real'][score])}: "
-                f"{f'a ratio of {score_text(ratio)}' if has_ratio else f'there is no ratio to an {title} of 0'}."
-            )
-        else:
-            scores = ", ".join(f"{arm} {score_text(summary[score])}" for arm, summary in arms.items())
-            sentences.append(f"On real patients of {split}, {architecture} reaches {title}: {scores}.")
-        if "real" in arms and arms["real"][score]["mean"] < WEAK_AUC:
-            sentences.append(
-                f"The classifier trained on real images is itself weak on {split}, so the comparison says little: "
-                "give it more images, more epochs (classifier.patience, classifier.max_epochs) or another "
-                "classifier.learning_rate."
-            )
-    spread = metrics_of(ClassDiversity)[0]
-    ratios = [row[f"{spread.name}_ratio"] for row in diversity_rows if row[f"{spread.name}_ratio"] is not None]
-    if ratios:
-        lowest = min(ratios)
-        sentences.append(
-            f"Within a class, synthetic images differ from each other {lowest:.2f} times as much as real ones "
-            f"({spread.spread_title.removeprefix('ratio of ')}, the least diverse class)"
-            f"{': the generator has collapsed' if lowest < COLLAPSE_RATIO else ''}."
-        )
-    return sentences
+def _trainings_per_arm(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return f"1 training per arm (seed {seeds[0]})"
+    return f"{len(seeds)} trainings per arm (seeds {', '.join(map(str, seeds))})"
 
 
 def _page_parts(report: dict[str, Any], cohorts: Cohorts, trainings: dict[str, list[dict[str, Any]]]) -> list[str]:
@@ -336,16 +303,18 @@ def _page_parts(report: dict[str, Any], cohorts: Cohorts, trainings: dict[str, l
     intervals = INTERVAL_TEXT.format(resamples=report["bootstrap"]["resamples"])
     return [
         *(_test_part(report, split, test.labels, trainings) for split, test in cohorts.tests.items()),
-        f"<h2>Diversity within a class</h2><p>{DIVERSITY_TEXT} {html.metric_notes(ClassDiversity)}</p>",
+        f"<h2>Diversity within a class</h2><p>{DIVERSITY_TEXT}</p>",
         diversity.diversity_table(report["diversity"]),
         "<h2>Training curves</h2>",
         "<p class=small>Solid: validation loss. Dashed: training loss. Dot: the epoch that was kept.</p>",
         html.picture(plots.curves_plot(report["trainings"]), "training curves"),
         "<h2>Training images</h2>",
         *grids,
-        f"<h2>How it was done</h2><p><strong>Intervals.</strong> {intervals} {html.metric_notes(LabelScore)}</p>",
+        f"<h2>How it was done</h2><p><strong>Intervals.</strong> {intervals} {html.metric_notes(LabelScore)} "
+        f"{html.metric_notes(ClassDiversity)}</p>",
         f"<p><strong>Thresholds.</strong> {validation} No threshold was chosen on test images. Tables of classes and "
-        f"confusion are means over seeds. <strong>Time.</strong> {report['seconds']:.0f} seconds of training.</p>",
+        f"confusion are means over seeds, in whole images. <strong>Time.</strong> {report['seconds']:.0f} seconds of "
+        "training.</p>",
     ]
 
 
@@ -364,7 +333,7 @@ def _test_part(
     return (
         f"<h2>Test on {html.text(split)}</h2><p class=small>{test['images']} images of {test['patients']} patients of "
         f"{html.text(test['name'])}; {positives}.</p>"
-        + score_tables.arm_table(arms, test["ratios_to_real"], images, scored_label)
+        + score_tables.arm_table(arms, test["shares_of_real"], images, scored_label)
         + (score_tables.label_tables(arms, [names[column] for column in columns]) if len(columns) > 1 else "")
         + html.picture(plots.roc_plot(names, columns, labels, probabilities, legends), "ROC curves")
         + score_tables.threshold_tables(arms, names, is_single_label)

@@ -25,19 +25,26 @@ th, td { padding: .28em .8em; border-bottom: 1px solid #e4e8ec; text-align: righ
 th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2px solid #b9c2cb }
 .interval { color: #57636f; font-size: .88em } .side { display: flex; flex-wrap: wrap; gap: 0 2.4em }
 img { max-width: 100%; height: auto } code { font-size: .85em; overflow-wrap: anywhere }
-.small { color: #57636f; font-size: .92em }
+.small { color: #57636f; font-size: .92em } .small p { margin: .15em 0 }
+.confusion { font-size: .82em; line-height: 1.25 } .confusion th, .confusion td { padding: .1em .6em }
 """
 
 
 def page(
-    title: str, verdict: Sequence[str], shared_patients: Sequence[str], notices: Sequence[str], sections: Iterable[str]
+    title: str,
+    verdicts: Iterable[Sequence[str]],
+    shared_patients: Sequence[str],
+    notices: Sequence[str],
+    sections: Iterable[str],
 ) -> str:
-    """The whole file: title, alarm, verdict and notices, then sections of HTML; all sentences are text."""
-    first, *more = (f"<p>{text(sentence)}</p>" for sentence in verdict)
+    """The whole file: title, alarm, verdicts and notices, then sections of HTML; all sentences are text.
+
+    The first sentence of each verdict is bold.
+    """
     body = [
         f"<h1>{text(title)}</h1>",
         _alarm(shared_patients),
-        f"<div class=verdict><strong>{first}</strong>{''.join(more)}</div>",
+        *map(_verdict, verdicts),
         _notes(notices),
         *sections,
     ]
@@ -96,6 +103,21 @@ def metric_header(metric: Metric) -> str:
     return text(metric.title) + {"higher": " &uarr;", "lower": " &darr;", "real": ""}[metric.better]
 
 
+def explained(metrics: Iterable[Metric], of_real: Mapping[str, str] | None = None) -> str:
+    """A line under a table for each metric in it: what it means, and what real images score.
+
+    Args:
+      metrics: in the order of the columns.
+      of_real: by a metric's name, HTML of its value of real images against real ones, where that is known.
+    """
+    lines = []
+    for metric in metrics:
+        value = (of_real or {}).get(metric.name)
+        real = f" Real against real: {value}." if value else ""
+        lines.append(f"<p><strong>{text(metric.title)}</strong>: {text(metric.meaning)}{real}</p>")
+    return f"<div class=small>{''.join(lines)}</div>"
+
+
 def metric_notes(kind: type[Metric]) -> str:
     """The notes of all metrics of a kind."""
     return text(" ".join(metric.note for metric in metrics_of(kind) if metric.note))
@@ -109,6 +131,13 @@ def picture(png: bytes, description: str) -> str:
 def text(value: Any) -> str:
     """`value` as HTML that shows it letter by letter."""
     return escaping.escape(str(value))
+
+
+def _verdict(sentences: Sequence[str]) -> str:
+    first, *more = (text(sentence) for sentence in sentences)
+    return (
+        f"<div class=verdict><p><strong>{first}</strong></p>{''.join(f'<p>{sentence}</p>' for sentence in more)}</div>"
+    )
 
 
 def _alarm(shared_patients: Sequence[str]) -> str:

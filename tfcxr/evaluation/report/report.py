@@ -21,7 +21,7 @@ class Findings:
 
     Attributes:
       title: of its part of the page.
-      verdict: sentences that answer its question.
+      verdict: sentences that answer its question; the first is bold and answers it by itself.
       data: numbers and facts for report.json.
       introduction: HTML of the line below the title.
       parts: HTML of its part of the page.
@@ -72,7 +72,10 @@ def write_report(evaluation: Evaluation, findings: Mapping[str, Findings]) -> di
     ]
     versions = ", ".join(f"{name} {version}" for name, version in software.items())
     sections.append(f"<h2>Classifier</h2>{html.settings_table(classifier)}<p class=small>{html.text(versions)}</p>")
-    page = html.page("Evaluation of synthetic images", **together, sections=sections)
+    verdicts = [found.verdict for found in findings.values()]
+    page = html.page(
+        "Evaluation of synthetic images", verdicts, together["shared_patients"], together["notices"], sections
+    )
     write_atomically(evaluation.out_dir / HTML_FILE, page)
     report = {
         "verdict": together["verdict"],

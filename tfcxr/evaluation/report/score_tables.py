@@ -5,7 +5,7 @@ from typing import Any
 
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.metric import ConfusionScore, LabelScore
-from tfcxr.evaluation.report.html import estimate, metric_header, number, table, text
+from tfcxr.evaluation.report.html import estimate, explained, metric_header, number, table, text
 from tfcxr.evaluation.report.plots import ARM_COLOURS
 from tfcxr.evaluation.scores import THRESHOLD_RULES
 
@@ -13,13 +13,13 @@ RULE_SUFFIXES = {"at_half": "", "at_youden": ", Youden"}
 
 
 def arm_table(
-    arms: Mapping[str, Any], ratios: Mapping[str, Mapping[str, Any]], images: Mapping[str, int], scored_label: str
+    arms: Mapping[str, Any], shares: Mapping[str, Mapping[str, Any]], images: Mapping[str, int], scored_label: str
 ) -> str:
-    """All scores of a test set, one arm per row.
+    """All scores of a test set, one arm per row, and what they mean.
 
     Args:
       arms: by arm, `ArmScores.summary`.
-      ratios: by arm, what `ratio_summaries` gave.
+      shares: by arm, what `shares_of_real` gave.
       images: by arm, how many it was trained on.
       scored_label: the only scored label, or "" where scores are means over labels.
     """
@@ -28,7 +28,7 @@ def arm_table(
     confusion_scores = [metric for metric in metrics_of(ConfusionScore) if not metric.is_per_class]
     header = ["trained on", "images"]
     for metric in label_scores:
-        header += [metric_header(metric), "over seeds", "ratio to real"]
+        header += [metric_header(metric), "over seeds", "share of real"]
     header += [f"{text(metric.title)}{RULE_SUFFIXES[rule]}" for rule in rules for metric in confusion_scores]
     rows = []
     for arm, scores in arms.items():
@@ -37,13 +37,16 @@ def arm_table(
             row += [
                 estimate(scores[metric.name], metric.format),
                 _span(scores[metric.name]["by_seed"], metric.format),
-                estimate(ratios[arm][metric.name]) if arm in ratios else "",
+                estimate(shares[arm][metric.name]) if arm in shares else "",
             ]
         row += [estimate(scores[rule][metric.name], metric.format) for rule in rules for metric in confusion_scores]
         rows.append(row)
     means = ", ".join(metric.title for metric in label_scores)
     whose = f"{means} of {scored_label}" if scored_label else f"{means}: means over labels"
-    return table(header, rows, f"{whose}; 95 % intervals in brackets")
+    of_real = {metric.name: estimate(arms["real"][metric.name]) for metric in label_scores if "real" in arms}
+    meanings = explained([*label_scores, *confusion_scores], of_real)
+    notes = [_share_note(metric) for metric in label_scores] if shares else []
+    return table(header, rows, f"{whose}; 95 % intervals in brackets") + meanings + "".join(notes)
 
 
 def label_tables(arms: Mapping[str, Any], label_names: Sequence[str]) -> str:
@@ -64,6 +67,7 @@ def threshold_tables(arms: Mapping[str, Any], label_names: Sequence[str], is_sin
     for rule in _rules(arms):
         parts += [f"<h3>Classes at {THRESHOLD_RULES[rule]}</h3>", _class_table(arms, rule)]
         parts.append(_confusion_tables(arms, rule, label_names, is_single_label))
+    parts.append(explained(metric for metric in metrics_of(ConfusionScore) if metric.is_per_class))
     return "".join(parts)
 
 
@@ -74,6 +78,15 @@ def arm_name(arm: str) -> str:
 
 def _rules(arms: Mapping[str, Any]) -> list[str]:
     return [rule for rule in THRESHOLD_RULES if all(rule in scores for scores in arms.values())]
+
+
+def _share_note(metric: LabelScore) -> str:
+    above = f"{metric.title} - {metric.chance:g}" if metric.chance else metric.title
+    return (
+        f"<p class=small><strong>share of real</strong>: ({text(above)}) of the row / ({text(above)}) of the row real, "
+        "on the same resampled patients: 0 is chance, 1 as much as real images teach. A dash where the row real is not "
+        f"clearly above chance (its interval begins below {metric.clear_from:g}).</p>"
+    )
 
 
 def _class_table(arms: Mapping[str, Any], rule: str) -> str:
@@ -87,21 +100,32 @@ def _class_table(arms: Mapping[str, Any], rule: str) -> str:
 
 
 def _confusion_tables(arms: Mapping[str, Any], rule: str, label_names: Sequence[str], is_single_label: bool) -> str:
+    """One small table per arm: exclusive labels against each other, or two rows for each of joint labels."""
     tables = []
     for arm, scores in arms.items():
-        for name, matrix in scores[rule]["confusion"].items():
-            classes = label_names if is_single_label else [f"no {name}", name]
-            rows = []
-            for true, counts in zip(classes, matrix, strict=True):
-                total = sum(counts) or 1.0
-                cells = [f"<td style='background:{_tint(arm, count / total)}'>{count:.1f}</td>" for count in counts]
-                rows.append(f"<tr><td>{text(true)}</td>{''.join(cells)}</tr>")
-            head = "".join(f"<th>{text(predicted)}</th>" for predicted in classes)
-            tables.append(
-                f"<table><caption>{arm_name(arm)}: true class in rows, predicted in columns</caption>"
-                f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-            )
+        confusion = scores[rule]["confusion"]
+        if is_single_label:
+            classes, rows = list(label_names), dict(zip(label_names, confusion["labels"], strict=True))
+        else:
+            classes = ["yes", "no"]
+            rows = {
+                f"{name}: {answer}": matrix[index][::-1]
+                for name, matrix in confusion.items()
+                for answer, index in (("yes", 1), ("no", 0))
+            }
+        body = "".join(f"<tr><td>{text(true)}</td>{_tinted(arm, counts)}</tr>" for true, counts in rows.items())
+        head = "".join(f"<th>{text(predicted)}</th>" for predicted in classes)
+        tables.append(
+            f"<table class=confusion><caption>{arm_name(arm)}: true in rows, predicted in columns</caption>"
+            f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
     return f"<div class=side>{''.join(tables)}</div>"
+
+
+def _tinted(arm: str, counts: Sequence[float]) -> str:
+    """Cells of images, whole numbers, the darker the more of their row."""
+    total = sum(counts) or 1.0
+    return "".join(f"<td style='background:{_tint(arm, count / total)}'>{count:.0f}</td>" for count in counts)
 
 
 def _tint(arm: str, share: float) -> str:

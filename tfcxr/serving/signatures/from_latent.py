@@ -13,6 +13,7 @@ class FromLatent(Signature):
     name = "latent"
     kinds = ("generator",)
     meaning = "an image in [-1, 1] for each z and label"
+    values = {"z": "normal, mean 0, deviation 1", "label": "0 or 1", "image": "-1 (black) to 1 (white)"}
 
     def inputs(self, served: Any) -> list[tf.TensorSpec]:
         return [tf.TensorSpec([None, served.latent_size], tf.float32, "z"), *served.label_specs]

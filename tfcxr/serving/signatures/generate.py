@@ -13,6 +13,15 @@ class Generate(Signature):
     name = "serving_default"
     kinds = ("generator", "cascade")
     meaning = "an image for each seed and label; `truncation` below 1 makes images less varied and more typical"
+    values = {
+        "seed": "any whole numbers",
+        "label": "0 or 1",
+        "truncation": "from 0 to 1; 1 where it is left out",
+        "image": "0 (black) to 255 (white)",
+        "realism": "0 to 1",
+        "is_accepted": "true or false",
+        "tries": "1 or more",
+    }
     defaults = {"truncation": 1.0}
 
     def inputs(self, served: Any) -> list[tf.TensorSpec]:

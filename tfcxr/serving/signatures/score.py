@@ -22,6 +22,12 @@ class Score(Signature):
     name = "score"
     kinds = ("generator",)
     meaning = "what the discriminator says of images: a training signal, not a calibrated probability"
+    values = {
+        "image": "0 (black) to 255 (white)",
+        "label": "0 or 1",
+        "realism": "0 to 1, higher is more like real images",
+        "label_probability": "0 to 1",
+    }
 
     def inputs(self, served: Any) -> list[tf.TensorSpec]:
         config = served.model.config

@@ -17,12 +17,14 @@ class Signature(abc.ABC):
       name: of the signature on a server.
       kinds: of models that have it: "generator", "super_resolution", "cascade".
       meaning: what it returns, for the model card.
+      values: name of an input or output -> its range, for the model card.
       defaults: values of the inputs that may be left out.
     """
 
     name: str
     kinds: tuple[str, ...]
     meaning: str
+    values: Mapping[str, str] = {}
     defaults: Mapping[str, float] = {}
 
     @abc.abstractmethod

@@ -18,6 +18,7 @@ class SuperResolve(Signature):
     name = "serving_default"
     kinds = ("super_resolution",)
     meaning = "each image enlarged; windows overlap and leave no seams"
+    values = {"image": "0 (black) to 255 (white)"}
 
     def inputs(self, served: Any) -> list[tf.TensorSpec]:
         return [tf.TensorSpec([None, None, None, served.model.config.channels], tf.uint8, "image")]

@@ -42,7 +42,10 @@ def test_copies_of_real_images_are_nearer_than_noise_and_the_test_says_so(findin
 
 
 def test_verdict_and_page_show_every_cohort_and_pair(findings):
-    *cohorts, pairs = findings.verdict
+    conclusion, *cohorts, pairs = findings.verdict
+    assert conclusion.startswith(
+        "Nothing can be said of which cohort is nearest to real patients of test: 14 images per"
+    )
     assert len(cohorts) == 3 and cohorts[-1].startswith("3. noise: Frechet distance ")
     assert "Frechet 1 of 1, kernel 1 of 1" in pairs
     page = "".join(findings.parts)

@@ -1,3 +1,4 @@
+import html
 import html.parser
 import io
 import json
@@ -9,12 +10,13 @@ from PIL import Image
 
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.kept import find, keep, plain_json
-from tfcxr.evaluation.metrics.classification import patient_resamples
+from tfcxr.evaluation.metrics import METRICS
+from tfcxr.evaluation.metrics.classification import AUC, BALANCED_ACCURACY, PRECISION, patient_resamples
 from tfcxr.evaluation.report.html import estimate, number, picture, table
 from tfcxr.evaluation.report.plots import curves_plot, roc_plot, sample_grid
 from tfcxr.evaluation.report.report import Findings, prepare_folder, write_report
 from tfcxr.evaluation.report.score_tables import arm_table, label_tables, threshold_tables
-from tfcxr.evaluation.scores import ratio_summaries, score_arm
+from tfcxr.evaluation.scores import score_arm, shares_of_real
 
 
 def write(tmp_path, *names) -> tuple[str, dict]:
@@ -111,9 +113,12 @@ def test_score_tables_show_every_label_and_rule(label_names, is_single_label):
     resamples = patient_resamples(np.arange(60), 20, 0)
     scores = score_arm(label_names, is_single_label, labels, [probability], [thresholds], resamples)
     arms = plain_json(dict.fromkeys(("real", "synthetic"), scores.summary))
-    ratios = plain_json({"synthetic": ratio_summaries(scores, scores)})
-    of_arms = arm_table(arms, ratios, {"real": 48, "synthetic": 48}, "")
-    assert "1.000 <span class=interval>[1.000, 1.000]</span>" in of_arms, "the ratio"
+    shares = plain_json({"synthetic": shares_of_real(scores, scores)})
+    of_arms = arm_table(arms, shares, {"real": 48, "synthetic": 48}, "")
+    assert "<td>&ndash;</td>" in of_arms and "(AUC - 0.5) of the row" in of_arms, "random: no share"
+    for metric in (AUC, BALANCED_ACCURACY):
+        assert of_arms.count(html.escape(metric.meaning)) == 1
+    assert f"Real against real: {estimate(arms['real']['auc'])}." in of_arms
     assert "AUC &uarr;" in of_arms and "<td>48</td>" in of_arms
     of_thresholds = threshold_tables(arms, label_names, is_single_label)
     balance = TagBalance()
@@ -122,8 +127,26 @@ def test_score_tables_show_every_label_and_rule(label_names, is_single_label):
     has_youden = thresholds is not None
     assert ("threshold by Youden" in of_thresholds) == ("accuracy, Youden" in of_arms) == has_youden
     assert all(name in of_thresholds for name in label_names)
+    assert of_thresholds.count(html.escape(PRECISION.meaning)) == 1
+    counts = re.findall(r"background:rgba[^>]*>([^<]*)<", of_thresholds)
+    assert counts and all(count.isdecimal() for count in counts)
     if not is_single_label:
+        assert "<td>a: yes</td>" in of_thresholds and "<td>a: no</td>" in of_thresholds
+        assert of_thresholds.count("<table class=confusion>") == 2 * 2, "one per arm and rule, whatever the labels"
         assert all(f"<td>{name}</td>" in label_tables(arms, label_names) for name in label_names)
+
+
+def test_every_metric_says_what_it_is_and_which_way_is_better():
+    ways = {"higher": ("higher is better",), "lower": ("lower is better",), "real": ("real",)}
+    for metric in METRICS.values():
+        assert metric.meaning[0].isupper() and metric.meaning.endswith(".") and metric.meaning.count(". ") == 0
+        assert all(way in metric.meaning for way in ways[metric.better]), metric.name
+    assert "sliced_wasserstein" in METRICS, "what trainings log"
+
+
+def test_the_first_sentence_of_every_protocol_is_bold(tmp_path):
+    page, _ = write(tmp_path, "first", "second")
+    assert page.count("<p><strong>First &lt;b&gt;sentence&lt;/b&gt;.</strong></p><p>Second.</p>") == 2
 
 
 def test_values_without_a_number_are_dashes():
