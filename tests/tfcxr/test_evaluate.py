@@ -72,7 +72,9 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
     tstr, distances = (report["protocols"][name] for name in ("tstr", "distribution_distance"))
     assert tstr["images_per_side"] == 16 and report["classifier"]["dense_units"] == [8]
     assert list(tstr["tests"]["test"]["arms"]) == ["synthetic", "real"]
-    assert [item["score"]["images"] for item in distances["comparisons"]] == [8, 8], "not tstr's"
+    assert [item["score"]["images"] for item in distances["extractors"]["trained"]["comparisons"]] == [8, 8], (
+        "not tstr's"
+    )
     assert len(list((tmp_path / "shared").glob("small_cnn-*.npz"))) == 1
     with pytest.raises(ValueError, match="already holds a report"):
         evaluate(arguments)
@@ -80,7 +82,7 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
 
 def test_help_lists_protocols_and_classifiers():
     text = command_line.help_text(evaluate)
-    assert f"One of {', '.join(PROTOCOLS)}." in text and "small_cnn" in text
+    assert f"One of {', '.join(PROTOCOLS)}." in " ".join(text.split()) and "small_cnn" in text
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_a_registered_metric_of_each_kind_is_in_the_reports(arguments, tmp_path,
     for name in ("my_diversity_of_images", "my_diversity_of_features"):
         row = tstr["diversity"][0]
         assert row[f"synthetic_{name}"] == [0.25, 0.2, 0.3] and row[f"{name}_ratio"] == 1
-    for item in distances["comparisons"]:
+    for item in distances["extractors"]["trained"]["comparisons"]:
         assert item["score"]["my_distance"]["interval"][0] <= item["score"]["my_distance"]["mean"]
         assert item["floor"]["my_distance"]["mean"] > 0
     assert (tmp_path / "mine" / "report.html").read_text().count("my title") >= 7

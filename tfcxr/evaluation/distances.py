@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfcxr.evaluation.cohorts import split_off_validation
-from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics import distance_metrics, metrics_of
 from tfcxr.evaluation.metrics.metric import FeatureDistance
 
 SEED = 0  # of subsets, halves and draws
@@ -81,8 +81,7 @@ def distances_of_draws(draws: Sequence[np.ndarray], real: np.ndarray, seed: int 
         raise ValueError(f"expected at least as many real images as a draw has, {sizes[0]}, got {len(real)}")
     real = real[np.sort(np.random.default_rng(seed).permutation(len(real))[: sizes[0]])]
     return {
-        metric.name: np.array([metric.distance(draw, real, seed) for draw in draws])
-        for metric in metrics_of(FeatureDistance)
+        metric.name: np.array([metric.distance(draw, real, seed) for draw in draws]) for metric in distance_metrics()
     }
 
 

@@ -105,7 +105,10 @@ def test_every_protocol_evaluates_the_chosen_labels_alone(tmp_path, exclusive, t
     assert list(report["tests"]["test"]["arms"]["real"]["auc_by_label"]) == ["NORMAL"]
     assert [item["training_images"] + item["validation_images"] for item in report["trainings"]] == [40, 40, 80]
     found = distribution_distance.run(request, distribution_distance.DistanceSettings()).report()
-    assert found["label_names"] == ["COVID", "NORMAL"] and found["comparisons"][1]["score"]["images"] == 40
+    assert (
+        found["label_names"] == ["COVID", "NORMAL"]
+        and found["extractors"]["trained"]["comparisons"][1]["score"]["images"] == 40
+    )
     ranked = dataclasses.replace(request, synthetic_dirs={"a": exclusive[0], "b": exclusive[0]})
     findings = cohort_ranking.run(ranked, cohort_ranking.RankingSettings(draws=2))
     assert findings.data["extractor"]["label_names"] == ["COVID", "NORMAL"]

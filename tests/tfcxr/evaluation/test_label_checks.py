@@ -236,7 +236,7 @@ def test_a_folder_that_is_no_cohort_is_named(tmp_path, trainings):
 def test_distances_say_what_the_extractor_cannot_be_judged_by(tmp_path, trainings):
     one_class = {"train": BOTH, "test": one_hot((12, 0))}
     report = run_distances(make_evaluation(tmp_path, one_class, BOTH))
-    assert report["extractor"]["auc"]["test"] is None
+    assert report["extractors"]["trained"]["auc"]["test"] is None
     assert any("holds no PNEUMONIA" in notice for notice in report["notices"])
     assert any("the extractor knows the labels of test cannot be told" in sentence for sentence in report["verdict"])
     with pytest.raises(ValueError, match="--train_splits=train of .* holds no PNEUMONIA .* learned"):
@@ -263,7 +263,7 @@ def test_features_that_are_all_equal_have_no_ratio(tmp_path, trainings, monkeypa
     monkeypatch.setattr(TrainedClassifier, "predict", lambda classifier, images: (
         np.full([len(images), 2], 0.5, np.float32), np.ones([len(images), 3], np.float32)))  # fmt: skip
     report = run_distances(make_evaluation(tmp_path, {"train": BOTH, "test": BOTH}, BOTH))
-    assert report["comparisons"][0]["floor"]["frechet"]["mean"] == 0
+    assert report["extractors"]["trained"]["comparisons"][0]["floor"]["frechet"]["mean"] == 0
 
 
 def ranking(tmp_path, real=None):

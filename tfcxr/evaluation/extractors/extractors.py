@@ -18,7 +18,7 @@ from tfcxr.data.stored_images import read_batches
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, Cohorts
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
+from tfcxr.evaluation.extractors.feature_extractor import FeatureExtractor, find_or_train_extractor
 from tfcxr.evaluation.extractors.frozen_network import open_frozen_network
 from tfcxr.evaluation.labelled_images import Images
 
@@ -34,24 +34,37 @@ class Extractor:
     Attributes:
       name: as --extractor gave it.
       passport: all that its features depend on, ready for JSON; equal passports give comparable numbers.
-      features: uint8 images [images, size, size, 1] -> float32 [images, features].
-      folder: where features of cohorts are kept.
+      read: uint8 images [images, size, size, 1] -> "features" float32 [images, features] and, where it is a classifier
+        of the evaluation's labels, "probability" float32 [images, labels].
+      folder: where what was read of cohorts is kept.
+      words: in sentences.
+      is_classifier: whether it gives probabilities.
     """
 
     name: str
     passport: dict[str, Any]
-    features: Callable[[Images], np.ndarray]
+    read: Callable[[Images], dict[str, np.ndarray]]
     folder: pathlib.Path
+    words: str
+    is_classifier: bool = False
+
+    def features(self, images: Images) -> np.ndarray:
+        """Features float32 [images, features] of uint8 images [images, size, size, 1]."""
+        return self.read(images)["features"]
 
     def features_of(self, cohort: Cohort) -> np.ndarray:
-        """Features float32 [images, features] of a cohort, computed once for all protocols and later evaluations."""
+        """Features float32 [images, features] of a cohort, see `read_cohort`."""
+        return self.read_cohort(cohort)["features"]
+
+    def read_cohort(self, cohort: Cohort) -> dict[str, np.ndarray]:
+        """What `read` gives of a cohort, computed once for all protocols and later evaluations."""
         key = kept.key_of({"passport": self.passport, "cohort": cohort.identity, "software": kept.software_versions()})
         path = self.folder / f"{re.sub(r'[^A-Za-z0-9]+', '-', self.name).strip('-')}-{key[:16]}.json"
         if found := kept.find(path, key):
-            return found[1]["features"]
-        features = self.features(cohort.images)
-        kept.keep(path, key, {"passport": self.passport, "cohort": cohort.identity}, {"features": features})
-        return features
+            return found[1]
+        arrays = self.read(cohort.images)
+        kept.keep(path, key, {"passport": self.passport, "cohort": cohort.identity}, arrays)
+        return arrays
 
 
 def open_extractors(evaluation: Evaluation, cohorts: Cohorts) -> list[Extractor]:
@@ -70,7 +83,9 @@ def open_extractors(evaluation: Evaluation, cohorts: Cohorts) -> list[Extractor]
             )
             passport = {"extractor": name, "layer": "last global pooling", "values": "[-1, 1]", "channels": 1}
             passport |= {"input_size": None, "resize": "none", "sha256": trained.facts["weights_sha256"]}
-            opened.append(Extractor(name, passport, trained.features, folder))
+            passport |= {name: trained.facts[name] for name in ("classifier", "seed", "features", "label_names")}
+            read = functools.partial(_read_classifier, trained)
+            opened.append(Extractor(name, passport, read, folder, evaluation.classifier.architecture, True))
         elif name == PIXELS:
             passport = {
                 "extractor": name,
@@ -79,14 +94,20 @@ def open_extractors(evaluation: Evaluation, cohorts: Cohorts) -> list[Extractor]
                 "values": "[0, 1]",
                 "channels": 1,
             }
-            opened.append(Extractor(name, passport, _pixels, folder))
+            opened.append(Extractor(name, passport, _read_pixels, folder, "grey pixels"))
         else:
             network = open_frozen_network(name)
-            opened.append(Extractor(name, network.passport, network.features, folder))
+            read = lambda images, network=network: {"features": network.features(images)}  # noqa: E731
+            opened.append(Extractor(name, network.passport, read, folder, pathlib.Path(name).name))
     return opened
 
 
-def _pixels(images: Images) -> np.ndarray:
+def _read_classifier(extractor: FeatureExtractor, images: Images) -> dict[str, np.ndarray]:
+    probability, features = extractor.classifier.predict(images)
+    return {"features": features, "probability": probability}
+
+
+def _read_pixels(images: Images) -> dict[str, np.ndarray]:
     resized = functools.partial(cv2.resize, dsize=(PIXELS_SIZE, PIXELS_SIZE), interpolation=cv2.INTER_AREA)
     rows = [resized(image[..., 0]).ravel() for batch in read_batches(images, 256) for image in batch]
-    return np.stack(rows).astype(np.float32) / 255
+    return {"features": np.stack(rows).astype(np.float32) / 255}

@@ -20,7 +20,8 @@ from tfcxr.evaluation.metrics.frechet_distance import FRECHET
 from tfcxr.evaluation.metrics.image_diversity import MS_SSIM
 from tfcxr.evaluation.metrics.image_fidelity import PSNR, SSIM
 from tfcxr.evaluation.metrics.kernel_distance import KERNEL
-from tfcxr.evaluation.metrics.metric import Metric
+from tfcxr.evaluation.metrics.manifold import MANIFOLD
+from tfcxr.evaluation.metrics.metric import FeatureDistance, Metric
 from tfcxr.evaluation.metrics.sliced_wasserstein import SLICED_WASSERSTEIN
 
 Kind = TypeVar("Kind", bound=Metric)
@@ -37,6 +38,7 @@ METRICS: dict[str, Metric] = {
         SUPPORT,
         FRECHET,
         KERNEL,
+        *MANIFOLD,
         MS_SSIM,
         FEATURE_DISTANCE,
         PSNR,
@@ -49,3 +51,8 @@ METRICS: dict[str, Metric] = {
 def metrics_of(kind: type[Kind]) -> list[Kind]:
     """The registered metrics of one kind, in order; the first is the one that verdicts go by."""
     return [metric for metric in METRICS.values() if isinstance(metric, kind)]
+
+
+def distance_metrics() -> list[FeatureDistance]:
+    """Those of the kind `FeatureDistance` that are 0 for equal sets; verdicts and rankings go by them."""
+    return [metric for metric in metrics_of(FeatureDistance) if metric.better == "lower"]

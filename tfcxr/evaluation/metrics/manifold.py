@@ -12,6 +12,10 @@ from tfcxr.evaluation.metrics.metric import Estimate, FeatureDistance
 from tfcxr.evaluation.metrics.nearest_neighbours import radii, squared_distances
 
 K = 5
+NOTE = (
+    f"Precision, recall, density and coverage take balls of {K} neighbours around the images of one set; they depend on "
+    "the number of images, and their intervals are at fixed balls."
+)
 
 
 def manifold_scores(synthetic: np.ndarray, real: np.ndarray, k: int = K) -> dict[str, np.ndarray]:
@@ -76,9 +80,9 @@ def _memo(synthetic: np.ndarray, real: np.ndarray) -> dict[str, np.ndarray]:
     return _last[0][2]
 
 
-def _metric(name: str, note: str) -> FeatureDistance:
+def _metric(name: str, meaning: str) -> FeatureDistance:
     return FeatureDistance(
-        name=name,
+        name=name if name in ("density", "coverage") else f"feature_{name}",  # a classifier has precision too
         title=name,
         better="higher",
         distance=lambda synthetic, real, seed: float(_memo(synthetic, real)[name].mean()),
@@ -86,15 +90,14 @@ def _metric(name: str, note: str) -> FeatureDistance:
             name, synthetic, real, groups, real_groups
         ),
         format=".3f",
-        note=note,
+        meaning=meaning,
+        note=NOTE if name == "precision" else "",
     )
 
 
 MANIFOLD = (
-    _metric("precision", f"Precision (k = {K}): the share of synthetic images that lie among real ones."),
-    _metric("recall", f"Recall (k = {K}): the share of real images that lie among synthetic ones."),
-    _metric(
-        "density", f"Density (k = {K}): real neighbourhoods that a synthetic image is in, over k; 1 for real images."
-    ),
-    _metric("coverage", f"Coverage (k = {K}): the share of real neighbourhoods that hold a synthetic image."),
+    _metric("precision", "The share of synthetic images that look like real ones; higher is better."),
+    _metric("recall", "The share of real images that the synthetic ones have the like of; higher is better."),
+    _metric("density", "How densely real images lie around a synthetic one; higher is better, 1 is as real images do."),
+    _metric("coverage", "The share of real images with a synthetic one as near as their neighbours; higher is better."),
 )

@@ -56,7 +56,7 @@ def run(evaluation: Evaluation, settings: ClassDistanceSettings) -> Findings:
       ValueError: what `load_cohorts` refuses, or fewer than two labels with enough images.
     """
     check_folders(evaluation)
-    cohorts = load_cohorts(evaluation, evaluation.real_info.label_names)
+    cohorts = load_cohorts(evaluation, evaluation.label_names)
     sides = {"real": cohorts.real, "synthetic": cohorts.only_synthetic}
     counts = {
         name: min(int((side.labels[:, column] == 1).sum()) for side in sides.values())

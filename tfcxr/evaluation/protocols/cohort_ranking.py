@@ -34,7 +34,7 @@ from tfcxr.evaluation.distances import distances_of_draws
 from tfcxr.evaluation.diversity import SEED, spread_ratio
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
-from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics import distance_metrics, metrics_of
 from tfcxr.evaluation.metrics.image_diversity import scales_of
 from tfcxr.evaluation.metrics.kernel_distance import MIN_IMAGES
 from tfcxr.evaluation.metrics.metric import ClassDiversity, FeatureDistance
@@ -112,14 +112,14 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
             sides = diversity[name][spread.name], diversity[REAL][spread.name]
             row[f"{spread.name}_ratio"] = spread_ratio(spread, *sides)
         rows.append(row)
-    headline = metrics_of(FeatureDistance)[0]
+    headline = distance_metrics()[0]
     rows.sort(key=lambda row: row[f"{headline.name}_mean"])
     tests = {
         metric.name: [
             dataclasses.asdict(pair)
             for pair in pairwise_t_tests({name: distances[name][metric.name] for name in cohorts.synthetic}, LEVEL)
         ]
-        for metric in metrics_of(FeatureDistance)
+        for metric in distance_metrics()
     }
     notices = list(cohorts.notices)
     if REAL not in distances:
@@ -183,7 +183,7 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
 
 
 def _page_parts(report: Mapping[str, Any]) -> list[str]:
-    metrics = metrics_of(FeatureDistance)
+    metrics = distance_metrics()
     spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
     rows = [
         [

@@ -9,25 +9,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfcxr.evaluation.distances import MIN_TELLING_IMAGES
-from tfcxr.evaluation.metrics import metrics_of
-from tfcxr.evaluation.metrics.metric import FeatureDistance
+from tfcxr.evaluation.metrics import distance_metrics
 
 WEAK_AUC = 0.7  # features of a classifier that learned less say little
 
 
-def verdict(architecture: str, comparisons: Sequence[Mapping[str, Any]], auc: Mapping[str, float]) -> list[str]:
+def verdict(extractor: str, comparisons: Sequence[Mapping[str, Any]], auc: Mapping[str, float]) -> list[str]:
     """A conclusion per set, test sets first and first those that say nothing, then the distances in numbers.
 
     Args:
-      architecture: of the extractor.
+      extractor: in words.
       comparisons: what `compare` gave for each set, with its "role" and "set".
-      auc: of the extractor by set, NaN where unknown.
+      auc: of an extractor that is a classifier, by set, NaN where unknown.
     """
     order = sorted(comparisons, key=lambda item: (item["role"] == "training", _can_be_told(item)))
     return [
-        *(_conclusion(architecture, comparison) for comparison in order),
+        *(_conclusion(extractor, comparison) for comparison in order),
         *(_numbers(comparison) for comparison in order),
-        *_extractor_said(architecture, auc),
+        *_extractor_said(extractor, auc),
     ]
 
 
@@ -38,20 +37,17 @@ def _can_be_told(comparison: Mapping[str, Any]) -> bool:
 def _differs(comparison: Mapping[str, Any]) -> bool:
     """Whether all distances are beyond the floor, at the floor's number of images."""
     matched, floor = comparison["at_floor_size"], comparison["floor"]
-    return all(
-        matched[metric.name]["interval"][0] > floor[metric.name]["interval"][1]
-        for metric in metrics_of(FeatureDistance)
-    )
+    return all(matched[metric.name]["interval"][0] > floor[metric.name]["interval"][1] for metric in distance_metrics())
 
 
 def _is_copy(comparison: Mapping[str, Any]) -> bool:
     """Whether synthetic images are nearer to the training images than these are to each other."""
-    name = metrics_of(FeatureDistance)[0].name
+    name = distance_metrics()[0].name
     is_nearer = comparison["at_floor_size"][name]["interval"][1] < comparison["floor"][name]["interval"][0]
     return comparison["role"] == "training" and is_nearer
 
 
-def _conclusion(architecture: str, comparison: Mapping[str, Any]) -> str:
+def _conclusion(extractor: str, comparison: Mapping[str, Any]) -> str:
     score, floor, matched = (comparison[name] for name in ("score", "floor", "at_floor_size"))
     whom = _whom(comparison)
     if score["images"] < MIN_TELLING_IMAGES:
@@ -64,10 +60,10 @@ def _conclusion(architecture: str, comparison: Mapping[str, Any]) -> str:
         f"these real images at {_said(floor)} from each other"
     )
     if _differs(comparison):
-        headline = metrics_of(FeatureDistance)[0]
+        headline = distance_metrics()[0]
         base = floor[headline.name]["mean"]
         times = f", {matched[headline.name]['mean'] / base:.3g} times as far ({headline.title})" if base > 0 else ""
-        return f"The features of {architecture} tell synthetic images from {whom}: {numbers}{times}."
+        return f"The features of {extractor} tell synthetic images from {whom}: {numbers}{times}."
     if _is_copy(comparison):
         return f"Synthetic images are nearer to {whom} than these are to each other, as copies are: {numbers}."
     return (
@@ -89,7 +85,7 @@ def _whom(comparison: Mapping[str, Any]) -> str:
     return f"real patients of {comparison['set']}" if comparison["role"] == "test" else "the real training images"
 
 
-def _extractor_said(architecture: str, auc: Mapping[str, float]) -> list[str]:
+def _extractor_said(extractor: str, auc: Mapping[str, float]) -> list[str]:
     """Sentences on an extractor that is weak, or of which nobody can tell."""
     sentences = []
     if unknown := [name for name, value in auc.items() if math.isnan(value)]:
@@ -99,7 +95,7 @@ def _extractor_said(architecture: str, auc: Mapping[str, float]) -> list[str]:
         )
     if weak := [f"{value:.3f} on {name}" for name, value in auc.items() if value < WEAK_AUC]:
         sentences.append(
-            f"The extractor is itself weak (AUC {', '.join(weak)}), so its features say little: give {architecture} "
+            f"The extractor is itself weak (AUC {', '.join(weak)}), so its features say little: give {extractor} "
             "more images, more epochs or another classifier.learning_rate."
         )
     return sentences
@@ -108,7 +104,7 @@ def _extractor_said(architecture: str, auc: Mapping[str, float]) -> list[str]:
 def _said(row: Mapping[str, Any], with_names: bool = False) -> str:
     """All distances of a row in words."""
     said = []
-    for metric in metrics_of(FeatureDistance):
+    for metric in distance_metrics():
         mean, (low, high) = row[metric.name]["mean"], row[metric.name]["interval"]
         name = f"{metric.title} distance " if with_names else ""
         said.append(f"{name}{mean:{metric.format}} ({low:{metric.format}} to {high:{metric.format}})")

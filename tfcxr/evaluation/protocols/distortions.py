@@ -21,7 +21,7 @@ from tfcxr.config import check_range
 from tfcxr.evaluation.cohorts import check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.extractors import open_extractors
-from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics import distance_metrics, metrics_of
 from tfcxr.evaluation.metrics.metric import FeatureDistance
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html, plots
@@ -87,7 +87,7 @@ def run(evaluation: Evaluation, settings: DistortionSettings) -> Findings:
       ValueError: what `load_cohorts` refuses, or fewer images than are asked for.
     """
     check_folders(evaluation, allows_unlabelled=True)
-    cohorts = load_cohorts(evaluation, evaluation.real_info.label_names)
+    cohorts = load_cohorts(evaluation, evaluation.label_names)
     split, test = max(cohorts.tests.items(), key=lambda item: len(item[1].images))
     is_first = split_off_validation(test.patient_keys, 0.5, SEED)
     first, second = np.flatnonzero(is_first), np.flatnonzero(~is_first)
@@ -152,7 +152,7 @@ def _answers(strengths: Sequence[float], distances: np.ndarray) -> dict[str, Any
 
 
 def _sentence(name: str, found: Mapping[str, Mapping[str, Any]]) -> str:
-    headline = metrics_of(FeatureDistance)[0]
+    headline = distance_metrics()[0]
     blind = [
         kind.partition(",")[0]
         for kind, answers in found.items()

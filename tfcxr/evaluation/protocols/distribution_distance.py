@@ -16,7 +16,7 @@ grey images in their own size, no resize between.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from tfcxr.evaluation.distances import (
     smallest_half,
 )
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.feature_extractor import FeatureExtractor, find_or_train_extractor
+from tfcxr.evaluation.extractors.extractors import Extractor, open_extractors
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.metric import FeatureDistance
 from tfcxr.evaluation.protocols.distance_verdict import verdict
@@ -45,7 +45,7 @@ from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.report import Findings
 from tfcxr.evaluation.scores import mean_auc
 
-VERSION = 1
+VERSION = 2
 TRAINING = "training images"  # beside names of test splits, so no name that a split would have
 PICTURES_PER_SET = 8
 METHOD_TEXT = """<strong>Distances.</strong> {notes} All have the scale of this extractor's features: they compare with
@@ -81,33 +81,43 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
         patients.
     """
     cohorts = _load(evaluation, settings)
-    extractor = find_or_train_extractor(
-        evaluation, cohorts.real, cohorts.validation, cohorts.label_names, cohorts.is_single_label
-    )
-    comparisons, auc = _compare(cohorts, extractor, settings)
-    features = extractor.facts["features"]
+    extractors = open_extractors(evaluation, cohorts)
+    found: dict[str, Any] = {}
+    for extractor in extractors:
+        comparisons, auc = _compare(cohorts, extractor, settings)
+        found[extractor.name] = {"comparisons": comparisons, "auc": auc, "passport": extractor.passport}
     data = {
         "version": VERSION,
         "label_names": cohorts.label_names,
         "has_synthetic_labels": bool(cohorts.only_synthetic.labels.shape[1]),
-        "comparisons": comparisons,
-        "extractor": {**extractor.facts, "auc": auc, "input": "stored pixels scaled to [-1, 1], grey, no resize"},
+        "extractors": found,
         "floor_draws": FLOOR_DRAWS,
         "seed": SEED,
     }
-    architecture = evaluation.classifier.architecture
-    aucs = ", ".join(f"{value:.3f} on {name}" for name, value in auc.items() if not math.isnan(value))
+    verdicts = [
+        verdict(extractor.words, found[extractor.name]["comparisons"], found[extractor.name]["auc"])
+        for extractor in extractors
+    ]
+    notices = [notice for extractor in extractors for notice in _rank_notices(extractor, found[extractor.name])]
     return Findings(
         title="Distribution distance",
-        verdict=verdict(architecture, comparisons, auc),
+        verdict=[sentence for sentences in verdicts for sentence in sentences],
         data=data,
-        introduction=f"Features: {features} of {html.text(architecture)}, trained on the real training images "
-        f"(AUC {html.text(aucs)}), weights <code>{html.text(extractor.facts['weights_sha256'])}</code>.",
+        introduction=" ".join(_introduction(extractor, found[extractor.name]) for extractor in extractors),
         parts=_page_parts(kept.plain_json(data), cohorts),
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
-        notices=[*cohorts.notices, *_rank_notices(comparisons, features)],
+        notices=[*cohorts.notices, *notices],
     )
+
+
+def _introduction(extractor: Extractor, found: Mapping[str, Any]) -> str:
+    aucs = ", ".join(f"{value:.3f} on {name}" for name, value in found["auc"].items() if not math.isnan(value))
+    trained = f", trained on the real training images (AUC {html.text(aucs)})" if extractor.is_classifier else ""
+    weights = (
+        f", weights <code>{html.text(found['passport']['sha256'])}</code>" if "sha256" in found["passport"] else ""
+    )
+    return f"Features of {html.text(extractor.words)}{trained}{weights}."
 
 
 def _load(evaluation: Evaluation, settings: DistanceSettings) -> Cohorts:
@@ -141,19 +151,19 @@ def _check_images(settings: DistanceSettings, synthetic: Cohort, real_sets: dict
 
 
 def _compare(
-    cohorts: Cohorts, extractor: FeatureExtractor, settings: DistanceSettings
+    cohorts: Cohorts, extractor: Extractor, settings: DistanceSettings
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """The comparison with each real set, and the extractor's AUC on it."""
-    names, is_single_label = cohorts.label_names, cohorts.is_single_label
-    cohort = cohorts.only_synthetic
-    synthetic = FeatureSet(extractor.features(cohort.images), cohort.labels)
+    """The comparison with each real set, and the AUC on it of an extractor that is a classifier."""
+    names, cohort = cohorts.label_names, cohorts.only_synthetic
+    synthetic = FeatureSet(extractor.features_of(cohort), cohort.labels)
     auc: dict[str, float] = {}
     features: dict[str, FeatureSet] = {}
     sets = {TRAINING: cohorts.real, **cohorts.tests}
     for name, real in sets.items():
-        probability, rows = extractor.classifier.predict(real.images)
-        features[name] = FeatureSet(rows, real.labels, real.patient_keys)
-        auc[name] = mean_auc(names, is_single_label, real.labels, probability)
+        arrays = extractor.read_cohort(real)
+        features[name] = FeatureSet(arrays["features"], real.labels, real.patient_keys)
+        if extractor.is_classifier:
+            auc[name] = mean_auc(names, cohorts.is_single_label, real.labels, arrays["probability"])
     comparisons = []
     labels = list(enumerate(names)) if cohort.labels.shape[1] else []
     with tqdm(total=len(sets) * (1 + len(labels)), desc="distances", unit="set", leave=False) as progress:
@@ -162,6 +172,7 @@ def _compare(
             comparison = {
                 "role": "training" if training is None else "test",
                 "set": ", ".join(sets[name].facts["splits"]),
+                "features": synthetic.rows.shape[1],
                 **compare(synthetic, real, training, settings.images),
                 "by_label": {},
             }
@@ -184,12 +195,14 @@ def _is_enough(synthetic: FeatureSet, real: FeatureSet) -> bool:
     )
 
 
-def _rank_notices(comparisons: Sequence[dict[str, Any]], features: int) -> list[str]:
-    fewest = min(comparison["floor"]["images"] for comparison in comparisons)
+def _rank_notices(extractor: Extractor, found: Mapping[str, Any]) -> list[str]:
+    features = found["comparisons"][0]["features"]
+    fewest = min(comparison["floor"]["images"] for comparison in found["comparisons"])
     if fewest > features:
         return []
     return [
-        f"some sides have as few as {fewest} images for {features} features, so a distance that depends on the number "
+        f"some sides have as few as {fewest} images for {features} features of {extractor.words}, so a distance that "
+        "depends on the number "
         "of images is mostly that of few images: compare it only with the floor of the same number"
     ]
 
@@ -202,14 +215,18 @@ def _page_parts(report: Mapping[str, Any], cohorts: Cohorts) -> list[str]:
     is_of_set = (owner[:, None] == np.arange(len(shown))).astype(np.float32)
     grid = plots.sample_grid(np.concatenate(shown), is_of_set, list(sets), PICTURES_PER_SET)
     return [
-        *map(_comparison_part, report["comparisons"]),
+        *(
+            _comparison_part(name, comparison)
+            for name, found in report["extractors"].items()
+            for comparison in found["comparisons"]
+        ),
         "<h2>Images</h2>",
         html.picture(grid, ", ".join(sets)),
         f"<h2>How it was done</h2><p>{method}</p>",
     ]
 
 
-def _comparison_part(comparison: Mapping[str, Any]) -> str:
+def _comparison_part(extractor: str, comparison: Mapping[str, Any]) -> str:
     title = "Training images" if comparison["role"] == "training" else "Test"
     metrics = metrics_of(FeatureDistance)
     headers = ["images per side", *map(html.metric_header, metrics)]
@@ -219,7 +236,7 @@ def _comparison_part(comparison: Mapping[str, Any]) -> str:
         for metric in metrics
     }
     parts = [
-        f"<h2>{title}: {html.text(comparison['set'])}</h2>",
+        f"<h2>{title}: {html.text(comparison['set'])}, by {html.text(extractor)}</h2>",
         html.table(["against these real images", *headers], _table_rows(comparison)),
         html.explained(metrics, of_real),
     ]
@@ -252,7 +269,7 @@ def _table_rows(compared: Mapping[str, Any]) -> list[list[str]]:
 DISTRIBUTION_DISTANCE = Protocol(
     name="distribution_distance",
     question="how far are synthetic images from real patients, beside the distance that real images have among "
-    "themselves? It trains one feature extractor, with the first of --classifier_seeds.",
+    "themselves, in the eyes of each --extractor?",
     settings_class=DistanceSettings,
     run=run,
 )

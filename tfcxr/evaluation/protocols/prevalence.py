@@ -47,7 +47,7 @@ def run(evaluation: Evaluation, settings: PrevalenceSettings) -> Findings:
       ValueError: what `load_cohorts` and `train_classifier` refuse.
     """
     check_folders(evaluation, allows_unlabelled=True)
-    cohorts = load_cohorts(evaluation, evaluation.real_info.label_names)
+    cohorts = load_cohorts(evaluation, evaluation.label_names)
     names, is_single_label = cohorts.label_names, cohorts.is_single_label
     extractor = find_or_train_extractor(evaluation, cohorts.real, cohorts.validation, names, is_single_label)
     if cohorts.validation is None:  # those that the training kept back

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfcxr.evaluation.distances import MIN_TELLING_IMAGES
-from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics import distance_metrics, metrics_of
 from tfcxr.evaluation.metrics.metric import ClassDiversity, FeatureDistance
 from tfcxr.evaluation.report import html
 
@@ -30,14 +30,14 @@ def verdict(
     """
     sentences = [_conclusion(rows, tests, split, per_draw)]
     for place, row in enumerate(rows, start=1):
-        found = [f"{metric.title} distance {_distance(row, metric)}" for metric in metrics_of(FeatureDistance)]
+        found = [f"{metric.title} distance {_distance(row, metric)}" for metric in distance_metrics()]
         for spread in metrics_of(ClassDiversity):
             if (ratio := row.get(f"{spread.name}_ratio")) is not None:
                 found.append(f"{spread.spread_title} {ratio:.2f}")
         sentences.append(f"{place}. {row['cohort']}: {', '.join(found)}.")
     differ = [
         f"{metric.title} {sum(pair['is_different'] for pair in tests[metric.name])} of {len(tests[metric.name])}"
-        for metric in metrics_of(FeatureDistance)
+        for metric in distance_metrics()
     ]
     sentences.append(
         f"Pairs of cohorts that differ at {LEVEL:g} (Welch's t-tests, adjusted by Holm), by distance: "
@@ -55,7 +55,7 @@ def deviation_text(row: Mapping[str, Any], metric: FeatureDistance) -> str:
 def _conclusion(
     rows: Sequence[Mapping[str, Any]], tests: Mapping[str, Sequence[Mapping[str, Any]]], split: str, per_draw: int
 ) -> str:
-    metric = metrics_of(FeatureDistance)[0]
+    metric = distance_metrics()[0]
     nearest, *others = (row for row in rows if row["cohort"] != REAL)
     if per_draw < MIN_TELLING_IMAGES:
         return (

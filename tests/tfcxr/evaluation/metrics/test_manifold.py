@@ -42,7 +42,7 @@ def test_intervals_hold_whole_patients():
     """Where each patient has the same image ten times, an interval is sqrt(10) times as wide as by image."""
     synthetic, real = arrays()
     real, patients = np.repeat(real, 10, axis=0), np.repeat(np.arange(60), 10)
-    recall = {metric.name: metric for metric in MANIFOLD}["recall"]
+    recall = {metric.title: metric for metric in MANIFOLD}["recall"]
     by_image = recall.estimate(synthetic, real)
     by_patient = recall.estimate(synthetic, real, None, patients)
     assert by_image.mean == by_patient.mean

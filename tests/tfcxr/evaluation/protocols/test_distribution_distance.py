@@ -42,22 +42,24 @@ def report(findings) -> dict:
 
 
 def of_set(report: dict, name: str) -> dict:
-    return next(comparison for comparison in report["comparisons"] if comparison["set"] == name)
+    return next(
+        comparison for comparison in report["extractors"]["trained"]["comparisons"] if comparison["set"] == name
+    )
 
 
 def test_every_set_has_score_floor_and_the_score_at_the_floors_size(report):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert [(item["role"], item["set"]) for item in report["comparisons"]] == [
+    assert [(item["role"], item["set"]) for item in report["extractors"]["trained"]["comparisons"]] == [
         ("training", "train"),
         ("test", "validation"),
         ("test", "test"),
     ]
     sizes = {
         item["set"]: (item["score"]["images"], item["floor"]["images"], item["at_floor_size"]["images"])
-        for item in report["comparisons"]
+        for item in report["extractors"]["trained"]["comparisons"]
     }
     assert sizes == {"train": (48, 24, 24), "validation": (16, 8, 8), "test": (16, 8, 8)}
-    for item in report["comparisons"]:
+    for item in report["extractors"]["trained"]["comparisons"]:
         for row in (item["score"], item["floor"], item["at_floor_size"]):
             for name in ("frechet", "kernel"):
                 low, high = row[name]["interval"]
@@ -78,7 +80,7 @@ def test_copies_of_the_real_images_are_no_further_than_the_floor(report):
 
 def test_labels_with_few_images_have_no_distance_of_their_own(report):
     assert report["has_synthetic_labels"] is True
-    assert all(comparison["by_label"] == {} for comparison in report["comparisons"])
+    assert all(comparison["by_label"] == {} for comparison in report["extractors"]["trained"]["comparisons"])
 
 
 def test_labels_with_enough_images_have_one(evaluation, trainings, monkeypatch, tmp_path):
@@ -92,15 +94,15 @@ def test_labels_with_enough_images_have_one(evaluation, trainings, monkeypatch, 
 
 
 def test_extractor_and_cohorts_are_named(findings, report):
-    extractor = report["extractor"]
+    extractor = report["extractors"]["trained"]["passport"]
     assert extractor["classifier"]["architecture"] == "small_cnn" and extractor["features"] == 256
-    assert len(extractor["weights_sha256"]) == 64 and extractor["seed"] == 0
-    assert set(extractor["auc"]) == {"training images", "validation", "test"}
+    assert len(extractor["sha256"]) == 64 and extractor["seed"] == 0
+    assert set(report["extractors"]["trained"]["auc"]) == {"training images", "validation", "test"}
     cohorts = report["cohorts"]
     assert {len(cohort["sha256"]) for cohort in cohorts.values() if cohort} == {64}
     assert cohorts["real"]["preprocessing"] == {} and cohorts["validation"] is None
     page = "".join(findings.parts)
-    assert extractor["weights_sha256"] in findings.introduction and page.count("<img ") == 1
+    assert extractor["sha256"] in findings.introduction and page.count("<img ") == 1
     assert "The Frechet distance depends on the number" in page and "spread over 100 subsets" in page
     assert page.count(FRECHET.meaning) == 3 and page.count("Real against real: ") == 6, "the floor of each set"
 
@@ -117,9 +119,9 @@ def test_an_unlabelled_cohort_is_measured_and_told_from_real_images(
     changed = dataclasses.replace(changed, extractor_dir=evaluation.out_dir / "extractor")
     of_discs, report = report, run(changed)
     assert report["has_synthetic_labels"] is False
-    assert report["extractor"]["weights_sha256"] == of_discs["extractor"]["weights_sha256"]
+    assert report["extractors"]["trained"]["passport"] == of_discs["extractors"]["trained"]["passport"]
     assert not (tmp_path / "extractor").exists()
-    for comparison in report["comparisons"]:
+    for comparison in report["extractors"]["trained"]["comparisons"]:
         assert comparison["at_floor_size"]["frechet"]["mean"] > 2 * comparison["floor"]["frechet"]["mean"]
         assert comparison["at_floor_size"]["kernel"]["mean"] > comparison["floor"]["kernel"]["interval"][1]
     assert report["verdict"][0].startswith("The features of small_cnn tell synthetic images from real patients of")
@@ -128,8 +130,10 @@ def test_an_unlabelled_cohort_is_measured_and_told_from_real_images(
 def test_the_kept_extractor_gives_the_same_numbers(evaluation, report, trainings):
     again = run(evaluation)
     assert trainings == []
-    assert again["comparisons"] == report["comparisons"]  # features of the reloaded weights are the same to the bit
-    assert again["extractor"] == report["extractor"]
+    assert (
+        again["extractors"]["trained"]["comparisons"] == report["extractors"]["trained"]["comparisons"]
+    )  # features of the reloaded weights are the same to the bit
+    assert again["extractors"]["trained"] == report["extractors"]["trained"]
 
 
 def test_patients_of_training_and_test_are_kept_apart_or_the_report_is_marked(evaluation, trainings, tmp_path):
@@ -189,3 +193,17 @@ def test_too_few_images_or_patients_are_refused(evaluation, disc_records, traini
         with pytest.raises(ValueError, match=message):
             run(changed)
     assert trainings == []
+
+
+def test_several_extractors_stand_side_by_side(evaluation, tmp_path):
+    changed = dataclasses.replace(evaluation, extractors=("pixels", "trained"), out_dir=tmp_path)
+    findings = distribution_distance.run(
+        dataclasses.replace(changed, extractor_dir=evaluation.out_dir / "extractor"), DistanceSettings()
+    )
+    found = findings.report()["extractors"]
+    assert list(found) == ["pixels", "trained"]
+    assert found["pixels"]["auc"] == {} and found["pixels"]["passport"]["input_size"] == 32
+    score = found["pixels"]["comparisons"][0]["score"]
+    assert {"frechet", "kernel", "feature_precision", "feature_recall", "density", "coverage"} <= set(score)
+    page = "".join(findings.parts)
+    assert "Test: validation, by pixels" in page and "Test: validation, by trained" in page

@@ -50,8 +50,8 @@ def test_features_are_computed_once(evaluation, monkeypatch):
     assert len(kept) == 3  # the cohort, training, test
     seen = []
     monkeypatch.setattr(
-        "tfcxr.evaluation.extractors.extractors._pixels",
-        lambda images: seen.append(len(images)) or np.zeros([20, 1024]),
+        "tfcxr.evaluation.extractors.extractors._read_pixels",
+        lambda images: seen.append(len(images)) or {"features": np.zeros([20, 1024])},
     )
     run(evaluation, SETTINGS)
     assert set(seen) == {20}, "only the planted copies"
