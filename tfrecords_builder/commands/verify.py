@@ -8,6 +8,7 @@ A build's folder stands for all its sizes. The exit status is 1 when there is an
 """
 
 import dataclasses
+import shlex
 from typing import TYPE_CHECKING
 
 from tfcxr.command_line import flag
@@ -53,8 +54,9 @@ def verify(arguments: VerifyArguments) -> None:
         print(f"not judged: {note}")
     if total := sum(problem.count for problem in found.problems):
         plural = "s" * (total > 1)
-        raise ValueError(f"{data_dir} has {total} problem{plural}, listed above; restore the files or build it again")
+        raise ValueError("; ".join([f"{data_dir} has {total} problem{plural}, listed above", *found.advice]))
     print(_summary(data_dir, found, arguments.against))
+    print(f"its tables and pictures: {shlex.join(['python', '-m', 'tfrecords_builder', 'inspect', data_dir])}")
 
 
 def _summary(data_dir: str, found: "Verification", against: tuple[str, ...]) -> str:

@@ -446,8 +446,30 @@ def test_against_other_folders(clean, tmp_path):
     records["train"][1] = make_record(1, "other", key="test-2")
     shared = write_folder(tmp_path / "shared", records)
     found = found_in(clean, [other, shared])
-    assert found[verify.SHARED_PATIENT].examples == (f"train-p1 in train 2 times and in {shared}",)
-    assert found[verify.SHARED_KEY].examples == (f"test-2 in test and in {shared}",)
+    assert found[verify.SHARED_PATIENT].examples == (f"train-p1 in train 2 times and in train of {shared}",)
+    assert found[verify.SHARED_KEY].examples == (f"test-2 in test and in train of {shared}",)
+    assert verify_folder(clean, [other, shared]).advice == ["leave what is shared out of one of the folders"]
+
+
+def test_a_patient_in_another_split_of_another_build(clean, tmp_path):
+    records = {"train": [make_record(i, "other", patient_key="test-p1") for i in range(2)]}
+    former = write_folder(tmp_path / "former", records)
+    found = verify_folder(clean, [former])
+    assert [str(problem) for problem in found.problems] == [
+        f"{verify.PATIENT_IN_OTHER_SPLIT} (1): test-p1 in test 2 times and in train of {former}"
+    ]
+    assert found.advice == [
+        f"build {clean} again with --keep_splits={former}: each patient of both then keeps the split that {former} gave"
+    ]
+
+
+def test_a_patient_whose_split_was_kept_is_no_problem(tmp_path):
+    records = {"train": [make_record(i, "other", patient_key="train-p1") for i in range(2)]}
+    former = write_folder(tmp_path / "former", records)
+    rebuilt = write_folder(tmp_path / "rebuilt", make_records(), preprocessing={"kept_patients": 1})
+    found = verify_folder(rebuilt, [former])
+    assert not found.problems
+    assert found.notes == [f"{rebuilt}: 1 patients are in train of {former} too, where --keep_splits left them"]
 
 
 def test_against_folders_that_cannot_be_compared(clean, tmp_path):
@@ -548,7 +570,8 @@ def test_verify_prints_one_line_when_all_is_well(commands):
     root, results = commands
     status, output, _ = results["clean"]
     assert status == 0
-    note, line = output.splitlines()
+    note, line, look = output.splitlines()
+    assert look == f"its tables and pictures: python -m tfrecords_builder inspect {root}/clean"
     assert note.startswith("not judged: ") and "would not be seen" in note
     assert line == (
         f"verified {root}/clean: 8 px; 26 images of 13 patients in test, train; "
