@@ -34,7 +34,7 @@ class GenerateArguments(Arguments):
       out_dir: Folder to write the cohort to.
       counts: Images per label or joint labels: NORMAL=1000,PNEUMONIA=500 or Effusion+Cardiomegaly=5,No Finding=20.
       shares: With --images: the share of the images with each label: Effusion=.6,Mass=.1.
-      like: Data folder whose joint labels are used instead, at its prevalence.
+      like: Data folder, or folder of builds, whose joint labels are used instead, at its prevalence.
       like_split: Split of --like.
       images: Images with --shares or --like, by default as many as the split holds; or of a model without labels.
       seed: Of the cohort: of its images and of the order of its labels.
@@ -100,6 +100,7 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
 
 
 def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
+    from tfcxr.data.sizes import find_size
     from tfcxr.sampling import cohort_labels
 
     names, is_single_label = model.description.label_names, model.description.is_single_label
@@ -124,7 +125,8 @@ def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
             raise ValueError("--shares needs the number of images in all: --images=200")
         shares = cohort_labels.parse_shares(a.shares)
         return cohort_labels.shared_labels(shares, a.images, names, is_single_label, a.seed)
-    return cohort_labels.labels_like(a.like or "", a.like_split, names, is_single_label, a.images, a.seed)
+    like = find_size(a.like or "")
+    return cohort_labels.labels_like(like, a.like_split, names, is_single_label, a.images, a.seed)
 
 
 if __name__ == "__main__":
