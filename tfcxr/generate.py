@@ -13,6 +13,7 @@ After an interruption the same command resumes; whole shards are kept.
 
 import dataclasses
 import pathlib
+import shlex
 from typing import TYPE_CHECKING
 
 from tfcxr import command_line
@@ -94,13 +95,18 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
         print(f"realism of {log['min_realism']:g} and more: {log['acceptance_rate']:.1%} of candidates ({tries} tries)")
     if model.description.channels == 3:
         print("the model makes 3 channels; they were turned to grey by luma")
+    if a.like:
+        real = shlex.join(
+            [f"--synthetic_dir={data_dir}", f"--real_dir={a.like}", f"--out_dir=runs/verdict_{model.description.name}"]
+        )
+        print(f"next: python -m tfcxr.evaluate {real}")
     if a.preview:
         print(f"preview: {write_cohort_preview(data_dir)}")
     return info
 
 
 def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
-    from tfcxr.data.sizes import find_size
+    from tfcxr.data.sizes import stored_sizes
     from tfcxr.sampling import cohort_labels
 
     names, is_single_label = model.description.label_names, model.description.is_single_label
@@ -125,7 +131,7 @@ def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
             raise ValueError("--shares needs the number of images in all: --images=200")
         shares = cohort_labels.parse_shares(a.shares)
         return cohort_labels.shared_labels(shares, a.images, names, is_single_label, a.seed)
-    like = find_size(a.like or "")
+    like = next(iter(stored_sizes(a.like or "").values()), a.like or "")  # every size has the same labels
     return cohort_labels.labels_like(like, a.like_split, names, is_single_label, a.images, a.seed)
 
 
