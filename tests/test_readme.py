@@ -83,7 +83,9 @@ def test_first_command_installs_and_trains_on_the_embedded_data(run, monkeypatch
     assert install == ".venv/bin/pip install ."
     assert train == ".venv/bin/python -m tfcxr.train --model=acgan"
     monkeypatch.setenv("TFCXR_CACHE_DIR", "cache")
-    monkeypatch.setattr("tfcxr.train.phantom_records", functools.partial(phantom_records, images=40))  # of 2000
+    monkeypatch.setattr(
+        "tfcxr.training.training_data.phantom_records", functools.partial(phantom_records, images=40)
+    )  # of 2000
     absl_logging.set_verbosity(absl_logging.INFO)
     run(train, "--steps=2", "--batch_size=8", *SMALL_MODEL)
     assert "no --data_dir given: building 40 phantom radiographs in" in caplog.text
