@@ -87,7 +87,7 @@ def test_first_command_installs_and_trains_on_the_embedded_data(run, monkeypatch
     assert train == ".venv/bin/python -m tfcxr.train --model=acgan"
     monkeypatch.setenv("TFCXR_CACHE_DIR", "cache")
     monkeypatch.setattr(
-        "tfcxr.training.session.phantom_records", functools.partial(phantom_records, images=40)
+        "tfcxr.training.training_data.phantom_records", functools.partial(phantom_records, images=40)
     )  # of 2000
     absl_logging.set_verbosity(absl_logging.INFO)
     run(train, "--steps=2", "--batch_size=8", *SMALL_MODEL)
