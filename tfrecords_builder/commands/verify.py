@@ -63,12 +63,18 @@ def _summary(data_dir: str, found: "Verification", against: tuple[str, ...]) -> 
     splits = found.contents[0].splits
     shards = sum(len(split.shards) for contents in found.contents for split in contents.info.splits.values())
     patients = sum(len(split.patients) for split in splits.values())
+    strangers = [folder for folder in against if folder not in found.kept]
     parts = [
         f"{', '.join(str(contents.info.image_size) for contents in found.contents)} px",
         f"{sum(split.images for split in splits.values())} images of {patients} patients in {', '.join(splits)}",
         f"SHA-256 and schema of {shards} shard{'s' * (shards > 1)}, labels, counts, keys and patients",
         f"{sum(contents.decoded for contents in found.contents)} pictures decoded, "
         f"{sum(contents.constant for contents in found.contents)} of them constant",
-        *([f"no key shared with {', '.join(against)}"] if against else []),
+        *([f"no key shared with {', '.join(strangers)}"] if strangers else []),
+        *(
+            [f"each patient is in the same split of {', '.join(found.kept)}, as --keep_splits says"]
+            if found.kept
+            else []
+        ),
     ]
     return f"verified {data_dir}: {'; '.join(parts)}"
