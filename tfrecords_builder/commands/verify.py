@@ -23,7 +23,8 @@ class VerifyArguments(FolderArguments):
     """What to check.
 
     Attributes:
-      against: A data folder to share no image and no patient with; may be repeated.
+      against: A data folder to share no image and no patient with, or, after a build with --keep_splits, no patient of
+        another split; may be repeated.
       decode: Whose pixels to decode: sample, all or none.
       sample: This many pictures of each size are decoded with --decode=sample.
       seed: Seed of the choice of pictures.
@@ -71,10 +72,6 @@ def _summary(data_dir: str, found: "Verification", against: tuple[str, ...]) -> 
         f"{sum(contents.decoded for contents in found.contents)} pictures decoded, "
         f"{sum(contents.constant for contents in found.contents)} of them constant",
         *([f"no key shared with {', '.join(strangers)}"] if strangers else []),
-        *(
-            [f"each patient is in the same split of {', '.join(found.kept)}, as --keep_splits says"]
-            if found.kept
-            else []
-        ),
+        *([f"each patient is in the same split of {', '.join(found.kept)}, by --keep_splits"] if found.kept else []),
     ]
     return f"verified {data_dir}: {'; '.join(parts)}"

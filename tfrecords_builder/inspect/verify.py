@@ -64,7 +64,8 @@ def verify_folder(
 
     Args:
       data_dir: a data folder, or a folder with one for each size, which must then all hold the same images.
-      against: data folders that must share no image and no patient with it.
+      against: data folders that must share no image and no patient with it; where it was built with --keep_splits, no
+        patient of another split.
       decode: whose pixels to decode: those of a "sample", "all" or "none".
       sample: how many pictures of each folder a sample has; it is drawn with `seed`.
 

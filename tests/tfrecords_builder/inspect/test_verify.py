@@ -589,7 +589,7 @@ def test_verify_says_that_splits_were_kept(commands):
     status, output, _ = results["kept"]
     assert status == 0
     assert output.splitlines()[1].endswith(
-        f"; no key shared with {root}/named; each patient is in the same split of {root}/clean, as --keep_splits says"
+        f"; no key shared with {root}/named; each patient is in the same split of {root}/clean, by --keep_splits"
     )
 
 
