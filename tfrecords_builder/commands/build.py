@@ -129,7 +129,7 @@ def _summary(info: DatasetInfo, out_dir: pathlib.Path, sizes: list[int]) -> str:
     splits = info.splits.values()
     absent = [name for name in info.label_names if not any(split.labels[name]["positive"] for split in splits)]
     if absent:
-        lines.append(f"no image with the label {', '.join(absent)} was written" + _advice_on_columns(info, absent))
+        lines.append(f"no image with the label {', '.join(absent)} was written{_advice_on_columns(info)}")
     for name, split in info.splits.items():
         lacking = [label for label, counts in split.labels.items() if not counts["positive"] and label not in absent]
         if split.images and lacking:
@@ -151,13 +151,13 @@ def closing_lines(info: DatasetInfo, folders: dict[int, pathlib.Path]) -> list[s
     return lines
 
 
-def _advice_on_columns(info: DatasetInfo, absent: list[str]) -> str:
-    """How to leave out the columns that lost all images by --only_labels."""
-    if not info.preprocessing["only_labels"] or info.preprocessing["labels"]:
+def _advice_on_columns(info: DatasetInfo) -> str:
+    """How to leave out columns that lost all images by --only_labels."""
+    chosen = info.preprocessing["only_labels"]
+    if not chosen or info.preprocessing["labels"]:
         return ""
-    return "; to leave out such columns: " + shlex.join(
-        [f"--labels={','.join(name for name in info.label_names if name not in absent)}"]
-    )
+    flag_text = shlex.quote("--labels=" + ",".join(chosen))
+    return f"; {flag_text} keeps the columns of those labels alone"
 
 
 def _positive_share(counts: dict[str, int]) -> float:

@@ -7,6 +7,11 @@ Where a data set does not have a label, its images are unknown there and the lab
 which each image has exactly one label, over different names such as body parts, merge to one such set with
 --single_label: a name that a set does not have is then absent. An image twice, or a patient in two splits, is refused.
 Folders that hold several sizes each are merged size by size.
+
+  python -m tfrecords_builder merge records/nih_chestxray14/64 --out_dir=records/effusion --labels="Effusion,No Finding"
+
+Of one folder, --labels chooses labels as it does in a build: every image stays, or, where classes exclude each other,
+those of the chosen classes.
 """
 
 import dataclasses

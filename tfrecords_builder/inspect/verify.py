@@ -42,12 +42,14 @@ class Verification:
       problems: in the order in which they were met.
       notes: on what could not be judged.
       contents: what was read, of each size.
+      kept: the folders whose shared patients are in the same split here, where --keep_splits left them.
       advice: how the problems are mended.
     """
 
     problems: list[Problem]
     notes: list[str]
     contents: list[FolderContents]
+    kept: list[str]
     advice: list[str]
 
 
@@ -62,7 +64,8 @@ def verify_folder(
 
     Args:
       data_dir: a data folder, or a folder with one for each size, which must then all hold the same images.
-      against: data folders that must share no image and no patient with it.
+      against: data folders that must share no image and no patient with it; where it was built with --keep_splits, no
+        patient of another split.
       decode: whose pixels to decode: those of a "sample", "all" or "none".
       sample: how many pictures of each folder a sample has; it is drawn with `seed`.
 
@@ -91,12 +94,16 @@ def verify_folder(
                 contents.append(check_folder(tally.folder, info, chosen, tally, progress.update))
         for other in contents[1:]:
             _compare_sizes(contents[0], other, whole)
-        for folder, info in others if contents else ():
-            _compare_with(contents[0], folder, info, whole, progress)
+        kept = [
+            str(name)
+            for name, (folder, info) in zip(against, others, strict=True)
+            if contents and _compare_with(contents[0], folder, info, whole, progress)
+        ]
     tallies.append(whole)
     problems = [problem for tally in tallies for problem in tally.problems()]
     notes = [f"{tally.folder}: {note}" for tally in tallies for note in tally.notes]
-    return Verification(problems, notes, contents, _advice({problem.kind for problem in problems}, data_dir, against))
+    advice = _advice({problem.kind for problem in problems}, data_dir, against)
+    return Verification(problems, notes, contents, kept, advice)
 
 
 def _advice(kinds: set[str], data_dir: pathlib.Path, against: Sequence[str | pathlib.Path]) -> list[str]:
@@ -160,37 +167,38 @@ def _compare_sizes(first: FolderContents, other: FolderContents, tally: ProblemT
 
 def _compare_with(
     contents: FolderContents, folder: pathlib.Path, info: DatasetInfo, tally: ProblemTally, progress: tqdm
-) -> None:
-    """Adds the image keys and patients that two folders share, or says why that cannot be judged."""
+) -> bool:
+    """Adds the image keys and patients that two folders share, or says why that cannot be judged.
+
+    Returns:
+      whether they share patients in the same split, where --keep_splits left them, which is no problem.
+    """
     is_synthetic = contents.info.is_synthetic or info.is_synthetic
     if not is_synthetic and contents.info.salt_fingerprint != info.salt_fingerprint:
         tally.add(NOT_COMPARABLE, f"{folder} was built with another salt; build both with one --salt_file")
-        return
+        return False
     try:
         hashes = key_hashes(folder, info, progress.update)
     except ValueError as error:
         tally.add(NOT_COMPARABLE, str(error))
-        return
+        return False
 
-    def add_shared(kind: str, ours: np.ndarray, theirs: np.ndarray, of_patients: bool, split: str) -> int:
-        shared = np.intersect1d(ours, theirs)
+    def add_shared(kind: str, shared: np.ndarray, of_patients: bool, split: str) -> None:
         places = places_of(contents.folder, contents.info, shared[:EXAMPLES_SHOWN], of_patients)
         tally.add(kind, *(f"{place} and in {split} of {folder}" for place in places), count=len(shared))
-        return len(shared)
 
-    are_kept = contents.info.name == info.name and contents.info.preprocessing.get("kept_patients")
-    shared_patients = 0
+    are_kept = contents.info.name == info.name and bool(contents.info.preprocessing.get("kept_patients"))
+    shared_patients = kept_patients = 0
     for name, split in contents.splits.items():
         for other, (keys, patients) in hashes.items():
-            add_shared(SHARED_KEY, split.keys, keys, False, other)
-            if is_synthetic:
+            shared = np.intersect1d(split.patients, patients)
+            shared_patients += len(shared)
+            if are_kept and name == other:
+                kept_patients += len(shared)
                 continue
-            if name != other:
-                shared_patients += add_shared(PATIENT_IN_OTHER_SPLIT, split.patients, patients, True, other)
-            elif not are_kept:
-                shared_patients += add_shared(SHARED_PATIENT, split.patients, patients, True, other)
-            elif shared := len(np.intersect1d(split.patients, patients)):
-                tally.notes.append(f"{shared} patients are in {other} of {folder} too, where --keep_splits left them")
+            add_shared(SHARED_KEY, np.intersect1d(split.keys, keys), False, other)
+            if not is_synthetic:
+                add_shared(SHARED_PATIENT if name == other else PATIENT_IN_OTHER_SPLIT, shared, True, other)
     if is_synthetic:
         tally.notes.append(f"image keys alone were compared with {folder}, for synthetic images have no patients")
     elif contents.info.name != info.name and not shared_patients:
@@ -198,3 +206,4 @@ def _compare_with(
             f"{folder} holds {info.name}, not {contents.info.name}: names of patients are hashed with the data set's, "
             "so a patient who is in both would not be seen"
         )
+    return kept_patients > 0

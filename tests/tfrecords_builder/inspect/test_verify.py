@@ -464,12 +464,14 @@ def test_a_patient_in_another_split_of_another_build(clean, tmp_path):
 
 
 def test_a_patient_whose_split_was_kept_is_no_problem(tmp_path):
-    records = {"train": [make_record(i, "other", patient_key="train-p1") for i in range(2)]}
-    former = write_folder(tmp_path / "former", records)
-    rebuilt = write_folder(tmp_path / "rebuilt", make_records(), preprocessing={"kept_patients": 1})
+    former = write_folder(tmp_path / "former", {"train": make_records()["train"][:4]})  # the images too
+    rebuilt = write_folder(tmp_path / "rebuilt", make_records(), preprocessing={"kept_patients": 2})
     found = verify_folder(rebuilt, [former])
-    assert not found.problems
-    assert found.notes == [f"{rebuilt}: 1 patients are in train of {former} too, where --keep_splits left them"]
+    assert not found.problems and not found.notes and found.kept == [str(former)]
+    other = write_folder(tmp_path / "other", {"test": make_records()["train"][:4]})
+    assert verify.PATIENT_IN_OTHER_SPLIT in found_in(rebuilt, [other])
+    stranger = write_folder(tmp_path / "stranger", {"train": make_records()["train"][:4]}, name="another")
+    assert verify.SHARED_PATIENT in found_in(rebuilt, [stranger])
 
 
 def test_against_folders_that_cannot_be_compared(clean, tmp_path):
@@ -545,6 +547,7 @@ def test_damaged_infos_never_end_in_a_crash(clean):
 
 CASES = {
     "clean": ["verify", "{root}/clean", "--decode=all", "--against={root}/named"],
+    "kept": ["verify", "{root}/kept", "--against={root}/clean", "--against={root}/named"],
     "damaged": ["verify", "{root}/damaged"],
     "absent": ["verify", "{root}/absent"],
     "two": ["verify", "{root}/clean", "{root}/named"],
@@ -561,6 +564,7 @@ def commands(tmp_path_factory, run_commands):
     root = tmp_path_factory.mktemp("commands")
     write_folder(root / "clean", make_records())
     write_folder(root / "named", {"train": [make_record(i, "other") for i in range(4)]}, name="another")
+    write_folder(root / "kept", make_records(), preprocessing={"kept_patients": 13})
     flip_byte(write_folder(root / "damaged", make_records()))
     lines = [[argument.format(root=root) for argument in arguments] for arguments in CASES.values()]
     return root, dict(zip(CASES, run_commands(lines), strict=True))
@@ -577,6 +581,15 @@ def test_verify_prints_one_line_when_all_is_well(commands):
         f"verified {root}/clean: 8 px; 26 images of 13 patients in test, train; "
         "SHA-256 and schema of 3 shards, labels, counts, keys and patients; "
         f"26 pictures decoded, 0 of them constant; no key shared with {root}/named"
+    )
+
+
+def test_verify_says_that_splits_were_kept(commands):
+    root, results = commands
+    status, output, _ = results["kept"]
+    assert status == 0
+    assert output.splitlines()[1].endswith(
+        f"; no key shared with {root}/named; each patient is in the same split of {root}/clean, by --keep_splits"
     )
 
 
