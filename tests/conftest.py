@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # two test processes and the commands they start share the cores
@@ -97,6 +98,12 @@ def write_records(
     )
     write_dataset_info(data_dir, info)
     return info
+
+
+@pytest.fixture(name="write_records", scope="session")
+def write_records_fixture() -> Callable[..., DatasetInfo]:
+    """`write_records`, for records of other counts or facts than `disc_records`."""
+    return write_records
 
 
 @pytest.fixture(scope="session")

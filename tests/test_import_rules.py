@@ -25,7 +25,17 @@ ALLOWED = {
         "precision",
     },
     "models": {"models", "registry", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
-    "training": {"training", "models", "backbones", "evaluation", "data", "config", "command_line", "registry"},
+    "training": {
+        "training",
+        "models",
+        "backbones",
+        "evaluation",
+        "data",
+        "config",
+        "command_line",
+        "registry",
+        "precision",
+    },
     "serving": {"serving", "training", "models", "data", "config", "command_line", "registry"},
     "sampling": {"sampling", "serving", "data", "config", "command_line", "registry", "training"},
     "porting": {

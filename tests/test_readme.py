@@ -27,7 +27,7 @@ PAGES = sorted(
     if not any(part == "tests" or part.startswith(".") for part in page.parts)
 )
 SMALL_MODEL = ["--set=generator_filters=32", "--set=discriminator_filters=8"]
-RAW_DATA = {"chest_xray_pneumonia", "nih_chestxray14", "image_folder", "image_table", "phantom"}
+RAW_DATA = {"chest_xray_pneumonia", "nih_chestxray14", "image_folder", "phantom"}
 
 
 def lines_of(page):
@@ -87,7 +87,7 @@ def test_first_command_installs_and_trains_on_the_embedded_data(run, monkeypatch
     assert train == ".venv/bin/python -m tfcxr.train --model=acgan"
     monkeypatch.setenv("TFCXR_CACHE_DIR", "cache")
     monkeypatch.setattr(
-        "tfcxr.training.session.phantom_records", functools.partial(phantom_records, images=40)
+        "tfcxr.training.training_data.phantom_records", functools.partial(phantom_records, images=40)
     )  # of 2000
     absl_logging.set_verbosity(absl_logging.INFO)
     run(train, "--steps=2", "--batch_size=8", *SMALL_MODEL)
@@ -111,13 +111,26 @@ def test_second_command_passes_the_tests_and_is_what_ci_runs():
 
 
 def test_the_chain_on_the_phantom(run):
-    builder, train, generate, evaluate = python_lines_of("README.md")
+    builder, train, generate, evaluate, *_ = python_lines_of("README.md")
     run(builder, "--image_sizes=32", "--set=images=200", "--workers=1")
     run(at_32(train), "--steps=3", "--batch_size=8", "--sample_every=3", *SMALL_MODEL)
     run(at_32(generate), "--images=40")
     tiny = ["--set=classifier.max_epochs=1", "--set=tstr.images=40", "--set=tstr.bootstrap_resamples=50"]
     run(at_32(evaluate), "--classifier_seeds=0", *tiny)
     assert "<html" in pathlib.Path("runs/verdict/report.html").read_text(encoding="utf-8")
+
+
+def test_own_images_and_a_table_from_nothing_to_a_verdict(run):
+    write_raw_data()
+    *_, build, train, generate, evaluate, convert = python_lines_of("README.md")
+    assert lines_of("README.md")[-6] == "pip install ."
+    run(build, "--image_sizes=32", "--workers=1", "--splits=train=.6,test=.4", "--split_by=hash")
+    run(train, "--steps=2", "--batch_size=4", *SMALL_MODEL)
+    run(generate, "--images=40")
+    run(evaluate, "--classifier_seeds=0", "--set=classifier.max_epochs=1", "--set=tstr.bootstrap_resamples=50")
+    run(at_32(convert))
+    assert "<html" in pathlib.Path("runs/verdict/report.html").read_text(encoding="utf-8")
+    assert len(list(pathlib.Path("pictures").glob("*/train/*.png"))) == 40
 
 
 def test_the_data_tables_commands_build_records(run):
@@ -185,14 +198,15 @@ def write_raw_data():
     kaggle += [f"test/PNEUMONIA/person{number}_virus_6.jpeg" for number in numbers]
     files = [f"chest_xray/{name}" for name in kaggle]
     files += [f"my_images/{label}/{number}.png" for label in "AB" for number in numbers]
-    files += [f"csv/{number}.png" for number in numbers] + [f"nih/images/{number}.png" for number in numbers]
+    files += [f"my_images/{number}.png" for number in range(1, 61)] + [f"nih/images/{number}.png" for number in numbers]
     for name in files:
         path = pathlib.Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(files.index(name)).integers(0, 256, [40, 40], np.uint8)
         assert cv2.imwrite(name, pixels)
-    rows = ["file,A,B", *(f"{number}.png,{number % 2},0" for number in numbers)]
-    pathlib.Path("csv/t.csv").write_text("\n".join(rows))
+    rows = ["file,patient,Effusion,Mass"]
+    rows += [f"{number}.png,p{number // 2},{number % 2},{number // 3 % 2}" for number in range(1, 61)]
+    pathlib.Path("my_images/labels.csv").write_text("\n".join(rows))
     columns = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
     rows = [columns, *(f"{number}.png,Mass,0,{number},58,M,PA" for number in numbers)]
     pathlib.Path("nih/Data_Entry_2017.csv").write_text("\n".join(rows))

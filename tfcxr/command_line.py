@@ -242,8 +242,9 @@ def _arguments_class(command: Callable[[Any], Any]) -> type[Arguments]:
 
 def _check_names(field: dataclasses.Field, value: Any) -> None:
     choices = field.metadata.get("choices")
-    names = value if isinstance(value, tuple) else () if value is None else (value,)
-    for name in names if choices is not None else ():
+    if choices is None or value is None:
+        return
+    for name in value if isinstance(value, tuple) else (value,):
         if name not in choices and not (field.metadata["takes_file"] and name.endswith(".py")):
             raise ValueError(f"--{_flag_name(field)}={name} is unknown; {nearest_name(name, choices)}")
 

@@ -30,12 +30,11 @@ CLASSIFIER = "classifier"  # the prefix of its settings
 class EvaluateArguments(Arguments):
     """Arguments of `evaluate`.
 
-    A folder of builds, such as records, stands for the build in it of the size that the other folders have.
-
     Attributes:
       synthetic_dir: data folder of the synthetic cohort, such as cohort/64; cohort_ranking takes several, each as
         FOLDER or NAME=FOLDER.
-      real_dir: data folder of the real patients, such as records/64.
+      real_dir: data folder of the real patients, such as records/64. Here and above, records alone stands for the size
+        in it that all folders have.
       out_dir: folder of the report and of finished trainings.
       protocols: what is asked.
       test_dir: data folder of the test splits, where it is another than --real_dir.

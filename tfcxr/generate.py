@@ -13,6 +13,7 @@ After an interruption the same command resumes; whole shards are kept.
 
 import dataclasses
 import pathlib
+import shlex
 from typing import TYPE_CHECKING
 
 from tfcxr import command_line
@@ -34,7 +35,7 @@ class GenerateArguments(Arguments):
       out_dir: Folder to write the cohort to.
       counts: Images per label or joint labels: NORMAL=1000,PNEUMONIA=500 or Effusion+Cardiomegaly=5,No Finding=20.
       shares: With --images: the share of the images with each label: Effusion=.6,Mass=.1.
-      like: Data folder whose joint labels are used instead, at its prevalence.
+      like: Data folder, or folder of builds, whose joint labels are used instead, at its prevalence.
       like_split: Split of --like.
       images: Images with --shares or --like, by default as many as the split holds; or of a model without labels.
       seed: Of the cohort: of its images and of the order of its labels.
@@ -94,12 +95,18 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
         print(f"realism of {log['min_realism']:g} and more: {log['acceptance_rate']:.1%} of candidates ({tries} tries)")
     if model.description.channels == 3:
         print("the model makes 3 channels; they were turned to grey by luma")
+    if a.like:
+        real = shlex.join(
+            [f"--synthetic_dir={data_dir}", f"--real_dir={a.like}", f"--out_dir=runs/verdict_{model.description.name}"]
+        )
+        print(f"next: python -m tfcxr.evaluate {real}")
     if a.preview:
         print(f"preview: {write_cohort_preview(data_dir)}")
     return info
 
 
 def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
+    from tfcxr.data.sizes import stored_sizes
     from tfcxr.sampling import cohort_labels
 
     names, is_single_label = model.description.label_names, model.description.is_single_label
@@ -124,7 +131,8 @@ def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
             raise ValueError("--shares needs the number of images in all: --images=200")
         shares = cohort_labels.parse_shares(a.shares)
         return cohort_labels.shared_labels(shares, a.images, names, is_single_label, a.seed)
-    return cohort_labels.labels_like(a.like or "", a.like_split, names, is_single_label, a.images, a.seed)
+    like = next(iter(stored_sizes(a.like or "").values()), a.like or "")  # every size has the same labels
+    return cohort_labels.labels_like(like, a.like_split, names, is_single_label, a.images, a.seed)
 
 
 if __name__ == "__main__":

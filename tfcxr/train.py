@@ -19,7 +19,7 @@ from tfcxr.experiment import read_training
 from tfcxr.startup import tensorflow_started
 from tfcxr.training.arguments import TrainArguments
 
-DEFAULTS: dict[str, Any] = {"model": "acgan", "batch_size": 32, "sample_every": 500, "variant": "corrected"}
+DEFAULTS: dict[str, Any] = {"model": "acgan", "batch_size": 32, "variant": "corrected"}
 
 
 def train(arguments: TrainArguments) -> pathlib.Path | None:
@@ -34,17 +34,19 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
     """
     with tensorflow_started():
         from tfcxr.serving.saved_model import export_model
+        from tfcxr.training.announcement import announce_results
         from tfcxr.training.session import train_model
 
     resume_command = command_line.command_text(train, dataclasses.replace(arguments, resume=True))
     arguments, settings = _with_experiment(arguments)
     trained = train_model(arguments, settings, resume_command)
-    if trained is None or not arguments.export:
+    if trained is None:
         return None
-    model, run, run_dir = trained
-    export_dir = pathlib.Path(arguments.export_dir or pathlib.Path("saved_models") / run_dir.name)
-    version = export_model(model, run, export_dir, {"step": run.steps}, run_dir=run_dir)
-    logging.info("exported to %s", version)
+    (model, run, run_dir), version = trained, None
+    if arguments.export:
+        export_dir = pathlib.Path(arguments.export_dir or pathlib.Path("saved_models") / run_dir.name)
+        version = export_model(model, run, export_dir, {"step": run.steps}, run_dir=run_dir)
+    announce_results(run, run_dir, model.kind, version)
     return version
 
 
@@ -59,7 +61,7 @@ def _with_experiment(arguments: TrainArguments) -> tuple[TrainArguments, dict[st
     if not arguments.experiment:
         if arguments.variant:
             raise ValueError(f"--variant={arguments.variant} needs the file it is in: --experiment=experiments/FILE.py")
-        return _filled(arguments, DEFAULTS), given
+        return _filled(arguments, DEFAULTS), {"precision": "auto"} | given
     variant = arguments.variant or DEFAULTS["variant"]
     training = read_training(arguments.experiment, variant)
     if arguments.model not in (None, training.model):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tfcxr.data.label_choice import LabelChoice
 from tfcxr.data.records import read_dataset_info, read_patient_keys
 from tfcxr.data.schema import hashed_key
 from tfrecords_builder.datasets.reader import RawExample, Reject
@@ -37,13 +38,18 @@ class Assignment:
 
 
 def assign_splits(
-    examples: list[RawExample], options: BuildOptions, dataset: str, kept_splits: Mapping[str, str]
+    examples: list[RawExample],
+    options: BuildOptions,
+    dataset: str,
+    kept_splits: Mapping[str, str],
+    labels: LabelChoice,
 ) -> Assignment:
     """Gives every patient one split.
 
     Args:
       dataset: the reader's name, with which patients are hashed.
       kept_splits: patient key -> split of a former build; empty without one.
+      labels: whose shares are balanced.
 
     Raises:
       ValueError: fractions for a split that is published, or too few patients for the splits.
@@ -61,7 +67,7 @@ def assign_splits(
     kept = {patient: former[patient] for patient in divisible if former.get(patient, "") not in ("", *official)}
     fractions = _fractions(options, official, bool(divisible))
     splits: dict[str, list[RawExample]] = {name: [] for name in (*fractions, *official)}
-    for patient, split in _divide(divisible, kept, fractions, options).items():
+    for patient, split in _divide(divisible, kept, fractions, options, labels).items():
         splits.setdefault(split, []).extend(divisible[patient])
     moved = 0
     for patient, images in patients.items():
@@ -139,20 +145,21 @@ def _divide(
     kept: Mapping[str, str],
     fractions: Mapping[str, float],
     options: BuildOptions,
+    labels: LabelChoice,
 ) -> dict[str, str]:
     """Patient -> split of those without a published one."""
     if not divisible:
         return {}
     if options.split_by == "hash":
         return {patient: kept.get(patient) or hashed_split(patient, fractions, options.seed) for patient in divisible}
-    labels = {patient: _mean_label(images) for patient, images in divisible.items()}
+    means = {patient: _mean_label(images, labels) for patient, images in divisible.items()}
     if kept:
-        return split_new_patients(labels, kept, fractions, options.seed)
-    return split_patients(labels, fractions, options.seed)
+        return split_new_patients(means, kept, fractions, options.seed)
+    return split_patients(means, fractions, options.seed)
 
 
-def _mean_label(examples: list[RawExample]) -> np.ndarray:
-    """float [labels]: the mean over a patient's images of what is known, 0 where nothing is."""
-    labels = np.array([example.label for example in examples], float)
+def _mean_label(examples: list[RawExample], chosen: LabelChoice) -> np.ndarray:
+    """float [chosen labels]: the mean over a patient's images of what is known, 0 where nothing is."""
+    labels = chosen.of(np.array([example.label for example in examples], float))
     known = ~np.isnan(labels)
     return np.where(known, labels, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)

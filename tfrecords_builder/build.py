@@ -24,6 +24,7 @@ import PIL
 from absl import logging
 
 from tfcxr.data.atomic import write_atomically
+from tfcxr.data.label_choice import LabelChoice
 from tfcxr.data.records import write_dataset_info, write_patient_keys
 from tfcxr.data.schema import DatasetInfo, SplitInfo, count_labels, named_counts
 from tfcxr.data.unfinished import ResumableWork, resumable_work
@@ -73,7 +74,7 @@ def _arguments(reader: Reader, options: BuildOptions, plan: Plan) -> dict[str, A
     return {
         "dataset": reader.name,
         "reader_settings": arguments_of(reader),
-        "label_names": list(reader.label_names),
+        "label_names": list(plan.labels.names),
         "raw_data": plan.fingerprint,
         _DIVISION: plan.division,
         **options.content_arguments(),
@@ -150,10 +151,10 @@ def _pieces(data: bytes, length: int) -> list[bytes]:
 def _describe(
     reader: Reader, options: BuildOptions, plan: Plan, size: int, splits: dict[str, _Written], **facts: Any
 ) -> DatasetInfo:
-    described = {name: _describe_split(reader, size, of_split) for name, of_split in splits.items()}
+    described = {name: _describe_split(plan.labels, size, of_split) for name, of_split in splits.items()}
     return DatasetInfo(
         name=reader.name,
-        label_names=tuple(reader.label_names),
+        label_names=plan.labels.names,
         is_single_label=reader.is_single_label,
         image_size=size,
         bits=options.bits,
@@ -164,6 +165,7 @@ def _describe(
         preprocessing={
             **options.description(options.bits),
             "reader_settings": arguments_of(reader),
+            "labels": list(options.labels),
             "only_labels": list(options.only_labels),
             "splits": dict(plan.assignment.fractions),
             "split_by": options.split_by,
@@ -180,12 +182,12 @@ def _describe(
     )
 
 
-def _describe_split(reader: Reader, size: int, of_split: _Written) -> SplitInfo:
+def _describe_split(chosen: LabelChoice, size: int, of_split: _Written) -> SplitInfo:
     written = [example for examples, _ in of_split for example in examples]
     shards = tuple(result.shards[size] for _, result in of_split)
     assert len(written) == sum(shard.images for shard in shards), "a shard's note does not fit its job"
-    labels = np.array([example.label for example in written], float).reshape(-1, len(reader.label_names))
-    counts = named_counts(reader.label_names, count_labels(labels))
+    labels = np.array([chosen.of_image(example.label) for example in written], float).reshape(-1, len(chosen.names))
+    counts = named_counts(chosen.names, count_labels(labels))
     return SplitInfo(len(written), len({example.patient_id for example in written}), counts, shards)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
-from tfcxr.registry import nearest_name
 from tfrecords_builder.assignment import preference
 from tfrecords_builder.datasets.folder_walk import LEFT_BEHIND
 from tfrecords_builder.datasets.label_text import printable
@@ -91,14 +90,7 @@ def is_fault(reject: Reject) -> bool:
 
 
 def keep_labelled(reader: Reader, listing: Listing, only_labels: Sequence[str]) -> Listing:
-    """Leaves out the images that have none of `only_labels`; the data set keeps all its label names.
-
-    Raises:
-      ValueError: a label that the data set does not have.
-    """
-    for name in only_labels:
-        if name not in reader.label_names:
-            raise ValueError(f"{reader.name} has no label {name!r}; {nearest_name(name, reader.label_names)}")
+    """Leaves out the images that have none of `only_labels`; examples keep all labels."""
     columns = [reader.label_names.index(name) for name in only_labels]
     detail = f"has none of {', '.join(only_labels)}"
     left_out = {

@@ -31,6 +31,8 @@ class BuildSettings(PreprocessOptions):
       folds: Instead of splits: this many equal ones, fold_0, fold_1, ..., for cross-validation; 0 for none.
       split_by: labels balances the label shares by iterative stratification, so added images may move a patient to
         another split; hash goes by the patient's name alone and never moves anyone.
+      labels: Labels of interest in their order, such as Effusion,No Finding; by default all. Every image stays, but for
+        those of other classes where classes exclude each other, counted as excluded_label.
       only_labels: Leave out images that have none of these labels, counted as excluded_label, such as NORMAL.
       keep_splits: Data folder of a former build whose patients stay in their splits; new ones are divided.
       seed: Seed of the division by patient and of the order of images in the shards.
@@ -47,6 +49,7 @@ class BuildSettings(PreprocessOptions):
 
     folds: int = 0
     split_by: str = "labels"
+    labels: tuple[str, ...] = ()
     only_labels: tuple[str, ...] = ()
     keep_splits: str = ""
     seed: int = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from absl import logging
 
+from tfcxr.data.label_choice import LabelChoice, choose_labels
 from tfcxr.data.records import divide_into_shards, shard_name
 from tfrecords_builder.assignment import Assignment, assign_splits, read_kept_splits
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
@@ -38,6 +39,7 @@ class Plan:
       images_read: examples and rejects that the reader gave.
       rejects: images refused before their pixels were read.
       jobs: the shards, split by split.
+      labels: those of interest, of all that an example has.
       assignment: which patients are in which split, and why.
       fingerprint: hash of every example and reject, to notice raw data that changed.
     """
@@ -45,6 +47,7 @@ class Plan:
     images_read: int
     rejects: tuple[Reject, ...]
     jobs: tuple[ShardJob, ...]
+    labels: LabelChoice
     assignment: Assignment
     fingerprint: str
 
@@ -71,11 +74,16 @@ def plan_build(reader: Reader, options: BuildOptions) -> Plan:
     Raises:
       NothingLeftError: no image at all, or none that can be used.
       ValueError: fractions for a split that is published, too few patients for the splits, a label of another length
-        than the reader's names, an unknown one to keep, duplicates that are an error; with `on_error` "stop" any fault.
+        than the reader's names, an unknown label to choose or keep, duplicates that are an error; with `on_error`
+        "stop" any fault.
     """
+    labels = choose_labels(reader, options.labels)
+    choose_labels(reader, options.only_labels)  # their names
     listing = list_examples(reader)
     if options.on_error == "stop" and (faults := list(filter(is_fault, listing.rejects))):
         raise ValueError(stop_message(faults[0]))
+    if labels.drops_images:
+        listing = keep_labelled(reader, listing, labels.names)
     if options.only_labels:
         listing = keep_labelled(reader, listing, options.only_labels)
     if listing.examples and options.duplicates != "report":
@@ -85,7 +93,7 @@ def plan_build(reader: Reader, options: BuildOptions) -> Plan:
     kept_splits = {}
     if options.keep_splits:
         kept_splits = read_kept_splits(options.keep_splits, reader.name, options.salt_fingerprint)
-    assignment = assign_splits(list(listing.examples), options, reader.name, kept_splits)
+    assignment = assign_splits(list(listing.examples), options, reader.name, kept_splits, labels)
     if assignment.moved_patients:
         logging.warning(
             "%d patients change splits: a published list now says otherwise than the former build in %s",
@@ -98,7 +106,7 @@ def plan_build(reader: Reader, options: BuildOptions) -> Plan:
         shards = divide_into_shards(len(members), options.shard_images)
         jobs += [ShardJob(split, index, len(shards), tuple(members[part])) for index, part in enumerate(shards)]
     rejects = (*listing.rejects, *assignment.rejects)
-    return Plan(listing.images_read, rejects, tuple(jobs), assignment, listing.fingerprint)
+    return Plan(listing.images_read, rejects, tuple(jobs), labels, assignment, listing.fingerprint)
 
 
 def stop_message(reject: Reject) -> str:

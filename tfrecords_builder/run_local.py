@@ -20,7 +20,7 @@ from tfrecords_builder.plan import ShardJob
 from tfrecords_builder.shard_writer import ShardResult, write_shard_job
 
 _POLL_SECONDS = 0.5
-_IMAGES_WORTH_A_WORKER = 200  # a process takes seconds to start
+_IMAGES_WORTH_A_WORKER = 200  # a process takes half a second to start
 _done = None  # in a worker process: the number of images done by all workers, shared with the parent
 _is_stopped = None  # in a worker process: not 0 when the parent wants all to stop
 
@@ -58,7 +58,7 @@ def _one_opencv_thread() -> Iterator[None]:
 def _run_in_processes(
     reader: Reader, options: BuildOptions, out_dir: pathlib.Path, jobs: Sequence[ShardJob], workers: int, bar: tqdm
 ) -> list[ShardResult]:
-    # TensorFlow's threads do not survive a fork, so the workers are started afresh.
+    # The threads of a caller that has TensorFlow do not survive a fork, so the workers are started afresh.
     context = multiprocessing.get_context("spawn")
     done_images, is_stopped = context.Value("q", 0), context.RawValue("b", 0)
     with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (done_images, is_stopped)) as pool:

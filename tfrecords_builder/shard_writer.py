@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Callable
 
 from tfcxr.data.atomic import write_atomically
+from tfcxr.data.label_choice import choose_labels
 from tfcxr.data.records import is_whole, open_shard
 from tfcxr.data.schema import Record, ShardInfo, encode_record, hashed_key
 from tfcxr.data.unfinished import unfinished_folder
@@ -53,6 +54,7 @@ def write_shard_job(
       ValueError: an image cannot be used and `options.on_error` is "stop".
       OSError: the disk is full, or a file may not be read or written.
     """
+    labels = choose_labels(reader, options.labels)
     rejects: list[Reject] = []
     notices: list[Notice] = []
     contents, hashes = [], []
@@ -76,7 +78,8 @@ def write_shard_job(
             facts = {
                 "key": hashed_key(f"{reader.name}/{example.key}", options.salt),
                 "patient_key": patient_key(reader.name, example, options.salt),
-                **{name: getattr(example, name) for name in ("label", "view", "age", "sex")},
+                "label": labels.of_image(example.label),
+                **{name: getattr(example, name) for name in ("view", "age", "sex")},
             }
             pictures = to_squares(image, options.image_sizes, options.square, options.resize)
             hashes.append(perceptual_hash(pictures.get(hashed_size, radiograph.pixels)))

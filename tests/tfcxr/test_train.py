@@ -1,7 +1,9 @@
 """`tfcxr.train` as users call it, rightly and wrongly: one sentence per mistake, nothing lost. See also test_readme."""
 
+import dataclasses
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +12,11 @@ import numpy as np
 import pytest
 
 from tfcxr import command_line
+from tfcxr.data.records import write_dataset_info
+from tfcxr.generate import generate
+from tfcxr.models import MODELS
 from tfcxr.train import train
+from tfcxr.training import session
 from tfcxr.training.run_folder import RunConfig, start_run
 
 TINY = ["--steps=2", "--batch_size=8", "--set=generator_filters=32", "--set=discriminator_filters=8"]
@@ -41,7 +47,18 @@ WRONG_CALLS = [
     (["--data_dir=DATA", "--set=dropuot=.1"], "error: ACGANConfig has no setting 'dropuot'; did you mean 'dropout'"),
     (["--data_dir=DATA", "--set=image_size=64"], "error: .* holds images of 32 px, but 64 px were asked for"),
     (["--data_dir=DATA", "--set=label_count=3"], "error: label_count=3 does not fit data set discs"),
-    (["--data_dir=DATA", "--batch_size=64"], "error: split 'train' of discs holds 48 images, too few for one batch"),
+    (
+        ["--data_dir=DATA", "--batch_size=64"],
+        "split 'train' of discs holds 48 images, too few for one training step of 64; the largest .* works is 48",
+    ),
+    (
+        ["--data_dir=DATA", "--model=wgan_gp", "--set=conditional=True"],
+        r"too few for one training step of 160 \(32 x 5 batches per step\); the largest batch size that works is 9",
+    ),
+    (
+        ["--data_dir=DATA", "--labels=PNEUMONA"],
+        "error: discs has no label 'PNEUMONA'; did you mean 'PNEUMONIA'?",
+    ),
     (["--data_dir=DATA", "--devices=GPU:9"], "error: devices GPU:9 are not on this machine"),
     (["--data_dir=DATA", "--experiment=none.py"], "error: experiment none.py does not exist"),
     (["--data_dir=DATA", "--run_dir=FILE/run"], "error: .*FILE"),
@@ -173,6 +190,113 @@ def test_models_without_z_and_without_labels_train_and_export_by_the_same_comman
         assert logged in (tmp_path / "runs" / name / "metrics.jsonl").read_text()
     assert refused[0] == 1 and "has no split 'held_out'; choose one of test, train, validation" in refused[1]
     assert not (tmp_path / "runs" / "other").exists()
+
+
+def test_a_run_says_what_it_trains_on_and_ends_with_a_command_that_works(write_records, tmp_path, call):
+    labels = {name: {"positive": 4, "negative": 4, "unknown": 0} for name in ("No Finding", "Effusion")}
+    info = write_records(tmp_path / "records" / "32", {"train": 8}, label_names=tuple(labels), is_single_label=False)
+    split = dataclasses.replace(info.splits["train"], labels=labels)
+    write_dataset_info(tmp_path / "records" / "32", dataclasses.replace(info, splits={"train": split}))
+    run = ["--data_dir=records", "--run_dir=runs/first", "--sample_every=2", *TINY]
+    (trained,) = call(run)
+    assert trained[0] == 0, trained[1]
+    said = [line.removeprefix("info: ") for line in trained[1].splitlines() if line.startswith("info: ")]
+    precision = json.loads((tmp_path / "runs/first/config.json").read_text())["settings"]["precision"]
+    start = next(number for number, line in enumerate(said) if line.startswith("data: "))
+    assert said[start] == (
+        "data: discs in records/32, split train: 8 images of 4 patients, 32 px, "
+        "labels No Finding, Effusion (joint: an image may have several)"
+    )
+    assert (
+        said[start + 1]
+        == f"model: acgan, conditional on the labels; 2 steps of 8 images in {precision}; run folder runs/first"
+    )
+    assert said[start + 2] == "pictures: every 2 steps in runs/first/samples"
+    assert said[start + 3].startswith(
+        "best checkpoint: the step with the smallest sliced_wasserstein between generated and 8 real"
+    )
+    *_, pictures, exported, following = said
+    assert (
+        pictures
+        == "runs/first/samples/step-00000002.png is the newest picture; curves: tensorboard --logdir runs/first"
+    )
+    assert exported.startswith("exported to saved_models/first/1")
+    words = shlex.split(following.removeprefix("next: "))
+    assert words[:3] == ["python", "-m", "tfcxr.generate"] and "--counts=No Finding=100,Effusion=100" in words
+    command_line.run(generate, words[2:])
+    assert (tmp_path / "cohorts/first/32/dataset_info.json").is_file()
+
+
+def test_labels_that_are_not_used_are_said(disc_records, call):
+    vanilla = ["--model=vanilla_gan", "--set=generator_units=(16,32)", "--set=discriminator_units=(32,16)"]
+    srgan = ["--model=srgan", "--set=residual_blocks=1", "--set=filters=8", "--set=discriminator_filters=4"]
+    run = [f"--data_dir={disc_records}", "--steps=1", "--batch_size=4"]
+    generator, super_resolution = call([*vanilla, *run], [*srgan, *run, "--noexport"])
+    assert "unconditional (the labels are not used; --set=conditional=True trains on them)" in generator[1]
+    assert generator[1].rstrip().endswith("--images=100 --preview")
+    assert "unconditional (the labels are not used; the model takes none)" in super_resolution[1]
+    assert "nothing was exported; next: python -m tfcxr.export --out_dir=saved_models/srgan" in super_resolution[1]
+
+
+def test_chosen_labels_stay_with_the_run(disc_records, write_records, tmp_path, call):
+    write_records(tmp_path / "discs", {"train": 20}, images_a_patient=1)
+    swapped = [f"--data_dir={disc_records}", "--run_dir=swapped", *TINY, "--noexport"]
+    model = ["--model=vanilla_gan", "--set=generator_units=(16,32)", "--set=discriminator_units=(32,16)", *TINY[:2]]
+    one = ["--data_dir=discs", "--run_dir=one", *model, "--noexport", "--sample_every=2"]
+    first, resumed, other, more, left_out = call(
+        [*swapped, "--labels=PNEUMONIA, NORMAL"],
+        [*swapped, "--resume", "--steps=3"],
+        [*swapped, "--resume", "--labels=NORMAL,PNEUMONIA"],
+        [*swapped, "--run_dir=all"],
+        [*one, "--labels=PNEUMONIA"],
+    )
+    assert [first[0], resumed[0], more[0], left_out[0]] == [0, 0, 0, 0], (first, resumed, more, left_out)
+    assert json.loads((tmp_path / "swapped/config.json").read_text())["label_names"] == ["PNEUMONIA", "NORMAL"]
+    assert other[0] == 1
+    assert "swapped was begun with --labels=PNEUMONIA,NORMAL, got --labels=NORMAL,PNEUMONIA" in other[1]
+    assert "labels" not in json.loads((tmp_path / "all/config.json").read_text())["data"]
+    assert "10 images of 10 patients, 32 px, labels PNEUMONIA (exclusive: each image has one)" in left_out[1]
+    patients = (tmp_path / "one/training_patients.txt").read_text().split()
+    assert set(patients) == {f"patient-train-{number}" for number in range(1, 20, 2)}
+    ((status, errors),) = call([*swapped, "--run_dir=all", "--resume", "--labels=PNEUMONIA"])
+    assert status == 1 and "all was begun with all labels, got --labels=PNEUMONIA; leave out --labels" in errors
+
+
+def test_precision_is_chosen_when_a_run_starts_and_kept(disc_records, tmp_path, call, monkeypatch):
+    run = [f"--data_dir={disc_records}", "--noexport", *TINY]
+    own = tmp_path / "own_gan.py"
+    own.write_text(
+        "from tfcxr.models import MODELS\nfrom tfcxr.models.acgan import ACGAN, ACGANConfig\n"
+        "class Config(ACGANConfig):\n    trains_in_bfloat16 = False\n"
+        "class Own(ACGAN):\n    config_class = Config\n"
+        "MODELS['own_gan'] = Own\n"
+    )
+    paper = [f"--experiment={write_paper(tmp_path)}", "--variant=small", f"--data_dir={disc_records}", "--noexport"]
+    monkeypatch.setattr(session, "has_bfloat16", lambda devices: True)
+    fast = call(
+        [*run, "--run_dir=fast"],
+        [*run, "--run_dir=own", f"--model={own}"],
+        [*paper, "--run_dir=paper"],
+        [*paper, "--run_dir=asked", "--set=precision=auto"],
+    )
+    del MODELS["own_gan"]
+    monkeypatch.setattr(session, "has_bfloat16", lambda devices: False)
+    resumed, slow, refused = call(
+        [*run, "--run_dir=fast", "--resume", "--steps=3"],
+        [*run, "--run_dir=slow"],
+        [*run, "--run_dir=fast", "--resume", "--set=precision=float32"],
+    )
+    assert [status for status, _ in (*fast, resumed, slow)] == [0] * 6, (fast, resumed, slow)
+    stored = {
+        name: json.loads((tmp_path / name / "config.json").read_text())["settings"]["precision"]
+        for name in ("fast", "own", "paper", "asked", "slow")
+    }
+    assert stored == {
+        "fast": "mixed_bfloat16", "own": "float32", "paper": "float32", "asked": "mixed_bfloat16", "slow": "float32",
+    }  # fmt: skip
+    assert "the run was begun in mixed_bfloat16, which this machine emulates" in resumed[1]
+    assert "3 steps of 8 images in mixed_bfloat16" in resumed[1]
+    assert refused[0] == 1 and "settings.precision was 'mixed_bfloat16', now 'float32'" in refused[1]
 
 
 GROWING = ["--model=pggan", "--set=latent_size=8", "--set=filters=8,8,8,4", "--set=first_size=16"]

@@ -21,6 +21,7 @@ from tfcxr.data.records import read_dataset_info, shard_paths, stored_patient_ke
 from tfcxr.data.schema import hashed_key
 from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.build import build_dataset
+from tfrecords_builder.datasets import make_reader
 from tfrecords_builder.datasets.image_folder import ImageFolder
 from tfrecords_builder.options import BuildOptions
 
@@ -308,6 +309,22 @@ def test_full_disk_keeps_finished_shards_and_the_same_command_goes_on(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "out").rglob("*.tfrecord")) and not list((tmp_path / "out").rglob(".partial-*"))
     assert build_dataset(reader(raw_dir), tmp_path / "out", options(image_sizes=sizes))[256].images_written == 24
+
+
+def test_labels_of_interest_are_the_columns_and_every_picture_stays(tmp_path):
+    """Of the phantom, whose pictures depend on all of an example's labels."""
+    phantom = make_reader("phantom", "", ["images=30", "image_size=16"])
+    chosen = options(splits={"train": 1.0}, labels=("Effusion", "No Finding"), shard_images=30)
+    info = build_dataset(phantom, tmp_path / "chosen", chosen)[16]
+    build_dataset(phantom, tmp_path / "all", options(splits={"train": 1.0}, shard_images=30))
+    assert info.label_names == ("Effusion", "No Finding") and not info.is_single_label
+    assert (info.images_written, info.rejected) == (30, {})
+    some, every = (records(tmp_path / name / "16", "train") for name in ("chosen", "all"))
+    columns = [phantom.label_names.index(name) for name in info.label_names]
+    np.testing.assert_array_equal(some["key"], every["key"])
+    np.testing.assert_array_equal(some["image"], every["image"])
+    np.testing.assert_array_equal(some["label"], every["label"][:, columns])
+    assert info.splits["train"].labels["Effusion"]["positive"] == (some["label"][:, 0] == 1).sum() > 0
 
 
 def test_killed_build_is_finished_to_the_same_bytes(tmp_path):

@@ -35,6 +35,7 @@ def root(tmp_path_factory):
 
 FOLDER = ["--dataset=image_folder", "--raw_dir={root}/raw", "--workers=1"]
 PHANTOM = ["--dataset=phantom", "--out_dir={root}/x", "--workers=1"]
+PHANTOM_64 = ["--dataset=phantom", "--set=images=60", "--set=image_size=32", "--workers=1"]
 CASES = {
     "good": [*FOLDER, "--out_dir={root}/out", "--image_sizes=16,8", "--splits=train=.5,held_out=.5", "--clahe"]
     + ["--clahe_tiles=4", "--square=pad", "--encoding=png", "--salt_file={root}/salt", "--set=patient_pattern=[0-9]+"],
@@ -49,6 +50,10 @@ CASES = {
     ],
     "one class": ["--dataset=image_folder", "--raw_dir={root}/one_class", "--out_dir={root}/one_class_out"]
     + ["--set=split_folders=true", "--workers=1"],
+    "only labels": [*PHANTOM_64, "--out_dir={root}/only", "--only_labels=Mass", "--set=prevalence=Mass=.5,Effusion=.5"],
+    "labels": [*PHANTOM_64, "--out_dir={root}/labels", "--labels=Mass, No Finding", "--only_labels=Mass"],
+    "folds": [*PHANTOM_64, "--out_dir={root}/fold s", "--folds=3"],
+    "label": [*PHANTOM, "--labels=Mass,effusion"],
     "data set": ["--dataset=image_foldr", "--out_dir={root}/x"],
     "flag": [*PHANTOM, "--imge_sizes=64"],
     "setting": [*PHANTOM, "--set=imges=5"],
@@ -62,6 +67,7 @@ CASES = {
     "argument": [*PHANTOM, "verify"],
 }
 ERRORS = {
+    "label": "phantom has no label 'effusion'; did you mean 'Effusion'?",
     "again": "already holds a data set at 8, 16 px; remove it or choose another --out_dir",
     "data set": "unknown data set 'image_foldr'; did you mean 'image_folder'?",
     "setting": "data set phantom has no setting 'imges'; did you mean 'images'?",
@@ -107,6 +113,23 @@ def test_a_class_of_which_nothing_was_written_is_named(results):
     assert "no image with the label" not in results["good"][1]
     assert " holds no " not in output and " holds no " not in results["good"][1]
     assert "\ntest holds no b: nothing can be learned or tested about it there\n" in results["one class"][1]
+
+
+def test_columns_that_lost_all_images_are_told_with_the_way_on(results, root):
+    told = results["only labels"][1]
+    assert "\nno image with the label No Finding, " in told
+    assert "was written; --labels=Mass keeps the columns of those labels alone\n" in told
+    assert "no image with the label No Finding was written\n" in results["labels"][1]
+    assert read_dataset_info(root / "labels" / "64").label_names == ("Mass", "No Finding")
+
+
+def test_the_last_line_is_the_next_command(results, root):
+    last = {name: results[name][1].splitlines()[-1] for name in ("only labels", "folds", "good")}
+    assert last["only labels"] == f"next: python -m tfcxr.train --model=acgan --data_dir={root}/only/64"
+    assert last["folds"] == (
+        f"next: python -m tfcxr.train --model=acgan '--data_dir={root}/fold s/64' --splits=fold_1,fold_2"
+    )
+    assert last["good"] == f"wrote {root}/out/8, {root}/out/16"  # too small for a model
 
 
 @pytest.mark.parametrize("case", ERRORS)

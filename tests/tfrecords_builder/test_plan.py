@@ -309,11 +309,46 @@ def test_a_patient_whom_a_published_list_moves_is_told(tmp_path, monkeypatch, ca
     )
 
 
+class ThreeClasses(ListReader):
+    label_names = ("NORMAL", "BACTERIA", "VIRUS")
+    is_single_label = True
+
+
+def classes(count):
+    return [
+        example(f"{number}", f"p{number}", label=tuple(float(number % 3 == place) for place in range(3)))
+        for number in range(count)
+    ]
+
+
+def test_of_exclusive_classes_those_of_interest_are_kept_and_the_others_counted():
+    plan = plan_build(ThreeClasses(classes(90)), BuildOptions(labels=("VIRUS", "NORMAL"), on_error="stop"))
+    assert plan.labels.names == ("VIRUS", "NORMAL")
+    kept = [key for keys in split_keys(plan).values() for key in keys]
+    assert sorted(map(int, kept)) == [number for number in range(90) if number % 3 != 1]
+    assert reasons(plan) == {"excluded_label": 30} and plan.images_read == 90
+
+
+def test_of_joint_labels_every_image_is_kept_and_the_chosen_ones_are_balanced():
+    rare = [example(f"{n}", f"p{n}", label=(float(n % 2), float(n < 10))) for n in range(100)]
+    plan = plan_build(ListReader(rare), BuildOptions(labels=("PNEUMONIA",), splits={"a": 0.5, "b": 0.5}))
+    assert sum(len(job.examples) for job in plan.jobs) == 100 and not plan.rejects
+    sick = {job.split: sum(member.label[1] for member in job.examples) for job in plan.jobs}
+    assert sick == {"a": 5, "b": 5}
+
+
+def test_an_unknown_label_of_interest_is_told_before_the_listing(monkeypatch):
+    monkeypatch.setattr(plan_module, "list_examples", None)
+    for names in ({"labels": ("NORMAL", "PNEUMONI")}, {"only_labels": ("PNEUMONI",)}):
+        with pytest.raises(ValueError, match="listed has no label 'PNEUMONI'; did you mean 'PNEUMONIA'"):
+            plan_build(ListReader(many(6)), BuildOptions(**names))
+    with pytest.raises(ValueError, match="label 'NORMAL' is named twice"):
+        plan_build(ListReader(many(6)), BuildOptions(labels=("NORMAL", "NORMAL")))
+
+
 def test_only_images_of_chosen_labels_are_kept_and_the_others_counted():
     plan = plan_build(ListReader(many(60)), BuildOptions(only_labels=("PNEUMONIA",), on_error="stop"))
     kept = [key for keys in split_keys(plan).values() for key in keys]
     assert sorted(map(int, kept)) == list(range(0, 60, 2))
     assert reasons(plan) == {"excluded_label": 30}
     assert plan.images_read == 60
-    with pytest.raises(ValueError, match="listed has no label 'PNEUMONI'; did you mean 'PNEUMONIA'"):
-        plan_build(ListReader(many(6)), BuildOptions(only_labels=("PNEUMONI",)))

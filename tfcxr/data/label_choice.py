@@ -6,11 +6,24 @@ is not chosen has none of the chosen labels, so it is left out.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from tfcxr.data.schema import DatasetInfo
 from tfcxr.registry import nearest_name
+
+
+class Labelled(Protocol):
+    """What has labels: a `DatasetInfo`, or a reader of the builder."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def label_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def is_single_label(self) -> bool: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +50,22 @@ class LabelChoice:
         """The chosen columns of labels [images, all labels of the data set]."""
         return labels[:, list(self.columns)]
 
+    def of_image(self, label: tuple[float, ...]) -> tuple[float, ...]:
+        """The chosen values of one image."""
+        return tuple(label[column] for column in self.columns)
 
-def choose_labels(info: DatasetInfo, names: Sequence[str] = ()) -> LabelChoice:
+
+def choose_labels(data: Labelled, names: Sequence[str] = ()) -> LabelChoice:
     """The labels `names` of a data set; all of them where none is named.
 
     Raises:
       ValueError: a name that the data set does not have (the nearest is offered) or that is given twice.
     """
-    chosen = tuple(name.strip() for name in names) or info.label_names
+    chosen = tuple(name.strip() for name in names) or tuple(data.label_names)
     for name in chosen:
-        if name not in info.label_names:
-            raise ValueError(f"{info.name} has no label {name!r}; {nearest_name(name, info.label_names)}")
+        if name not in data.label_names:
+            raise ValueError(f"{data.name} has no label {name!r}; {nearest_name(name, data.label_names)}")
         if chosen.count(name) > 1:
             raise ValueError(f"label {name!r} is named twice")
-    columns = tuple(info.label_names.index(name) for name in chosen)
-    return LabelChoice(chosen, columns, info.is_single_label and len(chosen) < len(info.label_names))
+    columns = tuple(data.label_names.index(name) for name in chosen)
+    return LabelChoice(chosen, columns, data.is_single_label and len(chosen) < len(data.label_names))

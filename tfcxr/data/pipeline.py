@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfcxr.data.label_choice import LabelChoice, choose_labels
 from tfcxr.data.parsing import parse_batch, parse_facts
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
 from tfcxr.data.schema import DatasetInfo
@@ -23,7 +24,6 @@ SHUFFLE_MEMORY_BYTES = 256 * 2**20
 READ_BUFFER_BYTES = 8 * 2**20
 PARALLEL_SHARDS = 8
 FACTS_BATCH = 64  # records parsed at once for what stands beside their pixels, which are in memory meanwhile
-UNLABELLED = "images"  # stands for a label name where there is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +80,13 @@ def training_batches(
     start_step: int = 0,
     verify_checksums: bool = False,
     shrink: int = 1,
+    labels: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Endless shuffled batches of equal size.
 
     Images that do not fill an epoch's last batch are left out of that epoch; the next one draws anew. With `shrink`
-    they become so many times smaller, by the mean of shrink x shrink pixels.
+    they become so many times smaller, by the mean of shrink x shrink pixels. `labels` chooses among those of the data
+    set, see `tfcxr.data.label_choice`; all where none is named.
 
     Returns:
       a data set of {"image": float32 [batch, size, size, 1] in [-1, 1], "label": float32 [batch, labels], 0 where
@@ -92,15 +94,17 @@ def training_batches(
 
     Raises:
       FileNotFoundError: no data folder, or a shard is missing.
-      ValueError: a damaged shard, another schema version, no such split, or fewer images than one batch.
+      ValueError: a damaged shard, another schema version, no such split or label, or fewer images than one batch.
     """
     info = read_dataset_info(data_dir)
+    choice = choose_labels(info, labels)
     paths = shard_paths(data_dir, info, split, verify_checksums)
-    images = split_info(info, split).images
+    images = count_images(info, split, choice)
     if images < batch_size:
         raise ValueError(f"split {split!r} of {info.name} holds {images} images, too few for one batch of {batch_size}")
     steps_per_epoch = images // batch_size
-    record_bytes = 1 + sum(shard.bytes for shard in split_info(info, split).shards) // images
+    stored = split_info(info, split)
+    record_bytes = 1 + sum(shard.bytes for shard in stored.shards) // stored.images
     shuffle_images = max(batch_size, min(images, SHUFFLE_MEMORY_BYTES // record_bytes))
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -109,14 +113,24 @@ def training_batches(
         serialized = tf.data.Dataset.from_tensor_slices(order).interleave(
             _read_shard, cycle_length=PARALLEL_SHARDS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+        if choice.drops_images:
+            serialized = serialized.filter(lambda record: _is_kept(record, info, choice))
         shuffled = serialized.shuffle(shuffle_images, seed=seeds[0], reshuffle_each_iteration=False)
         skipped = tf.where(epoch == start_step // steps_per_epoch, start_step % steps_per_epoch, 0)
         return shuffled.batch(batch_size, drop_remainder=True).skip(tf.cast(skipped, tf.int64))
 
     epochs = tf.data.Dataset.range(start_step // steps_per_epoch, np.iinfo(np.int64).max)
     batches = epochs.flat_map(epoch_batches)
-    parse = lambda serialized: _training_batch(parse_batch(serialized, info), batch_size, shrink)  # noqa: E731
+    parse = lambda serialized: _training_batch(parse_batch(serialized, info), choice, batch_size, shrink)  # noqa: E731
     return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def count_images(info: DatasetInfo, split: str, choice: LabelChoice) -> int:
+    """Images of a split that stay by a choice of labels; of exclusive classes each image has one."""
+    stored = split_info(info, split)
+    if not choice.drops_images:
+        return stored.images
+    return sum(stored.labels[name]["positive"] for name in choice.names)
 
 
 def evaluation_batches(
@@ -207,30 +221,6 @@ def read_facts(data_dir: str | os.PathLike, splits: str | Sequence[str]) -> dict
     return {name: values.astype(str) if values.dtype == object else values for name, values in facts.items()}
 
 
-def read_samples(
-    data_dir: str | os.PathLike, split: str, per_label: int, look_at_most: int = 5000, is_labelled: bool = True
-) -> dict[str, np.ndarray]:
-    """Up to `per_label` images of each label name, uint8 [images, size, size, 1], from a split's first records.
-
-    Without `is_labelled` all images are of one label named `UNLABELLED`.
-    Shards are random mixes, so the first records are a random sample; a label that is rare among the first
-    `look_at_most` images has fewer, or is left out below two.
-    """
-    info = read_dataset_info(data_dir)
-    names = info.label_names if is_labelled and info.label_names else (UNLABELLED,)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    looked_at = 0
-    for batch in evaluation_batches(data_dir, split, batch_size=64).as_numpy_iterator():
-        for index, images in enumerate(found.values()):
-            is_wanted = np.full(len(batch["key"]), True) if UNLABELLED in found else batch["label"][:, index] == 1
-            images.extend(batch["image"][is_wanted][: per_label - len(images)])
-        looked_at += len(batch["key"])
-        if looked_at >= look_at_most or all(len(images) == per_label for images in found.values()):
-            break
-    stacked = {name: np.stack(images) for name, images in found.items() if len(images) >= 2}
-    return {name: to_pixels(from_pixels(tf.constant(images))).numpy() for name, images in stacked.items()}
-
-
 @contextlib.contextmanager
 def _damage_reported(data_dir: str | os.PathLike, split: str) -> Iterator[None]:
     try:
@@ -245,12 +235,21 @@ def _read_shard(path: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(path, buffer_size=READ_BUFFER_BYTES)
 
 
-def _training_batch(parsed: dict[str, tf.Tensor], batch_size: int, shrink: int) -> dict[str, tf.Tensor]:
-    known = tf.logical_not(tf.math.is_nan(parsed["label"]))
+def _is_kept(record: tf.Tensor, info: DatasetInfo, choice: LabelChoice) -> tf.Tensor:
+    """Whether a serialised record has one of the chosen labels, a bool scalar."""
+    label = parse_facts(record[None], info)["label"][0]
+    return tf.reduce_any(tf.gather(label, choice.columns) == 1.0)
+
+
+def _training_batch(
+    parsed: dict[str, tf.Tensor], choice: LabelChoice, batch_size: int, shrink: int
+) -> dict[str, tf.Tensor]:
+    label = tf.gather(parsed["label"], choice.columns, axis=1) if choice.columns else parsed["label"]
+    known = tf.logical_not(tf.math.is_nan(label))
     image = from_pixels(parsed["image"])
     batch = {
         "image": image if shrink == 1 else tf.nn.avg_pool2d(image, shrink, shrink, "VALID"),
-        "label": tf.where(known, parsed["label"], 0.0),
+        "label": tf.where(known, label, 0.0),
         "label_mask": tf.cast(known, tf.float32),
     }
     return {name: tf.ensure_shape(tensor, [batch_size, *tensor.shape[1:]]) for name, tensor in batch.items()}

@@ -7,13 +7,15 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from tfcxr.data.atomic import atomic_path, write_atomically
 from tfcxr.data.example import Example
+from tfcxr.data.label_choice import choose_labels
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, ShardInfo, SplitInfo
 from tfcxr.data.tfrecord import BUFFER_BYTES, framed, read_records
 
@@ -140,23 +142,26 @@ def stored_patient_keys(data_dir: str | os.PathLike, info: DatasetInfo) -> dict[
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def read_patient_keys(data_dir: str | os.PathLike, split: str) -> list[str]:
+def read_patient_keys(data_dir: str | os.PathLike, split: str, labels: Sequence[str] = ()) -> list[str]:
     """The patient keys of a split, each once, sorted.
 
-    They stand beside the shards; for a data folder of an earlier version every record is read.
+    They stand beside the shards; every record is read for a data folder of an earlier version, and where the choice of
+    `labels` leaves out images.
 
     Raises:
-      ValueError: no such split, an altered file of keys, or a record that cannot be read.
+      ValueError: no such split or label, an altered file of keys, or a record that cannot be read.
     """
     info = read_dataset_info(data_dir)
-    paths = shard_paths(data_dir, info, split)
-    if (stored := stored_patient_keys(data_dir, info)) is not None:
+    paths, choice = shard_paths(data_dir, info, split), choose_labels(info, labels)
+    if not choice.drops_images and (stored := stored_patient_keys(data_dir, info)) is not None:
         return sorted({key for name in split.split(",") for key in stored[name.strip()]})
     keys: set[str] = set()
     try:
         for path in paths:
             for record in read_records(path):
-                keys.add(Example.FromString(record).features.feature["patient/key"].bytes_list.value[0].decode())
+                features = Example.FromString(record).features.feature
+                if choice.keeps(np.array([features["label"].float_list.value], np.float32))[0]:
+                    keys.add(features["patient/key"].bytes_list.value[0].decode())
     except (DecodeError, IndexError, ValueError) as error:
         raise ValueError(f"a record of split {split!r} in {data_dir} is damaged: {error}") from error
     return sorted(keys)

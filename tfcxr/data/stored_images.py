@@ -20,8 +20,7 @@ import tensorflow as tf
 from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
 from tfcxr.data.schema import DatasetInfo, record_image
-
-LENGTH_BYTES, CHECKSUM_BYTES = 8, 4  # a TFRecord: length, its checksum, the record, its checksum
+from tfcxr.data.tfrecord import CHECKSUM_BYTES, HEAD_BYTES, LENGTH_BYTES
 
 
 class StoredImages:
@@ -122,7 +121,7 @@ def _record_places(path: pathlib.Path) -> np.ndarray:
     with path.open("rb") as file:
         while start < end:
             file.seek(start)
-            first, size = start + LENGTH_BYTES + CHECKSUM_BYTES, int.from_bytes(file.read(LENGTH_BYTES), "little")
+            first, size = start + HEAD_BYTES, int.from_bytes(file.read(LENGTH_BYTES), "little")
             places.append((first, size))
             start = first + size + CHECKSUM_BYTES
     if start != end:

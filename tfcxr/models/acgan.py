@@ -79,6 +79,8 @@ class ACGANConfig(GANConfig):
     augmentations: tuple[str, ...] = ()
     fake_labels: Literal["balanced", "batch"] = "balanced"
 
+    trains_in_bfloat16 = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.conditional:

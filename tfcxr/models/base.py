@@ -57,6 +57,20 @@ class AdversarialModel(keras.Model, abc.ABC):
     generator_class: ClassVar[Callable[[Any, int], keras.Model]]  # of the configuration and the seed of the weights
     discriminator_class: ClassVar[Callable[[Any, int], keras.Model]]
     metric_names: ClassVar[tuple[str, ...]] = ()
+    # metric -> its word on the progress bar; metrics without one are written to metrics.jsonl alone
+    bar_names: ClassVar[dict[str, str]] = {
+        "discriminator_adversarial": "D",
+        "discriminator_loss": "D",
+        "generator_adversarial": "G",
+        "generator_loss": "G",
+        "discriminator_class": "D class",
+        "generator_class": "G class",
+        "r1": "R1",
+        "gradient_penalty": "GP",
+        "pixel_error": "pixel",
+        "content": "content",
+        "augmentation_probability": "ADA p",
+    }
     # how it is watched, exported and measured
     kind: ClassVar[Literal["generator", "super_resolution"]] = "generator"
 

@@ -65,6 +65,7 @@ class CGANConfig(GANConfig):
     augmentations: tuple[str, ...] = ()
     fake_labels: Literal["balanced", "batch"] = "balanced"
 
+    trains_in_bfloat16 = True
     largest_size = 256
 
     def __post_init__(self) -> None:

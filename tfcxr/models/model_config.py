@@ -50,7 +50,9 @@ class AdversarialConfig:
       beta_2: of Adam.
       epsilon: of Adam.
       ema_decay: of the averaged generator per step; 0 keeps none. At the start it is at most (1 + step) / (10 + step).
-      precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32.
+      precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32. `tfcxr.train` takes "auto" too, its
+        default without an experiment: mixed_bfloat16 where the model is tested in it and the hardware has it, else
+        float32. The run folder stores which, and a resumed run keeps it.
     """
 
     image_size: int = 64
@@ -65,6 +67,7 @@ class AdversarialConfig:
     ema_decay: float = 0.999
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
+    trains_in_bfloat16: ClassVar[bool] = False  # "auto" may choose it: tests have trained the model so
     adversarial_loss: ClassVar[str] = ""  # name in `losses.adversarial`; a field where it can be chosen
     smallest_size: ClassVar[int] = 32
     traces_slowly: ClassVar[bool] = False  # its contract test on two replicas takes a minute and is marked slow

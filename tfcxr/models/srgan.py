@@ -94,6 +94,8 @@ class SRGANConfig(AdversarialConfig):
     adversarial_weight: float = 1e-3
     warmup_steps: int = 500
 
+    trains_in_bfloat16 = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.scale not in SCALES:

@@ -111,6 +111,7 @@ class StyleGAN2Config(GANConfig):
     augmentation_interval: int = 4
 
     adversarial_loss = "log"
+    trains_in_bfloat16 = True
     largest_size = 1024
 
     traces_slowly: ClassVar[bool] = True

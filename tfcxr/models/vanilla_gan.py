@@ -45,6 +45,8 @@ class VanillaGANConfig(GANConfig):
     initializer: InitializerName = "uniform"
     adversarial_loss: Literal["log", "minimax"] = "log"
 
+    trains_in_bfloat16 = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "batch_normalization_epsilon", above=0)

@@ -229,7 +229,7 @@ def _request(description: ModelDescription) -> dict[str, Any]:
 
 def _tensor_rows(signatures: Mapping[str, Signature], served: Any) -> list[tuple[str, ...]]:
     """Each input and output of each function, as it is exported."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, signature in signatures.items():
         outputs = getattr(served, name).get_concrete_function().structured_outputs
         sides = {"in": {spec.name: spec for spec in signature.inputs(served)}, "out": outputs}

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 import tfcxr
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.models.base import AdversarialModel
-from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, card_text
+from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, card_text, read_description
 from tfcxr.serving.served import SERVED, Served, served_variables
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE, RunConfig
+
+OF_A_RUN = ("model", "label_names", "batch_size", "seed", "settings", "data")  # equal in all exports of one run
 
 
 def export_model(
@@ -88,9 +91,8 @@ def free_version(out_dir: str | os.PathLike, version: int | None) -> int:
       ValueError: it exists already or is below 1.
     """
     out_dir = pathlib.Path(out_dir)
-    present = [path for path in out_dir.iterdir() if path.name.isdigit()] if out_dir.is_dir() else []
     if version is None:
-        version = 1 + max((int(path.name) for path in present), default=0)
+        version = 1 + _newest_version(out_dir)
     if version < 1:
         raise ValueError(f"a version is a number from 1, got {version}")
     if (out_dir / str(version)).exists():
@@ -107,6 +109,7 @@ def write_version(
       OSError: no space or permission.
     """
     path = pathlib.Path(out_dir) / str(description.version)
+    newest = _newest_version(path.parent)
     remove_temporary_files(path.parent)
     with atomic_path(path) as folder:
         _save(served, folder)
@@ -114,6 +117,9 @@ def write_version(
         (folder / "README.md").write_text(card_text(description, served), encoding="utf-8")
         if patients is not None:
             (folder / TRAINING_PATIENTS_FILE).write_text(patients, encoding="utf-8")
+    former = path.with_name(str(newest))
+    if newest < description.version and (former / DESCRIPTION_FILE).is_file():
+        _tell_other_run(path, description, read_description(former))
     return path
 
 
@@ -125,6 +131,24 @@ def weights_sha256(variables: Sequence[Any]) -> str:
         digest.update(json.dumps(values.shape).encode())
         digest.update(values.data)
     return digest.hexdigest()
+
+
+def _newest_version(out_dir: pathlib.Path) -> int:
+    """The highest number of a version, 0 where there is none."""
+    present = out_dir.iterdir() if out_dir.is_dir() else ()
+    return max((int(path.name) for path in present if path.name.isdigit()), default=0)
+
+
+def _tell_other_run(path: pathlib.Path, description: ModelDescription, former: ModelDescription) -> None:
+    """Says that a version follows one of another run, since whoever names their folder now gets this one."""
+    if all(vars(former)[name] == vars(description)[name] for name in OF_A_RUN):
+        return
+    logging.warning(
+        "%s is now the newest version of %s; version %d before it is of another run: %s on %s, %d steps, seed %d. "
+        "--export_dir (of train) or --out_dir (of export) keeps runs apart",
+        *(path, path.parent, former.version),
+        *(former.model, former.data.get("name", "unnamed data"), former.steps, former.seed),
+    )
 
 
 def _float32_copy(model: AdversarialModel) -> AdversarialModel:

@@ -14,6 +14,8 @@ class TrainArguments(Arguments):
       model: Name of the GAN, or the file of your own; acgan by default.
       data_dir: Data folder of tfrecords_builder; without it phantom radiographs are used.
       splits: Splits to train on, such as fold_1,fold_2.
+      labels: Labels to train on, such as Effusion,No Finding; all by default. Of exclusive classes, images of others
+        are left out.
       validation_splits: Splits that super-resolution is measured on while it trains.
       run_dir: Run folder; runs/MODEL by default.
       export_dir: Where the SavedModel goes; saved_models/NAME OF THE RUN by default.
@@ -26,7 +28,7 @@ class TrainArguments(Arguments):
       seed: Of weights, noise and data order.
       devices: Devices to train on, such as GPU:0,GPU:1; all GPUs by default.
       log_every: Steps between lines of metrics.jsonl.
-      sample_every: Steps between sample pictures; 500 by default.
+      sample_every: Steps between sample pictures; by default 500, and pictures at steps 50, 100 and 200 too.
       checkpoint_every: Steps between checkpoints.
       keep_checkpoints: How many of the newest checkpoints are kept.
       resume: Continue the run in --run_dir.
@@ -37,6 +39,7 @@ class TrainArguments(Arguments):
     model: str | None = flag(None, choices=MODELS, takes_file=True)
     data_dir: str | None = None
     splits: tuple[str, ...] = ("train",)
+    labels: tuple[str, ...] = ()
     validation_splits: tuple[str, ...] = ("validation",)
     run_dir: str | None = None
     export_dir: str | None = None

@@ -19,6 +19,8 @@ from tfcxr.models.model_config import Stage
 from tfcxr.training.checkpoints import Checkpoints
 
 METRICS_FILE = "metrics.jsonl"
+COMPILING = "compiling the next step"
+BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}"
 
 
 class NonFiniteLossError(ValueError):
@@ -38,22 +40,36 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """Losses, images per second and the time left, on the terminal."""
+    """Steps, the time left, images per second and the losses by their `bar_names`, on the terminal.
 
-    def __init__(self, stages: Sequence[Stage], start_step: int, batches_per_step: int) -> None:
+    The first step of a stage compiles, which the bar says; it does not count in the time left.
+    """
+
+    def __init__(self, stages: Sequence[Stage], start_step: int) -> None:
         super().__init__()
-        self._batches_per_step = batches_per_step
-        total, initial = (images_until(stages, step) * batches_per_step for step in (stages[-1].end_step, start_step))
-        self._bar = tqdm(total=total, initial=initial, unit=" images", unit_scale=True, desc="training")
+        self._compiled_steps = {start_step + 1, *(stage.first_step + 1 for stage in stages)}
+        self._bar = tqdm(total=stages[-1].end_step, initial=start_step, desc=COMPILING, bar_format=BAR_FORMAT)
 
     def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
-        short = {_initials(name): f"{value:.3f}" for name, value in logs.items()}
-        self._bar.set_description(self.model.progress_text(), refresh=False)
-        self._bar.set_postfix(short, refresh=False)
-        self._bar.update(self.model.stage.batch_size * self._batches_per_step)
+        if step in self._compiled_steps:
+            self._bar.unpause()
+        self._bar.set_postfix_str(", ".join(self._values(logs)), refresh=False)
+        is_compiled_next = step + 1 in self._compiled_steps and step < self._bar.total
+        compiling = f", {COMPILING}" if is_compiled_next else ""
+        self._bar.set_description_str(self.model.progress_text() + compiling, refresh=False)
+        self._bar.update()
+        if is_compiled_next:
+            self._bar.refresh()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._bar.close()
+
+    def _values(self, logs: dict[str, float]) -> list[str]:
+        """Images per second, once it is known, and the losses."""
+        steps_per_second = self._bar.format_dict["rate"]
+        images = self.model.stage.batch_size * self.model.config.batches_per_step
+        speed = [f"{steps_per_second * images:.0f} images/s"] if steps_per_second else []
+        return speed + [f"{word} {logs[name]:.2f}" for name, word in self.model.bar_names.items() if name in logs]
 
 
 class MetricsLog(keras.callbacks.Callback):
@@ -161,13 +177,3 @@ class SaveCheckpoints(keras.callbacks.Callback):
             signal.signal(number, self._previous_handlers[number])
             os.kill(os.getpid(), number)
         self._stop_signal = number
-
-
-def images_until(stages: Sequence[Stage], step: int) -> int:
-    """Images of all batches until a step."""
-    steps = [(stage.batch_size, min(step, stage.end_step) - stage.first_step) for stage in stages]
-    return sum(batch_size * count for batch_size, count in steps if count > 0)
-
-
-def _initials(name: str) -> str:
-    return "_".join(part[:4] for part in name.split("_"))

@@ -8,6 +8,7 @@
 
 import dataclasses
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 from absl import logging
@@ -18,6 +19,7 @@ from tfrecords_builder.datasets import DATASETS, full_name, make_reader, reader_
 from tfrecords_builder.options import NOTICES_FILE, REJECTS_FILE, BuildOptions, BuildSettings
 from tfrecords_builder.splits import parse_fractions
 
+TRAINING_SIZES = (64, 128, 32, 256)  # the first of these that was built is what the next command trains on
 MIN_DRAWN_SIZE = 128  # smaller images look better averaged down from this size than drawn small
 
 
@@ -127,13 +129,35 @@ def _summary(info: DatasetInfo, out_dir: pathlib.Path, sizes: list[int]) -> str:
     splits = info.splits.values()
     absent = [name for name in info.label_names if not any(split.labels[name]["positive"] for split in splits)]
     if absent:
-        lines.append(f"no image with the label {', '.join(absent)} was written")
+        lines.append(f"no image with the label {', '.join(absent)} was written{_advice_on_columns(info)}")
     for name, split in info.splits.items():
         lacking = [label for label, counts in split.labels.items() if not counts["positive"] and label not in absent]
         if split.images and lacking:
             lines.append(f"{name} holds no {', '.join(lacking)}: nothing can be learned or tested about it there")
-    lines.append(f"wrote {', '.join(str(out_dir / str(size)) for size in sizes)}")
-    return "\n".join(lines)
+    folders = {size: out_dir / str(size) for size in sizes}
+    return "\n".join([*lines, *closing_lines(info, folders)])
+
+
+def closing_lines(info: DatasetInfo, folders: dict[int, pathlib.Path]) -> list[str]:
+    """Where the records of each size are, and the command that trains on them, where one of the sizes is a model's."""
+    lines = [f"wrote {', '.join(map(str, folders.values()))}"]
+    if sizes := [size for size in folders if size in TRAINING_SIZES]:
+        size = min(sizes, key=TRAINING_SIZES.index)
+        words = ["python", "-m", "tfcxr.train", "--model=acgan", f"--data_dir={folders[size]}"]
+        splits = [name for name, split in info.splits.items() if split.images]
+        if "train" not in splits:  # folds: the first is left to test on
+            words.append(f"--splits={','.join(splits[1:] or splits)}")
+        lines.append(f"next: {shlex.join(words)}")
+    return lines
+
+
+def _advice_on_columns(info: DatasetInfo) -> str:
+    """How to leave out columns that lost all images by --only_labels."""
+    chosen = info.preprocessing["only_labels"]
+    if not chosen or info.preprocessing["labels"]:
+        return ""
+    flag_text = shlex.quote("--labels=" + ",".join(chosen))
+    return f"; {flag_text} keeps the columns of those labels alone"
 
 
 def _positive_share(counts: dict[str, int]) -> float:

@@ -1,8 +1,10 @@
 """Converts a data folder into the format of another library.
 
+  python -m tfrecords_builder convert cohorts/acgan/64 --to=png --out_dir=pictures
   python -m tfrecords_builder convert records/phantom/64 --to=tfds --out_dir=tfds
 
-`tfds.builder_from_directory("tfds/phantom/1.0.0")` reads the result without this package.
+`png` writes a file per image and a labels.csv. `tfds.builder_from_directory("tfds/phantom/1.0.0")` reads the other
+without this package.
 
 Nobody has to convert in order to train: the shards are TFRecord files, which TensorFlow reads by itself.
 `dataset_info.json` says how large the images are, how they are stored, and what the labels are called.
@@ -18,6 +20,7 @@ Where `info["encoding"]` is "raw", an image is `tf.io.decode_raw(example["image/
 it is "png", `tf.io.decode_png(example["image/bytes"])`. Images of 16 bits are `tf.uint16`.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -26,7 +29,14 @@ from tfcxr.registry import Registry
 from tfcxr.startup import tensorflow_started
 from tfrecords_builder.commands.data_folder import FolderArguments
 
-FORMATS: Registry[Callable] = Registry(tfds="tfrecords_builder.inspect.convert_tfds:convert_to_tfds")
+FORMATS: Registry[Callable] = Registry(
+    png="tfrecords_builder.inspect.convert_png:convert_to_png",
+    tfds="tfrecords_builder.inspect.convert_tfds:convert_to_tfds",
+)
+HOW_TO_READ = {
+    "png": "labels.csv beside the pictures has their labels",
+    "tfds": 'read it with tensorflow_datasets.builder_from_directory("{folder}")',
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,14 +48,14 @@ class ConvertArguments(FolderArguments):
       out_dir: Folder to write to.
     """
 
-    to: str = flag("tfds", choices=FORMATS)
+    to: str = flag(choices=FORMATS)
     out_dir: str
 
 
 def convert(arguments: ConvertArguments) -> None:
     """Converts, then prints how the result is read."""
     data_dir = arguments.data_dir
-    with tensorflow_started():
+    with tensorflow_started() if arguments.to == "tfds" else contextlib.nullcontext():
         convert_folder = FORMATS[arguments.to]
     folder = convert_folder(data_dir, arguments.out_dir)
-    print(f'wrote {folder}; read it with tensorflow_datasets.builder_from_directory("{folder}")')
+    print(f"wrote {folder}; {HOW_TO_READ[arguments.to].format(folder=folder)}")

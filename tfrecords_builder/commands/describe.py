@@ -35,13 +35,8 @@ def _line(name: str) -> str:
 def _whole(name: str) -> str:
     reader = DATASETS[name]
     parameters = inspect.signature(reader.__init__).parameters
-    settings = [f"  --set {key}={parameters[key].default}" for key in reader_settings(reader)]
-    lines = [
-        f"--dataset={name}: {DATASETS.docstring(name)}",
-        "",
-        "Settings and their defaults:",
-        *(settings or ["  none"]),
-    ]
+    settings = [f"  --set {key}={parameters[key].default}" for key in reader_settings(reader)] or ["  none"]
+    lines = [f"--dataset={name}: {DATASETS.docstring(name)}", "", "Settings and their defaults:", *settings]
     for title, text in (("Source", reader.homepage), ("Cite", reader.citation), ("Licence", reader.licence)):
         if text:
             lines.append(f"{title}: {text}")

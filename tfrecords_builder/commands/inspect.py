@@ -36,8 +36,8 @@ def inspect(arguments: InspectArguments) -> None:
     from tfrecords_builder.inspect.inspection_page import warnings, write_inspection
 
     found = inspect_data_dir(arguments.data_dir, arguments.images, arguments.splits, arguments.seed)
-    paths = write_inspection(found, arguments.out_dir or pathlib.Path(arguments.data_dir) / DEFAULT_OUT)
-    print(describe(found))
-    print(f"\nwrote {' and '.join(map(str, paths))}")
+    page, sheet = write_inspection(found, arguments.out_dir or pathlib.Path(arguments.data_dir) / DEFAULT_OUT)
+    print(f"{describe(found)}\n")
     for warning in warnings(found):
         print(warning)
+    print(f"its pictures are in {sheet}; open the whole page in a browser: {page}")

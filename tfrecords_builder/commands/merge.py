@@ -7,6 +7,11 @@ Where a data set does not have a label, its images are unknown there and the lab
 which each image has exactly one label, over different names such as body parts, merge to one such set with
 --single_label: a name that a set does not have is then absent. An image twice, or a patient in two splits, is refused.
 Folders that hold several sizes each are merged size by size.
+
+  python -m tfrecords_builder merge records/nih_chestxray14/64 --out_dir=records/effusion --labels="Effusion,No Finding"
+
+Of one folder, --labels chooses labels as it does in a build: every image stays, or, where classes exclude each other,
+those of the chosen classes.
 """
 
 import dataclasses
@@ -14,7 +19,7 @@ import pathlib
 
 from tfcxr.command_line import flag
 from tfcxr.data.schema import DatasetInfo
-from tfrecords_builder.commands.build import read_summary
+from tfrecords_builder.commands.build import closing_lines, read_summary
 from tfrecords_builder.inspect.merge_inputs import MergeOptions
 
 
@@ -41,7 +46,8 @@ def merge(arguments: MergeArguments) -> None:
 
 def _summary(info: DatasetInfo, out_dir: pathlib.Path, sizes: list[int]) -> str:
     kind = "one of" if info.is_single_label else "any of"
-    lines = [f"{info.name}: {', '.join(info.provenance['inputs'])}; {kind} {', '.join(info.label_names)}"]
+    inputs = "".join(f"{name}, " for name in info.provenance.get("inputs", ())).removesuffix(", ")
+    lines = [f"{info.name}: {inputs}{'; ' * bool(inputs)}{kind} {', '.join(info.label_names)}"]
     lines += [info.notice] if info.notice else []
     for name, split in info.splits.items():
         lines.append(f"  {name}: {split.images} images of {split.patients} patients")
@@ -50,5 +56,5 @@ def _summary(info: DatasetInfo, out_dir: pathlib.Path, sizes: list[int]) -> str:
     lines.append(read_summary(info))
     lines.append(f"patients' keys: salt fingerprint {info.salt_fingerprint or '(none)'}")
     several = len(sizes) > 1 or (out_dir / str(sizes[0])).is_dir()
-    lines.append(f"wrote {', '.join(str(out_dir / str(size)) for size in sizes) if several else out_dir}")
-    return "\n".join(lines)
+    folders = {size: out_dir / str(size) if several else out_dir for size in sizes}
+    return "\n".join([*lines, *closing_lines(info, folders)])

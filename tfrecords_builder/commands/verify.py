@@ -8,6 +8,7 @@ A build's folder stands for all its sizes. The exit status is 1 when there is an
 """
 
 import dataclasses
+import shlex
 from typing import TYPE_CHECKING
 
 from tfcxr.command_line import flag
@@ -22,7 +23,8 @@ class VerifyArguments(FolderArguments):
     """What to check.
 
     Attributes:
-      against: A data folder to share no image and no patient with; may be repeated.
+      against: A data folder to share no image and no patient with, or, after a build with --keep_splits, no patient of
+        another split; may be repeated.
       decode: Whose pixels to decode: sample, all or none.
       sample: This many pictures of each size are decoded with --decode=sample.
       seed: Seed of the choice of pictures.
@@ -53,20 +55,23 @@ def verify(arguments: VerifyArguments) -> None:
         print(f"not judged: {note}")
     if total := sum(problem.count for problem in found.problems):
         plural = "s" * (total > 1)
-        raise ValueError(f"{data_dir} has {total} problem{plural}, listed above; restore the files or build it again")
+        raise ValueError("; ".join([f"{data_dir} has {total} problem{plural}, listed above", *found.advice]))
     print(_summary(data_dir, found, arguments.against))
+    print(f"its tables and pictures: {shlex.join(['python', '-m', 'tfrecords_builder', 'inspect', data_dir])}")
 
 
 def _summary(data_dir: str, found: "Verification", against: tuple[str, ...]) -> str:
     splits = found.contents[0].splits
     shards = sum(len(split.shards) for contents in found.contents for split in contents.info.splits.values())
     patients = sum(len(split.patients) for split in splits.values())
+    strangers = [folder for folder in against if folder not in found.kept]
     parts = [
         f"{', '.join(str(contents.info.image_size) for contents in found.contents)} px",
         f"{sum(split.images for split in splits.values())} images of {patients} patients in {', '.join(splits)}",
         f"SHA-256 and schema of {shards} shard{'s' * (shards > 1)}, labels, counts, keys and patients",
         f"{sum(contents.decoded for contents in found.contents)} pictures decoded, "
         f"{sum(contents.constant for contents in found.contents)} of them constant",
-        *([f"no key shared with {', '.join(against)}"] if against else []),
+        *([f"no key shared with {', '.join(strangers)}"] if strangers else []),
+        *([f"each patient is in the same split of {', '.join(found.kept)}, by --keep_splits"] if found.kept else []),
     ]
     return f"verified {data_dir}: {'; '.join(parts)}"

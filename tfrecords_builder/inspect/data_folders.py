@@ -42,6 +42,13 @@ def read_usable_info(folder: pathlib.Path) -> DatasetInfo:
     return info
 
 
+def keep_splits_advice(first: str | pathlib.Path, second: str | pathlib.Path) -> str:
+    """How two builds of one data set get the same split for each patient."""
+    return (
+        f"build {second} again with --keep_splits={first}: each patient of both then keeps the split that {first} gave"
+    )
+
+
 def _wrong_field(info: DatasetInfo) -> str:
     """A sentence on the first field that is not of its kind, "" when all are."""
     if not info.label_names or not all(isinstance(name, str) for name in info.label_names):

@@ -34,6 +34,7 @@ from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, default_encodin
 from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
 from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions, inputs_by_size, read_inputs
 from tfrecords_builder.inspect.merge_table import MergePlan, plan_merge
+from tfrecords_builder.listing import OTHER_LABEL
 
 MERGED_NAME = "merged"
 PORTION_BYTES = 64 * 2**20  # records held at once, so that each input file is read from its beginning to its end
@@ -61,6 +62,8 @@ def merge_folders(
     folders: Sequence[str | pathlib.Path], out_dir: str | pathlib.Path, options: MergeOptions
 ) -> dict[int, DatasetInfo]:
     """Merges data folders into `out_dir`, or, given folders of several sizes each, into `out_dir/<size>`.
+
+    Of one folder, labels or splits are chosen.
 
     Returns:
       size -> the description that was written beside its shards.
@@ -156,6 +159,8 @@ def _read_rows(plan: MergePlan, rows: np.ndarray) -> list[bytes]:
 
 
 def _describe(part: _Part, options: MergeOptions, splits: dict[str, SplitInfo], patients_digest: str) -> DatasetInfo:
+    if len(part.inputs) == 1:
+        return _describe_choice(part, options, splits, patients_digest)
     infos = {entry.name: entry.info for entry in part.inputs}
     first = part.inputs[0].info
     written = sum(split.images for split in splits.values())
@@ -190,6 +195,25 @@ def _describe(part: _Part, options: MergeOptions, splits: dict[str, SplitInfo], 
         salt_fingerprint=_salt_fingerprint(part.inputs),
         notice=" ".join([MIXED_NOTICE, *notices] if is_mixed else notices),
         notices=dict(sum((Counter(info.notices) for info in infos.values()), Counter())),
+        patient_keys_sha256=patients_digest,
+    )
+
+
+def _describe_choice(
+    part: _Part, options: MergeOptions, splits: dict[str, SplitInfo], patients_digest: str
+) -> DatasetInfo:
+    """One data set, of which labels or splits were chosen; it keeps its name, so that its patients are known."""
+    info = part.inputs[0].info
+    taken = sum(split.images for name, split in info.splits.items() if not options.splits or name in options.splits)
+    written = sum(split.images for split in splits.values())
+    left_out = {LEFT_OUT: info.images_written - taken, OTHER_LABEL: taken - written}
+    return dataclasses.replace(
+        info,
+        label_names=part.labels.names,
+        splits=splits,
+        images_written=written,
+        rejected=dict(Counter(info.rejected) + Counter(left_out)),
+        provenance=info.provenance | {"merge": options.as_json()},
         patient_keys_sha256=patients_digest,
     )
 

@@ -10,12 +10,17 @@ from typing import Any
 from absl import logging
 
 from tfcxr.command_line import Arguments, flag
+from tfcxr.data.label_choice import choose_labels
 from tfcxr.data.records import read_dataset_info
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.registry import nearest_name
 from tfrecords_builder.inspect.data_folders import find_data_folders
 
-_NOT_PIXELS = ("reader_settings", "splits", "seed")  # arguments of a build that do not change how an image looks
+# arguments of a build that do not change how an image looks
+_NOT_PIXELS = {
+    *("reader_settings", "labels", "only_labels", "splits", "split_by", "kept_patients", "moved_patients"),
+    *("seed", "duplicates"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +29,8 @@ class MergeOptions(Arguments):
 
     Attributes:
       renames: A label's new name, OLD=NEW, or SET:OLD=NEW for one data set; may be repeated.
-      label_names: Label names of the result in this order; by default all, as they appear.
+      label_names: Labels of the result in this order; by default all, as they appear. Of one folder whose classes
+        exclude each other, images of other classes are left out, counted as excluded_label.
       splits: Splits to take; by default all.
       shard_images: At most this many images per shard.
       seed: Seed of the order of images.
@@ -71,11 +77,19 @@ class MergeInput:
 
 @dataclasses.dataclass(frozen=True)
 class MergedLabels:
-    """Label names of the result, whether they exclude each other, and the value of a name that a set does not have."""
+    """What the labels of the result are.
+
+    Attributes:
+      names: in their order.
+      is_single_label: whether they exclude each other.
+      absent: value of a name that a set does not have.
+      drops_images: whether images without any of the labels are left out.
+    """
 
     names: tuple[str, ...]
     is_single_label: bool
     absent: float
+    drops_images: bool = False
 
 
 def inputs_by_size(folders: Sequence[str | pathlib.Path]) -> dict[str, list[pathlib.Path]]:
@@ -83,11 +97,11 @@ def inputs_by_size(folders: Sequence[str | pathlib.Path]) -> dict[str, list[path
 
     Raises:
       FileNotFoundError: one is no data folder and has none at several sizes.
-      ValueError: fewer than two folders, one given twice, some of one size beside some of several, or other sizes.
+      ValueError: no folder, one given twice, some of one size beside some of several, or other sizes.
     """
     paths = [pathlib.Path(folder) for folder in folders]
-    if len(paths) < 2:
-        raise ValueError(f"a merge takes two data folders or more, got {len(paths)}")
+    if not paths:
+        raise ValueError("a merge takes two data folders or more, or one and --labels, got none")
     if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(f"a folder is named twice: {', '.join(map(str, paths))}")
     sizes = {path: [size.name for size in find_data_folders(path) if size != path] for path in paths}
@@ -104,7 +118,8 @@ def read_inputs(folders: Sequence[pathlib.Path], options: MergeOptions) -> tuple
 
     Raises:
       ValueError: another image size or number of bits, one data set with two salts, synthetic beside real images that
-        were not asked for, a label or split that no data set has, a set that would have one name twice.
+        were not asked for, a label or split that no data set has, a set that would have one name twice, one folder
+        that nothing is asked of.
     """
     inputs: list[MergeInput] = []
     for folder in folders:
@@ -113,7 +128,7 @@ def read_inputs(folders: Sequence[pathlib.Path], options: MergeOptions) -> tuple
         inputs.append(MergeInput(folder, info, f"{info.name}_{times + 1}" if times else info.name, info.label_names))
     _check_fit(inputs, options)
     inputs = _rename(inputs, options.renames)
-    labels = _merge_labels(inputs, options)
+    labels = _choose_labels(inputs[0], options) if len(inputs) == 1 else _merge_labels(inputs, options)
     _warn_of_other_preprocessing(inputs)
     for number, entry in enumerate(inputs):
         place = {label: column for column, label in enumerate(entry.label_names)}
@@ -194,6 +209,21 @@ def _rename(inputs: Sequence[MergeInput], renames: Sequence[str]) -> list[MergeI
     return renamed
 
 
+def _choose_labels(entry: MergeInput, options: MergeOptions) -> MergedLabels:
+    """The labels of interest of one folder.
+
+    Raises:
+      ValueError: nothing is asked for that would change the folder, or a label that it does not have.
+    """
+    if not (options.label_names or options.renames or options.splits):
+        raise ValueError(
+            f"{entry.folder} alone is nothing to merge; name further folders, or --labels, --rename or --splits to "
+            "change what it holds"
+        )
+    choice = choose_labels(dataclasses.replace(entry.info, label_names=entry.label_names), options.label_names or ())
+    return MergedLabels(choice.names, entry.info.is_single_label, math.nan, choice.drops_images)
+
+
 def _merge_labels(inputs: Sequence[MergeInput], options: MergeOptions) -> MergedLabels:
     union = tuple(dict.fromkeys(label for entry in inputs for label in entry.label_names))
     for label in options.label_names or ():
@@ -216,6 +246,6 @@ def _warn_of_other_preprocessing(inputs: Sequence[MergeInput]) -> None:
     first = inputs[0].info.preprocessing
     for entry in inputs[1:]:
         other = entry.info.preprocessing
-        steps = sorted(step for step in {*first, *other} - {*_NOT_PIXELS} if first.get(step) != other.get(step))
+        steps = sorted(step for step in {*first, *other} - _NOT_PIXELS if first.get(step) != other.get(step))
         if steps:
             logging.warning("%s and %s were prepared differently: %s", inputs[0].name, entry.name, ", ".join(steps))

@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from tfcxr.data.records import divide_into_shards, shard_name, shard_paths
 from tfcxr.data.schema import ShardInfo, count_labels, named_counts
 from tfcxr.data.tfrecord import CHECKSUM_BYTES, HEAD_BYTES
+from tfrecords_builder.inspect.data_folders import keep_splits_advice
 from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions
 from tfrecords_builder.inspect.stored_records import UNREADABLE, StoredRecord, check_record, read_shard
 
@@ -87,6 +88,8 @@ def plan_merge(inputs: Sequence[MergeInput], labels: MergedLabels, options: Merg
     if not table.places:
         raise ValueError("the splits to merge hold no image")
     keys, patients, place = table.column("key"), table.column("patient_key"), table.column("place")
+    if not len(keys):
+        raise ValueError(f"no image has any of the labels {', '.join(labels.names)}")
     _refuse_images_twice(keys, place, table.places)
     _refuse_patients_in_two_splits(patients, place, table.places)
     split_names = list(dict.fromkeys(split for _, split in table.places))
@@ -130,8 +133,10 @@ def _read_split(table: _Table, number: int, entry: MergeInput, split: str, label
         absent = np.full(len(rows), labels.absent, np.float32)
         own = np.array([record.label for record, _ in rows], np.float32).reshape(-1, len(entry.label_names))
         aligned = np.stack([absent if column is None else own[:, column] for column in entry.columns], axis=1)
-        counts += count_labels(aligned)
-        ambiguous += int(((aligned == 1).sum(axis=1) != 1).sum())
+        positives = (aligned == 1).sum(axis=1)
+        is_kept = positives > 0 if labels.drops_images else np.full(len(rows), True)
+        counts += count_labels(aligned[is_kept])
+        ambiguous += int((positives[is_kept] != 1).sum())
         columns = {
             "key": np.array([record.key for record, _ in rows], np.bytes_),
             "patient_key": np.array([record.patient_key for record, _ in rows], np.bytes_),
@@ -141,7 +146,7 @@ def _read_split(table: _Table, number: int, entry: MergeInput, split: str, label
             "file": np.full(len(rows), len(table.files)),
         }
         for name, column in columns.items():
-            table.columns[name].append(column)
+            table.columns[name].append(column[is_kept])
         table.files.append((number, path))
     table.places.append((entry, split))
     if labels.is_single_label and ambiguous:
@@ -189,14 +194,16 @@ def _refuse_patients_in_two_splits(
     # An empty key says that nothing is known of the patient.
     shared = (key[before] == key[after]) & (split[before] != split[after]) & (key[before] != b"")
     if shared.any():
-        pairs = zip(where[before[shared]], where[after[shared]], strict=True)
-        raise ValueError(
-            f"{len(np.unique(key[before[shared]]))} patients would be in two splits: {_count_pairs(pairs, places)}; "
-            "build these data sets with the same --splits and --seed, or leave one out"
-        )
+        pairs = list(zip(where[before[shared]], where[after[shared]], strict=True))
+        first, second = (places[number][0] for number in sorted(pairs[0]))
+        advice = "leave one of the folders out"
+        if first.info.name == second.info.name:
+            advice = f"{keep_splits_advice(first.folder, second.folder)}; or {advice}"
+        patient_count = len(np.unique(key[before[shared]]))
+        raise ValueError(f"{patient_count} patients would be in two splits: {_count_pairs(pairs, places)}; {advice}")
 
 
-def _count_pairs(pairs: Iterator[tuple[int, int]], places: Sequence[tuple[MergeInput, str]]) -> str:
+def _count_pairs(pairs: Iterable[tuple[int, int]], places: Sequence[tuple[MergeInput, str]]) -> str:
     counted = collections.Counter(tuple(sorted(pair)) for pair in pairs)
     name = [f"{entry.folder} (split {split})" for entry, split in places]
     return ", ".join(

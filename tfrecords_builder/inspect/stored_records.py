@@ -84,8 +84,8 @@ def key_hash(key: bytes) -> bytes:
 
 def key_hashes(
     folder: pathlib.Path, info: DatasetInfo, on_images: Callable[[int], object]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of all image keys and of all patient keys of a folder, uint64 [images] and [patients].
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Split -> hashes of its image keys and of its patient keys, uint64 [images] and [patients].
 
     Args:
       on_images: called with a number of images that were read.
@@ -93,8 +93,9 @@ def key_hashes(
     Raises:
       ValueError: a shard is missing or damaged.
     """
-    keys, patients = bytearray(), bytearray()
-    for split in info.splits.values():
+    hashes = {}
+    for name, split in info.splits.items():
+        keys, patients = bytearray(), bytearray()
         for shard in split.shards:
             try:
                 for serialized in read_shard(folder / shard.file, shard):
@@ -104,7 +105,8 @@ def key_hashes(
                     on_images(1)
             except ValueError as error:
                 raise ValueError(f"shard {folder / shard.file} is {error}") from error
-    return np.frombuffer(keys, "<u8"), np.unique(np.frombuffer(patients, "<u8"))
+        hashes[name] = np.frombuffer(keys, "<u8"), np.unique(np.frombuffer(patients, "<u8"))
+    return hashes
 
 
 def places_of(folder: pathlib.Path, info: DatasetInfo, hashes: np.ndarray, of_patients: bool = False) -> list[str]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from tfcxr.data.schema import DatasetInfo
 from tfrecords_builder.choices import check_choice
-from tfrecords_builder.inspect.data_folders import find_data_folders, read_usable_info
+from tfrecords_builder.inspect.data_folders import find_data_folders, keep_splits_advice, read_usable_info
 from tfrecords_builder.inspect.folder_check import (
     COUNTS,
     EXAMPLES_SHOWN,
@@ -30,16 +30,27 @@ UNFINISHED = "work here is not finished, run its command again"
 SIZES_DIFFER = "image sizes do not hold the same"
 SHARED_KEY = "image key is in another folder too"
 SHARED_PATIENT = "patient is in another folder too"
+PATIENT_IN_OTHER_SPLIT = "patient is in another split of another folder"
 NOT_COMPARABLE = "patients cannot be compared with another folder's"
 
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What was found: `problems`, `notes` on what could not be judged, and the `contents` that were read."""
+    """What was found.
+
+    Attributes:
+      problems: in the order in which they were met.
+      notes: on what could not be judged.
+      contents: what was read, of each size.
+      kept: the folders whose shared patients are in the same split here, where --keep_splits left them.
+      advice: how the problems are mended.
+    """
 
     problems: list[Problem]
     notes: list[str]
     contents: list[FolderContents]
+    kept: list[str]
+    advice: list[str]
 
 
 def verify_folder(
@@ -53,7 +64,8 @@ def verify_folder(
 
     Args:
       data_dir: a data folder, or a folder with one for each size, which must then all hold the same images.
-      against: data folders that must share no image and no patient with it.
+      against: data folders that must share no image and no patient with it; where it was built with --keep_splits, no
+        patient of another split.
       decode: whose pixels to decode: those of a "sample", "all" or "none".
       sample: how many pictures of each folder a sample has; it is drawn with `seed`.
 
@@ -82,14 +94,27 @@ def verify_folder(
                 contents.append(check_folder(tally.folder, info, chosen, tally, progress.update))
         for other in contents[1:]:
             _compare_sizes(contents[0], other, whole)
-        for folder, info in others if contents else ():
-            _compare_with(contents[0], folder, info, whole, progress)
+        kept = [
+            str(name)
+            for name, (folder, info) in zip(against, others, strict=True)
+            if contents and _compare_with(contents[0], folder, info, whole, progress)
+        ]
     tallies.append(whole)
-    return Verification(
-        [problem for tally in tallies for problem in tally.problems()],
-        [f"{tally.folder}: {note}" for tally in tallies for note in tally.notes],
-        contents,
-    )
+    problems = [problem for tally in tallies for problem in tally.problems()]
+    notes = [f"{tally.folder}: {note}" for tally in tallies for note in tally.notes]
+    advice = _advice({problem.kind for problem in problems}, data_dir, against)
+    return Verification(problems, notes, contents, kept, advice)
+
+
+def _advice(kinds: set[str], data_dir: pathlib.Path, against: Sequence[str | pathlib.Path]) -> list[str]:
+    advice = []
+    if kinds - {SHARED_KEY, SHARED_PATIENT, PATIENT_IN_OTHER_SPLIT, NOT_COMPARABLE}:
+        advice.append("restore the files or build it again")
+    if PATIENT_IN_OTHER_SPLIT in kinds:
+        advice.append(keep_splits_advice(" or ".join(map(str, against)), data_dir))
+    elif kinds & {SHARED_KEY, SHARED_PATIENT}:
+        advice.append("leave what is shared out of one of the folders")
+    return advice
 
 
 def _positions_to_decode(info: DatasetInfo, decode: str, sample: int, seed: int) -> Container[int]:
@@ -142,32 +167,43 @@ def _compare_sizes(first: FolderContents, other: FolderContents, tally: ProblemT
 
 def _compare_with(
     contents: FolderContents, folder: pathlib.Path, info: DatasetInfo, tally: ProblemTally, progress: tqdm
-) -> None:
-    """Adds the image keys and patients that two folders share, or says why that cannot be judged."""
+) -> bool:
+    """Adds the image keys and patients that two folders share, or says why that cannot be judged.
+
+    Returns:
+      whether they share patients in the same split, where --keep_splits left them, which is no problem.
+    """
     is_synthetic = contents.info.is_synthetic or info.is_synthetic
     if not is_synthetic and contents.info.salt_fingerprint != info.salt_fingerprint:
         tally.add(NOT_COMPARABLE, f"{folder} was built with another salt; build both with one --salt_file")
-        return
+        return False
     try:
-        keys, patients = key_hashes(folder, info, progress.update)
+        hashes = key_hashes(folder, info, progress.update)
     except ValueError as error:
         tally.add(NOT_COMPARABLE, str(error))
-        return
+        return False
 
-    def add_shared(kind: str, ours: list[np.ndarray], theirs: np.ndarray, of_patients: bool) -> int:
-        shared = np.intersect1d(np.concatenate(ours), theirs)
+    def add_shared(kind: str, shared: np.ndarray, of_patients: bool, split: str) -> None:
         places = places_of(contents.folder, contents.info, shared[:EXAMPLES_SHOWN], of_patients)
-        tally.add(kind, *(f"{place} and in {folder}" for place in places), count=len(shared))
-        return len(shared)
+        tally.add(kind, *(f"{place} and in {split} of {folder}" for place in places), count=len(shared))
 
-    splits = contents.splits.values()
-    add_shared(SHARED_KEY, [split.keys for split in splits], keys, False)
+    are_kept = contents.info.name == info.name and bool(contents.info.preprocessing.get("kept_patients"))
+    shared_patients = kept_patients = 0
+    for name, split in contents.splits.items():
+        for other, (keys, patients) in hashes.items():
+            shared = np.intersect1d(split.patients, patients)
+            shared_patients += len(shared)
+            if are_kept and name == other:
+                kept_patients += len(shared)
+                continue
+            add_shared(SHARED_KEY, np.intersect1d(split.keys, keys), False, other)
+            if not is_synthetic:
+                add_shared(SHARED_PATIENT if name == other else PATIENT_IN_OTHER_SPLIT, shared, True, other)
     if is_synthetic:
         tally.notes.append(f"image keys alone were compared with {folder}, for synthetic images have no patients")
-        return
-    shared = add_shared(SHARED_PATIENT, [split.patients for split in splits], patients, True)
-    if contents.info.name != info.name and not shared:
+    elif contents.info.name != info.name and not shared_patients:
         tally.notes.append(
             f"{folder} holds {info.name}, not {contents.info.name}: names of patients are hashed with the data set's, "
             "so a patient who is in both would not be seen"
         )
+    return kept_patients > 0

@@ -10,11 +10,14 @@ from tfcxr.data.pipeline import (
     find_data_dir,
     from_pixels,
     load_images,
-    read_samples,
     to_pixels,
     training_batches,
 )
 from tfcxr.data.records import read_patient_keys
+
+
+def from_images(batch):
+    return to_pixels(batch["image"]).numpy()
 
 
 def take(batches, count):
@@ -86,13 +89,33 @@ def test_load_images_of_several_splits_and_a_subset(disc_records):
         load_images(disc_records, ["validation", "test"], max_images=33)
 
 
-def test_patients_and_samples_without_loading_everything(disc_records):
-    loaded = load_images(disc_records, "train")
-    assert read_patient_keys(disc_records, "train") == sorted(set(loaded.patient_keys))
-    samples = read_samples(disc_records, "train", per_label=5)
-    for index, name in enumerate(loaded.info.label_names):
-        of_label = loaded.images[loaded.labels[:, index] == 1]
-        np.testing.assert_array_equal(samples[name], of_label[:5])
+def test_patients_without_loading_everything(disc_records):
+    assert read_patient_keys(disc_records, "train") == sorted(set(load_images(disc_records, "train").patient_keys))
+
+
+def test_chosen_classes_leave_out_the_images_of_others(write_records, tmp_path):
+    write_records(tmp_path / "32", {"train": 20}, images_a_patient=1)
+    loaded = load_images(tmp_path / "32", "train")
+    is_kept = loaded.labels[:, 1] == 1
+    batches = take(training_batches(tmp_path / "32", "train", 5, seed=0, labels=["PNEUMONIA"]), 5)
+    assert all((batch["label"] == 1).all() and batch["label"].shape == (5, 1) for batch in batches)
+    epoch = np.concatenate([from_images(batch) for batch in batches[:2]])
+    assert {image.tobytes() for image in epoch} == {image.tobytes() for image in loaded.images[is_kept]}
+    (resumed,) = take(training_batches(tmp_path / "32", "train", 5, seed=0, start_step=4, labels=["PNEUMONIA"]), 1)
+    np.testing.assert_array_equal(resumed["image"], batches[4]["image"])
+    assert read_patient_keys(tmp_path / "32", "train", ["PNEUMONIA"]) == sorted(loaded.patient_keys[is_kept])
+    with pytest.raises(ValueError, match="holds 10 images, too few for one batch of 11"):
+        training_batches(tmp_path / "32", "train", 11, seed=0, labels=["PNEUMONIA"])
+
+
+def test_chosen_joint_labels_keep_all_images_in_another_order_of_columns(write_records, tmp_path):
+    write_records(tmp_path / "32", {"train": 20}, is_single_label=False)
+    (whole,), (chosen,) = (
+        take(training_batches(tmp_path / "32", "train", 20, seed=0, labels=labels), 1)
+        for labels in ((), ("PNEUMONIA", "NORMAL"))
+    )
+    np.testing.assert_array_equal(chosen["image"], whole["image"])
+    np.testing.assert_array_equal(chosen["label"], whole["label"][:, ::-1])
 
 
 def test_damaged_record_is_reported(disc_records, tmp_path):

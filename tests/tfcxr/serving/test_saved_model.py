@@ -1,5 +1,6 @@
 """The exported SavedModel: signatures, equal pictures in any batch and process, errors."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import logging as absl_logging
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfcxr.models.base import GAN
@@ -176,6 +178,26 @@ def test_versions_count_up_and_are_never_overwritten(make_tiny_gan, tmp_path):
     with pytest.raises(ValueError, match="a version is a number from 1, got 0"):
         export_model(model, run, folder, {"step": 1}, version=0)
     assert sorted(path.name for path in folder.iterdir()) == ["10", "9"]
+
+
+def test_a_version_after_one_of_another_run_says_so(make_tiny_gan, tmp_path, caplog):
+    absl_logging.get_absl_logger().propagate = True
+    model, run = make_tiny_gan()
+    folder = tmp_path / "gan"
+    for step in (1, 2):
+        export_model(model, run, folder, {"step": step})
+    assert "newest version" not in caplog.text, "two exports of one run"
+    other = dataclasses.replace(run, seed=4)
+    export_model(model, other, folder, {"step": 9})
+    export_model(model, run, folder, {"step": 1}, version=10)
+    said = (
+        f"{folder / '3'} is now the newest version of {folder}; version 2 before it is of another run: acgan on discs, "
+    )
+    assert said + "2 steps, seed 3." in caplog.text
+    assert "version 3 before it is of another run: acgan on discs, 9 steps, seed 4." in caplog.text
+    caplog.clear()
+    export_model(model, run, folder, {"step": 1}, version=5)
+    assert "newest version" not in caplog.text
 
 
 def test_a_failed_export_leaves_nothing(make_tiny_gan, tmp_path, monkeypatch):

@@ -1,11 +1,15 @@
 import json
+import re
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfcxr.data.pipeline import training_batches
+from tfcxr.models import MODELS
 from tfcxr.models.acgan import ACGAN, ACGANConfig
+from tfcxr.models.model_config import Stage
 from tfcxr.training import callbacks
 from tfcxr.training.loop import train
 
@@ -42,3 +46,28 @@ def test_resumed_log_is_cut_where_the_checkpoint_was(tmp_path):
     assert log.size == 12
     log.write(4, {})
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
+
+
+def test_the_bar_counts_steps_and_says_the_losses_in_words_of_the_field(model, capsys):
+    model.begin_stage(Stage(32, 8, 0, 4))
+    bar = callbacks.ProgressBar([Stage(32, 8, 0, 2), Stage(32, 8, 2, 4)], start_step=0)
+    bar.set_model(model)
+    assert "compiling the next step" in capsys.readouterr().err
+    logs = dict.fromkeys(ACGAN.metric_names, 0.5)
+    for step in (1, 2, 3, 4):
+        time.sleep(0.11)  # tqdm's shortest time between two pictures of its bar
+        bar.on_train_batch_end(step, logs)
+        shown = capsys.readouterr().err
+        assert ("compiling" in shown) == (step == 2), "the first step of the second stage comes next"
+    bar.on_train_end()
+    shown = capsys.readouterr().err
+    assert re.search(
+        r"training: 100%\|.*\| 4/4 steps, 00:00 left, \d+ images/s, D 0\.50, G 0\.50, D class 0\.50", shown
+    )
+    assert "score" not in shown and "R1 0.50" in shown
+
+
+def test_every_model_has_words_for_both_networks_on_the_bar():
+    for name, model in MODELS.items():
+        words = [word for metric, word in model.bar_names.items() if metric in model.metric_names]
+        assert words[:2] == ["D", "G"], name

@@ -2,13 +2,27 @@ import pickle
 
 import pytest
 
-from tfrecords_builder.datasets import DATASETS, make_reader
+from tfrecords_builder.datasets import DATASETS, full_name, make_reader
 
 
 def test_names_agree_with_the_registry():
     for name, reader_class in DATASETS.items():
         assert reader_class.name == name
         assert reader_class.__doc__ and reader_class.licence
+
+
+def test_a_name_may_be_cut_where_one_data_set_alone_begins_so(caplog):
+    with caplog.at_level("INFO", logger="absl"):
+        assert full_name("nih") == "nih_chestxray14"
+    assert "nih is taken for data set nih_chestxray14" in caplog.text
+    assert full_name("phantom") == "phantom" and full_name("my_data.py") == "my_data.py"
+    with pytest.raises(ValueError, match="'chest' may be chest_xray_pneumonia, chestxray8; write more of the name"):
+        full_name("chest")
+    for name, nearest in (("nhi_chestxray", "'nih_chestxray14'"), ("chexprt", "'chexpert'")):
+        with pytest.raises(ValueError, match=f"unknown data set '{name}'; did you mean {nearest}"):
+            full_name(name)
+    with pytest.raises(ValueError, match="unknown data set ''"):
+        full_name("")
 
 
 def test_settings_reach_the_constructor_with_their_type():

@@ -348,7 +348,6 @@ def test_damaged_shards_are_read_or_a_value_error(tmp_path):
                 counts["refused"] += 1
     assert sum(counts.values()) == 2 * SHARDS
     assert counts["refused"] > SHARDS, counts
-    assert counts["read"], counts
 
 
 def test_a_damaged_shard_stops_its_batches(tmp_path):

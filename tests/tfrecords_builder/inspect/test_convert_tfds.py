@@ -204,8 +204,8 @@ def test_the_command(tmp_path, run_commands):
     commands = [
         ["convert", folder, "--to=tfds", out],
         ["convert", folder, "--to=tfdss", out],
-        ["convert", folder, folder, out],
-        ["without", "tensorflow_datasets", "convert", folder, f"--out_dir={tmp_path / 'x'}"],
+        ["convert", folder, folder, "--to=tfds", out],
+        ["without", "tensorflow_datasets", "convert", folder, "--to=tfds", f"--out_dir={tmp_path / 'x'}"],
     ]
     (status, output, _), *mistakes = run_commands(commands)
     assert status == 0 and re.search(r'^wrote .*my_set_2/1.0.0; read it with .*builder_from_directory\("', output)

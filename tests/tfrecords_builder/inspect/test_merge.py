@@ -226,6 +226,34 @@ def test_label_names_can_be_chosen_and_ordered(one, two, tmp_path):
         MergeOptions(label_names=("Mass", "Mass"))
 
 
+@pytest.mark.parametrize("renamed", [False, True])
+def test_labels_of_one_folder_are_chosen(one, tmp_path, renamed):
+    renames, names = (("Mass=Nodule",), ("Nodule",)) if renamed else ((), ("Mass",))
+    options = MergeOptions(label_names=names, renames=renames, splits=("train",))
+    info = merge_folders([one], tmp_path / "out", options)[4]
+    assert info == read_dataset_info(tmp_path / "out")
+    assert (info.name, info.label_names, info.is_single_label) == ("set_one", names, False)
+    same(labels_of(tmp_path / "out"), {"train": {"1a": [0], "1b": [UNKNOWN], "1c": [0]}})
+    assert info.splits["train"].labels == {names[0]: {"positive": 0, "negative": 2, "unknown": 1}}
+    assert (info.images_read, info.rejected) == (5, {"constant": 1, "split_not_merged": 1})
+    assert info.source == read_dataset_info(one).source and info.salt_fingerprint == "salt"
+    assert stored_patient_keys(tmp_path / "out", info) == {"train": ["p1", "p2"]}
+    with pytest.raises(ValueError, match="set_one has no label 'Mas'; did you mean 'Mass'"):
+        merge_folders([one], tmp_path / "x", MergeOptions(label_names=("Mas",)))
+
+
+def test_of_exclusive_classes_the_images_of_others_are_left_out(tmp_path):
+    classes = single(tmp_path / "one", "one", ["ELBOW", "HAND", "FOOT"], [(1, 0, 0), (0, 1, 0), (0, 0, 1)] * 2, "a")
+    info = merge_folders([classes], tmp_path / "out", MergeOptions(label_names=("FOOT", "ELBOW")))[4]
+    assert info.is_single_label and info.label_names == ("FOOT", "ELBOW")
+    same(labels_of(tmp_path / "out"), {"train": {"a0": [0, 1], "a2": [1, 0], "a3": [0, 1], "a5": [1, 0]}})
+    assert (info.images_written, info.rejected) == (4, {"constant": 1, "excluded_label": 2})
+    assert info.splits["train"].patients == 4
+    lone = single(tmp_path / "lone", "lone", ["ELBOW", "HAND"], [(1, 0)], "b")
+    with pytest.raises(ValueError, match="no image has any of the labels HAND"):
+        merge_folders([lone], tmp_path / "x", MergeOptions(label_names=("HAND",)))
+
+
 def single(folder, name, label_names, labels, prefix):
     rows = [(f"{prefix}{index}", f"{prefix}p{index}", label) for index, label in enumerate(labels)]
     return write_set(folder, name, label_names, {"train": rows}, is_single_label=True)
@@ -280,7 +308,9 @@ def test_what_does_not_fit_together_is_refused(one, tmp_path, facts, message):
 
 def test_wrong_folders_are_refused(one, two, tmp_path):
     options = MergeOptions()
-    with pytest.raises(ValueError, match="a merge takes two data folders or more, got 1"):
+    with pytest.raises(ValueError, match="a merge takes two data folders or more, or one and --labels, got none"):
+        merge_folders([], tmp_path / "x", options)
+    with pytest.raises(ValueError, match="one alone is nothing to merge; name further folders, or --labels"):
         merge_folders([one], tmp_path / "x", options)
     with pytest.raises(ValueError, match="a folder is named twice: "):
         merge_folders([one, two, two / ".." / "one"], tmp_path / "x", options)
@@ -338,8 +368,12 @@ def test_a_patient_in_two_splits_is_refused(one, tmp_path):
     assert str(error.value) == (
         f"2 patients would be in two splits: 1 in {one} (split test) and {other} (split train), "
         f"1 in {one} (split train) and {other} (split test); "
-        "build these data sets with the same --splits and --seed, or leave one out"
+        f"build {other} again with --keep_splits={one}: each patient of both then keeps the split that {one} gave; "
+        "or leave one of the folders out"
     )
+    stranger = write_set(tmp_path / "stranger", "set_two", ["A"], splits)  # --keep_splits would not take it
+    with pytest.raises(ValueError, match=r"\(split test\); leave one of the folders out$"):
+        merge_folders([one, stranger], tmp_path / "x", MergeOptions())
 
 
 def test_synthetic_and_real_are_mixed_only_on_request_and_stay_synthetic(one, tmp_path):
@@ -498,11 +532,11 @@ def test_the_command(one, two, tmp_path, run_commands):
     assert "merged: set_one, set_two; any of Oedema, Nodule" in output
     assert "  train: 5 images of 4 patients\n    Oedema: 1 positive, 1 negative, 3 unknown\n" in output
     assert "read 9 = written 6 + rejected 3 (constant 2, split_not_merged 1)" in output
-    assert output.endswith(f"wrote {out}\n")
+    assert output.endswith(f"wrote {out}\n")  # 4 px are too small for a model
     info = read_dataset_info(out)
     assert set(info.splits) == {"train", "test"} and len(info.splits["train"].shards) == 3
     assert info.provenance["merge"]["seed"] == 4
-    told = ("no data set has a label 'Mas'", "takes two data folders or more, got 1", "--single_label needs data sets")
+    told = ("no data set has a label 'Mas'", "one alone is nothing to merge", "--single_label needs data sets")
     for (status, output, errors), message in zip(mistakes, told, strict=True):
         assert status == 1 and not output and message in errors.splitlines()[-1] and "Traceback" not in errors
     assert not (tmp_path / "x").exists()

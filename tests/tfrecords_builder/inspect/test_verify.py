@@ -446,8 +446,32 @@ def test_against_other_folders(clean, tmp_path):
     records["train"][1] = make_record(1, "other", key="test-2")
     shared = write_folder(tmp_path / "shared", records)
     found = found_in(clean, [other, shared])
-    assert found[verify.SHARED_PATIENT].examples == (f"train-p1 in train 2 times and in {shared}",)
-    assert found[verify.SHARED_KEY].examples == (f"test-2 in test and in {shared}",)
+    assert found[verify.SHARED_PATIENT].examples == (f"train-p1 in train 2 times and in train of {shared}",)
+    assert found[verify.SHARED_KEY].examples == (f"test-2 in test and in train of {shared}",)
+    assert verify_folder(clean, [other, shared]).advice == ["leave what is shared out of one of the folders"]
+
+
+def test_a_patient_in_another_split_of_another_build(clean, tmp_path):
+    records = {"train": [make_record(i, "other", patient_key="test-p1") for i in range(2)]}
+    former = write_folder(tmp_path / "former", records)
+    found = verify_folder(clean, [former])
+    assert [str(problem) for problem in found.problems] == [
+        f"{verify.PATIENT_IN_OTHER_SPLIT} (1): test-p1 in test 2 times and in train of {former}"
+    ]
+    assert found.advice == [
+        f"build {clean} again with --keep_splits={former}: each patient of both then keeps the split that {former} gave"
+    ]
+
+
+def test_a_patient_whose_split_was_kept_is_no_problem(tmp_path):
+    former = write_folder(tmp_path / "former", {"train": make_records()["train"][:4]})  # the images too
+    rebuilt = write_folder(tmp_path / "rebuilt", make_records(), preprocessing={"kept_patients": 2})
+    found = verify_folder(rebuilt, [former])
+    assert not found.problems and not found.notes and found.kept == [str(former)]
+    other = write_folder(tmp_path / "other", {"test": make_records()["train"][:4]})
+    assert verify.PATIENT_IN_OTHER_SPLIT in found_in(rebuilt, [other])
+    stranger = write_folder(tmp_path / "stranger", {"train": make_records()["train"][:4]}, name="another")
+    assert verify.SHARED_PATIENT in found_in(rebuilt, [stranger])
 
 
 def test_against_folders_that_cannot_be_compared(clean, tmp_path):
@@ -523,6 +547,7 @@ def test_damaged_infos_never_end_in_a_crash(clean):
 
 CASES = {
     "clean": ["verify", "{root}/clean", "--decode=all", "--against={root}/named"],
+    "kept": ["verify", "{root}/kept", "--against={root}/clean", "--against={root}/named"],
     "damaged": ["verify", "{root}/damaged"],
     "absent": ["verify", "{root}/absent"],
     "two": ["verify", "{root}/clean", "{root}/named"],
@@ -539,6 +564,7 @@ def commands(tmp_path_factory, run_commands):
     root = tmp_path_factory.mktemp("commands")
     write_folder(root / "clean", make_records())
     write_folder(root / "named", {"train": [make_record(i, "other") for i in range(4)]}, name="another")
+    write_folder(root / "kept", make_records(), preprocessing={"kept_patients": 13})
     flip_byte(write_folder(root / "damaged", make_records()))
     lines = [[argument.format(root=root) for argument in arguments] for arguments in CASES.values()]
     return root, dict(zip(CASES, run_commands(lines), strict=True))
@@ -548,12 +574,22 @@ def test_verify_prints_one_line_when_all_is_well(commands):
     root, results = commands
     status, output, _ = results["clean"]
     assert status == 0
-    note, line = output.splitlines()
+    note, line, look = output.splitlines()
+    assert look == f"its tables and pictures: python -m tfrecords_builder inspect {root}/clean"
     assert note.startswith("not judged: ") and "would not be seen" in note
     assert line == (
         f"verified {root}/clean: 8 px; 26 images of 13 patients in test, train; "
         "SHA-256 and schema of 3 shards, labels, counts, keys and patients; "
         f"26 pictures decoded, 0 of them constant; no key shared with {root}/named"
+    )
+
+
+def test_verify_says_that_splits_were_kept(commands):
+    root, results = commands
+    status, output, _ = results["kept"]
+    assert status == 0
+    assert output.splitlines()[1].endswith(
+        f"; no key shared with {root}/named; each patient is in the same split of {root}/clean, by --keep_splits"
     )
 
 

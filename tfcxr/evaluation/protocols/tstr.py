@@ -323,16 +323,15 @@ def _test_part(
 ) -> str:
     test, names, is_single_label = report["tests"][split], report["label_names"], report["is_single_label"]
     arms, columns, headline = test["arms"], score_labels(names, is_single_label), metrics_of(LabelScore)[0]
-    legends = {
-        arm: f"{arm} ({headline.title} {html.number(scores[headline.name]['mean'])})" for arm, scores in arms.items()
-    }
+    title = headline.title if len(columns) == 1 else f"mean {headline.title}"  # it stands in the first label's panel
+    legends = {arm: f"{arm} ({title} {html.number(scores[headline.name]['mean'])})" for arm, scores in arms.items()}
     probabilities = {arm: [item["arrays"][f"test/{split}"] for item in trainings[arm]] for arm in arms}
     positives = ", ".join(f"{count} {html.text(name)}" for name, count in test["positives"].items())
     images = {arm: report["images_per_side"] * len(ARMS[arm]) for arm in arms}
     scored_label = names[columns[0]] if len(columns) == 1 else ""
     return (
-        f"<h2>Test on {html.text(split)}</h2><p class=small>{test['images']} images of {test['patients']} patients of "
-        f"{html.text(test['name'])}; {positives}.</p>"
+        f"<h2>Real patients of {html.text(split)}</h2><p class=small>{test['images']} images of {test['patients']} "
+        f"patients of {html.text(test['name'])}; {positives}.</p>"
         + score_tables.arm_table(arms, test["shares_of_real"], images, scored_label)
         + (score_tables.label_tables(arms, [names[column] for column in columns]) if len(columns) > 1 else "")
         + html.picture(plots.roc_plot(names, columns, labels, probabilities, legends), "ROC curves")

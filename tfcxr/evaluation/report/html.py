@@ -23,7 +23,8 @@ h2 { margin-top: 2.2em; border-bottom: 1px solid #d8dee4 }
 table { border-collapse: collapse; margin: .8em 0 } caption { text-align: left; color: #57636f; padding-bottom: .3em }
 th, td { padding: .28em .8em; border-bottom: 1px solid #e4e8ec; text-align: right; font-variant-numeric: tabular-nums }
 th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2px solid #b9c2cb }
-.interval { color: #57636f; font-size: .88em } .side { display: flex; flex-wrap: wrap; gap: 0 2.4em }
+.interval { color: #57636f; font-size: .88em; display: block; white-space: nowrap } p .interval { display: inline }
+ .side { display: flex; flex-wrap: wrap; gap: 0 2.4em }
 img { max-width: 100%; height: auto } code { font-size: .85em; overflow-wrap: anywhere }
 .small { color: #57636f; font-size: .92em } .small p { margin: .15em 0 }
 .confusion { font-size: .82em; line-height: 1.25 } .confusion th, .confusion td { padding: .1em .6em }
@@ -32,19 +33,24 @@ img { max-width: 100%; height: auto } code { font-size: .85em; overflow-wrap: an
 
 def page(
     title: str,
-    verdicts: Iterable[Sequence[str]],
+    verdicts: Mapping[str, Sequence[str]],
     shared_patients: Sequence[str],
     notices: Sequence[str],
     sections: Iterable[str],
 ) -> str:
     """The whole file: title, alarm, verdicts and notices, then sections of HTML; all sentences are text.
 
-    The first sentence of each verdict is bold.
+    Args:
+      title: of the page.
+      verdicts: sentences by the title of their section; the first of each is bold.
+      shared_patients: sentences on patients seen in training and testing alike.
+      notices: sentences that a reader must see.
+      sections: HTML.
     """
     body = [
         f"<h1>{text(title)}</h1>",
         _alarm(shared_patients),
-        *map(_verdict, verdicts),
+        *(_verdict(name, sentences) for name, sentences in verdicts.items()),
         _notes(notices),
         *sections,
     ]
@@ -133,11 +139,10 @@ def text(value: Any) -> str:
     return escaping.escape(str(value))
 
 
-def _verdict(sentences: Sequence[str]) -> str:
+def _verdict(title: str, sentences: Sequence[str]) -> str:
     first, *more = (text(sentence) for sentence in sentences)
-    return (
-        f"<div class=verdict><p><strong>{first}</strong></p>{''.join(f'<p>{sentence}</p>' for sentence in more)}</div>"
-    )
+    rest = "".join(f"<p>{sentence}</p>" for sentence in more)
+    return f"<div class=verdict><p class=small>{text(title)}</p><p><strong>{first}</strong></p>{rest}</div>"
 
 
 def _alarm(shared_patients: Sequence[str]) -> str:
@@ -150,5 +155,10 @@ def _alarm(shared_patients: Sequence[str]) -> str:
 
 def _notes(notices: Sequence[str]) -> str:
     lines = ["This report shows real radiographs. Share it only as the licence of the data allows", *notices]
-    sentences = "".join(f"<p>{text(line.removesuffix('.'))}.</p>" for line in lines)
+    sentences = "".join(f"<p>{text(_capitalised(line.removesuffix('.')))}.</p>" for line in lines)
     return f"<div class=note>{sentences}</div>"
+
+
+def _capitalised(sentence: str) -> str:
+    """With a capital where it begins with a word; names, flags and paths stay as they are."""
+    return sentence[:1].upper() + sentence[1:] if sentence.split(" ")[0].isalpha() else sentence

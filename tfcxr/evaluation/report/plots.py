@@ -75,10 +75,10 @@ def curves_plot(trainings: Sequence[dict[str, Any]]) -> bytes:
             panel.plot(epochs, loss, color=ARM_COLOURS[arm], linewidth=1, linestyle="--", alpha=0.7)
             panel.plot(epochs, validation, color=ARM_COLOURS[arm], linewidth=1.4)
             panel.plot(best, validation[best - 1], color=ARM_COLOURS[arm], marker="o", markersize=4)
-        panel.set(title=arm, xlabel="epoch", ylim=(0, None))
+        panel.set(title=arm, xlabel="epoch")
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("cross-entropy")
+    panels[0].set(ylabel="cross-entropy", ylim=(0, None))  # once all panels, which share it, are drawn
     return _png(figure)
 
 

@@ -72,7 +72,7 @@ def write_report(evaluation: Evaluation, findings: Mapping[str, Findings]) -> di
     ]
     versions = ", ".join(f"{name} {version}" for name, version in software.items())
     sections.append(f"<h2>Classifier</h2>{html.settings_table(classifier)}<p class=small>{html.text(versions)}</p>")
-    verdicts = [found.verdict for found in findings.values()]
+    verdicts = {found.title: found.verdict for found in findings.values()}
     page = html.page(
         "Evaluation of synthetic images", verdicts, together["shared_patients"], together["notices"], sections
     )

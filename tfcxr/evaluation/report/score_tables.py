@@ -25,20 +25,25 @@ def arm_table(
     """
     rules = _rules(arms)
     label_scores = metrics_of(LabelScore)
+    has_seeds = any(len(scores[metric.name]["by_seed"]) > 1 for scores in arms.values() for metric in label_scores)
     confusion_scores = [metric for metric in metrics_of(ConfusionScore) if not metric.is_per_class]
     header = ["trained on", "images"]
     for metric in label_scores:
-        header += [metric_header(metric), "over seeds", "share of real"]
+        header += [
+            metric_header(metric),
+            *(["over seeds"] if has_seeds else []),
+            *(["share of real"] if shares else []),
+        ]
     header += [f"{text(metric.title)}{RULE_SUFFIXES[rule]}" for rule in rules for metric in confusion_scores]
     rows = []
     for arm, scores in arms.items():
         row = [arm_name(arm), str(images[arm])]
         for metric in label_scores:
-            row += [
-                estimate(scores[metric.name], metric.format),
-                _span(scores[metric.name]["by_seed"], metric.format),
-                estimate(shares[arm][metric.name]) if arm in shares else "",
-            ]
+            row.append(estimate(scores[metric.name], metric.format))
+            if has_seeds:
+                row.append(_span(scores[metric.name]["by_seed"], metric.format))
+            if shares:
+                row.append(estimate(shares[arm][metric.name]) if arm in shares else "")
         row += [estimate(scores[rule][metric.name], metric.format) for rule in rules for metric in confusion_scores]
         rows.append(row)
     means = ", ".join(metric.title for metric in label_scores)
@@ -90,13 +95,22 @@ def _share_note(metric: LabelScore) -> str:
 
 
 def _class_table(arms: Mapping[str, Any], rule: str) -> str:
-    metrics = [metric for metric in metrics_of(ConfusionScore) if metric.is_per_class]
-    rows = [
-        [arm_name(arm), text(row["label"]), *(number(row[metric.name], metric.format) for metric in metrics)]
-        for arm, scores in arms.items()
-        for row in scores[rule]["per_class"]
-    ]
-    return table(["trained on", "class", *(text(metric.title) for metric in metrics)], rows)
+    """One class per row; a column per metric and arm, or one where all arms have the same values."""
+    classes = [row["label"] for row in next(iter(arms.values()))[rule]["per_class"]]
+    header, columns = ["class"], [[text(name) for name in classes]]
+    for metric in metrics_of(ConfusionScore):
+        if metric.is_per_class:
+            of_arms = {
+                arm: [number(row[metric.name], metric.format) for row in scores[rule]["per_class"]]
+                for arm, scores in arms.items()
+            }
+            if len(arms) > 1 and len(set(map(tuple, of_arms.values()))) == 1:
+                header.append(text(metric.title))
+                columns.append(next(iter(of_arms.values())))
+            else:
+                header += [f"{text(metric.title)} {arm_name(arm)}" for arm in arms]
+                columns += of_arms.values()
+    return table(header, zip(*columns, strict=True))
 
 
 def _confusion_tables(arms: Mapping[str, Any], rule: str, label_names: Sequence[str], is_single_label: bool) -> str:
@@ -116,7 +130,7 @@ def _confusion_tables(arms: Mapping[str, Any], rule: str, label_names: Sequence[
         body = "".join(f"<tr><td>{text(true)}</td>{_tinted(arm, counts)}</tr>" for true, counts in rows.items())
         head = "".join(f"<th>{text(predicted)}</th>" for predicted in classes)
         tables.append(
-            f"<table class=confusion><caption>{arm_name(arm)}: true in rows, predicted in columns</caption>"
+            f"<table class=confusion><caption>{arm_name(arm)}: true in rows, predicted above</caption>"
             f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
     return f"<div class=side>{''.join(tables)}</div>"

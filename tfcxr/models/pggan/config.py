@@ -84,6 +84,7 @@ class PGGANConfig(GANConfig):
     recomputes_blocks: bool = False
 
     adversarial_loss = "wasserstein"
+    trains_in_bfloat16 = True
     smallest_size = BASE_SIZE
     largest_size = 1024
 

@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 import cv2
 import keras
 import numpy as np
+from absl import logging
 
 from tfcxr.data.atomic import atomic_path
-from tfcxr.data.pipeline import read_samples
 from tfcxr.models.base import AdversarialModel
 from tfcxr.training.callbacks import MetricsLog
 from tfcxr.training.sample_grid import draw_grid
+
+EARLY_STEPS, DEFAULT_EVERY = (50, 100, 200), 500  # where nothing is said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,21 +26,24 @@ class Sample:
 
     Attributes:
       rows: caption and pictures of each row of the grid, as `draw_grid` takes them.
-      values: for the log.
+      values: for metrics.jsonl.
+      text: the values that a user looks at, beside those of real images, for the terminal.
       distance: how far the pictures are from real ones; the checkpoint with the smallest is the best.
     """
 
     rows: list[tuple[str, np.ndarray]]
     values: dict[str, float]
+    text: str
     distance: float
 
 
 class SampleWatcher(keras.callbacks.Callback, abc.ABC):
-    """Every `sample_every` steps: a grid in `samples/`, values in the log, and whether this step is the best.
+    """At some steps: a grid in `samples/`, values in the log, and whether this step is the best.
 
     Attributes:
       best_distance: the smallest so far at the model's current size.
       is_best: whether the step that has just ended has it.
+      folder: where the grids are.
     """
 
     needs_held_out_images: ClassVar[bool] = False  # real images of the validation splits, not of the training splits
@@ -50,7 +55,7 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
         run_dir: str | os.PathLike,
         label_names: tuple[str, ...],
         real_images: dict[str, np.ndarray],
-        sample_every: int,
+        sample_every: int | None,
         metrics_log: MetricsLog,
         best_distance: float = math.inf,
         best_size: int | None = None,
@@ -61,8 +66,8 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
           model: that is trained.
           run_dir: its run folder.
           label_names: of the model, empty for one without labels.
-          real_images: label name -> uint8 [images, size, size, 1], as `read_real_images` gives them.
-          sample_every: steps between samples.
+          real_images: label name -> uint8 [images, size, size, 1], see `samples.real_images`.
+          sample_every: steps between samples; None is `DEFAULT_EVERY`, and at `EARLY_STEPS`.
           metrics_log: takes the values and the grid.
           best_distance: that of a resumed run.
           best_size: pixels of the images that `best_distance` was measured on; the model's `image_size` where None.
@@ -71,7 +76,7 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
         self.best_distance = best_distance
         self.is_best = False
         self._best_size = best_size or model.config.image_size
-        self._folder = pathlib.Path(run_dir) / "samples"
+        self.folder = pathlib.Path(run_dir) / "samples"
         self._sample_every = sample_every
         self._metrics_log = metrics_log
         self.prepare(model, label_names, real_images)
@@ -82,13 +87,10 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
     ) -> None:
         """Scores the real images once, before training."""
 
-    @classmethod
-    def read_real_images(
-        cls, data_dir: str | os.PathLike, splits: str, label_names: tuple[str, ...], image_size: int
-    ) -> dict[str, np.ndarray]:
-        """Real images per label, enlarged to `image_size` pixels where the records are smaller."""
-        images = read_samples(data_dir, splits, cls.images_per_label, is_labelled=bool(label_names))
-        return {name: _enlarged(stack, image_size) for name, stack in images.items()}
+    @property
+    @abc.abstractmethod
+    def best_text(self) -> str:
+        """Of which step the best checkpoint is: the measure, on which images, and its value for real ones."""
 
     @abc.abstractmethod
     def sample(self, step: int) -> Sample:
@@ -96,7 +98,16 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
 
     def is_due(self, step: int) -> bool:
         """Whether a step is sampled."""
+        if self._sample_every is None:
+            return step in EARLY_STEPS or step % DEFAULT_EVERY == 0
         return step % self._sample_every == 0
+
+    @property
+    def schedule_text(self) -> str:
+        """Which steps are sampled."""
+        if self._sample_every is None:
+            return f"at steps {', '.join(map(str, EARLY_STEPS))}, and every {DEFAULT_EVERY} steps"
+        return f"every {self._sample_every} steps"
 
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
         self.is_best = False
@@ -106,15 +117,10 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
             return
         sample = self.sample(step)
         grid = draw_grid(sample.rows)
-        with atomic_path(self._folder / f"step-{step:08d}.png") as temporary:
+        with atomic_path(self.folder / f"step-{step:08d}.png") as temporary:
             temporary.write_bytes(cv2.imencode(".png", grid[..., ::-1])[1].tobytes())
         self._metrics_log.write_image(step, "samples", grid)
         self._metrics_log.write(step, sample.values)
         if sample.distance < self.best_distance:
             self.best_distance, self.is_best = sample.distance, True
-
-
-def _enlarged(images: np.ndarray, size: int) -> np.ndarray:
-    if images.shape[1] == size:
-        return images
-    return np.stack([cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)[..., None] for image in images])
+        logging.info("step %d: %s%s", step, sample.text, "; the best so far" if self.is_best else "")

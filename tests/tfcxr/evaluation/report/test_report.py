@@ -1,3 +1,4 @@
+import dataclasses
 import html
 import html.parser
 import io
@@ -12,6 +13,7 @@ from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.kept import find, keep, plain_json
 from tfcxr.evaluation.metrics import METRICS
 from tfcxr.evaluation.metrics.classification import AUC, BALANCED_ACCURACY, PRECISION, patient_resamples
+from tfcxr.evaluation.report import plots
 from tfcxr.evaluation.report.html import estimate, number, picture, table
 from tfcxr.evaluation.report.plots import curves_plot, roc_plot, sample_grid
 from tfcxr.evaluation.report.report import Findings, prepare_folder, write_report
@@ -62,8 +64,8 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(tmp_path):
     assert balance.open == []
     assert len(balance.addresses) == 2 and all(a.startswith("data:image/png;base64,") for a in balance.addresses)
     assert not re.search(r"https?:|url\(|@import|<script|<link", page)
-    assert page.count("First &lt;protocol&gt;") == 2 and page.count("<em>an introduction</em>") == 2
-    assert page.count("a phantom, not patients.") == 1 and page.count("3 of the 60 patients.") == 1
+    assert page.count("<h1>First &lt;protocol&gt;") == 2 and page.count("<em>an introduction</em>") == 2
+    assert page.count("A phantom, not patients.") == 1 and page.count("3 of the 60 patients.") == 1
     assert page.count("ab" * 32) == 2 and "<code>vgg16</code>" in page
     assert "NOT patient-disjoint: these numbers" in page and "real radiographs" in page
 
@@ -120,7 +122,9 @@ def test_score_tables_show_every_label_and_rule(label_names, is_single_label):
         assert of_arms.count(html.escape(metric.meaning)) == 1
     assert f"Real against real: {estimate(arms['real']['auc'])}." in of_arms
     assert "AUC &uarr;" in of_arms and "<td>48</td>" in of_arms
+    assert "over seeds" not in of_arms, "there is one"
     of_thresholds = threshold_tables(arms, label_names, is_single_label)
+    assert of_thresholds.count("<th>support</th>") == of_thresholds.count("<h3>"), "once, the same for all arms"
     balance = TagBalance()
     balance.feed(of_arms + of_thresholds)
     assert balance.open == []
@@ -145,8 +149,19 @@ def test_every_metric_says_what_it_is_and_which_way_is_better():
 
 
 def test_the_first_sentence_of_every_protocol_is_bold(tmp_path):
-    page, _ = write(tmp_path, "first", "second")
-    assert page.count("<p><strong>First &lt;b&gt;sentence&lt;/b&gt;.</strong></p><p>Second.</p>") == 2
+    other = dataclasses.replace(FINDINGS, title="Other", verdict=["Another."])
+    write_report(Evaluation({"a": tmp_path}, tmp_path, tmp_path), {"first": FINDINGS, "other": other})
+    page = (tmp_path / "report.html").read_text()
+    bold = "<p><strong>First &lt;b&gt;sentence&lt;/b&gt;.</strong></p><p>Second.</p>"
+    assert page.count(bold) == 1 and page.count("<strong>Another.</strong>") == 1
+
+
+def test_notices_begin_as_sentences_do_and_end_once(tmp_path):
+    notices = ("some sides have few images", "phantom: no patients.", "--test_splits=test holds no Mass")
+    write_report(Evaluation({"a": tmp_path}, tmp_path, tmp_path), {"a": dataclasses.replace(FINDINGS, notices=notices)})
+    page = (tmp_path / "report.html").read_text()
+    for shown in ("Some sides have few images.", "phantom: no patients.", "--test_splits=test holds no Mass."):
+        assert f"<p>{shown}</p>" in page
 
 
 def test_values_without_a_number_are_dashes():
@@ -177,6 +192,16 @@ def test_pictures_are_png_files_with_something_drawn():
         picture = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
         assert min(picture.shape) > 100
     assert np.asarray(Image.open(io.BytesIO(sample_grid(images, labels, ("a", "b")))).convert("L")).std() > 20
+
+
+def test_curves_of_every_arm_are_inside_their_panels(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "_png", lambda figure: drawn.append(figure) or b"")
+    losses = {"real": [0.5, 0.4], "synthetic": [9.0, 0.4], "both": [0.5, 0.3]}
+    curves_plot([
+        {"arm": arm, "curves": {"loss": loss, "validation_loss": loss}, "best_epoch": 2} for arm, loss in losses.items()
+    ])  # fmt: skip
+    assert all(panel.get_ylim()[0] == 0 and panel.get_ylim()[1] > 9 for panel in drawn[0].axes)
 
 
 def test_a_kept_result_is_found_under_its_key_alone(tmp_path):

@@ -33,7 +33,7 @@ def test_samples_are_drawn_and_collapse_is_said(model, disc_records, tmp_path, c
     names = ("NORMAL", "PNEUMONIA")
     samples = GeneratedSamples(model, tmp_path, names, real_images(disc_records), 2, log)
     samples.set_model(model)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         samples.on_train_batch_end(1, {})
         assert not (tmp_path / "samples").exists()
         samples.on_train_batch_end(2, {})
@@ -45,12 +45,36 @@ def test_samples_are_drawn_and_collapse_is_said(model, disc_records, tmp_path, c
     assert line["ms_ssim_real/NORMAL"] < 0.9
     assert samples.is_best
     assert samples.best_distance == line["sliced_wasserstein"]
+    assert 0 < line["sliced_wasserstein_real"] < line["sliced_wasserstein"] / 5, (
+        "grey against halves of the real images"
+    )
+    real = f"{line['sliced_wasserstein_real']:.1f}"
+    assert (
+        f"step 2: sliced_wasserstein {line['sliced_wasserstein']:.1f} (real {real}), ms_ssim 1.000 (real" in caplog.text
+    )
+    assert caplog.text.rstrip().endswith("; the best so far")
+    assert f"48 real training images (between two halves of the real ones: {real})" in samples.best_text
+
+
+def test_first_pictures_come_early_unless_the_user_says_when(model, disc_records, tmp_path):
+    log = callbacks.MetricsLog(tmp_path, log_every=100)
+    due = {}
+    for sample_every in (None, 500, 300):
+        samples = GeneratedSamples(
+            model, tmp_path, (), {"images": load_images(disc_records, "test").images}, sample_every, log
+        )
+        due[sample_every] = [step for step in range(1, 1101) if samples.is_due(step)]
+    assert due == {None: [50, 100, 200, 500, 1000], 500: [500, 1000], 300: [300, 600, 900]}
 
 
 def test_a_growing_model_is_only_compared_with_itself_at_one_size(model, disc_records, tmp_path, monkeypatch):
     log = callbacks.MetricsLog(tmp_path, log_every=100)
     distances = iter([1.0, 3.0, 2.5, 2.7])  # small images are near each other
-    monkeypatch.setattr(generated, "sliced_wasserstein_distance", lambda drawn, real: next(distances))
+
+    def fake_distance(first, second):
+        return next(distances) if len(first) == 48 else 0.5  # of half as many: real images among themselves
+
+    monkeypatch.setattr(generated, "sliced_wasserstein_distance", fake_distance)
     monkeypatch.setattr(ACGAN, "current_size", 16)
     samples = GeneratedSamples(model, tmp_path, ("NORMAL", "PNEUMONIA"), real_images(disc_records), 1, log)
     samples.set_model(model)
