@@ -13,8 +13,8 @@ from tfcxr.evaluation.metrics.nearest_neighbours import radii, squared_distances
 
 K = 5
 NOTE = (
-    f"Precision, recall, density and coverage take balls of {K} neighbours around the images of one set; they depend on "
-    "the number of images, and their intervals are at fixed balls."
+    f"Precision, recall, density and coverage take balls of {K} neighbours around the images of one set; they depend "
+    "on the number of images, and their intervals are at fixed balls."
 )
 
 

@@ -9,8 +9,8 @@ from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info
 from tfcxr.data.schema import Record, encode_record
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import make_classifier_config
-from tfcxr.evaluation.metrics.frechet_distance import FRECHET
 from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics.frechet_distance import FRECHET
 from tfcxr.evaluation.metrics.metric import FeatureDistance
 from tfcxr.evaluation.protocols import distance_verdict, distribution_distance
 from tfcxr.evaluation.protocols.distribution_distance import DistanceSettings
