@@ -2,9 +2,9 @@
 
     python -m tfcxr.train --model=acgan --data_dir=records/64 --run_dir=runs/acgan --steps=20000
 
-Without --data_dir it trains on phantom radiographs. Killed at any moment, the same command with --resume continues to
-the same bits. --experiment=experiments/FILE.py --variant=NAME takes the model, its settings, steps, batch size and
-intervals from an experiment; flags and --set override them.
+Without --data_dir it takes a first look at phantom radiographs, in minutes. Killed at any moment, the same command with
+--resume continues to the same bits. --experiment=experiments/FILE.py --variant=NAME takes the model, its settings,
+steps, batch size and intervals from an experiment; flags and --set override them.
 """
 
 import dataclasses
@@ -19,6 +19,9 @@ from tfcxr.experiment import read_training
 from tfcxr.startup import tensorflow_started
 from tfcxr.training.arguments import TrainArguments
 
+# without --data_dir: a narrower ACGAN and smaller batches, so that a first look takes minutes
+FIRST_LOOK_BATCH = 16
+FIRST_LOOK_SETTINGS = {"generator_filters": 128, "discriminator_filters": 32}
 DEFAULTS: dict[str, Any] = {"model": "acgan", "batch_size": 32, "variant": "corrected"}
 
 
@@ -38,7 +41,7 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
         from tfcxr.training.session import train_model
 
     resume_command = command_line.command_text(train, dataclasses.replace(arguments, resume=True))
-    arguments, settings = _with_experiment(arguments)
+    arguments, settings = with_defaults(arguments)
     trained = train_model(arguments, settings, resume_command)
     if trained is None:
         return None
@@ -50,8 +53,8 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
     return version
 
 
-def _with_experiment(arguments: TrainArguments) -> tuple[TrainArguments, dict[str, Any]]:
-    """The arguments with what an experiment or `DEFAULTS` say where they say nothing, and the model's settings.
+def with_defaults(arguments: TrainArguments) -> tuple[TrainArguments, dict[str, Any]]:
+    """The arguments with what an experiment or the defaults say where they say nothing, and the model's settings.
 
     Raises:
       ValueError: --variant without --experiment, a variant that describes no training or several, or --model names
@@ -61,6 +64,8 @@ def _with_experiment(arguments: TrainArguments) -> tuple[TrainArguments, dict[st
     if not arguments.experiment:
         if arguments.variant:
             raise ValueError(f"--variant={arguments.variant} needs the file it is in: --experiment=experiments/FILE.py")
+        if arguments.data_dir is None and arguments.model in (None, DEFAULTS["model"]):
+            arguments, given = _for_first_look(arguments, given)
         return _filled(arguments, DEFAULTS), {"precision": "auto"} | given
     variant = arguments.variant or DEFAULTS["variant"]
     training = read_training(arguments.experiment, variant)
@@ -78,6 +83,17 @@ def _with_experiment(arguments: TrainArguments) -> tuple[TrainArguments, dict[st
         f"; not of training and left out: {', '.join(training.others)}" if training.others else "",
     )
     return arguments, training.settings | given
+
+
+def _for_first_look(arguments: TrainArguments, settings: dict[str, Any]) -> tuple[TrainArguments, dict[str, Any]]:
+    """What fits into minutes on two processor cores, where the user says nothing else."""
+    arguments, settings = _filled(arguments, {"batch_size": FIRST_LOOK_BATCH}), FIRST_LOOK_SETTINGS | settings
+    logging.info(
+        "without --data_dir a first look at phantom radiographs: --batch_size=%d %s; your flags win",
+        arguments.batch_size,
+        " ".join(f"--set={name}={settings[name]}" for name in FIRST_LOOK_SETTINGS),
+    )
+    return arguments, settings
 
 
 def _filled(arguments: TrainArguments, values: dict[str, Any]) -> TrainArguments:

@@ -13,10 +13,12 @@ import pytest
 
 from tfcxr import command_line
 from tfcxr.data.records import write_dataset_info
+from tfcxr.evaluation.metrics.sliced_wasserstein import SLICED_WASSERSTEIN
 from tfcxr.generate import generate
 from tfcxr.models import MODELS
-from tfcxr.train import train
+from tfcxr.train import train, with_defaults
 from tfcxr.training import session
+from tfcxr.training.arguments import TrainArguments
 from tfcxr.training.run_folder import RunConfig, start_run
 
 TINY = ["--steps=2", "--batch_size=8", "--set=generator_filters=32", "--set=discriminator_filters=8"]
@@ -45,7 +47,7 @@ WRONG_CALLS = [
     (["--data_dir=nowhere"], "error: data folder nowhere does not exist"),
     (["--data_dir=DATA", "--splits=tran"], "error: data set discs has no split 'tran'"),
     (["--data_dir=DATA", "--set=dropuot=.1"], "error: ACGANConfig has no setting 'dropuot'; did you mean 'dropout'"),
-    (["--data_dir=DATA", "--set=image_size=64"], "error: .* holds images of 32 px, but 64 px were asked for"),
+    (["--data_dir=DATA", "--set=image_size=64"], "error: .* holds images of 32 px, expected 64 px"),
     (["--data_dir=DATA", "--set=label_count=3"], "error: label_count=3 does not fit data set discs"),
     (
         ["--data_dir=DATA", "--batch_size=64"],
@@ -215,6 +217,7 @@ def test_a_run_says_what_it_trains_on_and_ends_with_a_command_that_works(write_r
     assert said[start + 3].startswith(
         "best checkpoint: the step with the smallest sliced_wasserstein between generated and 8 real"
     )
+    assert said[start + 4] == f"sliced_wasserstein: {SLICED_WASSERSTEIN.meaning}"
     *_, pictures, exported, following = said
     assert (
         pictures
@@ -235,7 +238,9 @@ def test_labels_that_are_not_used_are_said(disc_records, call):
     assert "unconditional (the labels are not used; --set=conditional=True trains on them)" in generator[1]
     assert generator[1].rstrip().endswith("--images=100 --preview")
     assert "unconditional (the labels are not used; the model takes none)" in super_resolution[1]
-    assert "nothing was exported; next: python -m tfcxr.export --out_dir=saved_models/srgan" in super_resolution[1]
+    assert (
+        "nothing was exported; next: python -m tfcxr.export --run_dir=runs/srgan --out_dir=saved" in super_resolution[1]
+    )
 
 
 def test_chosen_labels_stay_with_the_run(disc_records, write_records, tmp_path, call):
@@ -260,6 +265,18 @@ def test_chosen_labels_stay_with_the_run(disc_records, write_records, tmp_path, 
     assert set(patients) == {f"patient-train-{number}" for number in range(1, 20, 2)}
     ((status, errors),) = call([*swapped, "--run_dir=all", "--resume", "--labels=PNEUMONIA"])
     assert status == 1 and "all was begun with all labels, got --labels=PNEUMONIA; leave out --labels" in errors
+
+
+def test_the_embedded_data_get_a_first_look_of_minutes():
+    settings = {"precision": "auto", "generator_filters": 128, "discriminator_filters": 32}
+    for arguments, batch_size, expected in (
+        (TrainArguments(), 16, settings),
+        (TrainArguments(batch_size=9, settings=("generator_filters=16",)), 9, settings | {"generator_filters": 16}),
+        (TrainArguments(data_dir="records"), 32, {"precision": "auto"}),
+        (TrainArguments(model="cgan"), 32, {"precision": "auto"}),
+    ):
+        filled, found = with_defaults(arguments)
+        assert (filled.batch_size, found) == (batch_size, expected)
 
 
 def test_precision_is_chosen_when_a_run_starts_and_kept(disc_records, tmp_path, call, monkeypatch):

@@ -2,13 +2,11 @@
 
 import os
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 from absl import logging
 
-from tfcxr import command_line
-from tfcxr.export import ExportArguments, export
-from tfcxr.generate import GenerateArguments, generate
 from tfcxr.models.base import AdversarialModel
 from tfcxr.models.model_config import Stage
 from tfcxr.training.run_folder import RunConfig
@@ -45,6 +43,8 @@ def announce_training(
     )
     logging.info("pictures: %s in %s", samples.schedule_text, samples.folder)
     logging.info("best checkpoint: the step with %s", samples.best_text)
+    for metric in samples.metrics:
+        logging.info("%s: %s", metric.name, metric.meaning)
 
 
 def announce_results(run: RunConfig, run_dir: str | os.PathLike, kind: str, version: pathlib.Path | None) -> None:
@@ -61,8 +61,8 @@ def announce_results(run: RunConfig, run_dir: str | os.PathLike, kind: str, vers
     logging.info("%scurves: tensorboard --logdir %s", newest, run_dir)
     if version is None:
         out_dir = pathlib.Path("saved_models") / pathlib.Path(run_dir).name
-        arguments = ExportArguments(run_dir=str(run_dir), out_dir=str(out_dir))
-        logging.info("nothing was exported; next: %s", command_line.command_text(export, arguments))
+        words = ["python", "-m", "tfcxr.export", f"--run_dir={run_dir}", f"--out_dir={out_dir}"]
+        logging.info("nothing was exported; next: %s", shlex.join(words))
         return
     logging.info("exported to %s; its README.md says what it is", version)
     if kind == "super_resolution":
@@ -73,7 +73,7 @@ def announce_results(run: RunConfig, run_dir: str | os.PathLike, kind: str, vers
             version,
         )
         return
-    logging.info("next: %s", command_line.command_text(generate, _cohort_arguments(run, version)))
+    logging.info("next: %s", _cohort_command(run, version))
 
 
 def _conditioning(model: AdversarialModel, names: str) -> str:
@@ -87,9 +87,10 @@ def _conditioning(model: AdversarialModel, names: str) -> str:
     return f"unconditional (the labels are not used; {advice})"
 
 
-def _cohort_arguments(run: RunConfig, version: pathlib.Path) -> GenerateArguments:
-    """A small cohort of all labels, in a folder that the version's number keeps apart from those of other versions."""
-    out_dir = pathlib.Path("cohorts") / (version.parent.name + (f"-{version.name}" if version.name != "1" else ""))
-    counts = tuple(f"{name}={NEXT_IMAGES}" for name in run.label_names)
-    images = None if counts else NEXT_IMAGES
-    return GenerateArguments(saved_model=str(version), out_dir=str(out_dir), counts=counts, images=images, preview=True)
+def _cohort_command(run: RunConfig, version: pathlib.Path) -> str:
+    """Generates a small cohort of all labels, in a folder that the number of a later version keeps apart."""
+    name = version.parent.name if version.name == "1" else f"{version.parent.name}-{version.name}"
+    counts = ",".join(f"{label}={NEXT_IMAGES}" for label in run.label_names)
+    images = f"--counts={counts}" if counts else f"--images={NEXT_IMAGES}"
+    flags = [f"--saved_model={version}", f"--out_dir={pathlib.Path('cohorts') / name}", images, "--preview"]
+    return shlex.join(["python", "-m", "tfcxr.generate", *flags])

@@ -24,7 +24,8 @@ class TrainArguments(Arguments):
       variant: Variant of the experiment, such as corrected (the default) or corrected/cgan.
       settings: Setting of the model, name=value; repeatable. python -m tfcxr describe MODEL lists them.
       steps: Training steps in all; by default 1000, or the whole schedule of a growing model.
-      batch_size: Images per step over all replicas, with several critic steps per critic step; 32 by default.
+      batch_size: Images per step over all replicas, with several critic steps per critic step; 32 by default, 16 of an
+        acgan without --data_dir.
       seed: Of weights, noise and data order.
       devices: Devices to train on, such as GPU:0,GPU:1; all GPUs by default.
       log_every: Steps between lines of metrics.jsonl.

@@ -8,10 +8,11 @@ import tensorflow as tf
 from absl import logging
 
 from tfcxr.data.label_choice import LabelChoice, choose_labels
-from tfcxr.data.pipeline import count_images, find_data_dir, training_batches
+from tfcxr.data.pipeline import count_images, training_batches
 from tfcxr.data.pyramid import smaller_records
 from tfcxr.data.records import read_dataset_info, read_patient_keys, shard_paths
-from tfcxr.data.schema import INFO_FILE, DatasetInfo
+from tfcxr.data.schema import DatasetInfo
+from tfcxr.data.sizes import find_size
 from tfcxr.models.model_config import AdversarialConfig, Stage
 from tfcxr.training.embedded_data import phantom_records
 from tfcxr.training.loop import OpenBatches
@@ -110,10 +111,7 @@ def find_training_data(
       FileNotFoundError: no such folder, or a shard is missing.
       ValueError: no such split or label, several sizes, or a damaged shard.
     """
-    if data_dir is None:
-        folder = phantom_records(image_size or 64)
-    else:
-        folder = _folder_of_size(pathlib.Path(data_dir), image_size)
+    folder = phantom_records(image_size or 64) if data_dir is None else find_size(data_dir, image_size)
     info = read_dataset_info(folder)
     chosen = choose_labels(info, labels).names if labels else ()
     shard_paths(folder, info, ",".join(splits), verify_checksums)
@@ -134,10 +132,3 @@ def labels_to_resume(run_dir: pathlib.Path, stored: RunConfig, labels: tuple[str
             "--run_dir"
         )
     return begun
-
-
-def _folder_of_size(folder: pathlib.Path, image_size: int | None) -> pathlib.Path:
-    if image_size is None:
-        sizes = [path.parent.name for path in folder.glob(f"*/{INFO_FILE}") if path.parent.name.isdigit()]
-        image_size = int(sizes[0]) if len(sizes) == 1 else read_dataset_info(folder).image_size
-    return find_data_dir(folder, image_size)

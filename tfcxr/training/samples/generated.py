@@ -5,8 +5,8 @@ import tensorflow as tf
 from absl import logging
 
 from tfcxr.data.pipeline import to_pixels
-from tfcxr.evaluation.metrics.image_diversity import mean_pairwise_ms_ssim
-from tfcxr.evaluation.metrics.sliced_wasserstein import sliced_wasserstein_distance
+from tfcxr.evaluation.metrics.image_diversity import MS_SSIM, mean_pairwise_ms_ssim
+from tfcxr.evaluation.metrics.sliced_wasserstein import SLICED_WASSERSTEIN, sliced_wasserstein_distance
 from tfcxr.models.base import GAN
 from tfcxr.training.samples.real_images import UNLABELLED
 from tfcxr.training.samples.watcher import Sample, SampleWatcher
@@ -24,6 +24,8 @@ class GeneratedSamples(SampleWatcher):
     that between two halves of them; halves are fewer images, so that a perfect generator's distance would be smaller.
     While a model grows, real images are reduced to its current resolution.
     """
+
+    metrics = (SLICED_WASSERSTEIN, MS_SSIM)
 
     def prepare(self, model: GAN, label_names: tuple[str, ...], real_images: dict[str, np.ndarray]) -> None:
         self._label_names = label_names or (UNLABELLED,)
@@ -77,7 +79,7 @@ class GeneratedSamples(SampleWatcher):
             values |= {f"ms_ssim/{name}": similarity, f"ms_ssim_real/{name}": real_similarity}
             if 1.0 - similarity < COLLAPSE_RATIO * (1.0 - real_similarity):
                 collapsed.append(f"{name} ({similarity:.3f}, real {real_similarity:.3f})")
-        if collapsed:
+        if collapsed and not self.is_early(step):
             logging.warning(
                 "step %d: nearly one picture per class, by mean pairwise MS-SSIM, for %s", step, ", ".join(collapsed)
             )

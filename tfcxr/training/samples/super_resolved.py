@@ -6,7 +6,7 @@ from absl import logging
 
 from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.evaluation.metrics import metrics_of
-from tfcxr.evaluation.metrics.image_diversity import mean_pairwise_ms_ssim
+from tfcxr.evaluation.metrics.image_diversity import MS_SSIM, mean_pairwise_ms_ssim
 from tfcxr.evaluation.metrics.metric import PairedImages
 from tfcxr.models.srgan import SRGAN, average_down, enlarge_bicubic
 from tfcxr.training.samples.watcher import Sample, SampleWatcher
@@ -28,6 +28,7 @@ class SuperResolvedSamples(SampleWatcher):
 
     needs_held_out_images = True
     images_per_label = 32
+    metrics = (*metrics_of(PairedImages), MS_SSIM)
 
     def prepare(self, model: SRGAN, label_names: tuple[str, ...], real_images: dict[str, np.ndarray]) -> None:
         """Makes the small images and scores their bicubic enlargement once.

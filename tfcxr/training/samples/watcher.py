@@ -13,6 +13,7 @@ import numpy as np
 from absl import logging
 
 from tfcxr.data.atomic import atomic_path
+from tfcxr.evaluation.metrics.metric import Metric
 from tfcxr.models.base import AdversarialModel
 from tfcxr.training.callbacks import MetricsLog
 from tfcxr.training.sample_grid import draw_grid
@@ -48,6 +49,7 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
 
     needs_held_out_images: ClassVar[bool] = False  # real images of the validation splits, not of the training splits
     images_per_label: ClassVar[int] = 64
+    metrics: ClassVar[tuple[Metric, ...]] = ()  # that are logged
 
     def __init__(
         self,
@@ -101,6 +103,10 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
         if self._sample_every is None:
             return step in EARLY_STEPS or step % DEFAULT_EVERY == 0
         return step % self._sample_every == 0
+
+    def is_early(self, step: int) -> bool:
+        """Whether a step is sampled for a first look alone, long before images can be judged."""
+        return self._sample_every is None and step in EARLY_STEPS
 
     @property
     def schedule_text(self) -> str:

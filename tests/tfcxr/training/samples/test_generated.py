@@ -64,6 +64,7 @@ def test_first_pictures_come_early_unless_the_user_says_when(model, disc_records
             model, tmp_path, (), {"images": load_images(disc_records, "test").images}, sample_every, log
         )
         due[sample_every] = [step for step in range(1, 1101) if samples.is_due(step)]
+        assert samples.is_early(50) == (sample_every is None) and not samples.is_early(500)
     assert due == {None: [50, 100, 200, 500, 1000], 500: [500, 1000], 300: [300, 600, 900]}
 
 
