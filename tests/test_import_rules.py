@@ -16,6 +16,7 @@ ALLOWED = {
     "evaluation": {
         "evaluation",
         "backbones",
+        "layers",
         "losses",
         "data",
         "config",
