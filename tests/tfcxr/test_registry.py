@@ -34,6 +34,7 @@ def test_a_known_name_and_the_nearest_of_an_unknown_one(registry):
     with pytest.raises(ValueError, match="unknown colour 'rad'; did you mean 'red'"):
         find(registry, "rad", "colour")
     assert nearest_name("zzz", []) == "valid names: none"
+    assert nearest_name("Pneumonia", ["NORMAL", "PNEUMONIA"]).startswith("did you mean 'PNEUMONIA'?")
 
 
 def test_a_file_is_named_by_its_path_and_loaded_once(registry, tmp_path):
