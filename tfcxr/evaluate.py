@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.config import parse_settings
+from tfcxr.data.sizes import check_data_dirs
 from tfcxr.evaluation.extractors import CLASSIFIERS
 from tfcxr.evaluation.protocols import PROTOCOLS
 from tfcxr.registry import find, nearest_name
@@ -85,6 +86,7 @@ def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
       FileNotFoundError: a folder or shard is missing.
       ValueError: unknown names or settings, ones without effect, a report that is there, or what a protocol refuses.
     """
+    check_data_dirs(arguments.real_dir, arguments.test_dir)
     with tensorflow_started():
         from tfcxr.evaluation.report.report import HTML_FILE, prepare_folder, write_report
     names = list(dict.fromkeys(find(PROTOCOLS, name, "protocol")[0] for name in arguments.protocols))

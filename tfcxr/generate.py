@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
+from tfcxr.data.sizes import check_data_dirs
 from tfcxr.startup import tensorflow_started
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     Raises:
       ValueError: flags that do not fit each other or the model, or see `generate_cohort`.
     """
+    check_data_dirs(arguments.like)
     with tensorflow_started():
         from tfcxr.sampling.cohort import CohortOptions, generate_cohort
         from tfcxr.sampling.cohort_preview import write_cohort_preview

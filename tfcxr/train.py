@@ -15,6 +15,7 @@ from absl import logging
 
 from tfcxr import command_line
 from tfcxr.config import parse_settings
+from tfcxr.data.sizes import check_data_dirs
 from tfcxr.experiment import read_training
 from tfcxr.startup import tensorflow_started
 from tfcxr.training.arguments import TrainArguments
@@ -35,6 +36,7 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
       FileNotFoundError: no such experiment, or see `train_model`.
       ValueError: a variant that does not fit, or see `train_model`.
     """
+    check_data_dirs(arguments.data_dir)
     with tensorflow_started():
         from tfcxr.serving.saved_model import export_model
         from tfcxr.training.announcement import announce_results
@@ -86,8 +88,15 @@ def with_defaults(arguments: TrainArguments) -> tuple[TrainArguments, dict[str, 
 
 
 def _for_first_look(arguments: TrainArguments, settings: dict[str, Any]) -> tuple[TrainArguments, dict[str, Any]]:
-    """What fits into minutes on two processor cores, where the user says nothing else."""
-    arguments, settings = _filled(arguments, {"batch_size": FIRST_LOOK_BATCH}), FIRST_LOOK_SETTINGS | settings
+    """What fits into minutes on two processor cores, where the user says nothing else; a resumed run stays as it is."""
+    from tfcxr.training.run_folder import CONFIG_FILE, read_run
+
+    batch_size, first_look = FIRST_LOOK_BATCH, FIRST_LOOK_SETTINGS
+    run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / DEFAULTS["model"])
+    if arguments.resume and (run_dir / CONFIG_FILE).is_file():
+        run = read_run(run_dir)
+        batch_size, first_look = run.batch_size, {name: run.settings.get(name, first_look[name]) for name in first_look}
+    arguments, settings = _filled(arguments, {"batch_size": batch_size}), first_look | settings
     logging.info(
         "without --data_dir a first look at phantom radiographs: --batch_size=%d %s; your flags win",
         arguments.batch_size,

@@ -63,6 +63,18 @@ def test_a_wrong_name_of_a_choice_comes_before_tensorflow():
         assert done.returncode == 1 and f"did you mean {nearest!r}?" in done.stderr, words
 
 
+def test_a_missing_folder_comes_before_tensorflow():
+    cohort = ["--synthetic_dir=none", "--out_dir=x"]
+    for words, flag in (
+        (["train"], "--data_dir"),
+        (["evaluate", "--real_dir=none", *cohort], "--real_dir"),
+        (["evaluate", "--real_dir=none", *cohort], "--test_dir"),
+        (["generate", "--saved_model=none", "--out_dir=x"], "--like"),
+    ):
+        done = run_without_tensorflow(*words, f"{flag}=none")
+        assert done.returncode == 1 and "error: data folder none does not exist" in done.stderr, words
+
+
 def test_the_list_of_names_needs_no_tensorflow():
     listed = run_without_tensorflow("describe")
     assert listed.returncode == 0 and not listed.stderr

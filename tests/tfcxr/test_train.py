@@ -1,6 +1,7 @@
 """`tfcxr.train` as users call it, rightly and wrongly: one sentence per mistake, nothing lost. See also test_readme."""
 
 import dataclasses
+import functools
 import json
 import re
 import shlex
@@ -19,6 +20,7 @@ from tfcxr.models import MODELS
 from tfcxr.train import train, with_defaults
 from tfcxr.training import session
 from tfcxr.training.arguments import TrainArguments
+from tfcxr.training.embedded_data import phantom_records
 from tfcxr.training.run_folder import RunConfig, start_run
 
 TINY = ["--steps=2", "--batch_size=8", "--set=generator_filters=32", "--set=discriminator_filters=8"]
@@ -371,3 +373,13 @@ def test_growth_in_one_command_then_fine_tuning(disc_records, tmp_path, call):
         assert message in errors
         assert "Traceback" not in errors
     assert not other.exists()
+
+
+def test_a_first_look_resumes_with_what_it_was_begun_with(call, monkeypatch, tmp_path):
+    few = functools.partial(phantom_records, images=40)
+    monkeypatch.setattr("tfcxr.training.training_data.phantom_records", few)
+    monkeypatch.setenv("TFCXR_CACHE_DIR", str(tmp_path / "cache"))
+    begun, resumed = call([*TINY, "--noexport"], ["--steps=4", "--noexport", "--resume"])
+    assert begun[0] == resumed[0] == 0, resumed[1]
+    assert "a first look at phantom radiographs: --batch_size=8 --set=generator_filters=32" in resumed[1]
+    assert json.loads((tmp_path / "runs" / "acgan" / "config.json").read_text())["batch_size"] == 8

@@ -39,6 +39,13 @@ def find_size(data_dir: str | os.PathLike, image_size: int | None = None) -> pat
     return folder
 
 
+def check_data_dirs(*data_dirs: str | os.PathLike | None) -> None:
+    """Raises FileNotFoundError for a folder that holds no data, before anything slow starts; None is passed over."""
+    for data_dir in data_dirs:
+        if data_dir is not None and not stored_sizes(data_dir):
+            read_dataset_info(data_dir)
+
+
 def stored_sizes(data_dir: str | os.PathLike) -> dict[int, pathlib.Path]:
     """Pixels -> the data folder of that size, the smallest first: `data_dir` itself or the builds in it.
 

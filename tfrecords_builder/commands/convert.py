@@ -24,6 +24,8 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 
+from absl import logging
+
 from tfcxr.command_line import flag
 from tfcxr.registry import Registry
 from tfcxr.startup import tensorflow_started
@@ -55,6 +57,7 @@ class ConvertArguments(FolderArguments):
 def convert(arguments: ConvertArguments) -> None:
     """Converts, then prints how the result is read."""
     data_dir = arguments.data_dir
+    logging.info("converting %s", data_dir)
     with tensorflow_started() if arguments.to == "tfds" else contextlib.nullcontext():
         convert_folder = FORMATS[arguments.to]
     folder = convert_folder(data_dir, arguments.out_dir)

@@ -8,6 +8,8 @@ writes inspection.html, which stands by itself, and contact_sheet.png. Of a buil
 import dataclasses
 import pathlib
 
+from absl import logging
+
 from tfrecords_builder.commands.data_folder import FolderArguments
 
 DEFAULT_OUT = "inspection"
@@ -32,6 +34,7 @@ class InspectArguments(FolderArguments):
 
 def inspect(arguments: InspectArguments) -> None:
     """Prints the tables and writes the page."""
+    logging.info("reading %s", arguments.data_dir)
     from tfrecords_builder.inspect.inspection import describe, inspect_data_dir
     from tfrecords_builder.inspect.inspection_page import warnings, write_inspection
 
