@@ -70,8 +70,9 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
     """A hint for an unknown name: the closest valid one, then all of them."""
     names = list(names)
     as_written = {other.lower(): other for other in names}
-    close = difflib.get_close_matches(name.lower(), as_written, n=1, cutoff=0.5)
-    return (f"did you mean {as_written[close[0]]!r}? " if close else "") + f"valid names: {', '.join(names) or 'none'}"
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close += [as_written[text] for text in difflib.get_close_matches(name.lower(), as_written, n=1, cutoff=0.5)]
+    return (f"did you mean {close[0]!r}? " if close else "") + f"valid names: {', '.join(names) or 'none'}"
 
 
 def load_plugin(path: str) -> ModuleType:

@@ -20,8 +20,9 @@ from tfcxr.experiment import read_training
 from tfcxr.startup import tensorflow_started
 from tfcxr.training.arguments import TrainArguments
 
-# without --data_dir: a narrower ACGAN and smaller batches, so that a first look takes minutes
+# without --data_dir: a narrower ACGAN, smaller batches and fewer steps, so that a first look takes minutes
 FIRST_LOOK_BATCH = 16
+FIRST_LOOK_STEPS = 700
 FIRST_LOOK_SETTINGS = {"generator_filters": 128, "discriminator_filters": 32}
 DEFAULTS: dict[str, Any] = {"model": "acgan", "batch_size": 32, "variant": "corrected"}
 
@@ -91,14 +92,16 @@ def _for_first_look(arguments: TrainArguments, settings: dict[str, Any]) -> tupl
     """What fits into minutes on two processor cores, where the user says nothing else; a resumed run stays as it is."""
     from tfcxr.training.run_folder import CONFIG_FILE, read_run
 
-    batch_size, first_look = FIRST_LOOK_BATCH, FIRST_LOOK_SETTINGS
+    sizes, first_look = {"batch_size": FIRST_LOOK_BATCH, "steps": FIRST_LOOK_STEPS}, FIRST_LOOK_SETTINGS
     run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / DEFAULTS["model"])
     if arguments.resume and (run_dir / CONFIG_FILE).is_file():
         run = read_run(run_dir)
-        batch_size, first_look = run.batch_size, {name: run.settings.get(name, first_look[name]) for name in first_look}
-    arguments, settings = _filled(arguments, {"batch_size": batch_size}), first_look | settings
+        sizes = {"batch_size": run.batch_size, "steps": run.steps}
+        first_look = {name: run.settings.get(name, first_look[name]) for name in first_look}
+    arguments, settings = _filled(arguments, sizes), first_look | settings
     logging.info(
-        "without --data_dir a first look at phantom radiographs: --batch_size=%d %s; your flags win",
+        "without --data_dir a first look at phantom radiographs: --steps=%d --batch_size=%d %s; your flags win",
+        arguments.steps,
         arguments.batch_size,
         " ".join(f"--set={name}={settings[name]}" for name in FIRST_LOOK_SETTINGS),
     )

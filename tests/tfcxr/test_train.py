@@ -381,5 +381,5 @@ def test_a_first_look_resumes_with_what_it_was_begun_with(call, monkeypatch, tmp
     monkeypatch.setenv("TFCXR_CACHE_DIR", str(tmp_path / "cache"))
     begun, resumed = call([*TINY, "--noexport"], ["--steps=4", "--noexport", "--resume"])
     assert begun[0] == resumed[0] == 0, resumed[1]
-    assert "a first look at phantom radiographs: --batch_size=8 --set=generator_filters=32" in resumed[1]
+    assert "a first look at phantom radiographs: --steps=4 --batch_size=8 --set=generator_filters=32" in resumed[1]
     assert json.loads((tmp_path / "runs" / "acgan" / "config.json").read_text())["batch_size"] == 8

@@ -23,7 +23,8 @@ class TrainArguments(Arguments):
       experiment: Experiment file to take the model, its settings and its training from.
       variant: Variant of the experiment, such as corrected (the default) or corrected/cgan.
       settings: Setting of the model, name=value; repeatable. python -m tfcxr describe MODEL lists them.
-      steps: Training steps in all; by default 1000, or the whole schedule of a growing model.
+      steps: Training steps in all; by default 1000 (700 for a first look without --data_dir), or a growing model's
+        whole schedule.
       batch_size: Images per step over all replicas, with several critic steps per critic step; 32 by default, 16 of an
         acgan without --data_dir.
       seed: Of weights, noise and data order.
