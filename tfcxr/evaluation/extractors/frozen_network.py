@@ -37,6 +37,14 @@ VALUES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 }
 VALUE_TEXTS = {"signed": "[-1, 1]", "pixels": "[0, 255]"} | {name: of.text for name, of in VALUE_RANGES.items()}
 RESIZE = "bicubic, antialiased"
+# what a .keras file may name: classes without code of the file's author, and none of Keras's helpers for files
+KERAS_MODULES = (
+    *("keras", "keras.models", "keras.src.models.functional", "keras.src.models.sequential"),
+    *("keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints", "keras.activations"),
+    *("keras.optimizers", "keras.optimizers.schedules", "keras.losses", "keras.metrics"),
+)
+MODEL_CLASSES = ("Functional", "Sequential")  # are registered under their names
+TENSOR = "__keras_tensor__"  # an input of a layer, not a class
 BATCH_PIXELS = 2**21  # of the network's input at once
 POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
@@ -123,7 +131,7 @@ def _open_keras_file(path: pathlib.Path, layer: str, values: str) -> FrozenNetwo
         raise ValueError(f"{path} cannot be loaded as a Keras model: {' '.join(str(error).split())[:300]}") from error
     if len(getattr(model, "inputs", None) or ()) != 1 or len(model.inputs[0].shape) != 4:
         raise ValueError(f"{path} must take one input [batch, height, width, channels]")
-    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}  # nested models too
+    layers = {found.name: found for found in model.layers}
     pooling = [name for name, found in layers.items() if isinstance(found, POOLING)]
     if layer and layer not in layers:
         raise ValueError(f"{path} has no layer {layer!r}; {nearest_name(layer, layers)}")
@@ -131,7 +139,7 @@ def _open_keras_file(path: pathlib.Path, layer: str, values: str) -> FrozenNetwo
         raise ValueError(f"{path} has no global pooling; choose a layer: {path}:layer=NAME; {', '.join(layers)}")
     chosen = layer or pooling[-1]
     _, height, width, channels = model.inputs[0].shape
-    network = keras.Model(model.inputs, _output_of(model, layers[chosen], path))
+    network = keras.Model(model.inputs, layers[chosen].output)
     return _network(
         path.name,
         lambda image: network(image, training=False),
@@ -140,14 +148,6 @@ def _open_keras_file(path: pathlib.Path, layer: str, values: str) -> FrozenNetwo
         _channels(channels, path),
         values,
     )
-
-
-def _output_of(model: keras.Model, layer: keras.Layer, path: pathlib.Path) -> keras.KerasTensor:
-    try:
-        model.get_layer(layer.name)
-        return layer.output
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: layer {layer.name!r} is inside another layer; choose an outer one") from error
 
 
 def _open_saved_model(folder: pathlib.Path, output: str, values: str) -> FrozenNetwork:
@@ -227,12 +227,13 @@ def _refuse_code(path: pathlib.Path) -> None:
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ValueError(f"{path} is no .keras file: {error}") from error
     for entry in _classes(configuration):
-        module, name = str(entry.get("module") or "keras"), entry["class_name"]
-        if module.split(".")[0] not in ("keras", "builtins") or "Lambda" in str(name) or entry.get("registered_name"):
-            named = entry.get("registered_name") or f"{module}.{name}"
-            if named in ("Functional", "Sequential"):
-                continue
-            raise ValueError(f"{path} needs {named}, which is not Keras's own and could run code; it was not loaded")
+        module, name, registered = (entry.get(key) for key in ("module", "class_name", "registered_name"))
+        if name == TENSOR:
+            continue
+        if module not in KERAS_MODULES or "Lambda" in str(name) or registered not in (None, *MODEL_CLASSES):
+            raise ValueError(
+                f"{path} needs {module}.{name}, which is not Keras's own or could run code; it was not loaded"
+            )
 
 
 def _classes(value: Any) -> Iterator[dict[str, Any]]:

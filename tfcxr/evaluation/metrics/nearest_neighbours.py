@@ -20,16 +20,10 @@ class Nearest(NamedTuple):
     index: np.ndarray
 
 
-def nearest(rows: np.ndarray, others: np.ndarray, skips_itself: bool = False) -> Nearest:
-    """The nearest of `others` [others, features] for each of `rows` [rows, features].
-
-    Args:
-      skips_itself: row i is not compared with other i, where both are one set.
-    """
+def nearest(rows: np.ndarray, others: np.ndarray) -> Nearest:
+    """The nearest of `others` [others, features] for each of `rows` [rows, features]."""
     index = np.empty(len(rows), np.int64)
     for block, squares in squared_distances(rows, others):
-        if skips_itself:
-            squares[np.arange(len(squares)), np.arange(block.start, block.stop)] = np.inf
         index[block] = squares.argmin(axis=1)
     difference = (
         rows.astype(np.float64) - others[index]

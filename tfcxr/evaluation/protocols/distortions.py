@@ -29,6 +29,7 @@ from tfcxr.evaluation.report.report import Findings
 
 VERSION = 1
 SEED = 0
+SIGMA_SIZE = 64  # pixels that a blur's sigma is given for, so that images of all sizes blur alike
 SIGNIFICANT = 0.05
 LEAST_RANK = 0.8  # Spearman's correlation of a distance that rises
 
@@ -36,7 +37,7 @@ Distortion = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
 def _blurred(image: np.ndarray, sigma: float, random: np.random.Generator) -> np.ndarray:
-    return cv2.GaussianBlur(image, (0, 0), sigma) if sigma else image
+    return cv2.GaussianBlur(image, (0, 0), sigma * len(image) / SIGMA_SIZE) if sigma else image
 
 
 def _noisy(image: np.ndarray, deviation: float, random: np.random.Generator) -> np.ndarray:
@@ -56,7 +57,7 @@ def _blocked(image: np.ndarray, share: float, random: np.random.Generator) -> np
     return image
 
 
-# name -> how, and strengths from none to strong; sigma in shares of 64 px, so that all sizes blur alike
+# name -> how, and strengths from none to strong
 DISTORTIONS: dict[str, tuple[Distortion, Sequence[float]]] = {
     "blur, sigma in px at 64 px": (_blurred, (0, 0.5, 1, 1.5, 2, 3)),
     "noise, grey levels": (_noisy, (0, 3, 6, 12, 25, 50)),
@@ -107,7 +108,7 @@ def run(evaluation: Evaluation, settings: DistortionSettings) -> Findings:
             for name, (distort, strengths) in DISTORTIONS.items():
                 distances = []
                 for strength in strengths:
-                    rows = extractor.features(_distorted(distorted, distort, strength, name))
+                    rows = extractor.features(_distorted(distorted, distort, strength))
                     distances.append([metric.distance(rows, reference, SEED) for metric in metrics_of(FeatureDistance)])
                     progress.update()
                 found[extractor.name][name] = _answers(strengths, np.array(distances))
@@ -130,10 +131,8 @@ def run(evaluation: Evaluation, settings: DistortionSettings) -> Findings:
     )
 
 
-def _distorted(images: np.ndarray, distort: Distortion, strength: float, name: str) -> np.ndarray:
+def _distorted(images: np.ndarray, distort: Distortion, strength: float) -> np.ndarray:
     random = np.random.default_rng(SEED)
-    if distort is _blurred:
-        strength *= images.shape[1] / 64
     return np.stack([distort(image, strength, random) for image in images])[..., None]
 
 

@@ -34,14 +34,10 @@ SEED = 0
 FAR = 3.0  # of C_T, in standard deviations
 
 
-def _rows(image: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
-    return cv2.resize(image[top : top + size, left : left + size], image.shape[::-1], interpolation=cv2.INTER_CUBIC)
-
-
 def _cropped(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     size = round(0.9 * len(image))
     top, left = random.integers(0, len(image) - size + 1, 2)
-    return _rows(image, top, left, size)
+    return cv2.resize(image[top : top + size, left : left + size], image.shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def _noisy(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Any .keras file or SavedModel as an extractor: sizes, channels, values, layers, and what is refused."""
 
 import json
+import re
 import zipfile
 
 import keras
@@ -77,20 +78,34 @@ def test_features_that_are_not_finite(tmp_path):
         open_frozen_network(f"{tmp_path / 'nan.keras'}:layer=broken").features(IMAGES)
 
 
-def test_a_file_with_code_is_not_loaded(tmp_path):
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"module": "os", "class_name": "system"},
+        {"module": "os", "class_name": "system", "registered_name": "Functional"},
+        {"module": "builtins", "class_name": "eval"},
+        {"module": "keras.utils", "class_name": "get_file"},
+        {"module": "keras.layers", "class_name": "Dense", "registered_name": "mine>Dense"},
+    ],
+)
+def test_a_file_with_code_is_not_loaded(tmp_path, foreign):
     network(last=keras.layers.Lambda(lambda x: x)).save(tmp_path / "code.keras")
-    with pytest.raises(ValueError, match="code.keras needs keras.layers.Lambda, which is not Keras's own"):
+    with pytest.raises(
+        ValueError, match="code.keras needs keras.layers.Lambda, which is not Keras's own or could run code"
+    ):
         open_frozen_network(str(tmp_path / "code.keras"))
     network().save(tmp_path / "foreign.keras")
     with zipfile.ZipFile(tmp_path / "foreign.keras") as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(parts["config.json"])
-    config["config"]["layers"][1] |= {"module": "os", "class_name": "system"}
+    config["config"]["layers"][1] |= foreign
     parts["config.json"] = json.dumps(config).encode()
     with zipfile.ZipFile(tmp_path / "foreign.keras", "w") as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
-    with pytest.raises(ValueError, match="needs os.system, which is not Keras's own and could run code"):
+    with pytest.raises(
+        ValueError, match="needs " + re.escape(f"{foreign['module']}.{foreign['class_name']}, which is not Keras's own")
+    ):
         open_frozen_network(str(tmp_path / "foreign.keras"))
 
 

@@ -24,13 +24,6 @@ def test_the_nearest_of_another_set(sets):
     np.testing.assert_array_equal(found.index, expected.argmin(axis=1))
 
 
-def test_the_nearest_other_row_of_one_set(sets):
-    rows, _ = sets
-    expected = all_distances(rows, rows)
-    np.fill_diagonal(expected, np.inf)
-    np.testing.assert_array_equal(nearest(rows, rows, skips_itself=True).index, expected.argmin(axis=1))
-
-
 def test_copies_are_at_exactly_zero(sets):
     rows, others = sets
     assert (nearest(others[[3, 7]], np.concatenate([rows, others])).distance == 0).all()
