@@ -152,7 +152,7 @@ def commands(arguments: ChettyArguments) -> list[Command]:
     cohorts = {run: folder / "cohorts" / run / str(size) for run in RUNS}
     settings = {
         "classifier": {"max_epochs": 12},
-        "cohort_ranking": {"draws": DRAWS, "extractor_data_dir": both / str(size)},
+        "ranking": {"draws": DRAWS, "extractor_data_dir": both / str(size)},
     }
     ranked = experiment.ranking(arguments, cohorts, real_dir=normal / str(size), settings=settings)
     return [*commands, ranked]

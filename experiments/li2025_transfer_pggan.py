@@ -181,7 +181,7 @@ def tuning(arguments: LiArguments) -> list[Command]:
         cohorts = {name: cohort / arguments.records.name for name, cohort in cohorts.items()}
         settings = {
             "classifier": {"max_epochs": 8},
-            "cohort_ranking": {"draws": DRAWS, "extractor_data_dir": arguments.extractor_data_dir or arguments.records},
+            "ranking": {"draws": DRAWS, "extractor_data_dir": arguments.extractor_data_dir or arguments.records},
         }
         commands.append(experiment.ranking(arguments, cohorts, real_dir=arguments.records, settings=settings))
     return commands

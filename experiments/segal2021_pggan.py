@@ -93,7 +93,7 @@ def commands(arguments: SegalArguments) -> list[Command]:
         command("tfcxr.generate", saved_model=exports, out_dir=folder / "cohort", like=real, preview=True),
         command(
             "tfcxr.evaluate",
-            protocols="distribution_distance",
+            protocols="distances",
             synthetic_dir=folder / "cohort" / str(size),
             real_dir=real,
             test_splits="held_out",

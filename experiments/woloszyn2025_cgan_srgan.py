@@ -109,7 +109,7 @@ def commands(arguments: WoloszynArguments) -> list[Command]:
         ),
         command(
             "tfcxr.evaluate",
-            protocols=["tstr", "distribution_distance"],
+            protocols=["tstr", "distances"],
             synthetic_dir=folder / "cohort" / small,
             real_dir=records / small,
             test_splits="held_out",

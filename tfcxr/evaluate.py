@@ -32,7 +32,7 @@ class EvaluateArguments(Arguments):
     """Arguments of `evaluate`.
 
     Attributes:
-      synthetic_dir: data folder of the synthetic cohort, such as cohort/64; cohort_ranking takes several, each as
+      synthetic_dir: data folder of the synthetic cohort, such as cohort/64; ranking takes several, each as
         FOLDER or NAME=FOLDER.
       real_dir: data folder of the real patients, such as records/64. Here and above, records alone stands for the size
         in it that all folders have.

@@ -174,7 +174,7 @@ def ranking(arguments: ExperimentArguments, cohorts: dict[str, pathlib.Path], **
     """Ranks cohorts by their distance from held-out patients, by the features of a small classifier."""
     return command(
         "tfcxr.evaluate",
-        protocols="cohort_ranking",
+        protocols="ranking",
         synthetic_dir=[f"{name}={path}" for name, path in cohorts.items()],
         test_splits="held_out",
         out_dir=arguments.folder / "ranking",

@@ -60,7 +60,7 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
         f"--out_dir={arguments.out_dir}",
         f"--extractor_dir={tmp_path / 'shared'}",
         *("--validation_splits=validation", "--classifier=small_cnn", "--classifier_seeds=0"),
-        *("--protocols=tstr,distribution_distance", "--set=distribution_distance.images=8"),
+        *("--protocols=tstr,distances", "--set=distances.images=8"),
         *(f"--set={setting}" for setting in QUICK),
     ]
     command_line.run(evaluate, ["tfcxr.evaluate", *flags])
@@ -69,7 +69,7 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
     assert "8 synthetic images are at Frechet distance" in printed
     assert f"Report: {arguments.out_dir}/report.html" in printed
     report = json.loads(pathlib.Path(arguments.out_dir, "report.json").read_text())
-    tstr, distances = (report["protocols"][name] for name in ("tstr", "distribution_distance"))
+    tstr, distances = (report["protocols"][name] for name in ("tstr", "distances"))
     assert tstr["images_per_side"] == 16 and report["classifier"]["dense_units"] == [8]
     assert list(tstr["tests"]["test"]["arms"]) == ["synthetic", "real"]
     assert [item["score"]["images"] for item in distances["extractors"]["trained"]["comparisons"]] == [8, 8], (
@@ -91,16 +91,16 @@ def test_help_lists_protocols_and_classifiers():
         ({"protocols": ("tsrt",)}, "--protocols=tsrt is unknown; did you mean 'tstr'?"),
         ({"extractor_dir": "shared"}, "--extractor_dir would have no effect: --protocols=tstr has no use for it"),
         (
-            {"settings": ("distribution_distance.images=8",)},
-            "--set=distribution_distance.images would have no effect: --protocols=tstr does not ask for",
+            {"settings": ("distances.images=8",)},
+            "--set=distances.images would have no effect: --protocols=tstr does not ask for",
         ),
         ({"settings": ("images=8",)}, "--set=images expects PROTOCOL.NAME=VALUE or classifier.NAME=VALUE; valid"),
         ({"settings": ("clasifier.dropout=0",)}, "--set=clasifier.dropout expects .* did you mean 'classifier'"),
         ({"settings": ("tstr.image=8",)}, "TSTRSettings has no setting 'image'; did you mean 'images'"),
         ({"settings": ("tstr.images=many",)}, "TSTRSettings.images expects int, got 'many'"),
         (
-            {"protocols": ("distribution_distance",), "settings": (), "classifier_seeds": ("0", "1")},
-            "--classifier_seeds would have no effect: distribution_distance trains one extractor; give it one seed",
+            {"protocols": ("distances",), "settings": (), "classifier_seeds": ("0", "1")},
+            "--classifier_seeds would have no effect: distances trains one extractor; give it one seed",
         ),
         (
             {"settings": ("classifier.validation_fraction=.3",)},
@@ -108,7 +108,7 @@ def test_help_lists_protocols_and_classifiers():
         ),
         ({"classifier_seeds": ("0", "x")}, "--classifier_seeds expects whole numbers such as 0,1,2, got 0,x"),
         ({"synthetic_dir": ("a/x/64", "b/x/64")}, "names two cohorts 'x'; give each as NAME=FOLDER"),
-        ({"synthetic_dir": ("a", "b")}, r"names 2 cohorts \(a, b\), but only cohort_ranking takes several"),
+        ({"synthetic_dir": ("a", "b")}, r"names 2 cohorts \(a, b\), but only ranking takes several"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_written(arguments, tmp_path, changes, message):
@@ -140,9 +140,9 @@ def test_a_registered_metric_of_each_kind_is_in_the_reports(arguments, tmp_path,
     ]
     for metric in mine:
         monkeypatch.setitem(METRICS, metric.name, metric)
-    chosen = dataclasses.replace(arguments, out_dir=str(tmp_path / "mine"), protocols=("tstr", "distribution_distance"))
+    chosen = dataclasses.replace(arguments, out_dir=str(tmp_path / "mine"), protocols=("tstr", "distances"))
     report = evaluate(chosen)
-    tstr, distances = (report["protocols"][name] for name in ("tstr", "distribution_distance"))
+    tstr, distances = (report["protocols"][name] for name in ("tstr", "distances"))
     real = tstr["tests"]["test"]["arms"]["real"]
     assert real["my_label_score"]["mean"] == real["at_half"]["my_confusion_score"]["mean"] == 16
     assert real["at_half"]["per_class"][0]["my_class_score"] == 8

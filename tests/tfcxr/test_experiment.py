@@ -98,13 +98,13 @@ def test_a_path_into_something_else_than_settings_is_refused(paper):
 def test_a_command_has_its_flags_and_settings():
     made = command(
         "tfcxr.evaluate",
-        protocols=["tstr", "distribution_distance"],
+        protocols=["tstr", "distances"],
         out_dir=pathlib.Path("reports"),
         overwrite=True,
         extractor_dir=None,
         settings={"blocks": (0, 1), "tstr": {"images": 5, "arms": "real,both"}},
     )
-    flags = ["--protocols=tstr,distribution_distance", "--out_dir=reports", "--overwrite"]
+    flags = ["--protocols=tstr,distances", "--out_dir=reports", "--overwrite"]
     settings = ["--set=blocks=(0, 1)", "--set=tstr.images=5", "--set=tstr.arms=real,both"]
     assert made == Command(("-m", "tfcxr.evaluate", *flags, *settings), pathlib.Path("reports"), "report.json")
 

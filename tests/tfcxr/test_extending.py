@@ -95,13 +95,13 @@ def test_a_metric_and_a_protocol_stand_in_the_report(files, disc_records):
     flags = [f"--synthetic_dir={cohort}", f"--real_dir={disc_records}", "--out_dir=verdict"]
     flags += ["--classifier=small_cnn", "--classifier_seeds=0", "--set=classifier.max_epochs=1"]
     flags += ["--allow_shared_patients", "--set=brightness.images=20"]
-    protocols = "--protocols=distribution_distance,my_protocol.py"
+    protocols = "--protocols=distances,my_protocol.py"
     command_line.run(evaluate, ["evaluate", protocols, "--plugin=my_metric.py", *flags])
     report = json.loads((files / "verdict" / "report.json").read_text())
     page = (files / "verdict" / "report.html").read_text(encoding="utf-8")
     assert report["protocols"]["brightness"]["mean_grey"]["real"] > 0
     assert "Synthetic images have a mean grey of" in page
-    assert "mean_distance" in json.dumps(report["protocols"]["distribution_distance"])
+    assert "mean_distance" in json.dumps(report["protocols"]["distances"])
     assert "distance of means" in page
 
 

@@ -116,7 +116,7 @@ def check_folders(
     if len(evaluation.synthetic_dirs) > 1 and not allows_several:
         raise ValueError(
             f"--synthetic_dir names {len(evaluation.synthetic_dirs)} cohorts ({', '.join(evaluation.synthetic_dirs)}), "
-            "but only cohort_ranking takes several; give one"
+            "but only ranking takes several; give one"
         )
     for folder in evaluation.synthetic_dirs.values():
         if any((path / "saved_model.pb").is_file() for path in (folder, *pathlib.Path(folder).glob("[0-9]*"))):

@@ -12,7 +12,7 @@ from tfcxr.evaluation import label_checks
 from tfcxr.evaluation.cohorts import check_folders, load_cohorts
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import make_classifier_config
-from tfcxr.evaluation.protocols import cohort_ranking, distribution_distance, tstr
+from tfcxr.evaluation.protocols import distances, ranking, tstr
 
 
 def write_set(folder, names, rows, is_single_label, is_synthetic=False, size=32):
@@ -104,13 +104,13 @@ def test_every_protocol_evaluates_the_chosen_labels_alone(tmp_path, exclusive, t
     assert report["label_names"] == ["COVID", "NORMAL"] and report["images_per_side"] == 40
     assert list(report["tests"]["test"]["arms"]["real"]["auc_by_label"]) == ["NORMAL"]
     assert [item["training_images"] + item["validation_images"] for item in report["trainings"]] == [40, 40, 80]
-    found = distribution_distance.run(request, distribution_distance.DistanceSettings()).report()
+    found = distances.run(request, distances.DistanceSettings()).report()
     assert (
         found["label_names"] == ["COVID", "NORMAL"]
         and found["extractors"]["trained"]["comparisons"][1]["score"]["images"] == 40
     )
     ranked = dataclasses.replace(request, synthetic_dirs={"a": exclusive[0], "b": exclusive[0]})
-    findings = cohort_ranking.run(ranked, cohort_ranking.RankingSettings(draws=2))
+    findings = ranking.run(ranked, ranking.RankingSettings(draws=2))
     assert findings.data["extractor"]["label_names"] == ["COVID", "NORMAL"]
     assert findings.data["images_per_draw"] == 40, "the test images, without those of PNEUMONIA"
 

@@ -12,7 +12,7 @@ from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import TrainedClassifier, make_classifier_config
 from tfcxr.evaluation.label_checks import LabelCounts, check_labels, check_patients
 from tfcxr.evaluation.protocols import PROTOCOLS
-from tfcxr.evaluation.protocols.cohort_ranking import RankingSettings
+from tfcxr.evaluation.protocols.ranking import RankingSettings
 from tfcxr.evaluation.protocols.tstr import TSTRSettings
 
 NAMES = ("NORMAL", "PNEUMONIA", "Mass")
@@ -81,12 +81,12 @@ def run_tstr(evaluation, **settings):
 
 
 def run_distances(evaluation):
-    protocol = PROTOCOLS["distribution_distance"]
+    protocol = PROTOCOLS["distances"]
     return strict_findings(protocol.run(evaluation, protocol.settings_class()))
 
 
 def run_ranking(evaluation, **settings):
-    return PROTOCOLS["cohort_ranking"].run(evaluation, RankingSettings(**settings))
+    return PROTOCOLS["ranking"].run(evaluation, RankingSettings(**settings))
 
 
 def strict_findings(findings):

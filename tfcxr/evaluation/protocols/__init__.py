@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 PROTOCOLS: "Registry[Protocol]" = Registry(
     tstr="tfcxr.evaluation.protocols.tstr:TSTR",
-    distribution_distance="tfcxr.evaluation.protocols.distribution_distance:DISTRIBUTION_DISTANCE",
+    distances="tfcxr.evaluation.protocols.distances:DISTANCES",
     class_distances="tfcxr.evaluation.protocols.class_distances:CLASS_DISTANCES",
     prevalence="tfcxr.evaluation.protocols.prevalence:PREVALENCE",
     distortions="tfcxr.evaluation.protocols.distortions:DISTORTIONS_PROTOCOL",
     memorization="tfcxr.evaluation.protocols.memorization:MEMORIZATION",
-    cohort_ranking="tfcxr.evaluation.protocols.cohort_ranking:COHORT_RANKING",
+    ranking="tfcxr.evaluation.protocols.ranking:RANKING",
 )

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfcxr.evaluation.distances import MIN_TELLING_IMAGES
+from tfcxr.evaluation.feature_distances import MIN_TELLING_IMAGES
 from tfcxr.evaluation.metrics import distance_metrics
 
 WEAK_AUC = 0.7  # features of a classifier that learned less say little

@@ -8,7 +8,7 @@ floor.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfcxr.evaluation.distances import MIN_TELLING_IMAGES
+from tfcxr.evaluation.feature_distances import MIN_TELLING_IMAGES
 from tfcxr.evaluation.metrics import distance_metrics, metrics_of
 from tfcxr.evaluation.metrics.metric import ClassDiversity, FeatureDistance
 from tfcxr.evaluation.report import html
@@ -61,7 +61,7 @@ def _conclusion(
         return (
             f"Nothing can be said of which cohort is nearest to real patients of {split}: {per_draw} images per draw "
             f"are too few; give {MIN_TELLING_IMAGES} or more, by larger cohorts, more test images or fewer "
-            "--set=cohort_ranking.draws."
+            "--set=ranking.draws."
         )
     pairs = [(pair["first"], pair["second"]) for pair in tests[metric.name] if pair["is_different"]]
     apart = {name for pair in pairs if nearest["cohort"] in pair for name in pair}

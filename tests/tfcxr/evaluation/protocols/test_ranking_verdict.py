@@ -52,4 +52,4 @@ def test_nothing_can_be_said_of_few_images_per_draw():
     assert said.startswith(
         "Nothing can be said of which cohort is nearest to real patients of test: 49 images per draw"
     )
-    assert "give 50 or more" in said and "fewer --set=cohort_ranking.draws" in said
+    assert "give 50 or more" in said and "fewer --set=ranking.draws" in said

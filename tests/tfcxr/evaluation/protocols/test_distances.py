@@ -12,8 +12,8 @@ from tfcxr.evaluation.extractors.classifier import make_classifier_config
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.frechet_distance import FRECHET
 from tfcxr.evaluation.metrics.metric import FeatureDistance
-from tfcxr.evaluation.protocols import distance_verdict, distribution_distance
-from tfcxr.evaluation.protocols.distribution_distance import DistanceSettings
+from tfcxr.evaluation.protocols import distance_verdict, distances
+from tfcxr.evaluation.protocols.distances import DistanceSettings
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def evaluation(disc_records, synthetic_records, tmp_path_factory) -> Evaluation:
 
 
 def run(evaluation, images=0) -> dict:
-    return distribution_distance.run(evaluation, DistanceSettings(images)).report()
+    return distances.run(evaluation, DistanceSettings(images)).report()
 
 
 @pytest.fixture(scope="module")
 def findings(evaluation):
-    return distribution_distance.run(evaluation, DistanceSettings())
+    return distances.run(evaluation, DistanceSettings())
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def test_labels_with_few_images_have_no_distance_of_their_own(report):
 
 
 def test_labels_with_enough_images_have_one(evaluation, trainings, monkeypatch, tmp_path):
-    monkeypatch.setattr(distribution_distance, "MIN_TELLING_IMAGES", 20)
-    findings = distribution_distance.run(dataclasses.replace(evaluation, out_dir=tmp_path), DistanceSettings())
+    monkeypatch.setattr(distances, "MIN_TELLING_IMAGES", 20)
+    findings = distances.run(dataclasses.replace(evaluation, out_dir=tmp_path), DistanceSettings())
     report = findings.report()
     by_label = of_set(report, "train")["by_label"]
     assert {label: item["score"]["images"] for label, item in by_label.items()} == {"NORMAL": 24, "PNEUMONIA": 24}
@@ -168,9 +168,9 @@ def test_data_that_cannot_be_compared_are_refused(
     for changes, message in refused:
         with pytest.raises(ValueError, match=message):
             run(dataclasses.replace(evaluation, out_dir=tmp_path / "eval", **changes))
-    with pytest.raises(ValueError, match="distribution_distance.images must be 0, or 8 or more, got 7"):
+    with pytest.raises(ValueError, match="distances.images must be 0, or 8 or more, got 7"):
         DistanceSettings(7)
-    with pytest.raises(ValueError, match=r"distance.images=17 were asked for .* but .* \(validation\) holds 16"):
+    with pytest.raises(ValueError, match=r"distances.images=17 were asked for .* but .* \(validation\) holds 16"):
         run(dataclasses.replace(evaluation, out_dir=tmp_path / "eval"), images=17)
     nowhere = dataclasses.replace(evaluation, out_dir=tmp_path / "eval", real_dir=tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="data folder .* does not exist"):
@@ -201,7 +201,7 @@ def test_too_few_images_or_patients_are_refused(evaluation, disc_records, traini
 
 def test_several_extractors_stand_side_by_side(evaluation, tmp_path):
     changed = dataclasses.replace(evaluation, extractors=("pixels", "trained"), out_dir=tmp_path)
-    findings = distribution_distance.run(
+    findings = distances.run(
         dataclasses.replace(changed, extractor_dir=evaluation.out_dir / "extractor"), DistanceSettings()
     )
     found = findings.report()["extractors"]

@@ -1,4 +1,4 @@
-"""Distribution distance: how far are synthetic images from real patients, by the features of a classifier of real ones?
+"""Distances: how far are synthetic images from real patients, by the features of a classifier of real ones?
 
 A classifier is trained once on the real training split; its pooled features of N synthetic and of N real images are
 compared by every `FeatureDistance` of `METRICS`, such as the Frechet distance (Heusel et al. 2017) and the kernel
@@ -24,7 +24,9 @@ from tqdm import tqdm
 
 from tfcxr.evaluation import kept, label_checks
 from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohorts
-from tfcxr.evaluation.distances import (
+from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.extractors.extractors import Extractor, open_extractors
+from tfcxr.evaluation.feature_distances import (
     FLOOR_DRAWS,
     MIN_HALF_IMAGES,
     MIN_IMAGES,
@@ -35,8 +37,6 @@ from tfcxr.evaluation.distances import (
     compare,
     smallest_half,
 )
-from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.extractors import Extractor, open_extractors
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.metric import FeatureDistance
 from tfcxr.evaluation.protocols.distance_verdict import verdict
@@ -69,7 +69,7 @@ class DistanceSettings:
 
     def __post_init__(self) -> None:
         if self.images and self.images < MIN_IMAGES:
-            raise ValueError(f"distribution_distance.images must be 0, or {MIN_IMAGES} or more, got {self.images}")
+            raise ValueError(f"distances.images must be 0, or {MIN_IMAGES} or more, got {self.images}")
 
 
 def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
@@ -100,7 +100,7 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
     ]
     notices = [notice for extractor in extractors for notice in _rank_notices(extractor, found[extractor.name])]
     return Findings(
-        title="Distribution distance",
+        title="Distances",
         verdict=[sentence for sentences in verdicts for sentence in sentences],
         data=data,
         introduction=" ".join(_introduction(extractor, found[extractor.name]) for extractor in extractors),
@@ -137,7 +137,7 @@ def _check_images(settings: DistanceSettings, synthetic: Cohort, real_sets: dict
         where = f"{cohort.facts['folder']} ({', '.join(cohort.facts['splits'])})"
         if count < settings.images:
             raise ValueError(
-                f"distribution_distance.images={settings.images} were asked for on each side, but {where} holds {count}"
+                f"distances.images={settings.images} were asked for on each side, but {where} holds {count}"
             )
         if count < MIN_IMAGES or (name in real_sets and patients < MIN_PATIENTS):
             of_patients = f" of {MIN_PATIENTS} patients" if name in real_sets else ""
@@ -266,8 +266,8 @@ def _table_rows(compared: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-DISTRIBUTION_DISTANCE = Protocol(
-    name="distribution_distance",
+DISTANCES = Protocol(
+    name="distances",
     question="how far are synthetic images from real patients, beside the distance that real images have among "
     "themselves, in the eyes of each --extractor?",
     settings_class=DistanceSettings,

@@ -5,8 +5,8 @@ import pytest
 
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import make_classifier_config
-from tfcxr.evaluation.protocols import cohort_ranking
-from tfcxr.evaluation.protocols.cohort_ranking import REAL, RankingSettings
+from tfcxr.evaluation.protocols import ranking
+from tfcxr.evaluation.protocols.ranking import REAL, RankingSettings
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def evaluation(disc_records, synthetic_records, noise_cohort, tmp_path_factory) 
 
 @pytest.fixture(scope="module")
 def findings(evaluation):
-    return cohort_ranking.run(evaluation, RankingSettings(draws=5))
+    return ranking.run(evaluation, RankingSettings(draws=5))
 
 
 def test_copies_of_real_images_are_nearer_than_noise_and_the_test_says_so(findings):
@@ -61,12 +61,12 @@ def test_seen_patients_are_refused_or_mark_the_report(
     cohorts = {"seen": seen, "noise": noise_cohort}
     shared = dataclasses.replace(evaluation, synthetic_dirs=cohorts)
     with pytest.raises(ValueError, match="1 of the 8 patients of split 'test' are also in the generator's training"):
-        cohort_ranking.run(shared, RankingSettings(draws=5))
+        ranking.run(shared, RankingSettings(draws=5))
     allowed = dataclasses.replace(shared, allow_shared_patients=True)
-    assert len(cohort_ranking.run(allowed, RankingSettings(draws=5)).shared_patients) == 1
+    assert len(ranking.run(allowed, RankingSettings(draws=5)).shared_patients) == 1
     by_extractor = RankingSettings(draws=5, extractor_data_dir=str(disc_records), extractor_splits=("train", "test"))
     with pytest.raises(ValueError, match="8 of the 8 patients of split 'test' are also in the extractor's training"):
-        cohort_ranking.run(evaluation, by_extractor)
+        ranking.run(evaluation, by_extractor)
 
 
 def test_what_cannot_be_ranked_is_refused(evaluation, noise_cohort, copy_records, tmp_path):
@@ -81,6 +81,6 @@ def test_what_cannot_be_ranked_is_refused(evaluation, noise_cohort, copy_records
     )
     for changes, settings, message in cases:
         with pytest.raises(ValueError, match=message):
-            cohort_ranking.run(dataclasses.replace(evaluation, **changes), RankingSettings(**settings))
-    with pytest.raises(ValueError, match="a t-test needs two draws or more, got cohort_ranking.draws=1"):
+            ranking.run(dataclasses.replace(evaluation, **changes), RankingSettings(**settings))
+    with pytest.raises(ValueError, match="a t-test needs two draws or more, got ranking.draws=1"):
         RankingSettings(draws=1)

@@ -1,4 +1,4 @@
-"""Cohort ranking: which of several synthetic cohorts is nearest to real patients, and which differ at all?
+"""Ranking: which of several synthetic cohorts is nearest to real patients, and which differ at all?
 
 One extractor, trained on real patients, describes every image. Each cohort is divided into equal independent draws, and
 each draw has its distance from the same held-out real images; pairs of cohorts are compared by t-tests over their draws
@@ -30,10 +30,10 @@ from tfcxr.evaluation.cohorts import (
     refuse_shared_patients,
     training_leaks,
 )
-from tfcxr.evaluation.distances import distances_of_draws
 from tfcxr.evaluation.diversity import SEED, spread_ratio
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
+from tfcxr.evaluation.feature_distances import distances_of_draws
 from tfcxr.evaluation.metrics import distance_metrics, metrics_of
 from tfcxr.evaluation.metrics.image_diversity import scales_of
 from tfcxr.evaluation.metrics.kernel_distance import MIN_IMAGES
@@ -65,7 +65,7 @@ class RankingSettings:
 
     def __post_init__(self) -> None:
         if self.draws < 2:
-            raise ValueError(f"a t-test needs two draws or more, got cohort_ranking.draws={self.draws}")
+            raise ValueError(f"a t-test needs two draws or more, got ranking.draws={self.draws}")
 
 
 def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
@@ -136,7 +136,7 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
         "seed": seed,
     }
     return Findings(
-        title="Cohort ranking",
+        title="Ranking of cohorts",
         verdict=verdict(rows, tests, evaluation.test_splits[0], per_draw),
         data=data,
         introduction=f"{per_draw} images per draw; mean and standard deviation over draws; features of "
@@ -226,8 +226,8 @@ def _p_text(p: float) -> str:
     return f"{p:.3f}{'*' if p < LEVEL else ''}" if p >= 0.001 else "&lt;.001*"
 
 
-COHORT_RANKING = Protocol(
-    name="cohort_ranking",
+RANKING = Protocol(
+    name="ranking",
     question="which of several cohorts (--synthetic_dir=NAME=FOLDER,NAME=FOLDER) is nearest to the real patients of "
     "one test split, and which differ? It trains one feature extractor, with the first of --classifier_seeds.",
     settings_class=RankingSettings,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfcxr.evaluation.distances import FeatureSet, compare, distances_of_draws
+from tfcxr.evaluation.feature_distances import FeatureSet, compare, distances_of_draws
 
 
 def feature_set(seed: int, images: int, shift: float = 0.0, a_patient: int = 1) -> FeatureSet:
