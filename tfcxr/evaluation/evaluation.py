@@ -95,6 +95,12 @@ class Evaluation:
         return self.labels or self.real_info.label_names
 
     @property
+    def cohort_name(self) -> str:
+        """Name of the only cohort."""
+        (name,) = self.synthetic_dirs
+        return name
+
+    @property
     def synthetic_dir(self) -> pathlib.Path:
         """Folder of the only cohort."""
         (folder,) = self.synthetic_dirs.values()

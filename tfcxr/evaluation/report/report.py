@@ -10,6 +10,7 @@ from tfcxr.data.atomic import remove_temporary_files, write_atomically
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.kept import plain_json, software_versions, write_json
 from tfcxr.evaluation.report import html
+from tfcxr.evaluation.report.score import Score
 
 REPORT_FILE = "report.json"
 HTML_FILE = "report.html"
@@ -28,6 +29,7 @@ class Findings:
       cohorts: facts of the cohorts by role; None where there was none.
       shared_patients: sentences on patients seen in training and testing alike.
       notices: sentences that a reader must see.
+      scores: its numbers, one by one.
     """
 
     title: str
@@ -38,6 +40,7 @@ class Findings:
     cohorts: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
     shared_patients: Sequence[str] = ()
     notices: Sequence[str] = ()
+    scores: Sequence[Score] = ()
 
     def report(self) -> dict[str, Any]:
         """Its part of report.json."""
