@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tfcxr.config import to_plain
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
 from tfcxr.evaluation.evaluation import Evaluation
@@ -30,6 +32,8 @@ class Findings:
       shared_patients: sentences on patients seen in training and testing alike.
       notices: sentences that a reader must see.
       scores: its numbers, one by one.
+      nearest_pairs: for the grid at the head of the page: synthetic images, and the training image nearest to each;
+        both uint8 [pairs, size, size, 1], or None.
     """
 
     title: str
@@ -41,6 +45,7 @@ class Findings:
     shared_patients: Sequence[str] = ()
     notices: Sequence[str] = ()
     scores: Sequence[Score] = ()
+    nearest_pairs: tuple[np.ndarray, np.ndarray] | None = None
 
     def report(self) -> dict[str, Any]:
         """Its part of report.json."""
