@@ -66,6 +66,7 @@ def flag(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Collection[str] | None = None,
+    also: tuple[str, ...] = (),
     takes_file: bool = False,
     is_repeated: bool = False,
     is_positional: bool = False,
@@ -78,6 +79,7 @@ def flag(
       minimum: the smallest value that is allowed.
       maximum: the largest value that is allowed; it needs a minimum.
       choices: the names that are allowed, such as a registry; `--help` lists them.
+      also: with choices: other values that are allowed.
       takes_file: with choices: the path of a Python file is allowed too, see tfcxr/registry.py.
       is_repeated: the values of a tuple are given one by one, `--set=a=1 --set=b=2`, not with commas between.
       is_positional: the values of a tuple stand beside the flags.
@@ -87,6 +89,7 @@ def flag(
         "minimum": minimum,
         "maximum": maximum,
         "choices": choices,
+        "also": also,
         "takes_file": takes_file,
         "is_repeated": is_repeated,
         "is_positional": is_positional,
@@ -176,7 +179,7 @@ def help_text(command: Callable[[Any], Any]) -> str:
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
         note = " (required)" if default is dataclasses.MISSING else f" (default: {default})"
         choices = field.metadata.get("choices")
-        names = f" One of {', '.join(choices)}." if choices else ""
+        names = f" One of {', '.join([*choices, *field.metadata['also']])}." if choices else ""
         text = meanings[field.name] + names + ("" if default in (None, "") else note)
         lines += [f"  --{_flag_name(field)}", textwrap.indent(textwrap.fill(text, HELP_WIDTH), "      ")]
     for name, text in COMMON_FLAGS.items():
@@ -244,9 +247,10 @@ def _check_names(field: dataclasses.Field, value: Any) -> None:
     choices = field.metadata.get("choices")
     if choices is None or value is None:
         return
+    valid = [*choices, *field.metadata["also"]]
     for name in value if isinstance(value, tuple) else (value,):
-        if name not in choices and not (field.metadata["takes_file"] and name.endswith(".py")):
-            raise ValueError(f"--{_flag_name(field)}={name} is unknown; {nearest_name(name, choices)}")
+        if name not in valid and not (field.metadata["takes_file"] and name.endswith(".py")):
+            raise ValueError(f"--{_flag_name(field)}={name} is unknown; {nearest_name(name, valid)}")
 
 
 def _flag_name(field: dataclasses.Field) -> str:

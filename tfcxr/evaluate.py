@@ -2,14 +2,20 @@
 
     python -m tfcxr.evaluate --synthetic_dir=cohort/64 --real_dir=records/64 --test_splits=test --out_dir=runs/eval
 
-report.html is for people, report.json for programs; both hold every protocol of --protocols. A killed evaluation
-continues with the trainings that are finished when the same command is run again. Settings are given as
+    python -m tfcxr.evaluate --synthetic_dir=cohorts/acgan,cohorts/cgan --real_dir=records --protocols=all \\
+        --extractor=trained,xception.keras --out_dir=runs/eval
+
+report.html is for people, report.json for programs, scores.csv for spreadsheets; each holds every protocol of
+--protocols for every cohort of --synthetic_dir. With --protocols=all, a question that these data cannot answer is named
+in the report, with the reason, and the others are answered. A killed evaluation continues with the trainings that are
+finished when the same command is run again. Settings are given as
 --set=tstr.images=1000 --set=classifier.learning_rate=1e-4; `python -m tfcxr describe tstr classifier` lists them.
 """
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcxr import command_line
@@ -22,9 +28,14 @@ from tfcxr.registry import find, nearest_name
 from tfcxr.startup import tensorflow_started
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tfcxr.evaluation.evaluation import Evaluation
+    from tfcxr.evaluation.report.report import Answer
 
 CLASSIFIER = "classifier"  # the prefix of its settings
+ALL = "all"  # protocols
+PICTURES = 8  # of each row at the head of the page
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,12 +43,11 @@ class EvaluateArguments(Arguments):
     """Arguments of `evaluate`.
 
     Attributes:
-      synthetic_dir: data folder of the synthetic cohort, such as cohort/64; ranking takes several, each as
-        FOLDER or NAME=FOLDER.
+      synthetic_dir: data folder of a synthetic cohort, such as cohort/64, or several, each as FOLDER or NAME=FOLDER.
       real_dir: data folder of the real patients, such as records/64. Here and above, records alone stands for the size
         in it that all folders have.
       out_dir: folder of the report and of finished trainings.
-      protocols: what is asked.
+      protocols: what is asked; all is every question that these data can answer.
       test_dir: data folder of the test splits, where it is another than --real_dir.
       synthetic_splits: splits of the cohort; all where left out.
       train_splits: splits of real training patients.
@@ -49,9 +59,12 @@ class EvaluateArguments(Arguments):
       classifier: what is trained on the images.
       classifier_seeds: whole numbers; one training for each.
       extractor: what images are compared by: trained (a classifier of the real training images), pixels, the folder of
-        a network that tfcxr.port wrote, any SavedModel, or any .keras file as FILE.keras:layer=NAME:values=signed.
+        a network that tfcxr.port wrote, any SavedModel, or any .keras file as FILE.keras:layer=NAME:values=signed; each
+        as NAME=PATH where it is to be called otherwise.
       extractor_dir: folder of trained feature extractors, which several evaluations may share so that their distances
         compare; extractor/ of --out_dir where left out.
+      label_map: names that other folders have for labels of --real_dir, such as COVID:PNEUMONIA,Normal:NORMAL; several
+        may stand for one.
       allow_shared_patients: continue where test patients were trained on; the report is marked NOT patient-disjoint.
       overwrite: replace the report in --out_dir; trainings that still fit are used again.
       settings: PROTOCOL.NAME=VALUE or classifier.NAME=VALUE, see above.
@@ -60,7 +73,7 @@ class EvaluateArguments(Arguments):
     synthetic_dir: tuple[str, ...]
     real_dir: str
     out_dir: str
-    protocols: tuple[str, ...] = flag(("tstr",), choices=PROTOCOLS, takes_file=True)
+    protocols: tuple[str, ...] = flag(("tstr",), choices=PROTOCOLS, takes_file=True, also=(ALL,))
     test_dir: str | None = None
     synthetic_splits: tuple[str, ...] = ()
     train_splits: tuple[str, ...] = ("train",)
@@ -71,6 +84,7 @@ class EvaluateArguments(Arguments):
     classifier_seeds: tuple[str, ...] = ("0", "1", "2")
     extractor: tuple[str, ...] = ("trained",)
     extractor_dir: str | None = None
+    label_map: tuple[str, ...] = ()
     allow_shared_patients: bool = False
     overwrite: bool = False
     settings: tuple[str, ...] = flag((), name="set", is_repeated=True)
@@ -89,7 +103,9 @@ def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
     check_data_dirs(arguments.real_dir, arguments.test_dir)
     with tensorflow_started():
         from tfcxr.evaluation.report.report import HTML_FILE, prepare_folder, write_report
-    names = list(dict.fromkeys(find(PROTOCOLS, name, "protocol")[0] for name in arguments.protocols))
+    is_all = ALL in arguments.protocols
+    asked_for = PROTOCOLS if is_all else arguments.protocols
+    names = list(dict.fromkeys(find(PROTOCOLS, name, "protocol")[0] for name in asked_for))
     chosen = [PROTOCOLS[name] for name in names]
     asked = f"--protocols={','.join(names)} has no use for it"
     refuse_flags(arguments, set.intersection(*(set(protocol.unused) for protocol in chosen)), asked)
@@ -104,12 +120,70 @@ def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
     settings = {protocol.name: protocol.make_settings(by_prefix[protocol.name]) for protocol in chosen}
     evaluation = _evaluation(arguments, by_prefix[CLASSIFIER])
     prepare_folder(evaluation.out_dir, arguments.overwrite)
-    findings = {protocol.name: protocol.run(evaluation, settings[protocol.name]) for protocol in chosen}
-    report = write_report(evaluation, findings)
-    for sentence in dict.fromkeys(sentence for found in findings.values() for sentence in found.shared_patients):
+    answers, unanswered = _answers(evaluation, settings, is_all)
+    report = write_report(evaluation, answers, unanswered, _pictures(evaluation, answers))
+    for sentence in dict.fromkeys(sentence for answer in answers for sentence in answer.findings.shared_patients):
         print(f"NOT patient-disjoint: {sentence}.")
-    print(*report["verdict"], f"Report: {evaluation.out_dir / HTML_FILE}", sep="\n")
+    for answer in answers:
+        print(f"{answer.findings.title} of {answer.cohort}:", *answer.findings.verdict)
+    print(f"Report: {evaluation.out_dir / HTML_FILE}")
     return report
+
+
+def _answers(evaluation: "Evaluation", settings: Mapping[str, Any], is_all: bool) -> tuple[list["Answer"], list[str]]:
+    """Of every protocol in `settings` and every cohort, and sentences on what could not be answered.
+
+    Raises:
+      ValueError: what a protocol refuses; where `is_all`, only if all refuse.
+    """
+    from tfcxr.evaluation.report.report import Answer
+
+    asked = []
+    for name in settings:
+        parts = [evaluation]
+        if not PROTOCOLS[name].takes_several:
+            cohorts = evaluation.synthetic_dirs.items()
+            parts = [dataclasses.replace(evaluation, synthetic_dirs={cohort: folder}) for cohort, folder in cohorts]
+        asked += [(name, ", ".join(part.synthetic_dirs), part) for part in parts]
+    answers, refusals = [], []
+    for number, (name, cohort, part) in enumerate(asked, start=1):
+        if len(asked) > 1:
+            print(f"{number} of {len(asked)}: {name} of {cohort}", flush=True)
+        began = time.monotonic()
+        try:
+            findings = PROTOCOLS[name].run(part, settings[name])
+        except ValueError as error:
+            if not is_all:
+                raise
+            refusals.append((f"{name} of {cohort}: {error}", error))
+            continue
+        answers.append(Answer(protocol=name, cohort=cohort, findings=findings, seconds=time.monotonic() - began))
+    if not answers:
+        raise refusals[0][1]
+    return answers, [sentence for sentence, _ in refusals]
+
+
+def _pictures(evaluation: "Evaluation", answers: Sequence["Answer"]) -> dict[str, "np.ndarray"]:
+    """Rows of the grid at the head of the page: real and synthetic images at random, and nearest pairs."""
+    import numpy as np
+
+    from tfcxr.data.stored_images import open_images
+
+    sides = {"real": (evaluation.test_dir or evaluation.real_dir, evaluation.test_splits[:1])}
+    for name, folder in evaluation.synthetic_dirs.items():
+        sides[name] = (folder, evaluation.synthetic_splits or tuple(evaluation.synthetic_infos[name].splits))
+    rows = {}
+    for name, (folder, splits) in sides.items():
+        images = open_images(folder, splits)
+        rows[name] = images[np.random.default_rng(0).permutation(len(images))[:PICTURES]]
+    for answer in answers:
+        if answer.findings.nearest_pairs is not None:
+            made, training = answer.findings.nearest_pairs
+            rows |= {
+                f"{answer.cohort}: nearest": made[:PICTURES],
+                f"{answer.cohort}: in training": training[:PICTURES],
+            }
+    return rows
 
 
 def _settings_by_prefix(settings: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -157,8 +231,19 @@ def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> "Ev
         classifier_seeds=seeds,
         extractors=arguments.extractor,
         extractor_dir=pathlib.Path(arguments.extractor_dir) if arguments.extractor_dir else None,
+        label_map=_label_map(arguments.label_map),
         allow_shared_patients=arguments.allow_shared_patients,
     ).at_one_size()
+
+
+def _label_map(given: Sequence[str]) -> dict[str, str]:
+    """Names by other names."""
+    pairs = [tuple(part.strip() for part in text.split(":")) for text in given]
+    if wrong := [text for text, pair in zip(given, pairs, strict=True) if len(pair) != 2 or not all(pair)]:
+        raise ValueError(f"--label_map expects THEIRS:OURS such as COVID:PNEUMONIA, got {wrong[0]!r}")
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"--label_map maps one label twice: {','.join(given)}")
+    return dict(pairs)
 
 
 def _named_folders(given: Sequence[str]) -> dict[str, pathlib.Path]:

@@ -69,7 +69,7 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
     assert "8 synthetic images are at Frechet distance" in printed
     assert f"Report: {arguments.out_dir}/report.html" in printed
     report = json.loads(pathlib.Path(arguments.out_dir, "report.json").read_text())
-    tstr, distances = (report["protocols"][name] for name in ("tstr", "distances"))
+    tstr, distances = (report["protocols"][name]["cohort0"] for name in ("tstr", "distances"))
     assert tstr["images_per_side"] == 16 and report["classifier"]["dense_units"] == [8]
     assert list(tstr["tests"]["test"]["arms"]) == ["synthetic", "real"]
     assert [item["score"]["images"] for item in distances["extractors"]["trained"]["comparisons"]] == [8, 8], (
@@ -142,7 +142,7 @@ def test_a_registered_metric_of_each_kind_is_in_the_reports(arguments, tmp_path,
         monkeypatch.setitem(METRICS, metric.name, metric)
     chosen = dataclasses.replace(arguments, out_dir=str(tmp_path / "mine"), protocols=("tstr", "distances"))
     report = evaluate(chosen)
-    tstr, distances = (report["protocols"][name] for name in ("tstr", "distances"))
+    tstr, distances = (report["protocols"][name]["cohort0"] for name in ("tstr", "distances"))
     real = tstr["tests"]["test"]["arms"]["real"]
     assert real["my_label_score"]["mean"] == real["at_half"]["my_confusion_score"]["mean"] == 16
     assert real["at_half"]["per_class"][0]["my_class_score"] == 8

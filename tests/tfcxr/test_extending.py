@@ -99,7 +99,7 @@ def test_a_metric_and_a_protocol_stand_in_the_report(files, disc_records):
     command_line.run(evaluate, ["evaluate", protocols, "--plugin=my_metric.py", *flags])
     report = json.loads((files / "verdict" / "report.json").read_text())
     page = (files / "verdict" / "report.html").read_text(encoding="utf-8")
-    assert report["protocols"]["brightness"]["mean_grey"]["real"] > 0
+    assert report["protocols"]["brightness"]["cohort"]["mean_grey"]["real"] > 0
     assert "Synthetic images have a mean grey of" in page
     assert "mean_distance" in json.dumps(report["protocols"]["distances"])
     assert "distance of means" in page

@@ -98,26 +98,18 @@ class Cohorts:
         return dataclasses.replace(self, notices=(*self.notices, *notices))
 
 
-def check_folders(
-    evaluation: Evaluation, same_labels: bool = True, allows_unlabelled: bool = False, allows_several: bool = False
-) -> None:
+def check_folders(evaluation: Evaluation, same_labels: bool = True, allows_unlabelled: bool = False) -> None:
     """Refuses folders that cannot be compared, by their descriptions alone.
 
     Args:
       same_labels: the real set must have labels, and the test set and the cohorts the same ones.
       allows_unlabelled: a cohort may have none.
-      allows_several: there may be more than one cohort.
 
     Raises:
       FileNotFoundError: a folder is missing or holds no data.
-      ValueError: several cohorts, an exported model in place of its cohort, real and synthetic data swapped, or sets of
+      ValueError: an exported model in place of its cohort, real and synthetic data swapped, or sets of
         another image size or without the labels that are needed.
     """
-    if len(evaluation.synthetic_dirs) > 1 and not allows_several:
-        raise ValueError(
-            f"--synthetic_dir names {len(evaluation.synthetic_dirs)} cohorts ({', '.join(evaluation.synthetic_dirs)}), "
-            "but only ranking takes several; give one"
-        )
     for folder in evaluation.synthetic_dirs.values():
         if any((path / "saved_model.pb").is_file() for path in (folder, *pathlib.Path(folder).glob("[0-9]*"))):
             raise ValueError(

@@ -1,14 +1,14 @@
 """What `--extractor` names: the networks and pixels by which images are compared, with features kept on disk.
 
 `trained` is the evaluation's own classifier, trained on the real training images; `pixels` are grey values at 32 px;
-all else is a path, see `frozen_network`.
+all else is a path, see `frozen_network`, or NAME=PATH; without a name it is called as its file or folder is.
 """
 
 import dataclasses
 import functools
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -32,7 +32,7 @@ class Extractor:
     """A way to see images.
 
     Attributes:
-      name: as --extractor gave it.
+      name: in reports.
       passport: all that its features depend on, ready for JSON; equal passports give comparable numbers.
       read: uint8 images [images, size, size, 1] -> "features" float32 [images, features] and, where it is a classifier
         of the evaluation's labels, "probability" float32 [images, labels].
@@ -76,7 +76,7 @@ def open_extractors(evaluation: Evaluation, cohorts: Cohorts) -> list[Extractor]
     """
     folder = evaluation.out_dir / FEATURES_FOLDER
     opened = []
-    for name in dict.fromkeys(evaluation.extractors):
+    for name, given in _by_name(evaluation.extractors).items():
         if name == TRAINED:
             trained = find_or_train_extractor(
                 evaluation, cohorts.real, cohorts.validation, cohorts.label_names, cohorts.is_single_label
@@ -96,10 +96,32 @@ def open_extractors(evaluation: Evaluation, cohorts: Cohorts) -> list[Extractor]
             }
             opened.append(Extractor(name, passport, _read_pixels, folder, "grey pixels"))
         else:
-            network = open_frozen_network(name)
+            network = open_frozen_network(given)
             read = lambda images, network=network: {"features": network.features(images)}  # noqa: E731
-            opened.append(Extractor(name, network.passport, read, folder, pathlib.Path(name).name))
+            opened.append(Extractor(name, network.passport, read, folder, name))
     return opened
+
+
+def _by_name(given: Sequence[str]) -> dict[str, str]:
+    """What `--extractor` gave, by the names that reports show.
+
+    Raises:
+      ValueError: two of one name.
+    """
+    named: dict[str, str] = {}
+    for text in dict.fromkeys(given):
+        match = re.fullmatch(r"([^=:/\\]+)=(.+)", text)
+        name, path = match.groups() if match else (_file_name(text), text)
+        if name in named:
+            raise ValueError(f"--extractor names two networks {name!r}; give each as NAME=PATH")
+        named[name] = path
+    return named
+
+
+def _file_name(text: str) -> str:
+    """Name of the file or folder of "PATH" or "PATH:layer=..."; of a version's number, that of the folder above."""
+    path = pathlib.PurePath(re.split(r":(?=[a-z_]+=)", text)[0])
+    return path.parent.name if path.name.isdecimal() else path.stem
 
 
 def _read_classifier(extractor: FeatureExtractor, images: Images) -> dict[str, np.ndarray]:

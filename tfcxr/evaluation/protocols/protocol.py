@@ -21,6 +21,7 @@ class Protocol:
         so that a killed run continues.
       unused: arguments of tfcxr.evaluate that have no effect on it.
       uses_every_seed: of --classifier_seeds; else only the first is used.
+      takes_several: compares all cohorts with each other; else it is run for each of them.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Protocol:
     run: Callable[[Evaluation, Any], Findings]
     unused: tuple[str, ...] = ()
     uses_every_seed: bool = False
+    takes_several: bool = False
 
     def make_settings(self, values: Mapping[str, Any]) -> Any:
         """Its settings from those of the command line; the values of a tuple may be text with commas between.

@@ -158,7 +158,7 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
         )
     if len(evaluation.test_splits) > 1:
         raise ValueError(f"a ranking takes one test split, got --test_splits={','.join(evaluation.test_splits)}")
-    check_folders(evaluation, same_labels=False, allows_several=True)
+    check_folders(evaluation, same_labels=False)
     folder, splits = evaluation.real_dir, settings.extractor_splits
     if settings.extractor_data_dir:
         folder = find_size(settings.extractor_data_dir, evaluation.real_info.image_size)
@@ -233,4 +233,5 @@ RANKING = Protocol(
     settings_class=RankingSettings,
     run=run,
     unused=("validation_splits",),
+    takes_several=True,
 )

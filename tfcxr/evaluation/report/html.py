@@ -9,9 +9,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tfcxr.evaluation.metrics import metrics_of
+from tfcxr.evaluation.metrics import METRICS, metrics_of
 from tfcxr.evaluation.metrics.metric import Metric
+from tfcxr.evaluation.report.score import Score
 
+ARROWS = {"higher": " &uarr;", "lower": " &darr;", "real": ""}  # to where a metric is better
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1040px; margin: 2em auto; padding: 0 1.2em; }
 h1 { font-size: 1.5em; margin-bottom: .2em } section { margin-top: 3em } h3 { margin-top: 1.6em }
@@ -26,6 +28,7 @@ th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2p
 .interval { color: #57636f; font-size: .88em; display: block; white-space: nowrap } p .interval { display: inline }
  .side { display: flex; flex-wrap: wrap; gap: 0 2.4em }
 img { max-width: 100%; height: auto } code { font-size: .85em; overflow-wrap: anywhere }
+.wide { overflow-x: auto }
 .small { color: #57636f; font-size: .92em } .small p { margin: .15em 0 }
 .confusion { font-size: .82em; line-height: 1.25 } .confusion th, .confusion td { padding: .1em .6em }
 """
@@ -35,29 +38,65 @@ def page(
     title: str,
     verdicts: Mapping[str, Sequence[str]],
     shared_patients: Sequence[str],
+    head: Sequence[str],
     notices: Sequence[str],
     sections: Iterable[str],
 ) -> str:
-    """The whole file: title, alarm, verdicts and notices, then sections of HTML; all sentences are text.
+    """The whole file; all sentences are text.
 
     Args:
       title: of the page.
-      verdicts: sentences by the title of their section; the first of each is bold.
+      verdicts: one sentence per protocol by cohort; the first of each cohort is bold.
       shared_patients: sentences on patients seen in training and testing alike.
+      head: HTML of what is seen first: pictures and one table.
       notices: sentences that a reader must see.
-      sections: HTML.
+      sections: HTML of the details.
     """
     body = [
         f"<h1>{text(title)}</h1>",
         _alarm(shared_patients),
-        *(_verdict(name, sentences) for name, sentences in verdicts.items()),
+        *(_verdict(name if len(verdicts) > 1 else "", sentences) for name, sentences in verdicts.items()),
+        *head,
         _notes(notices),
         *sections,
     ]
     return (
-        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        "<!doctype html><html lang=en><head><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width, initial-scale=1'>"
         f"<title>{text(title)}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def headline_table(scores: Iterable[tuple[str, Iterable[Score]]]) -> str:
+    """One row per headline score and one column per cohort, beside what real images have; "" without any.
+
+    Args:
+      scores: pairs of a cohort's name and its scores.
+    """
+    by_row: dict[tuple[str, ...], dict[str, Score]] = {}
+    for cohort, of_cohort in scores:
+        for score in of_cohort:
+            if score.is_headline:
+                seen_by = f"by {score.extractor}" if score.extractor else ""
+                where = ", ".join(filter(None, (score.subject, seen_by, score.split)))
+                by_row.setdefault((score.metric, where, score.better), {})[cohort] = score
+    if not by_row:
+        return ""
+    cohorts = list(dict.fromkeys(cohort for row in by_row.values() for cohort in row))
+    rows = []
+    for (metric, where, better), row in by_row.items():
+        name = METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
+        of_real = number(next(iter(row.values())).of_real, ".3g")
+        values = [_score_cell(row[cohort]) if cohort in row else "" for cohort in cohorts]
+        rows.append([f"{text(name)}{ARROWS[better]} <span class=interval>{text(where)}</span>", of_real, *values])
+    caption = "95 % intervals in brackets; an arrow points to where it is better"
+    return table(["", "real images", *map(text, cohorts)], rows, caption)
+
+
+def _score_cell(score: Score) -> str:
+    if math.isfinite(score.low):
+        return estimate({"mean": score.value, "interval": (score.low, score.high)}, ".3g")
+    return number(score.value, ".3g")
 
 
 def section(
@@ -83,7 +122,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "
     head = "".join(f"<th>{cell}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     caption = f"<caption>{text(caption)}</caption>" if caption else ""
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class=wide><table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def settings_table(settings: Mapping[str, Any]) -> str:
@@ -106,7 +145,12 @@ def estimate(summary: Mapping[str, Any] | None, form: str = ".3f") -> str:
 
 def metric_header(metric: Metric) -> str:
     """A metric's title, with an arrow to where it is better."""
-    return text(metric.title) + {"higher": " &uarr;", "lower": " &darr;", "real": ""}[metric.better]
+    return text(metric.title) + ARROWS[metric.better]
+
+
+def sentences(lines: Iterable[str]) -> str:
+    """A paragraph of each."""
+    return "".join(f"<p>{text(line)}</p>" for line in lines)
 
 
 def explained(metrics: Iterable[Metric], of_real: Mapping[str, str] | None = None) -> str:
@@ -139,10 +183,9 @@ def text(value: Any) -> str:
     return escaping.escape(str(value))
 
 
-def _verdict(title: str, sentences: Sequence[str]) -> str:
-    first, *more = (text(sentence) for sentence in sentences)
-    rest = "".join(f"<p>{sentence}</p>" for sentence in more)
-    return f"<div class=verdict><p class=small>{text(title)}</p><p><strong>{first}</strong></p>{rest}</div>"
+def _verdict(title: str, lines: Sequence[str]) -> str:
+    title = f"<p class=small>{text(title)}</p>" if title else ""
+    return f"<div class=verdict>{title}<p><strong>{text(lines[0])}</strong></p>{sentences(lines[1:])}</div>"
 
 
 def _alarm(shared_patients: Sequence[str]) -> str:

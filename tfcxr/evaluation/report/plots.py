@@ -93,16 +93,27 @@ def sample_grid(
       label_names: of the columns.
       columns: images per row.
     """
-    names = list(label_names)[:LABELS_SHOWN]
-    figure = Figure(figsize=(1.05 * columns + 0.3, 1.12 * len(names)))
-    panels = figure.subplots(len(names), columns, squeeze=False)
-    for row, name in enumerate(names):
-        chosen = np.flatnonzero(labels[:, row] == 1)[:columns]
-        for column, panel in enumerate(panels[row]):
+    chosen = {
+        name: np.flatnonzero(labels[:, column] == 1)[:columns]
+        for column, name in enumerate(list(label_names)[:LABELS_SHOWN])
+    }
+    return image_rows({name: [images[index] for index in rows] for name, rows in chosen.items()}, columns)
+
+
+def image_rows(rows: Mapping[str, Sequence[np.ndarray] | np.ndarray], columns: int = 8) -> bytes:
+    """Images side by side, one row per name.
+
+    Args:
+      rows: uint8 [images, size, size, 1] by name.
+      columns: images per row, at most.
+    """
+    figure = Figure(figsize=(1.05 * columns + 0.3, 1.12 * len(rows)))
+    for line, (name, images) in zip(figure.subplots(len(rows), columns, squeeze=False), rows.items(), strict=True):
+        for column, panel in enumerate(line):
             panel.set_axis_off()
-            if column < len(chosen):
-                panel.imshow(images[chosen[column]][..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        first = panels[row, 0]
+            if column < len(images):
+                panel.imshow(images[column][..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        first = line[0]
         first.text(-0.08, 0.5, name, transform=first.transAxes, rotation=90, ha="right", va="center", fontsize=8)
     figure.subplots_adjust(left=0.045, right=1, top=1, bottom=0, wspace=0.03, hspace=0.03)
     return _png(figure, is_tight=False)

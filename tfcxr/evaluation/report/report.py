@@ -1,6 +1,11 @@
-"""What protocols find, written as report.json for programs and one self-contained report.html for people."""
+"""What protocols find, as report.json and scores.csv for programs and one self-contained report.html for people.
 
+`report.schema.json` beside this file describes report.json (JSON Schema 2020-12).
+"""
+
+import csv
 import dataclasses
+import io
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +15,15 @@ import numpy as np
 from tfcxr.config import to_plain
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.kept import plain_json, software_versions, write_json
-from tfcxr.evaluation.report import html
+from tfcxr.evaluation.kept import key_of, plain_json, software_versions, write_json
+from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.score import Score
 
+VERSION = 1  # of report.json; raise it when a field changes its meaning or place
 REPORT_FILE = "report.json"
 HTML_FILE = "report.html"
+SCORES_FILE = "scores.csv"
+TITLE = "Evaluation of synthetic images"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +32,7 @@ class Findings:
 
     Attributes:
       title: of its part of the page.
-      verdict: sentences that answer its question; the first is bold and answers it by itself.
+      verdict: sentences that answer its question; the first answers it by itself and stands at the head of the page.
       data: numbers and facts for report.json.
       introduction: HTML of the line below the title.
       parts: HTML of its part of the page.
@@ -54,6 +62,23 @@ class Findings:
         return plain_json({**facts, **self.data})
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one protocol found of one cohort.
+
+    Attributes:
+      protocol: its name.
+      cohort: its name; the names of all, with commas between, of a protocol that takes all at once.
+      findings: what it found.
+      seconds: that it took.
+    """
+
+    protocol: str
+    cohort: str
+    findings: Findings
+    seconds: float = 0.0
+
+
 def prepare_folder(out_dir: pathlib.Path, overwrite: bool) -> None:
     """Removes what a killed evaluation left unfinished.
 
@@ -68,30 +93,99 @@ def prepare_folder(out_dir: pathlib.Path, overwrite: bool) -> None:
     remove_temporary_files(out_dir)
 
 
-def write_report(evaluation: Evaluation, findings: Mapping[str, Findings]) -> dict[str, Any]:
-    """Writes report.html, then report.json with the findings of each protocol; returns the latter's content."""
-    together = {
-        name: list(dict.fromkeys(sentence for found in findings.values() for sentence in getattr(found, name)))
-        for name in ("verdict", "shared_patients", "notices")
-    }
-    classifier, software = to_plain(evaluation.classifier), software_versions()
-    sections = [
-        html.section(found.title, found.introduction, found.parts, found.cohorts) for found in findings.values()
-    ]
-    versions = ", ".join(f"{name} {version}" for name, version in software.items())
-    sections.append(f"<h2>Classifier</h2>{html.settings_table(classifier)}<p class=small>{html.text(versions)}</p>")
-    verdicts = {found.title: found.verdict for found in findings.values()}
-    page = html.page(
-        "Evaluation of synthetic images", verdicts, together["shared_patients"], together["notices"], sections
-    )
-    write_atomically(evaluation.out_dir / HTML_FILE, page)
-    report = {
-        "verdict": together["verdict"],
-        "is_patient_disjoint": not together["shared_patients"],
-        "classifier": classifier,
+def write_report(
+    evaluation: Evaluation,
+    answers: Sequence[Answer],
+    unanswered: Sequence[str] = (),
+    pictures: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """Writes report.html, scores.csv and then report.json; returns the content of the last.
+
+    Args:
+      answers: of all protocols.
+      unanswered: sentences on protocols that could say nothing of these data.
+      pictures: rows of the grid at the head of the page by name, uint8 [images, size, size, 1].
+    """
+    software, (rows, passports) = software_versions(), _score_rows(answers)
+    report = plain_json({
+        "version": VERSION,
+        "verdict": _together(answers, "verdict"),
+        "is_patient_disjoint": not _together(answers, "shared_patients"),
+        "unanswered": unanswered,
+        "classifier": to_plain(evaluation.classifier),
         "classifier_seeds": evaluation.classifier_seeds,
+        "extractors": evaluation.extractors,
         "software": software,
-        "protocols": {name: found.report() for name, found in findings.items()},
-    }
+        "protocols": {
+            protocol: {
+                answer.cohort: {**answer.findings.report(), "seconds": round(answer.seconds, 1)}
+                for answer in answers
+                if answer.protocol == protocol
+            }
+            for protocol in dict.fromkeys(answer.protocol for answer in answers)
+        },
+        "scores": rows,
+        "passports": passports,
+    })  # fmt: skip
+    write_atomically(evaluation.out_dir / HTML_FILE, _page(evaluation, answers, unanswered, pictures or {}))
+    write_atomically(evaluation.out_dir / SCORES_FILE, _csv(report["scores"]))
     write_json(evaluation.out_dir / REPORT_FILE, report)
-    return plain_json(report)
+    return report
+
+
+def _together(answers: Sequence[Answer], name: str) -> list[str]:
+    """Sentences of all answers, each once."""
+    return list(dict.fromkeys(sentence for answer in answers for sentence in getattr(answer.findings, name)))
+
+
+def _score_rows(answers: Sequence[Answer]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """All scores, and the passports that they name by key."""
+    rows, passports = [], {}
+    for answer in answers:
+        for score in answer.findings.scores:
+            passport = plain_json(score.passport)
+            key = key_of(passport)[:16]
+            passports[key] = passport
+            facts = {field.name: getattr(score, field.name) for field in dataclasses.fields(score)}
+            rows.append({"cohort": answer.cohort, "protocol": answer.protocol, **facts, "passport": key})
+    return rows, passports
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One score per line; an empty cell is no value."""
+    text = io.StringIO()
+    names = ("cohort", "protocol", *(field.name for field in dataclasses.fields(Score) if field.name != "is_headline"))
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _page(
+    evaluation: Evaluation,
+    answers: Sequence[Answer],
+    unanswered: Sequence[str],
+    pictures: Mapping[str, np.ndarray],
+) -> str:
+    cohorts = list(dict.fromkeys(answer.cohort for answer in answers))
+    verdicts = {
+        cohort: [answer.findings.verdict[0] for answer in answers if answer.cohort == cohort] for cohort in cohorts
+    }
+    head = [html.headline_table([(answer.cohort, answer.findings.scores) for answer in answers])]
+    if pictures:
+        grid = html.picture(plots.image_rows(pictures), ", ".join(pictures))
+        head.insert(0, f"{grid}<p class=small>From above: {html.text('; '.join(pictures))}.</p>")
+    sections = [
+        html.section(
+            answer.findings.title if len(cohorts) == 1 else f"{answer.findings.title}: {answer.cohort}",
+            answer.findings.introduction,
+            [html.sentences(answer.findings.verdict), *answer.findings.parts],
+            answer.findings.cohorts,
+        )
+        for answer in answers
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in software_versions().items())
+    settings = html.settings_table(to_plain(evaluation.classifier))
+    sections.append(f"<h2>Classifier</h2>{settings}<p class=small>{html.text(versions)}</p>")
+    notices = [*(f"Not answered. {sentence}" for sentence in unanswered), *_together(answers, "notices")]
+    return html.page(TITLE, verdicts, _together(answers, "shared_patients"), head, notices, sections)

@@ -1,10 +1,13 @@
+import csv
 import dataclasses
 import html
 import html.parser
 import io
 import json
+import pathlib
 import re
 
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,16 +17,19 @@ from tfcxr.evaluation.kept import find, keep, plain_json
 from tfcxr.evaluation.metrics import METRICS
 from tfcxr.evaluation.metrics.classification import AUC, BALANCED_ACCURACY, PRECISION, patient_resamples
 from tfcxr.evaluation.report import plots
+from tfcxr.evaluation.report import report as report_module
 from tfcxr.evaluation.report.html import estimate, number, picture, table
 from tfcxr.evaluation.report.plots import curves_plot, roc_plot, sample_grid
-from tfcxr.evaluation.report.report import Findings, prepare_folder, write_report
+from tfcxr.evaluation.report.report import Answer, Findings, prepare_folder, write_report
+from tfcxr.evaluation.report.score import Score
 from tfcxr.evaluation.report.score_tables import arm_table, label_tables, threshold_tables
 from tfcxr.evaluation.scores import score_arm, shares_of_real
 
 
 def write(tmp_path, *names) -> tuple[str, dict]:
     """The page, and the content of report.json."""
-    report = write_report(Evaluation({"a": tmp_path}, tmp_path, tmp_path), dict.fromkeys(names, FINDINGS))
+    answers = [Answer(protocol=name, cohort="a", findings=FINDINGS) for name in names]
+    report = write_report(Evaluation({"a": tmp_path}, tmp_path, tmp_path), answers)
     return (tmp_path / "report.html").read_text(), report
 
 
@@ -64,7 +70,7 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(tmp_path):
     assert balance.open == []
     assert len(balance.addresses) == 2 and all(a.startswith("data:image/png;base64,") for a in balance.addresses)
     assert not re.search(r"https?:|url\(|@import|<script|<link", page)
-    assert page.count("<h1>First &lt;protocol&gt;") == 2 and page.count("<em>an introduction</em>") == 2
+    assert page.count("<h1>First &lt;protocol&gt;</h1>") == 2 and page.count("<em>an introduction</em>") == 2
     assert page.count("A phantom, not patients.") == 1 and page.count("3 of the 60 patients.") == 1
     assert page.count("ab" * 32) == 2 and "<code>vgg16</code>" in page
     assert "NOT patient-disjoint: these numbers" in page and "real radiographs" in page
@@ -82,13 +88,14 @@ def test_the_report_holds_each_protocol(tmp_path):
     assert report["classifier"]["architecture"] == "vgg16" and report["classifier_seeds"] == [0, 1, 2]
     assert set(report["software"]) == {"tensorflow", "keras", "numpy"}
     assert report["verdict"] == ["First <b>sentence</b>.", "Second."] and report["is_patient_disjoint"] is False
-    assert report["protocols"]["first"] == {
+    assert report["protocols"]["first"]["a"] == {
         "cohorts": FINDINGS.cohorts,
         "verdict": ["First <b>sentence</b>.", "Second."],
         "is_patient_disjoint": False,
         "shared_patients": ["3 of the 60 patients"],
         "notices": ["a phantom, not patients"],
         "value": None,
+        "seconds": 0.0,
     }
 
 
@@ -148,17 +155,64 @@ def test_every_metric_says_what_it_is_and_which_way_is_better():
     assert "sliced_wasserstein" in METRICS, "what trainings log"
 
 
-def test_the_first_sentence_of_every_protocol_is_bold(tmp_path):
-    other = dataclasses.replace(FINDINGS, title="Other", verdict=["Another."])
-    write_report(Evaluation({"a": tmp_path}, tmp_path, tmp_path), {"first": FINDINGS, "other": other})
+def test_the_head_of_the_page_has_one_sentence_per_protocol_and_one_bold_per_cohort(tmp_path):
+    other = dataclasses.replace(FINDINGS, title="Other", verdict=["Another.", "More."])
+    answers = [
+        Answer(protocol=name, cohort=cohort, findings=findings)
+        for cohort in ("a", "b")
+        for name, findings in (("first", FINDINGS), ("other", other))
+    ]
+    folders = dict.fromkeys("ab", tmp_path)
+    report = write_report(Evaluation(folders, tmp_path, tmp_path), answers, ["ranking of a, b: too few"])
     page = (tmp_path / "report.html").read_text()
-    bold = "<p><strong>First &lt;b&gt;sentence&lt;/b&gt;.</strong></p><p>Second.</p>"
-    assert page.count(bold) == 1 and page.count("<strong>Another.</strong>") == 1
+    head, details = page.split("<section>", 1)
+    bold = "<p><strong>First &lt;b&gt;sentence&lt;/b&gt;.</strong></p><p>Another.</p>"
+    assert head.count(bold) == 2 and "Second." not in head and details.count("<p>Second.</p>") == 2
+    assert "<p class=small>a</p>" in head and "<h1>Other: b</h1>" in details
+    assert "Not answered. ranking of a, b: too few." in head and report["unanswered"] == ["ranking of a, b: too few"]
+    assert list(report["protocols"]["other"]) == ["a", "b"]
+
+
+def test_scores_stand_in_the_table_in_the_report_and_in_a_table_for_programs(tmp_path):
+    score = Score(metric="frechet", value=3.25, low=3, high=3.5, of_real=1.5, images=48, better="lower")
+    shown = dataclasses.replace(
+        score, extractor="pixels", split="test", passport={"real": "ab", "k": 5}, is_headline=True
+    )
+    nothing = Score(metric="my_share", value=float("nan"), images=0, better="real", is_headline=True)
+    findings = dataclasses.replace(FINDINGS, scores=[score, shown, nothing])
+    answers = [Answer(protocol="first", cohort=cohort, findings=findings) for cohort in ("a", "b,<b>")]
+    report = write_report(Evaluation({"a": tmp_path}, tmp_path, tmp_path), answers)
+    head = (tmp_path / "report.html").read_text().split("<section>", 1)[0]
+    row = "Frechet &darr; <span class=interval>by pixels, test</span></td><td>1.5</td>"
+    assert head.count(row + "<td>3.25 <span class=interval>[3, 3.5]</span>") == 1, "one row for both cohorts"
+    assert "<th>b,&lt;b&gt;</th>" in head and "<td>my share <span" in head
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))
+    assert [row["cohort"] for row in rows] == ["a"] * 3 + ["b,<b>"] * 3
+    assert rows[1] | {"passport": ""} == {
+        **dict.fromkeys(("subject", "label", "group", "passport"), ""),
+        **{"cohort": "a", "protocol": "first", "metric": "frechet", "better": "lower", "extractor": "pixels"},
+        **{"value": "3.25", "low": "3", "high": "3.5", "of_real": "1.5", "images": "48", "split": "test"},
+    }
+    assert rows[2]["value"] == rows[2]["low"] == "", "no NaN"
+    assert report["passports"][rows[1]["passport"]] == {"real": "ab", "k": 5}
+    assert rows[0]["passport"] != rows[1]["passport"] == rows[4]["passport"]
+
+
+def test_the_report_keeps_to_its_schema(tmp_path):
+    schema = json.loads(pathlib.Path(report_module.__file__).with_name("report.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    _, report = write(tmp_path, "first")
+    jsonschema.validate(report, schema)
+    for changes in ({"version": 0}, {"scores": [{"metric": "frechet"}]}, {"verdict": "good"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(report | changes, schema)
 
 
 def test_notices_begin_as_sentences_do_and_end_once(tmp_path):
     notices = ("some sides have few images", "phantom: no patients.", "--test_splits=test holds no Mass")
-    write_report(Evaluation({"a": tmp_path}, tmp_path, tmp_path), {"a": dataclasses.replace(FINDINGS, notices=notices)})
+    findings = dataclasses.replace(FINDINGS, notices=notices)
+    answer = Answer(protocol="a", cohort="a", findings=findings)
+    write_report(Evaluation({"a": tmp_path}, tmp_path, tmp_path), [answer])
     page = (tmp_path / "report.html").read_text()
     for shown in ("Some sides have few images.", "phantom: no patients.", "--test_splits=test holds no Mass."):
         assert f"<p>{shown}</p>" in page
