@@ -21,6 +21,7 @@ from tfcxr.data.schema import DatasetInfo
 from tfcxr.data.stored_images import StoredImages, open_images
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.labelled_images import LabelledImages
+from tfcxr.evaluation.subgroups import groups_of_facts
 
 SUBSET_SEED = 0  # of the images that are taken where a side has more than are wanted
 MAX_PREVALENCE_GAP = 0.05  # above it, a difference between the sides is reported
@@ -34,12 +35,14 @@ class Cohort:
       images: uint8 [images, size, size, 1], read when they are asked for.
       labels: float32 [images, labels] in the order that was asked for, NaN where unknown.
       patient_keys: string [images].
+      groups: "sex", "age" and "view" of each image, string [images] each, "" where unknown (`subgroups`).
       facts: for the report: data set, splits, counts and the SHA-256 over its shards' SHA-256s.
     """
 
     images: StoredImages
     labels: np.ndarray
     patient_keys: np.ndarray
+    groups: dict[str, np.ndarray]
     facts: dict[str, Any]
 
     @property
@@ -261,6 +264,7 @@ def load_cohort(
         images=open_images(directory, splits).where(chosen),
         labels=labels,
         patient_keys=facts["patient_key"],
+        groups=groups_of_facts(facts),
         facts={
             "name": info.name,
             "folder": str(directory),
