@@ -212,28 +212,33 @@ def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> "Ev
     from tfcxr.evaluation.evaluation import Evaluation
     from tfcxr.evaluation.extractors.classifier import make_classifier_config
 
+    label_map = _label_map(arguments.label_map)
     try:
         seeds = tuple(int(seed) for seed in arguments.classifier_seeds)
     except ValueError as error:
         given = ",".join(arguments.classifier_seeds)
         raise ValueError(f"--classifier_seeds expects whole numbers such as 0,1,2, got {given}") from error
-    return Evaluation(
-        synthetic_dirs=_named_folders(arguments.synthetic_dir),
-        real_dir=pathlib.Path(arguments.real_dir),
-        out_dir=pathlib.Path(arguments.out_dir),
-        classifier=make_classifier_config(arguments.classifier, classifier),
-        test_dir=pathlib.Path(arguments.test_dir) if arguments.test_dir else None,
-        synthetic_splits=arguments.synthetic_splits,
-        train_splits=arguments.train_splits,
-        validation_splits=arguments.validation_splits,
-        test_splits=arguments.test_splits,
-        labels=tuple(name.strip() for name in arguments.labels),
-        classifier_seeds=seeds,
-        extractors=arguments.extractor,
-        extractor_dir=pathlib.Path(arguments.extractor_dir) if arguments.extractor_dir else None,
-        label_map=_label_map(arguments.label_map),
-        allow_shared_patients=arguments.allow_shared_patients,
-    ).at_one_size()
+    return (
+        Evaluation(
+            synthetic_dirs=_named_folders(arguments.synthetic_dir),
+            real_dir=pathlib.Path(arguments.real_dir),
+            out_dir=pathlib.Path(arguments.out_dir),
+            classifier=make_classifier_config(arguments.classifier, classifier),
+            test_dir=pathlib.Path(arguments.test_dir) if arguments.test_dir else None,
+            synthetic_splits=arguments.synthetic_splits,
+            train_splits=arguments.train_splits,
+            validation_splits=arguments.validation_splits,
+            test_splits=arguments.test_splits,
+            labels=tuple(name.strip() for name in arguments.labels),
+            classifier_seeds=seeds,
+            extractors=arguments.extractor,
+            extractor_dir=pathlib.Path(arguments.extractor_dir) if arguments.extractor_dir else None,
+            label_map=label_map,
+            allow_shared_patients=arguments.allow_shared_patients,
+        )
+        .at_one_size()
+        .with_mapped_labels()
+    )
 
 
 def _label_map(given: Sequence[str]) -> dict[str, str]:

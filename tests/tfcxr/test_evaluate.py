@@ -43,7 +43,7 @@ def cohort(disc_records, tmp_path_factory):
 @pytest.fixture(scope="module")
 def arguments(disc_records, cohort, tmp_path_factory) -> EvaluateArguments:
     return EvaluateArguments(
-        synthetic_dir=(str(cohort),),
+        synthetic_dir=(f"discs={cohort}",),
         real_dir=str(disc_records),
         out_dir=str(tmp_path_factory.mktemp("evaluation") / "eval"),
         validation_splits=("validation",),
@@ -69,7 +69,7 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
     assert "8 synthetic images are at Frechet distance" in printed
     assert f"Report: {arguments.out_dir}/report.html" in printed
     report = json.loads(pathlib.Path(arguments.out_dir, "report.json").read_text())
-    tstr, distances = (report["protocols"][name]["cohort0"] for name in ("tstr", "distances"))
+    tstr, distances = (report["protocols"][name]["discs"] for name in ("tstr", "distances"))
     assert tstr["images_per_side"] == 16 and report["classifier"]["dense_units"] == [8]
     assert list(tstr["tests"]["test"]["arms"]) == ["synthetic", "real"]
     assert [item["score"]["images"] for item in distances["extractors"]["trained"]["comparisons"]] == [8, 8], (
@@ -82,7 +82,7 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
 
 def test_help_lists_protocols_and_classifiers():
     text = command_line.help_text(evaluate)
-    assert f"One of {', '.join(PROTOCOLS)}." in " ".join(text.split()) and "small_cnn" in text
+    assert f"One of {', '.join(PROTOCOLS)}, all." in " ".join(text.split()) and "small_cnn" in text
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,10 @@ def test_help_lists_protocols_and_classifiers():
             {"settings": ("distances.images=8",)},
             "--set=distances.images would have no effect: --protocols=tstr does not ask for",
         ),
-        ({"settings": ("images=8",)}, "--set=images expects PROTOCOL.NAME=VALUE or classifier.NAME=VALUE; valid"),
+        (
+            {"settings": ("images=8",)},
+            "--set=images expects PROTOCOL.NAME=VALUE or classifier.NAME=VALUE; .*valid names",
+        ),
         ({"settings": ("clasifier.dropout=0",)}, "--set=clasifier.dropout expects .* did you mean 'classifier'"),
         ({"settings": ("tstr.image=8",)}, "TSTRSettings has no setting 'image'; did you mean 'images'"),
         ({"settings": ("tstr.images=many",)}, "TSTRSettings.images expects int, got 'many'"),
@@ -108,7 +111,8 @@ def test_help_lists_protocols_and_classifiers():
         ),
         ({"classifier_seeds": ("0", "x")}, "--classifier_seeds expects whole numbers such as 0,1,2, got 0,x"),
         ({"synthetic_dir": ("a/x/64", "b/x/64")}, "names two cohorts 'x'; give each as NAME=FOLDER"),
-        ({"synthetic_dir": ("a", "b")}, r"names 2 cohorts \(a, b\), but only ranking takes several"),
+        ({"label_map": ("COVID",)}, "--label_map expects THEIRS:OURS such as COVID:PNEUMONIA, got 'COVID'"),
+        ({"label_map": ("A:B", "A:C")}, "--label_map maps one label twice: A:B,A:C"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_written(arguments, tmp_path, changes, message):
@@ -142,7 +146,7 @@ def test_a_registered_metric_of_each_kind_is_in_the_reports(arguments, tmp_path,
         monkeypatch.setitem(METRICS, metric.name, metric)
     chosen = dataclasses.replace(arguments, out_dir=str(tmp_path / "mine"), protocols=("tstr", "distances"))
     report = evaluate(chosen)
-    tstr, distances = (report["protocols"][name]["cohort0"] for name in ("tstr", "distances"))
+    tstr, distances = (report["protocols"][name]["discs"] for name in ("tstr", "distances"))
     real = tstr["tests"]["test"]["arms"]["real"]
     assert real["my_label_score"]["mean"] == real["at_half"]["my_confusion_score"]["mean"] == 16
     assert real["at_half"]["per_class"][0]["my_class_score"] == 8
@@ -177,7 +181,47 @@ def test_a_registered_protocol_runs_with_its_settings(arguments, tmp_path, monke
     chosen = dataclasses.replace(
         arguments, out_dir=str(tmp_path / "mine"), protocols=("mine",), settings=("mine.words=a,b",)
     )
-    assert evaluate(chosen)["protocols"]["mine"]["words"] == ["a", "b"]
+    assert evaluate(chosen)["protocols"]["mine"]["discs"]["words"] == ["a", "b"]
     assert "('a', 'b') of 32." in capsys.readouterr().out
     assert "<p>my part</p>" in (tmp_path / "mine" / "report.html").read_text()
     assert "--set=mine.words=nothing\n      what is said." in settings_text(PROTOCOLS["mine"].settings_class, "mine.")
+
+
+def test_every_protocol_answers_for_every_cohort_or_says_why_not(arguments, tmp_path, monkeypatch, capsys):
+    @dataclasses.dataclass(frozen=True)
+    class Nothing:
+        """No settings."""
+
+    def answer(evaluation, settings):
+        names = ", ".join(evaluation.synthetic_dirs)
+        return Findings(title="Mine", verdict=[f"Of {names}."], data={}, introduction="", parts=[])
+
+    def refuse(evaluation, settings):
+        raise ValueError(f"{evaluation.cohort_name} is too small")
+
+    for name in list(PROTOCOLS):
+        monkeypatch.delitem(PROTOCOLS, name)
+    monkeypatch.setitem(PROTOCOLS, "mine", Protocol("mine", "?", Nothing, answer))
+    monkeypatch.setitem(PROTOCOLS, "strict", Protocol("strict", "?", Nothing, refuse))
+    monkeypatch.setitem(PROTOCOLS, "all_at_once", Protocol("all_at_once", "?", Nothing, answer, takes_several=True))
+    folder = arguments.synthetic_dir[0].removeprefix("discs=")
+    several = dataclasses.replace(
+        arguments,
+        synthetic_dir=(f"a={folder}", f"b={folder}"),
+        out_dir=str(tmp_path / "all"),
+        protocols=("all",),
+        settings=(),
+    )
+    report = evaluate(several)
+    assert list(report["protocols"]["mine"]) == ["a", "b"] and list(report["protocols"]["all_at_once"]) == ["a, b"]
+    assert report["unanswered"] == ["strict of a: a is too small", "strict of b: b is too small"]
+    printed = capsys.readouterr().out
+    assert "3 of 5: strict of a" in printed and "Mine of a, b: Of a, b." in printed
+    page = (tmp_path / "all" / "report.html").read_text()
+    assert "From above: real; a; b." in page and "Not answered. strict of a: a is too small." in page
+    with pytest.raises(ValueError, match="a is too small"):
+        evaluate(dataclasses.replace(several, protocols=("strict",), out_dir=str(tmp_path / "one")))
+    monkeypatch.delitem(PROTOCOLS, "mine")
+    monkeypatch.delitem(PROTOCOLS, "all_at_once")
+    with pytest.raises(ValueError, match="a is too small"):
+        evaluate(dataclasses.replace(several, out_dir=str(tmp_path / "none")))

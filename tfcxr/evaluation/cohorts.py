@@ -16,10 +16,11 @@ from absl import logging
 
 from tfcxr.data.label_choice import choose_labels
 from tfcxr.data.pipeline import read_facts
-from tfcxr.data.records import shard_paths
+from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.data.stored_images import StoredImages, open_images
 from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.label_map import map_labels
 from tfcxr.evaluation.labelled_images import LabelledImages
 from tfcxr.evaluation.subgroups import groups_of_facts
 
@@ -208,13 +209,15 @@ def load_cohorts(
     synthetic = {}
     for name, info in evaluation.synthetic_infos.items():
         splits, names = evaluation.synthetic_splits or tuple(info.splits), label_names if info.label_names else ()
-        synthetic[name] = load_cohort(evaluation.synthetic_dirs[name], info, splits, names, images)
+        folder = evaluation.synthetic_dirs[name]
+        synthetic[name] = load_cohort(folder, info, splits, names, images, evaluation.label_map)
     real_dir, validation = evaluation.real_dir, None
     real = load_cohort(real_dir, real_info, evaluation.train_splits, label_names, images)
     if evaluation.validation_splits:
         validation = load_cohort(real_dir, real_info, evaluation.validation_splits, label_names)
     folder, splits = evaluation.test_dir or real_dir, evaluation.test_splits
-    tests = {split: load_cohort(folder, test_info, [split], label_names) for split in splits}
+    label_map = evaluation.label_map if evaluation.test_dir else {}
+    tests = {split: load_cohort(folder, test_info, [split], label_names, None, label_map) for split in splits}
     shared = training_leaks(real, validation, tests, real_info, test_info)
     for name, info in evaluation.synthetic_infos.items() if uses_generator else ():
         shared += generator_leaks(evaluation.synthetic_dirs[name], info, tests, test_info)
@@ -235,10 +238,12 @@ def load_cohort(
     splits: Sequence[str],
     label_names: Sequence[str],
     images: int | None = None,
+    label_map: Mapping[str, str] | None = None,
 ) -> Cohort:
     """One side: all images of some splits, or a random `images` of them, with the labels of `label_names`.
 
-    Images of exclusive classes that `label_names` leaves out are left out, and counted in the facts.
+    Images of exclusive classes that `label_names` leaves out are left out, and counted in the facts. `label_map` is what
+    made `info` of the folder's own description.
 
     Raises:
       FileNotFoundError: a shard is missing.
@@ -247,6 +252,8 @@ def load_cohort(
     for split in splits:
         shard_paths(directory, info, split, verify_checksums=True)
     choice, facts = choose_labels(info, label_names), read_facts(directory, splits)
+    if label_map:
+        facts["label"] = map_labels(facts["label"], read_dataset_info(directory).label_names, label_map)
     stays = choice.keeps(facts["label"])
     if images is not None and stays.sum() < images:
         where = f"{', '.join(splits)} of {directory}"

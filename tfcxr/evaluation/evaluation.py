@@ -9,6 +9,8 @@ from tfcxr.data.records import read_dataset_info
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.data.sizes import find_size, stored_sizes
 from tfcxr.evaluation.extractors.classifier import ClassifierConfig
+from tfcxr.evaluation.label_map import map_info
+from tfcxr.registry import nearest_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Evaluation:
       test_splits: of real test patients.
       labels: that are evaluated, in this order; () is all of `real_dir`. Where labels are exclusive classes, images of
         other classes are left out.
+      label_map: names in the cohorts and in `test_dir` -> labels of `real_dir`, which are then `labels` by default.
       classifier_seeds: of trainings.
       extractors: what images are compared by: "trained", "pixels", or paths of networks.
       extractor_dir: keeps trained feature extractors, for several evaluations to share; None is `out_dir/extractor`.
@@ -44,6 +47,7 @@ class Evaluation:
     validation_splits: tuple[str, ...] = ()
     test_splits: tuple[str, ...] = ("test",)
     labels: tuple[str, ...] = ()
+    label_map: Mapping[str, str] = dataclasses.field(default_factory=dict)
     classifier_seeds: tuple[int, ...] = (0, 1, 2)
     extractors: tuple[str, ...] = ("trained",)
     extractor_dir: pathlib.Path | None = None
@@ -63,6 +67,26 @@ class Evaluation:
                 raise ValueError(f"--{name} names a split twice: {','.join(splits)}")
             if not splits and name in ("train_splits", "test_splits"):
                 raise ValueError(f"--{name} names no split")
+
+    def with_mapped_labels(self) -> "Evaluation":
+        """With the labels of `real_dir` as those that are evaluated, where the others' names are mapped to them.
+
+        Raises:
+          ValueError: the map gives a name that `real_dir` does not have, or takes one that no other folder has.
+        """
+        if not self.label_map:
+            return self
+        ours = self.real_info.label_names
+        folders = {*self.synthetic_dirs.values(), *([self.test_dir] if self.test_dir else [])}
+        theirs = {name for folder in folders for name in read_dataset_info(folder).label_names}
+        for other, name in self.label_map.items():
+            for wanted, names, where in ((name, ours, self.real_dir), (other, sorted(theirs), "the other folders")):
+                if wanted not in names:
+                    raise ValueError(
+                        f"--label_map={other}:{name} expects {wanted!r} among the labels of {where}; "
+                        f"{nearest_name(wanted, names)}"
+                    )
+        return dataclasses.replace(self, labels=self.labels or ours)
 
     def at_one_size(self) -> "Evaluation":
         """With the build of the size that all folders have in place of each folder of builds.
@@ -114,12 +138,14 @@ class Evaluation:
     @functools.cached_property
     def test_info(self) -> DatasetInfo:
         """Description of the test patients."""
-        return read_dataset_info(self.test_dir or self.real_dir)
+        return map_info(read_dataset_info(self.test_dir), self.label_map) if self.test_dir else self.real_info
 
     @functools.cached_property
     def synthetic_infos(self) -> dict[str, DatasetInfo]:
         """Description of each cohort."""
-        return {name: read_dataset_info(folder) for name, folder in self.synthetic_dirs.items()}
+        return {
+            name: map_info(read_dataset_info(folder), self.label_map) for name, folder in self.synthetic_dirs.items()
+        }
 
     def test_split_flag(self, split: str) -> str:
         """A test split's name in messages."""

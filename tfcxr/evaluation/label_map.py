@@ -1,7 +1,7 @@
 """Other names for labels, so that sets from elsewhere compare: COVID and Viral of one set are PNEUMONIA of another.
 
-Of exclusive classes, several may stand for one; their images are counted together. Joint labels are only renamed: of how
-many images have one or the other, a description says nothing.
+Of exclusive classes, several may stand for one; their images are counted together. Joint labels are only renamed, as a
+description does not say how many images have one or the other.
 """
 
 import dataclasses
@@ -23,6 +23,8 @@ def map_info(info: DatasetInfo, label_map: Mapping[str, str]) -> DatasetInfo:
     Raises:
       ValueError: two joint labels would become one.
     """
+    if not label_map:
+        return info
     names = map_names(info.label_names, label_map)
     if len(names) < len(info.label_names) and not info.is_single_label:
         raise ValueError(
