@@ -242,8 +242,8 @@ def load_cohort(
 ) -> Cohort:
     """One side: all images of some splits, or a random `images` of them, with the labels of `label_names`.
 
-    Images of exclusive classes that `label_names` leaves out are left out, and counted in the facts. `label_map` is what
-    made `info` of the folder's own description.
+    Images of exclusive classes that `label_names` leaves out are left out, and counted in the facts. `label_map` made
+    `info` of the folder's own description.
 
     Raises:
       FileNotFoundError: a shard is missing.

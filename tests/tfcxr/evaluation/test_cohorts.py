@@ -155,10 +155,3 @@ def test_validation_leaves_patients_to_train_on():
 def test_facts_out_of_range_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         evaluation(tmp_path, tmp_path, tmp_path, **changes)
-
-
-def test_several_cohorts_are_refused_where_one_is_evaluated(disc_records, synthetic_records, tmp_path):
-    cohorts = {"a": synthetic_records, "b": synthetic_records}
-    request = evaluation(disc_records, synthetic_records, tmp_path, synthetic_dirs=cohorts)
-    with pytest.raises(ValueError, match=r"names 2 cohorts \(a, b\), but only ranking takes several"):
-        check_folders(request)
