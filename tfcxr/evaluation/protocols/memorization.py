@@ -4,7 +4,8 @@ For each extractor, the distance of every synthetic image to its nearest real tr
 distance of as many held-out real images, which the generator has not seen. Synthetic images that are nearer than all
 but the nearest `false_alarms` of held-out ones count as copies; a generator that copies nothing has about that share.
 C_T (Meehan, Chaudhuri, Dasgupta 2020, section 3) is the Mann-Whitney z of the two sets of distances: below -3 synthetic
-images lie systematically nearer to the training images, above 3 farther.
+images lie systematically nearer to the training images, above 3 farther. The copy ratio of an image is the median
+nearest distance of held-out images over its own: a single copy hides in a share, but not in the largest ratio.
 
 The check itself is proven by planted copies: training images themselves, exact, flipped, cropped, brighter, noisy and
 re-encoded, and the share of each that the same threshold finds. What an extractor does not find when planted, it cannot
@@ -28,10 +29,12 @@ from tfcxr.evaluation.metrics.nearest_neighbours import nearest
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.report import Findings
+from tfcxr.evaluation.report.score import Score
 
-VERSION = 1
+VERSION = 2
 SEED = 0
 FAR = 3.0  # of C_T, in standard deviations
+MAX_RATIO = 1000.0  # a copy ratio at most: that of an exact copy, whose distance is 0
 
 
 def _cropped(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -109,6 +112,7 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
         "images": count,
         "training_images": len(cohorts.real.images),
         "false_alarms": settings.false_alarms,
+        "planted": min(settings.planted, len(cohorts.real.images)),
         "extractors": {name: result for name, (result, _) in found.items()},
     }
     return Findings(
@@ -121,6 +125,8 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=cohorts.notices,
+        scores=_scores(data, cohorts),
+        nearest_pairs=_pair_images(next(iter(found.values()))[1], cohorts),
     )
 
 
@@ -145,12 +151,15 @@ def _measure(
     }
     order = np.argsort(made.distance)[: settings.pairs]
     pairs = [(int(of_synthetic[row]), int(made.index[row])) for row in order]
+    typical = np.median(real.distance)
     result = {
         "copies": float(is_copy.mean()),
         "interval": [float(low), float(high)],
+        "largest_ratio": {"synthetic": _largest_ratio(made.distance, typical)}
+        | {"held_out": _largest_ratio(real.distance, typical)},
         "threshold": threshold,
         "c_t": _c_t(made.distance, real.distance),
-        "median_distance": {"synthetic": float(np.median(made.distance)), "held_out": float(np.median(real.distance))},
+        "median_distance": {"synthetic": float(np.median(made.distance)), "held_out": float(typical)},
         "planted_found": planted,
         "passport": extractor.passport,
     }
@@ -160,6 +169,10 @@ def _measure(
 def _features(extractor: Extractor, change: Callable, pixels: np.ndarray) -> np.ndarray:
     random = np.random.default_rng(SEED)
     return extractor.features(np.stack([change(image, random) for image in pixels])[..., None])
+
+
+def _largest_ratio(distance: np.ndarray, typical: float) -> float:
+    return float(min(typical / max(distance.min(), typical / MAX_RATIO), MAX_RATIO)) if typical else float("nan")
 
 
 def _c_t(synthetic: np.ndarray, held_out: np.ndarray) -> float:
@@ -181,10 +194,60 @@ def _sentence(name: str, result: Mapping[str, Any], settings: MemorizationSettin
     else:
         conclusion = "no more than chance"
     cannot = f" It would miss planted copies that are {', '.join(blind)}." if blind else ""
+    ratio = result["largest_ratio"]
     return (
         f"By {name}, {result['copies']:.1%} ({low:.1%} to {high:.1%}) of the synthetic images are nearer to a training "
-        f"image than all but {settings.false_alarms:.0%} of held-out real images are: {conclusion}.{cannot}"
+        f"image than all but {settings.false_alarms:.0%} of held-out real images are: {conclusion}. The nearest lies {ratio['synthetic']:.3g} times as near as held-out "
+        f"images typically do; the nearest of these {ratio['held_out']:.3g} times.{cannot}"
     )
+
+
+def _scores(data: Mapping[str, Any], cohorts: Cohorts) -> list[Score]:
+    """For each extractor: the copies, C_T, the largest copy ratio, and the share found of each planted kind."""
+    scores = []
+    for name, result in data["extractors"].items():
+        facts: dict[str, Any] = {"extractor": name, "split": data["held_out_split"], "images": data["images"]}
+        facts["passport"] = {
+            "protocol": f"memorization {VERSION}",
+            "extractor": result["passport"],
+            "real": cohorts.real.facts["sha256"],
+            "held_out": cohorts.tests[data["held_out_split"]].facts["sha256"],
+            "false_alarms": data["false_alarms"],
+        }
+        low, high = result["interval"]
+        ratio = result["largest_ratio"]
+        scores += [
+            Score(
+                metric="copies",
+                value=result["copies"],
+                low=low,
+                high=high,
+                of_real=data["false_alarms"],
+                better="lower",
+                is_headline=True,
+                **facts,
+            ),
+            Score(metric="c_t", value=result["c_t"], of_real=0.0, better="real", **facts),
+            Score(
+                metric="largest_copy_ratio",
+                value=ratio["synthetic"],
+                of_real=ratio["held_out"],
+                better="real",
+                **facts,
+            ),
+        ]
+        facts["images"] = data["planted"]
+        scores += [
+            Score(metric="planted_found", value=share, better="higher", subject=kind, **facts)
+            for kind, share in result["planted_found"].items()
+        ]
+    return scores
+
+
+def _pair_images(pairs: list[tuple[int, int]], cohorts: Cohorts) -> tuple[np.ndarray, np.ndarray]:
+    """Synthetic images and the training image nearest to each, both uint8 [pairs, size, size, 1]."""
+    made, real = (np.array(column) for column in zip(*pairs, strict=True))
+    return cohorts.only_synthetic.images[made], cohorts.real.images[real]
 
 
 def _page_parts(
@@ -197,6 +260,7 @@ def _page_parts(
             html.text(name),
             f"{result['copies']:.1%} ({result['interval'][0]:.1%} to {result['interval'][1]:.1%})",
             f"{result['c_t']:.1f}",
+            f"{result['largest_ratio']['synthetic']:.3g} (held-out {result['largest_ratio']['held_out']:.3g})",
             *(f"{share:.0%}" for share in result["planted_found"].values()),
         ]
         for name, (result, _) in found.items()
@@ -205,12 +269,12 @@ def _page_parts(
         "extractor",
         f"copies (chance {settings.false_alarms:.0%})",
         "C_T",
+        "largest copy ratio",
         *(f"found: {kind}" for kind in PLANTED),
     ]
     parts = [html.table(headers, rows)]
     for name, (_, pairs) in found.items():
-        made, real = (np.array(column) for column in zip(*pairs, strict=True))
-        images = np.concatenate([cohorts.only_synthetic.images[made], cohorts.real.images[real]])
+        images = np.concatenate(_pair_images(pairs, cohorts))
         rows_of = np.repeat(np.eye(2, dtype=np.float32), len(pairs), axis=0)
         grid = plots.sample_grid(images, rows_of, ["synthetic", "nearest training image"], len(pairs))
         parts += [f"<h3>Nearest pairs by {html.text(name)}</h3>", html.picture(grid, f"nearest pairs by {name}")]
