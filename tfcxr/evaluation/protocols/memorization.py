@@ -155,8 +155,10 @@ def _measure(
     result = {
         "copies": float(is_copy.mean()),
         "interval": [float(low), float(high)],
-        "largest_ratio": {"synthetic": _largest_ratio(made.distance, typical)}
-        | {"held_out": _largest_ratio(real.distance, typical)},
+        "largest_ratio": {
+            "synthetic": _largest_ratio(made.distance, typical),
+            "held_out": _largest_ratio(real.distance, typical),
+        },
         "threshold": threshold,
         "c_t": _c_t(made.distance, real.distance),
         "median_distance": {"synthetic": float(np.median(made.distance)), "held_out": float(typical)},
@@ -172,7 +174,8 @@ def _features(extractor: Extractor, change: Callable, pixels: np.ndarray) -> np.
 
 
 def _largest_ratio(distance: np.ndarray, typical: float) -> float:
-    return float(min(typical / max(distance.min(), typical / MAX_RATIO), MAX_RATIO)) if typical else float("nan")
+    nearest_distance = max(distance.min(), typical / MAX_RATIO)
+    return float(typical / nearest_distance) if nearest_distance else float("nan")
 
 
 def _c_t(synthetic: np.ndarray, held_out: np.ndarray) -> float:
@@ -197,8 +200,8 @@ def _sentence(name: str, result: Mapping[str, Any], settings: MemorizationSettin
     ratio = result["largest_ratio"]
     return (
         f"By {name}, {result['copies']:.1%} ({low:.1%} to {high:.1%}) of the synthetic images are nearer to a training "
-        f"image than all but {settings.false_alarms:.0%} of held-out real images are: {conclusion}. The nearest lies {ratio['synthetic']:.3g} times as near as held-out "
-        f"images typically do; the nearest of these {ratio['held_out']:.3g} times.{cannot}"
+        f"image than all but {settings.false_alarms:.0%} of held-out real images are: {conclusion}. The largest copy "
+        f"ratio is {ratio['synthetic']:.3g}, that of held-out images {ratio['held_out']:.3g}.{cannot}"
     )
 
 
