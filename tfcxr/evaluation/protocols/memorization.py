@@ -26,14 +26,12 @@ from tfcxr.evaluation.cohorts import Cohorts, check_folders, load_cohorts
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.extractors import Extractor, open_extractors
 from tfcxr.evaluation.metrics.nearest_neighbours import nearest
+from tfcxr.evaluation.protocols import memorization_verdict as verdict
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.report import Findings
-from tfcxr.evaluation.report.score import Score
 
-VERSION = 2
 SEED = 0
-FAR = 3.0  # of C_T, in standard deviations
 MAX_RATIO = 1000.0  # a copy ratio at most: that of an exact copy, whose distance is 0
 
 
@@ -107,7 +105,7 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
     for extractor in tqdm(open_extractors(evaluation, cohorts), desc="memorization", unit="extractor", leave=False):
         found[extractor.name] = _measure(extractor, cohorts, split, count, settings)
     data = {
-        "version": VERSION,
+        "version": verdict.VERSION,
         "held_out_split": split,
         "images": count,
         "training_images": len(cohorts.real.images),
@@ -117,7 +115,7 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
     }
     return Findings(
         title="Memorization",
-        verdict=[_sentence(name, result, settings) for name, (result, _) in found.items()],
+        verdict=[verdict.sentence(name, result, settings.false_alarms) for name, (result, _) in found.items()],
         data=data,
         introduction=f"Nearest of {len(cohorts.real.images)} real training images, for {count} synthetic images and "
         f"{count} held-out real images of {html.text(split)}.",
@@ -125,7 +123,7 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=cohorts.notices,
-        scores=_scores(data, cohorts),
+        scores=verdict.scores(data, cohorts),
         nearest_pairs=_pair_images(next(iter(found.values()))[1], cohorts),
     )
 
@@ -183,68 +181,6 @@ def _c_t(synthetic: np.ndarray, held_out: np.ndarray) -> float:
     n, m = len(synthetic), len(held_out)
     u = stats.mannwhitneyu(synthetic, held_out).statistic
     return float((u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
-
-
-def _sentence(name: str, result: Mapping[str, Any], settings: MemorizationSettings) -> str:
-    low, high = result["interval"]
-    blind = [kind for kind, share in result["planted_found"].items() if share < 0.5]
-    if low > settings.false_alarms:
-        conclusion = "more than chance: look at the nearest pairs before these images are given away"
-    elif result["c_t"] < -FAR:
-        conclusion = (
-            f"but they lie systematically nearer to training images than held-out patients do (C_T {result['c_t']:.1f})"
-        )
-    else:
-        conclusion = "no more than chance"
-    cannot = f" It would miss planted copies that are {', '.join(blind)}." if blind else ""
-    ratio = result["largest_ratio"]
-    return (
-        f"By {name}, {result['copies']:.1%} ({low:.1%} to {high:.1%}) of the synthetic images are nearer to a training "
-        f"image than all but {settings.false_alarms:.0%} of held-out real images are: {conclusion}. The largest copy "
-        f"ratio is {ratio['synthetic']:.3g}, that of held-out images {ratio['held_out']:.3g}.{cannot}"
-    )
-
-
-def _scores(data: Mapping[str, Any], cohorts: Cohorts) -> list[Score]:
-    """For each extractor: the copies, C_T, the largest copy ratio, and the share found of each planted kind."""
-    scores = []
-    for name, result in data["extractors"].items():
-        facts: dict[str, Any] = {"extractor": name, "split": data["held_out_split"], "images": data["images"]}
-        facts["passport"] = {
-            "protocol": f"memorization {VERSION}",
-            "extractor": result["passport"],
-            "real": cohorts.real.facts["sha256"],
-            "held_out": cohorts.tests[data["held_out_split"]].facts["sha256"],
-            "false_alarms": data["false_alarms"],
-        }
-        low, high = result["interval"]
-        ratio = result["largest_ratio"]
-        scores += [
-            Score(
-                metric="copies",
-                value=result["copies"],
-                low=low,
-                high=high,
-                of_real=data["false_alarms"],
-                better="lower",
-                is_headline=True,
-                **facts,
-            ),
-            Score(metric="c_t", value=result["c_t"], of_real=0.0, better="real", **facts),
-            Score(
-                metric="largest_copy_ratio",
-                value=ratio["synthetic"],
-                of_real=ratio["held_out"],
-                better="real",
-                **facts,
-            ),
-        ]
-        facts["images"] = data["planted"]
-        scores += [
-            Score(metric="planted_found", value=share, better="higher", subject=kind, **facts)
-            for kind, share in result["planted_found"].items()
-        ]
-    return scores
 
 
 def _pair_images(pairs: list[tuple[int, int]], cohorts: Cohorts) -> tuple[np.ndarray, np.ndarray]:
