@@ -4,7 +4,8 @@ For each extractor, the distance of every synthetic image to its nearest real tr
 distance of as many held-out real images, which the generator has not seen. Synthetic images that are nearer than all
 but the nearest `false_alarms` of held-out ones count as copies; a generator that copies nothing has about that share.
 C_T (Meehan, Chaudhuri, Dasgupta 2020, section 3) is the Mann-Whitney z of the two sets of distances: below -3 synthetic
-images lie systematically nearer to the training images, above 3 farther.
+images lie systematically nearer to the training images, above 3 farther. The copy ratio of an image is the median
+nearest distance of held-out images over its own: a single copy hides in a share, but not in the largest ratio.
 
 The check itself is proven by planted copies: training images themselves, exact, flipped, cropped, brighter, noisy and
 re-encoded, and the share of each that the same threshold finds. What an extractor does not find when planted, it cannot
@@ -25,13 +26,13 @@ from tfcxr.evaluation.cohorts import Cohorts, check_folders, load_cohorts
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.extractors import Extractor, open_extractors
 from tfcxr.evaluation.metrics.nearest_neighbours import nearest
+from tfcxr.evaluation.protocols import memorization_verdict as verdict
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.report import Findings
 
-VERSION = 1
 SEED = 0
-FAR = 3.0  # of C_T, in standard deviations
+MAX_RATIO = 1000.0  # a copy ratio at most: that of an exact copy, whose distance is 0
 
 
 def _cropped(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -104,16 +105,17 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
     for extractor in tqdm(open_extractors(evaluation, cohorts), desc="memorization", unit="extractor", leave=False):
         found[extractor.name] = _measure(extractor, cohorts, split, count, settings)
     data = {
-        "version": VERSION,
+        "version": verdict.VERSION,
         "held_out_split": split,
         "images": count,
         "training_images": len(cohorts.real.images),
         "false_alarms": settings.false_alarms,
+        "planted": min(settings.planted, len(cohorts.real.images)),
         "extractors": {name: result for name, (result, _) in found.items()},
     }
     return Findings(
         title="Memorization",
-        verdict=[_sentence(name, result, settings) for name, (result, _) in found.items()],
+        verdict=[verdict.sentence(name, result, settings.false_alarms) for name, (result, _) in found.items()],
         data=data,
         introduction=f"Nearest of {len(cohorts.real.images)} real training images, for {count} synthetic images and "
         f"{count} held-out real images of {html.text(split)}.",
@@ -121,6 +123,8 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=cohorts.notices,
+        scores=verdict.scores(data, cohorts),
+        nearest_pairs=_pair_images(next(iter(found.values()))[1], cohorts),
     )
 
 
@@ -145,12 +149,17 @@ def _measure(
     }
     order = np.argsort(made.distance)[: settings.pairs]
     pairs = [(int(of_synthetic[row]), int(made.index[row])) for row in order]
+    typical = np.median(real.distance)
     result = {
         "copies": float(is_copy.mean()),
         "interval": [float(low), float(high)],
+        "largest_ratio": {
+            "synthetic": _largest_ratio(made.distance, typical),
+            "held_out": _largest_ratio(real.distance, typical),
+        },
         "threshold": threshold,
         "c_t": _c_t(made.distance, real.distance),
-        "median_distance": {"synthetic": float(np.median(made.distance)), "held_out": float(np.median(real.distance))},
+        "median_distance": {"synthetic": float(np.median(made.distance)), "held_out": float(typical)},
         "planted_found": planted,
         "passport": extractor.passport,
     }
@@ -162,6 +171,11 @@ def _features(extractor: Extractor, change: Callable, pixels: np.ndarray) -> np.
     return extractor.features(np.stack([change(image, random) for image in pixels])[..., None])
 
 
+def _largest_ratio(distance: np.ndarray, typical: float) -> float:
+    nearest_distance = max(distance.min(), typical / MAX_RATIO)
+    return float(typical / nearest_distance) if nearest_distance else float("nan")
+
+
 def _c_t(synthetic: np.ndarray, held_out: np.ndarray) -> float:
     """Mann-Whitney z of synthetic against held-out distances: negative where synthetic ones are smaller."""
     n, m = len(synthetic), len(held_out)
@@ -169,22 +183,10 @@ def _c_t(synthetic: np.ndarray, held_out: np.ndarray) -> float:
     return float((u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
 
 
-def _sentence(name: str, result: Mapping[str, Any], settings: MemorizationSettings) -> str:
-    low, high = result["interval"]
-    blind = [kind for kind, share in result["planted_found"].items() if share < 0.5]
-    if low > settings.false_alarms:
-        conclusion = "more than chance: look at the nearest pairs before these images are given away"
-    elif result["c_t"] < -FAR:
-        conclusion = (
-            f"but they lie systematically nearer to training images than held-out patients do (C_T {result['c_t']:.1f})"
-        )
-    else:
-        conclusion = "no more than chance"
-    cannot = f" It would miss planted copies that are {', '.join(blind)}." if blind else ""
-    return (
-        f"By {name}, {result['copies']:.1%} ({low:.1%} to {high:.1%}) of the synthetic images are nearer to a training "
-        f"image than all but {settings.false_alarms:.0%} of held-out real images are: {conclusion}.{cannot}"
-    )
+def _pair_images(pairs: list[tuple[int, int]], cohorts: Cohorts) -> tuple[np.ndarray, np.ndarray]:
+    """Synthetic images and the training image nearest to each, both uint8 [pairs, size, size, 1]."""
+    made, real = (np.array(column) for column in zip(*pairs, strict=True))
+    return cohorts.only_synthetic.images[made], cohorts.real.images[real]
 
 
 def _page_parts(
@@ -197,6 +199,7 @@ def _page_parts(
             html.text(name),
             f"{result['copies']:.1%} ({result['interval'][0]:.1%} to {result['interval'][1]:.1%})",
             f"{result['c_t']:.1f}",
+            f"{result['largest_ratio']['synthetic']:.3g} (held-out {result['largest_ratio']['held_out']:.3g})",
             *(f"{share:.0%}" for share in result["planted_found"].values()),
         ]
         for name, (result, _) in found.items()
@@ -205,12 +208,12 @@ def _page_parts(
         "extractor",
         f"copies (chance {settings.false_alarms:.0%})",
         "C_T",
+        "largest copy ratio",
         *(f"found: {kind}" for kind in PLANTED),
     ]
     parts = [html.table(headers, rows)]
     for name, (_, pairs) in found.items():
-        made, real = (np.array(column) for column in zip(*pairs, strict=True))
-        images = np.concatenate([cohorts.only_synthetic.images[made], cohorts.real.images[real]])
+        images = np.concatenate(_pair_images(pairs, cohorts))
         rows_of = np.repeat(np.eye(2, dtype=np.float32), len(pairs), axis=0)
         grid = plots.sample_grid(images, rows_of, ["synthetic", "nearest training image"], len(pairs))
         parts += [f"<h3>Nearest pairs by {html.text(name)}</h3>", html.picture(grid, f"nearest pairs by {name}")]

@@ -28,6 +28,27 @@ def test_copies_are_found(evaluation):
     assert result["passport"]["extractor"] == "pixels"
     assert "more than chance: look at the nearest pairs" in findings.verdict[0]
     assert "Nearest pairs by pixels" in "".join(findings.parts)
+    assert result["largest_ratio"]["synthetic"] == pytest.approx(1000) and result["largest_ratio"]["held_out"] < 2
+    assert "The largest copy ratio is 1e+03, that of held-out images 1." in findings.verdict[0]
+
+
+def test_the_numbers_and_the_nearest_pairs(evaluation):
+    findings = run(evaluation, SETTINGS)
+    result = findings.report()["extractors"]["pixels"]
+    scores = {(score.metric, score.subject): score for score in findings.scores}
+    copies = scores["copies", ""]
+    assert (copies.value, [copies.low, copies.high]) == (result["copies"], result["interval"])
+    assert (copies.of_real, copies.split, copies.extractor, copies.images) == (0.07, "test", "pixels", 16)
+    assert [score for score in findings.scores if score.is_headline] == [copies]
+    assert scores["c_t", ""].value == result["c_t"]
+    assert scores["largest_copy_ratio", ""].of_real == result["largest_ratio"]["held_out"]
+    planted = {kind: scores["planted_found", kind] for kind in PLANTED}
+    assert {kind: score.value for kind, score in planted.items()} == result["planted_found"]
+    assert {score.images for score in planted.values()} == {20}
+    assert all(len(score.passport["real"]) == 64 for score in findings.scores)
+    made, training = findings.nearest_pairs
+    assert made.shape == (3, 32, 32, 1) and made.dtype == np.uint8
+    np.testing.assert_array_equal(made, training)
 
 
 def test_noise_holds_no_copies(evaluation, noise_cohort):
