@@ -81,9 +81,9 @@ def score_arm(
         values = np.stack([_label_rows(metric, labels, probability, columns, weights) for probability in probabilities])
         scored = np.isfinite(values[0, :, 0])  # labels with positives and negatives among all test images
         macro = values[:, scored].mean(1) if scored.any() else np.full([len(values), len(weights)], np.nan)
-        summary[metric.name] = _summary(macro)
+        summary[metric.name] = seed_summary(macro)
         summary[f"{metric.name}_by_label"] = {
-            label_names[column]: _summary(values[:, index]) for index, column in enumerate(columns)
+            label_names[column]: seed_summary(values[:, index]) for index, column in enumerate(columns)
         }
         summary[f"labels_without_{metric.name}"] = [
             label_names[column] for column, has_score in zip(columns, scored, strict=True) if not has_score
@@ -130,6 +130,16 @@ def shares_of_real(arm: ArmScores, real: ArmScores) -> dict[str, dict[str, Any]]
             np.divide(learned, of_real, out=values, where=of_real > 0)
         shares[metric.name] = {"mean": float(values[0]), "interval": list(percentile_interval(values[1:]))}
     return shares
+
+
+def seed_summary(rows: np.ndarray) -> dict[str, Any]:
+    """Mean over seeds, each seed and the interval of scores [seeds, 1 + resamples]."""
+    over_seeds = rows.mean(0)
+    return {
+        "mean": float(over_seeds[0]),
+        "interval": list(percentile_interval(over_seeds[1:])),
+        "by_seed": [float(value) for value in rows[:, 0]],
+    }
 
 
 def score_text(summary: dict[str, Any]) -> str:
@@ -187,7 +197,7 @@ def _threshold_scores(label_names: Sequence[str], is_single_label: bool, confusi
     names = ["labels"] if is_single_label else list(label_names)
     return {
         **{
-            metric.name: _summary(_over_labels(metric.score(confusions)))
+            metric.name: seed_summary(_over_labels(metric.score(confusions)))
             for metric in metrics_of(ConfusionScore)
             if not metric.is_per_class
         },
@@ -200,13 +210,3 @@ def _over_labels(scores: np.ndarray) -> np.ndarray:
     """Mean [seeds, rows] of scores [seeds, rows, tables] over the labels that have one of all patients; else NaN."""
     scored = np.isfinite(scores[:, 0]).all(0)
     return scores[:, :, scored].mean(2) if scored.any() else np.full(scores.shape[:2], np.nan)
-
-
-def _summary(rows: np.ndarray) -> dict[str, Any]:
-    """Mean over seeds, each seed and the interval of scores [seeds, 1 + resamples]."""
-    over_seeds = rows.mean(0)
-    return {
-        "mean": float(over_seeds[0]),
-        "interval": list(percentile_interval(over_seeds[1:])),
-        "by_seed": [float(value) for value in rows[:, 0]],
-    }

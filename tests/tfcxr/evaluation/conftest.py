@@ -77,13 +77,13 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
     """Replaces training by an untrained classifier, and notes (training images, validation images, seed) of each."""
     asked = []
 
-    def train_nothing(config, training, validation, is_single_label, seed, description):
+    def train_nothing(config, training, validation, is_single_label, seed, description, **how):
         asked.append((len(training.images), len(validation.images), seed))
         size, labels = training.images.shape[1], training.labels.shape[1]
         model = build_classifier(config, size, labels, is_single_label, seed)
         fit = Fit({"loss": [0.5], "validation_loss": [0.6]}, best_epoch=1, seconds=1.0)
         return TrainedClassifier(type(model)(model.input, model.output[:2]), fit)
 
-    for module in ("protocols.tstr", "extractors.feature_extractor"):
+    for module in ("trainings", "extractors.feature_extractor"):
         monkeypatch.setattr(f"tfcxr.evaluation.{module}.train_classifier", train_nothing)
     return asked

@@ -1,4 +1,4 @@
-"""A classifier of radiographs, trained from random weights with early stopping.
+"""A classifier of radiographs, trained from random or given weights with early stopping.
 
     classifier = train_classifier(config, training, validation, is_single_label=True, seed=0)
     probability, features = classifier.predict(test_images)
@@ -14,6 +14,7 @@ of the two logits) with the same loss; labels that may occur together end in a s
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -21,7 +22,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcxr.config import check_range, make_config
+from tfcxr.config import check_range, make_config, to_plain
+from tfcxr.data.atomic import atomic_path
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import read_batches
 from tfcxr.evaluation.extractors import CLASSIFIERS
@@ -31,6 +33,12 @@ from tfcxr.evaluation.extractors.fitting import (
     fit_classifier,
     prediction_batch,
     quick_momentum,
+)
+from tfcxr.evaluation.extractors.initial_weights import (
+    IMAGENET,
+    check_initial_weights,
+    initial_weights_hash,
+    load_initial_weights,
 )
 from tfcxr.evaluation.labelled_images import Images, LabelledImages
 from tfcxr.optimizers import FusedAdam
@@ -49,6 +57,8 @@ class ClassifierConfig(FittingConfig):
       batch_norm_momentum: at most; lower where an epoch has few steps, so that the first epoch's statistics arrive
         before early stopping looks. Keras's .99 needs more steps than a short training has: chance-level scores.
       initializer: of all kernels; "glorot_uniform" is Keras's own.
+      initial_weights: what training starts from: "" is random weights, "imagenet" Keras's own, else FILE.keras or
+        FILE.weights.h5 of a network of this architecture that takes images in [0, 1].
       precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32.
     """
 
@@ -62,6 +72,7 @@ class ClassifierConfig(FittingConfig):
     dense_units: tuple[int, ...] = (512, 128)
     batch_norm_momentum: float = 0.9
     initializer: Literal["glorot_uniform", "he_normal"] = "glorot_uniform"
+    initial_weights: str = ""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
@@ -73,6 +84,12 @@ class ClassifierConfig(FittingConfig):
         check_range(self, "dropout", "batch_norm_momentum", minimum=0, below=1)
         if any(width < 1 for width in self.dense_units):
             raise ValueError(f"ClassifierConfig.dense_units must be 1 or more each, got {self.dense_units}")
+        check_initial_weights(self.initial_weights, self.architecture, CLASSIFIERS[self.architecture])
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a training depends on, plain: the settings, with the hash of a file in place of its path."""
+        return to_plain(self) | {"initial_weights": initial_weights_hash(self.initial_weights)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +114,11 @@ class TrainedClassifier:
         batches = [self.predict_batch(batch) for batch in read_batches(images, prediction_batch(images.shape[1]))]
         probability, features = (np.concatenate(column) for column in zip(*batches, strict=True))
         return probability, features
+
+    def save(self, path: pathlib.Path) -> None:
+        """Writes the weights to a FILE.weights.h5, whole or not at all."""
+        with atomic_path(path) as temporary:
+            self.model.save_weights(temporary)
 
     @functools.cached_property
     def predict_batch(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
@@ -125,7 +147,7 @@ def make_classifier_config(architecture: str, settings: dict[str, Any]) -> Class
 def build_classifier(
     config: ClassifierConfig, image_size: int, labels: int, is_single_label: bool, seed: int
 ) -> keras.Model:
-    """Builds the network with weights that follow from `seed`; see `TrainedClassifier.model` for what it maps.
+    """Builds the network with random weights that follow from `seed`: images -> (probabilities, features, logits).
 
     Raises:
       ValueError: images too small for the architecture.
@@ -133,7 +155,10 @@ def build_classifier(
     with precision_scope(config.precision):
         grey = keras.Input([image_size, image_size, 1])
         unit_range = keras.layers.Rescaling(0.5, offset=0.5)(grey)  # [-1, 1] -> [0, 1], as in the paper
-        hidden = CLASSIFIERS[config.architecture].trunk(keras.layers.Concatenate()([unit_range] * 3))
+        architecture, rgb = CLASSIFIERS[config.architecture], keras.layers.Concatenate()([unit_range] * 3)
+        if config.initial_weights == IMAGENET:
+            rgb = keras.layers.Rescaling(*map(list, architecture.imagenet_input))(rgb)
+        hidden = architecture.trunk(rgb)
         for index, width in enumerate(config.dense_units):
             hidden = keras.layers.Dropout(config.dropout, seed=seed + index)(hidden)
             hidden = keras.layers.BatchNormalization()(keras.layers.Dense(width, use_bias=False)(hidden))
@@ -161,14 +186,19 @@ def train_classifier(
     is_single_label: bool,
     seed: int,
     description: str = "training",
+    start: pathlib.Path | None = None,
+    steps_per_epoch: int | None = None,
 ) -> TrainedClassifier:
     """Trains one classifier with a progress bar; the same arguments give the same weights on one CPU.
 
-    `seed` is of the weights and of the order of the images.
+    Args:
+      seed: of the weights and of the order of the images.
+      start: weights that `TrainedClassifier.save` wrote of the same classifier, in place of the configuration's.
+      steps_per_epoch: as for `fit_classifier`.
 
     Raises:
       ValueError: no training or validation image, no label that can be learned or none that is known of the validation
-        images, images too small for the architecture, or a loss that is not finite.
+        images, images too small for the architecture, initial weights that do not fit, or a loss that is not finite.
     """
     count = len(training.images)
     if not count or not len(validation.images):
@@ -176,11 +206,28 @@ def train_classifier(
             f"a classifier needs training and validation images, got {count} and {len(validation.images)}; "
             "give more images or set classifier.validation_fraction"
         )
-    momentum = quick_momentum(config.batch_norm_momentum, count // min(config.batch_size, count))
+    momentum = quick_momentum(config.batch_norm_momentum, steps_per_epoch or count // min(config.batch_size, count))
     config = dataclasses.replace(config, batch_norm_momentum=momentum)
     model = build_classifier(config, training.images.shape[1], training.labels.shape[1], is_single_label, seed)
-    trained = keras.Model(model.input, model.get_layer("logits").output)
+    classifier, trained = (keras.Model(model.input, outputs) for outputs in (model.output[:2], model.output[2]))
+    if start is not None:
+        classifier.load_weights(start)
+    elif config.initial_weights:
+        load_initial_weights(model, config.initial_weights, CLASSIFIERS[config.architecture])
     optimizer = FusedAdam(config.learning_rate)
     optimizer.build(trained.trainable_variables)
-    fit = fit_classifier(trained, optimizer, training, validation, is_single_label, config, seed, description)
-    return TrainedClassifier(keras.Model(model.input, model.output[:2]), fit)
+    fit = fit_classifier(
+        trained, optimizer, training, validation, is_single_label, config, seed, description,
+        steps_per_epoch=steps_per_epoch,
+    )  # fmt: skip
+    return TrainedClassifier(classifier, fit)
+
+
+def open_classifier(
+    config: ClassifierConfig, path: pathlib.Path, fit: Fit, image_size: int, labels: int, is_single_label: bool
+) -> TrainedClassifier:
+    """What `TrainedClassifier.save` wrote."""
+    model = build_classifier(config, image_size, labels, is_single_label, seed=0)
+    classifier = keras.Model(model.input, model.output[:2])
+    classifier.load_weights(path)
+    return TrainedClassifier(classifier, fit)

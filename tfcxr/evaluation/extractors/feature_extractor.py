@@ -16,16 +16,15 @@ import keras
 import numpy as np
 from absl import logging
 
-from tfcxr.config import to_plain
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import TrainedClassifier, build_classifier, train_classifier
 from tfcxr.evaluation.extractors.fitting import Fit
+from tfcxr.evaluation.extractors.initial_weights import global_pooling
 from tfcxr.evaluation.labelled_images import Images
 
 EXTRACTOR_VERSION = 1  # raise it when a change makes kept extractors wrong
-POOLING_LAYERS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +62,7 @@ def find_or_train_extractor(
     depends_on = {
         "version": EXTRACTOR_VERSION,
         "seed": seed,
-        "classifier": to_plain(config),
+        "classifier": config.identity,
         "label_names": label_names,
         "is_single_label": is_single_label,
         "image_size": size,
@@ -106,8 +105,7 @@ def find_or_train_extractor(
 
 def _with_pooled_features(model: keras.Model) -> keras.Model:
     """Images -> (probabilities, output of the last global pooling)."""
-    pooling = [layer for layer in model.layers if isinstance(layer, POOLING_LAYERS)][-1]
-    return keras.Model(model.input, [model.output[0], pooling.output])
+    return keras.Model(model.input, [model.output[0], global_pooling(model).output])
 
 
 def _weights_sha256(weights: list[np.ndarray]) -> str:

@@ -74,6 +74,7 @@ def fit_classifier(
     seed: int,
     description: str,
     scale: Callable[[tf.Tensor], tf.Tensor] = from_pixels,
+    steps_per_epoch: int | None = None,
 ) -> Fit:
     """Trains with a progress bar and leaves the best epoch's weights in the network.
 
@@ -85,6 +86,7 @@ def fit_classifier(
       is_single_label: exclusive labels, softmax; else a sigmoid for each.
       description: for the progress bar and messages.
       scale: stored pixels -> what the network takes.
+      steps_per_epoch: after how many steps validation follows; None is once all images were seen.
 
     Raises:
       ValueError: no label that can be learned, no known label of the validation images, or a loss that is not finite.
@@ -97,15 +99,18 @@ def fit_classifier(
     weights = _label_weights(training.labels, is_single_label, config.balance_classes)
     network.compile(optimizer=optimizer, loss=_cross_entropy(is_single_label, weights), jit_compile=False)
     batch_size = min(config.batch_size, len(training.images))
+    steps = steps_per_epoch or len(training.images) // batch_size
+    batches = _batches(training, batch_size, scale, seed, config.augmentation)
     history = network.fit(
-        _batches(training, batch_size, scale, seed, config.augmentation),
+        batches.repeat() if steps_per_epoch else batches,
+        steps_per_epoch=steps_per_epoch,
         validation_data=_batches(validation, prediction_batch(validation.images.shape[1]), scale),
         epochs=config.max_epochs,
         verbose=0,
         shuffle=False,  # the data set shuffles itself
         callbacks=[
             keras.callbacks.EarlyStopping(patience=config.patience, restore_best_weights=True),
-            _Progress(description, config.max_epochs * (len(training.images) // batch_size)),
+            _Progress(description, config.max_epochs * steps),
         ],
     ).history
     return Fit(

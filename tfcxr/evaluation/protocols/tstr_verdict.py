@@ -34,6 +34,10 @@ def verdict(architecture: str, tests: Mapping[str, Any], diversity_rows: Sequenc
         elif {"real", "synthetic"} <= arms.keys():
             share = test["shares_of_real"]["synthetic"][metric.name]
             telling.append(_share_said(metric, architecture, split, arms, share))
+            if "pretrained" in arms:
+                telling.append(
+                    _pretraining_said(metric, split, arms, test["shares_of_real"]["pretrained"][metric.name])
+                )
         else:
             scores = ", ".join(f"{arm} {score_text(summary)}" for arm, summary in arms.items())
             telling.append(f"On real patients of {split}, {architecture} reaches {metric.title}: {scores}.")
@@ -66,6 +70,18 @@ def _share_said(
         f"learns from as many real ones, by {metric.title} above chance ({metric.chance:g}); trained on synthetic "
         f"images it reaches {metric.title} {score_text(arms['synthetic'])}, on real ones "
         f"{score_text(arms['real'])}{conclusion}."
+    )
+
+
+def _pretraining_said(
+    metric: LabelScore, split: str, arms: Mapping[str, Mapping[str, Any]], share: Mapping[str, Any]
+) -> str:
+    """Whether synthetic images help where there are real ones."""
+    low, high = share["interval"]
+    conclusion = "more than" if low > 1 else "less than" if high < 1 else "not to be told from"
+    return (
+        f"Trained on synthetic images and then on as many real ones, it reaches {metric.title} "
+        f"{score_text(arms['pretrained'])} on {split}: {conclusion} what real images alone teach."
     )
 
 

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_curve
 
 from tfcxr.data.stored_images import StoredImages
 
-ARM_COLOURS = {"real": "#1f6f8b", "synthetic": "#d1622b", "both": "#6b4fa0"}
+ARM_COLOURS = {"real": "#1f6f8b", "synthetic": "#d1622b", "both": "#6b4fa0", "pretrained": "#4d7c2f"}
+ARM_LINES = {"real": "-", "synthetic": "--", "both": "-.", "pretrained": ":"}
 LABELS_SHOWN = 8
 DOTS_PER_INCH = 110
 
@@ -51,9 +52,8 @@ def roc_plot(
             for index, probability in enumerate(by_seed):
                 false_positive, true_positive, _ = roc_curve(labels[known, column] == 1, probability[known, column])
                 legend = legends[arm] if index == 0 else None
-                panel.plot(
-                    false_positive, true_positive, color=ARM_COLOURS[arm], linewidth=1.4, alpha=0.8, label=legend
-                )
+                style = {"color": ARM_COLOURS[arm], "linestyle": ARM_LINES[arm], "linewidth": 1.4, "alpha": 0.8}
+                panel.plot(false_positive, true_positive, label=legend, **style)
         panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=label_names[column])
         panel.set(xlabel="false positive rate", ylabel="true positive rate")
         panel.spines[["top", "right"]].set_visible(False)

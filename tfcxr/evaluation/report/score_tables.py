@@ -9,6 +9,11 @@ from tfcxr.evaluation.report.html import estimate, explained, metric_header, num
 from tfcxr.evaluation.report.plots import ARM_COLOURS
 from tfcxr.evaluation.scores import THRESHOLD_RULES
 
+GROUP_TEXT = (
+    "missed more: the share of findings that the classifier misses at its threshold, in the group less in all other "
+    "patients (underdiagnosis gap). Intervals of small groups are wide: a difference between groups, or between arms, "
+    "is one only where intervals say so."
+)
 RULE_SUFFIXES = {"at_half": "", "at_youden": ", Youden"}
 
 
@@ -74,6 +79,29 @@ def threshold_tables(arms: Mapping[str, Any], label_names: Sequence[str], is_sin
         parts.append(_confusion_tables(arms, rule, label_names, is_single_label))
     parts.append(explained(metric for metric in metrics_of(ConfusionScore) if metric.is_per_class))
     return "".join(parts)
+
+
+def group_table(groups: Mapping[str, Mapping[str, Any]]) -> str:
+    """The first `LabelScore` and the underdiagnosis gap of each group of patients, a column per arm; "" without groups.
+
+    Args:
+      groups: by group, such as "sex=F", what `score_test` gave.
+    """
+    if not groups:
+        return ""
+    metric, arms = metrics_of(LabelScore)[0], list(next(iter(groups.values()))["arms"])
+    header = ["group", "images", "patients", *(f"{metric_header(metric)} {arm_name(arm)}" for arm in arms)]
+    header += [f"missed more &darr; {arm_name(arm)}" for arm in arms]
+    rows = [
+        [
+            text(group),
+            *(str(found[name]) for name in ("images", "patients")),
+            *(estimate(found["arms"][arm][metric.name], metric.format) for arm in arms),
+            *(estimate(found["underdiagnosis"][arm], "+.3f") for arm in arms),
+        ]
+        for group, found in groups.items()
+    ]
+    return f"<h3>By group of patients</h3>{table(header, rows)}<p class=small>{text(GROUP_TEXT)}</p>"
 
 
 def arm_name(arm: str) -> str:

@@ -1,12 +1,17 @@
 import dataclasses
 import json
+import shutil
 
+import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from tfcxr.evaluation import trainings as classifier_trainings
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import make_classifier_config
 from tfcxr.evaluation.protocols import tstr
 from tfcxr.evaluation.protocols.tstr import TSTRSettings
+from tfcxr.evaluation.report.report import Findings
 
 QUICK = {"bootstrap_resamples": 50, "diversity_pairs": 20}
 
@@ -31,16 +36,21 @@ def run(evaluation, **settings) -> tuple[dict, str]:
 
 
 @pytest.fixture(scope="module")
-def report(evaluation) -> dict:
-    return run(evaluation)[0]
+def findings(evaluation) -> Findings:
+    return tstr.run(evaluation, TSTRSettings(**QUICK))
+
+
+@pytest.fixture(scope="module")
+def report(findings) -> dict:
+    return findings.report()
 
 
 def test_the_report_holds_every_arm_on_every_test_set(report):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert list(report["tests"]) == ["validation", "test"]
     for test in report["tests"].values():
-        assert list(test["arms"]) == ["real", "synthetic", "both"]
-        assert list(test["shares_of_real"]) == ["synthetic", "both"]
+        assert list(test["arms"]) == ["real", "synthetic", "both", "pretrained"]
+        assert list(test["shares_of_real"]) == ["synthetic", "both", "pretrained"]
         for scores in test["arms"].values():
             low, high = scores["auc"]["interval"]
             assert 0 <= low <= high <= 1 and len(scores["auc"]["by_seed"]) == 1
@@ -62,7 +72,7 @@ def scores_of(test, arm):
 
 def test_both_sides_train_on_as_many_images_and_keep_patients_apart(report):
     sizes = {item["arm"]: (item["training_images"], item["validation_images"]) for item in report["trainings"]}
-    assert [sum(size) for size in sizes.values()] == [48, 48, 96]
+    assert [sum(size) for size in sizes.values()] == [48, 48, 96, 48]
     assert all(0.2 <= validation / (training + validation) < 0.26 for training, validation in sizes.values())
 
 
@@ -81,6 +91,64 @@ def test_cohorts_and_bootstrap_are_named(report):
     assert report["is_patient_disjoint"] is True and report["seconds"] > 0
 
 
+def test_every_number_is_a_score(findings, report):
+    rows = {(score.metric, score.subject, score.split, score.label, score.group): score for score in findings.scores}
+    assert len(rows) == len(findings.scores)
+    test = report["tests"]["test"]
+    auc = rows["auc", "synthetic", "test", "", ""]
+    assert auc.value == scores_of(test, "synthetic")["mean"] and auc.of_real == scores_of(test, "real")["mean"]
+    assert [auc.low, auc.high] == scores_of(test, "synthetic")["interval"] and auc.images == 16
+    assert auc.passport["test"] == test["sha256"] and auc.passport["classifier_seeds"] == [0]
+    assert {(score.metric, score.subject) for score in findings.scores if score.is_headline} == {
+        ("auc", "synthetic"),
+        ("auc_share_of_real", "synthetic"),
+    }
+    assert ("balanced_accuracy_at_youden", "pretrained", "test", "", "") in rows
+    assert rows["gan_test", "real", "", "", ""].value == report["gan_test"]["auc"]["mean"]
+    assert rows["gan_test", "real", "", "", ""].of_real == scores_of(report["tests"]["validation"], "real")["mean"]
+
+
+def test_a_real_trained_classifier_reads_the_labels_of_the_cohort(findings, report):
+    low, high = report["gan_test"]["auc"]["interval"]
+    assert low <= report["gan_test"]["auc"]["mean"] <= high and list(report["gan_test"]["auc_by_label"]) == [
+        "PNEUMONIA"
+    ]
+    assert "<h2>GAN-test</h2>" in "".join(findings.parts)
+
+
+def test_predictions_lie_beside_the_report(evaluation, report):
+    with np.load(evaluation.out_dir / "predictions" / "acgan-test.npz") as kept:
+        assert kept["labels"].shape == (16, 2) and kept["label_names"].tolist() == ["NORMAL", "PNEUMONIA"]
+        assert np.bincount(kept["patients"]).tolist() == [2] * 8, "positions, not keys"
+        for arm in ("real", "synthetic", "both", "pretrained"):
+            (probability,) = kept[arm]
+            auc = roc_auc_score(kept["labels"][:, 1], probability[:, 1])
+            assert auc == pytest.approx(scores_of(report["tests"]["test"], arm)["mean"])
+
+
+def test_cohorts_of_one_folder_share_the_real_arm(evaluation, report, trainings):
+    other = dataclasses.replace(evaluation, synthetic_dirs={"other": evaluation.synthetic_dir})
+    again, _ = run(other, arms=("real", "synthetic"))
+    assert [seed for *_, seed in trainings] == [0], "the synthetic arm of the other cohort"
+    assert again["tests"]["test"]["arms"]["real"] == report["tests"]["test"]["arms"]["real"]
+    assert again["gan_test"] == report["gan_test"], "kept weights see the same images alike"
+
+
+def test_pretrained_goes_on_from_the_synthetic_arm(evaluation, report, monkeypatch, tmp_path):
+    shutil.copytree(evaluation.out_dir, tmp_path / "copy")
+    evaluation, asked = dataclasses.replace(evaluation, out_dir=tmp_path / "copy"), []
+    train_classifier = classifier_trainings.train_classifier
+
+    def note(config, *arguments, start=None, **how):
+        asked.append((config.max_epochs, config.learning_rate, start))
+        return train_classifier(config, *arguments, start=start, **how)
+
+    monkeypatch.setattr(classifier_trainings, "train_classifier", note)
+    run(evaluation, arms=("pretrained",), fine_tuning_epochs=1, fine_tuning_rate=0.5)
+    kept = evaluation.out_dir / "arms" / "acgan-synthetic-48-seed0.weights.h5"
+    assert asked == [(1, 0.5e-3, kept)], "the synthetic arm is kept"
+
+
 def test_finished_trainings_are_used_again(evaluation, report, trainings):
     again, _ = run(evaluation)
     assert trainings == [] and again["tests"] == report["tests"] and again["diversity"] == report["diversity"]
@@ -88,18 +156,18 @@ def test_finished_trainings_are_used_again(evaluation, report, trainings):
 
 def test_a_killed_evaluation_continues_where_it_stopped(evaluation, trainings, monkeypatch, tmp_path):
     killed = dataclasses.replace(evaluation, out_dir=tmp_path, classifier_seeds=(0, 1))
-    untouched = tstr.train_classifier
+    untouched = classifier_trainings.train_classifier
 
-    def train_until_killed(*arguments):
+    def train_until_killed(*arguments, **how):
         if len(trainings) == 2:
             raise KeyboardInterrupt
-        return untouched(*arguments)
+        return untouched(*arguments, **how)
 
-    monkeypatch.setattr(tstr, "train_classifier", train_until_killed)
+    monkeypatch.setattr(classifier_trainings, "train_classifier", train_until_killed)
     with pytest.raises(KeyboardInterrupt):
         run(killed, arms=("real", "synthetic"))
-    (tmp_path / "arms" / "synthetic-seed0.json").unlink()  # as if killed between its two files
-    monkeypatch.setattr(tstr, "train_classifier", untouched)
+    (tmp_path / "arms" / "acgan-synthetic-48-seed0.json").unlink()  # as if killed between its two files
+    monkeypatch.setattr(classifier_trainings, "train_classifier", untouched)
     trainings.clear()
     run(killed, arms=("real", "synthetic"))
     assert [seed for *_, seed in trainings] == [0, 1, 1]
@@ -134,11 +202,13 @@ def test_images_are_as_many_as_asked_for(evaluation, trainings, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"arms": ("fake",)}, "unknown arm 'fake' in tstr.arms; valid names: real, synthetic, both"),
+        ({"arms": ("fake",)}, "unknown arm 'fake' in tstr.arms; valid names: real, synthetic, both, pret"),
         ({"arms": ()}, "tstr.arms expects one or more different values"),
         ({"arms": ("real", "real")}, "tstr.arms expects one or more different values"),
         ({"images": -1}, "tstr.images must be 0 or more, got -1"),
         ({"bootstrap_resamples": 0}, "tstr.bootstrap_resamples must be 1 or more, got 0"),
+        ({"fine_tuning_rate": 0.0}, "tstr.fine_tuning_rate must be above 0 and at most 1, got 0"),
+        ({"fine_tuning_epochs": -1}, "tstr.fine_tuning_epochs must be 0 or more, got -1"),
         ({"diversity_pairs": 0}, "tstr.diversity_pairs must be 1 or more, got 0"),
     ],
 )
