@@ -19,7 +19,7 @@ FLOOR_DRAWS = 10  # random halvings of the real patients
 MIN_IMAGES = 8
 MIN_TELLING_IMAGES = 50  # per side, also of a single label; below it a distance is mostly that of few images
 MIN_PATIENTS = 4  # below it, halves and intervals by patient say nothing
-MIN_HALF_IMAGES = 4  # of the real images; a kernel distance needs them
+MIN_HALF_IMAGES = 8  # of the real images; an extrapolated Frechet distance needs them
 
 
 @dataclasses.dataclass(frozen=True)

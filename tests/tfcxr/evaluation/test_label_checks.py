@@ -234,7 +234,7 @@ def test_a_folder_that_is_no_cohort_is_named(tmp_path, trainings):
 
 
 def test_distances_say_what_the_extractor_cannot_be_judged_by(tmp_path, trainings):
-    one_class = {"train": BOTH, "test": one_hot((12, 0))}
+    one_class = {"train": BOTH, "test": one_hot((18, 0))}
     report = run_distances(make_evaluation(tmp_path, one_class, BOTH))
     assert report["extractors"]["trained"]["auc"]["test"] is None
     assert any("holds no PNEUMONIA" in notice for notice in report["notices"])
@@ -253,7 +253,7 @@ def test_halves_that_one_patient_fills_are_refused_before_training(tmp_path, tra
     split = dataclasses.replace(info.splits["test"], patients=4, shards=(shard,))
     write_dataset_info(request.real_dir, dataclasses.replace(info, splits=info.splits | {"test": split}))
     with pytest.raises(
-        ValueError, match=r"needs halves of 4 images .* has halves of 1: few patients have most of its 20"
+        ValueError, match=r"needs halves of 8 images .* has halves of 1: its 20 images .* of few of its 4"
     ):
         run_distances(request)
     assert trainings == []

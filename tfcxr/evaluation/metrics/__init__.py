@@ -16,6 +16,7 @@ from tfcxr.evaluation.metrics.classification import (
     SUPPORT,
 )
 from tfcxr.evaluation.metrics.feature_diversity import FEATURE_DISTANCE
+from tfcxr.evaluation.metrics.frechet_at_infinity import FRECHET_AT_INFINITY
 from tfcxr.evaluation.metrics.frechet_distance import FRECHET
 from tfcxr.evaluation.metrics.image_diversity import MS_SSIM
 from tfcxr.evaluation.metrics.image_fidelity import PSNR, SSIM
@@ -38,6 +39,7 @@ METRICS: dict[str, Metric] = {
         SUPPORT,
         FRECHET,
         KERNEL,
+        FRECHET_AT_INFINITY,
         *MANIFOLD,
         MS_SSIM,
         FEATURE_DISTANCE,
@@ -54,5 +56,5 @@ def metrics_of(kind: type[Kind]) -> list[Kind]:
 
 
 def distance_metrics() -> list[FeatureDistance]:
-    """Those of the kind `FeatureDistance` that are 0 for equal sets; verdicts and rankings go by them."""
-    return [metric for metric in metrics_of(FeatureDistance) if metric.better == "lower"]
+    """Those of the kind `FeatureDistance` that verdicts and rankings go by; all are 0 for equal sets."""
+    return [metric for metric in metrics_of(FeatureDistance) if metric.better == "lower" and metric.is_in_verdicts]

@@ -136,6 +136,7 @@ KERNEL = FeatureDistance(
     distance=lambda first, second, seed: _in_reports(first, second, None, None, seed).mean,
     interval=_in_reports,
     can_be_negative=True,
+    settings={"kernel": "cubic polynomial", "subsets": SUBSETS, "largest_subset": LARGEST_SUBSET},
     meaning="How far the features of two sets of images lie apart, on average over any number of images: about 0 for "
     "sets of one kind; lower is better.",
     note="The kernel distance (squared, unbiased) does not depend on the number of images, and may fall below 0 for "

@@ -32,6 +32,7 @@ class Metric:
       meaning: one plain sentence that stands where the metric is shown: what it is, and which way is better.
       note: sentences for the report's method section, plain text.
       format: of a value, as for `format`.
+      settings: what else a value depends on, for its passport.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Metric:
     meaning: str
     note: str = ""
     format: str = ".3f"
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,11 +88,13 @@ class FeatureDistance(Metric):
       interval: (first, second, first_groups, second_groups, seed) -> `Estimate`, where groups keep a patient's images
         together; a jackknife over patients where None.
       can_be_negative: an unbiased estimate of a small distance may be.
+      is_in_verdicts: where lower is better: verdicts and rankings go by it.
     """
 
     distance: Callable[[np.ndarray, np.ndarray, int], float]
     interval: Callable[..., Estimate] | None = None
     can_be_negative: bool = False
+    is_in_verdicts: bool = True
     format: str = ".3g"
 
     def estimate(
@@ -144,7 +148,7 @@ class PairedImages(Metric):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageDistance(Metric):
-    """Between two sets of images, without an extractor; logged while a generator trains.
+    """Between two sets of images, without an extractor; reported with its floor, and logged while a generator trains.
 
     Attributes:
       distance: two sets uint8 [images, size, size, 1] of one shape -> their distance, 0 for equal sets.

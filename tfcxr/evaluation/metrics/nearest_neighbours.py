@@ -31,11 +31,12 @@ def nearest(rows: np.ndarray, others: np.ndarray) -> Nearest:
     return Nearest(np.sqrt(np.square(difference).sum(axis=1)), index)
 
 
-def radii(rows: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each row to its k-th nearest other row, float32 [rows]."""
-    found = np.empty(len(rows), np.float32)
+def radii(rows: np.ndarray, *neighbours: int) -> np.ndarray:
+    """Squared distances of each row to its first, third ... nearest other row: float32 [neighbours, rows]."""
+    found = np.empty([len(neighbours), len(rows)], np.float32)
     for block, squares in squared_distances(rows, rows):
-        found[block] = np.partition(squares, k, axis=1)[:, k]  # the row itself is the 0th
+        # the row itself is the 0th
+        found[:, block] = np.partition(squares, neighbours, axis=1)[:, neighbours].T
     return found
 
 

@@ -13,6 +13,7 @@ PATCH_SIZE = 7
 PATCHES_PER_IMAGE = 64
 DIRECTIONS = 128
 SMALLEST_LEVEL = 16  # pixels
+IMAGES_AT_ONCE = 64
 
 
 def sliced_wasserstein_distance(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
@@ -28,13 +29,19 @@ def sliced_wasserstein_distance(first: np.ndarray, second: np.ndarray, seed: int
     if first.shape[1] < SMALLEST_LEVEL:
         raise ValueError(f"expected images of at least {SMALLEST_LEVEL} pixels, got {first.shape[1]}")
     generator = np.random.default_rng(seed)
-    distances = []
-    for first_level, second_level in zip(_laplacian_pyramid(first), _laplacian_pyramid(second), strict=True):
-        corners = generator.integers(0, first_level.shape[1] - PATCH_SIZE + 1, (2, len(first), PATCHES_PER_IMAGE))
-        directions = generator.normal(size=(PATCH_SIZE**2, DIRECTIONS)).astype(np.float32)
-        directions /= np.linalg.norm(directions, axis=0)
-        projected = [np.sort(_patches(level, corners) @ directions, axis=0) for level in (first_level, second_level)]
-        distances.append(np.abs(projected[0] - projected[1]).mean())
+    sizes = [first.shape[1]]
+    while sizes[-1] // 2 >= SMALLEST_LEVEL:
+        sizes.append((sizes[-1] + 1) // 2)
+    corners, directions = [], []
+    for size in sizes:
+        corners.append(generator.integers(0, size - PATCH_SIZE + 1, (2, len(first), PATCHES_PER_IMAGE)))
+        drawn = generator.normal(size=(PATCH_SIZE**2, DIRECTIONS)).astype(np.float32)
+        directions.append(drawn / np.linalg.norm(drawn, axis=0))
+    patches = [_patches(images, corners) for images in (first, second)]
+    distances = [
+        np.abs(np.subtract(*(np.sort(_normalised(side[level]) @ directions[level], axis=0) for side in patches))).mean()
+        for level in range(len(sizes))
+    ]
     return float(1000.0 * np.mean(distances))
 
 
@@ -49,11 +56,21 @@ def _laplacian_pyramid(images: np.ndarray) -> list[np.ndarray]:
     return [*levels, level]
 
 
-def _patches(level: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """float32 [images * patches, pixels], each set of patches normalised to mean 0 and deviation 1 as published."""
-    windows = np.lib.stride_tricks.sliding_window_view(level, (PATCH_SIZE, PATCH_SIZE), axis=(1, 2))
-    rows, columns = corners
-    patches = windows[np.arange(len(level))[:, None], rows, columns].reshape(-1, PATCH_SIZE**2)
+def _patches(images: np.ndarray, corners: list[np.ndarray]) -> list[np.ndarray]:
+    """float32 [images * patches, pixels] of each level; the pyramids of a few images are in memory at a time."""
+    chunks = []
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        levels, chosen = _laplacian_pyramid(images[start : start + IMAGES_AT_ONCE]), []
+        for level, (rows, columns) in zip(levels, corners, strict=True):
+            windows = np.lib.stride_tricks.sliding_window_view(level, (PATCH_SIZE, PATCH_SIZE), axis=(1, 2))
+            here = slice(start, start + len(level))
+            chosen.append(windows[np.arange(len(level))[:, None], rows[here], columns[here]].reshape(-1, PATCH_SIZE**2))
+        chunks.append(chosen)
+    return [np.concatenate(of_level) for of_level in zip(*chunks, strict=True)]
+
+
+def _normalised(patches: np.ndarray) -> np.ndarray:
+    """A set of patches with mean 0 and deviation 1, as published."""
     return (patches - patches.mean()) / (patches.std() + 1e-8)
 
 
@@ -63,6 +80,7 @@ SLICED_WASSERSTEIN = ImageDistance(
     better="lower",
     distance=sliced_wasserstein_distance,
     format=".1f",
+    settings={"patch_size": PATCH_SIZE, "patches_per_image": PATCHES_PER_IMAGE, "directions": DIRECTIONS},
     meaning="How far patches of generated images are from patches of real ones, from coarse shapes to fine texture: 0 "
     "for equal sets; lower is better, down to what two sets of real images have.",
 )

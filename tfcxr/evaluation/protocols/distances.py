@@ -6,6 +6,8 @@ distance (Binkowski et al. 2018): against each test split, and against the train
 imitate. Beside every distance stands the floor, two patient-disjoint halves of the same real images against each other,
 and what real training images score. The verdict is in `distance_verdict.py`.
 
+Beside them stand distances of the images themselves, every `ImageDistance` of `METRICS`.
+
 The Frechet distance falls with N, so only distances of one N are compared: where halves of a split hold fewer than N
 images, the synthetic score is given once more at the halves' size. Features have the scale of one extractor, so
 distances of other weights are not comparable, nor are published ones.
@@ -37,23 +39,16 @@ from tfcxr.evaluation.feature_distances import (
     compare,
     smallest_half,
 )
-from tfcxr.evaluation.metrics import metrics_of
-from tfcxr.evaluation.metrics.metric import FeatureDistance
+from tfcxr.evaluation.image_distances import compare_images
+from tfcxr.evaluation.protocols.distance_page import TRAINING, page_parts
+from tfcxr.evaluation.protocols.distance_scores import distance_scores
 from tfcxr.evaluation.protocols.distance_verdict import verdict
 from tfcxr.evaluation.protocols.protocol import Protocol
-from tfcxr.evaluation.report import html, plots
+from tfcxr.evaluation.report import html
 from tfcxr.evaluation.report.report import Findings
 from tfcxr.evaluation.scores import mean_auc
 
-VERSION = 2
-TRAINING = "training images"  # beside names of test splits, so no name that a split would have
-PICTURES_PER_SET = 8
-METHOD_TEXT = """<strong>Distances.</strong> {notes} All have the scale of this extractor's features: they compare with
-distances of the same weights only. <strong>Floor.</strong> Two halves of the real images that share no patient, in
-{floor_draws} random divisions; its interval is where such halves fall. <strong>Intervals</strong> of scores (95 %) say
-how far other images of the same number would move them; real images are taken by patient. They do not cover the
-extractor's random start. <strong>Training images</strong> were seen by the extractor, so distances from them may come
-out otherwise than from new patients."""
+VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +86,10 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
         "label_names": cohorts.label_names,
         "has_synthetic_labels": bool(cohorts.only_synthetic.labels.shape[1]),
         "extractors": found,
+        "of_images": {
+            ", ".join(real.facts["splits"]): compare_images(cohorts.only_synthetic, real)
+            for real in (cohorts.real, *cohorts.tests.values())
+        },
         "floor_draws": FLOOR_DRAWS,
         "seed": SEED,
     }
@@ -104,10 +103,11 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
         verdict=[sentence for sentences in verdicts for sentence in sentences],
         data=data,
         introduction=" ".join(_introduction(extractor, found[extractor.name]) for extractor in extractors),
-        parts=_page_parts(kept.plain_json(data), cohorts),
+        parts=page_parts(kept.plain_json(data), cohorts),
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=[*cohorts.notices, *notices],
+        scores=distance_scores(data, cohorts, settings.images),
     )
 
 
@@ -146,7 +146,7 @@ def _check_images(settings: DistanceSettings, synthetic: Cohort, real_sets: dict
         if name in real_sets and (fewest := smallest_half(cohort.patient_keys)) < MIN_HALF_IMAGES:
             raise ValueError(
                 f"the floor needs halves of {MIN_HALF_IMAGES} images that share no patient, but {where} has halves of "
-                f"{fewest}: few patients have most of its {count} images"
+                f"{fewest}: its {count} images are too few, or most are of few of its {patients} patients"
             )
 
 
@@ -204,65 +204,6 @@ def _rank_notices(extractor: Extractor, found: Mapping[str, Any]) -> list[str]:
         f"some sides have as few as {fewest} images for {features} features of {extractor.words}, so a distance that "
         "depends on the number "
         "of images is mostly that of few images: compare it only with the floor of the same number"
-    ]
-
-
-def _page_parts(report: Mapping[str, Any], cohorts: Cohorts) -> list[str]:
-    method = METHOD_TEXT.format(notes=html.metric_notes(FeatureDistance), floor_draws=report["floor_draws"])
-    sets = {"synthetic images": cohorts.only_synthetic, TRAINING: cohorts.real, **cohorts.tests}
-    shown = [cohort.images[:PICTURES_PER_SET] for cohort in sets.values()]
-    owner = np.repeat(np.arange(len(shown)), [len(images) for images in shown])
-    is_of_set = (owner[:, None] == np.arange(len(shown))).astype(np.float32)
-    grid = plots.sample_grid(np.concatenate(shown), is_of_set, list(sets), PICTURES_PER_SET)
-    return [
-        *(
-            _comparison_part(name, comparison)
-            for name, found in report["extractors"].items()
-            for comparison in found["comparisons"]
-        ),
-        "<h2>Images</h2>",
-        html.picture(grid, ", ".join(sets)),
-        f"<h2>How it was done</h2><p>{method}</p>",
-    ]
-
-
-def _comparison_part(extractor: str, comparison: Mapping[str, Any]) -> str:
-    title = "Training images" if comparison["role"] == "training" else "Test"
-    metrics = metrics_of(FeatureDistance)
-    headers = ["images per side", *map(html.metric_header, metrics)]
-    floor = comparison["floor"]
-    of_real = {
-        metric.name: f"{html.estimate(floor[metric.name], metric.format)} at {floor['images']} images per side"
-        for metric in metrics
-    }
-    parts = [
-        f"<h2>{title}: {html.text(comparison['set'])}, by {html.text(extractor)}</h2>",
-        html.table(["against these real images", *headers], _table_rows(comparison)),
-        html.explained(metrics, of_real),
-    ]
-    if comparison["by_label"]:
-        rows = [
-            [f"{html.text(label)}: {name}", *cells]
-            for label, compared in comparison["by_label"].items()
-            for name, *cells in _table_rows(compared)
-        ]
-        parts.append(html.table(["images of one label", *headers], rows))
-    return "".join(parts)
-
-
-def _table_rows(compared: Mapping[str, Any]) -> list[list[str]]:
-    rows = {"synthetic": compared["score"], "real training images": compared["real_training_images"]}
-    if compared["at_floor_size"]["images"] < compared["score"]["images"]:
-        rows["synthetic, fewer"] = compared["at_floor_size"]
-    rows["floor: halves of the real"] = compared["floor"]
-    return [
-        [
-            name,
-            str(row["images"]),
-            *(html.estimate(row[metric.name], metric.format) for metric in metrics_of(FeatureDistance)),
-        ]
-        for name, row in rows.items()
-        if row
     ]
 
 

@@ -31,5 +31,5 @@ def test_copies_are_at_exactly_zero(sets):
 
 def test_radius_is_the_distance_to_the_kth_neighbour(sets):
     rows, _ = sets
-    expected = np.sort(all_distances(rows, rows), axis=1)[:, 3] ** 2
-    np.testing.assert_allclose(radii(rows, 3), expected, rtol=1e-4)
+    expected = np.sort(all_distances(rows, rows), axis=1)[:, [3, 1]].T ** 2
+    np.testing.assert_allclose(radii(rows, 3, 1), expected, rtol=1e-4)

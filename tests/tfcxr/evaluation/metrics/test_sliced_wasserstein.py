@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tfcxr.evaluation.metrics import sliced_wasserstein as module
 from tfcxr.evaluation.metrics.sliced_wasserstein import sliced_wasserstein_distance
 
 
@@ -19,6 +20,13 @@ def test_other_texture_scores_more_than_another_draw():
     floor = sliced_wasserstein_distance(smooth_images(60, 0), smooth_images(60, 1))
     blurred = sliced_wasserstein_distance(smooth_images(60, 0), smooth_images(60, 1, blur=3.0))
     assert 0 < floor < blurred / 2
+
+
+def test_a_few_images_at_a_time_give_the_same(monkeypatch):
+    sets = smooth_images(10, 0), smooth_images(10, 1)
+    whole = sliced_wasserstein_distance(*sets)
+    monkeypatch.setattr(module, "IMAGES_AT_ONCE", 3)
+    assert sliced_wasserstein_distance(*sets) == whole
 
 
 def test_wrong_sets_are_refused():

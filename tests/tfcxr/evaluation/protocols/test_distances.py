@@ -89,6 +89,8 @@ def test_labels_with_enough_images_have_one(evaluation, trainings, monkeypatch, 
     monkeypatch.setattr(distances, "MIN_TELLING_IMAGES", 20)
     findings = distances.run(dataclasses.replace(evaluation, out_dir=tmp_path), DistanceSettings())
     report = findings.report()
+    of_label = [score for score in findings.scores if score.label == "NORMAL" and score.metric == "frechet"]
+    assert [(score.split, score.images, score.is_headline) for score in of_label] == [("train", 12, False)]
     by_label = of_set(report, "train")["by_label"]
     assert {label: item["score"]["images"] for label, item in by_label.items()} == {"NORMAL": 24, "PNEUMONIA": 24}
     assert of_set(report, "test")["by_label"] == {}
@@ -211,3 +213,31 @@ def test_several_extractors_stand_side_by_side(evaluation, tmp_path):
     assert {"frechet", "kernel", "feature_precision", "feature_recall", "density", "coverage"} <= set(score)
     page = "".join(findings.parts)
     assert "Test: validation, by pixels" in page and "Test: validation, by trained" in page
+
+
+def test_every_number_is_a_score_beside_that_of_real_images(findings, report):
+    scores = findings.scores
+    metrics = {metric.name for metric in metrics_of(FeatureDistance)}
+    assert {(score.split, score.metric) for score in scores if score.extractor} == {
+        (split, metric) for split in ("train", "validation", "test") for metric in metrics
+    }
+    headlines = [(score.metric, score.split, score.images) for score in scores if score.is_headline]
+    assert headlines == [("frechet", "validation", 8), ("kernel", "validation", 8)]
+    first, of_set_ = next(score for score in scores if score.is_headline), of_set(report, "validation")
+    assert [first.value, [first.low, first.high]] == list(of_set_["at_floor_size"]["frechet"].values())
+    assert first.of_real == of_set_["floor"]["frechet"]["mean"]
+    assert first.passport["real"] == report["cohorts"]["test: validation"]["sha256"]
+    assert first.passport["extractor"] == report["extractors"]["trained"]["passport"]
+    assert {score.metric: score.passport.get("k") for score in scores if score.metric in ("coverage", "kernel")} == {
+        "coverage": 5,
+        "kernel": None,
+    }
+
+
+def test_images_are_compared_without_an_extractor_too(findings, report):
+    found = report["of_images"]["test"]
+    assert found["images"] == 8
+    assert 0 <= found["floor"]["sliced_wasserstein"]["mean"] < 2 * found["score"]["sliced_wasserstein"]["mean"]
+    of_images = [score for score in findings.scores if score.metric == "sliced_wasserstein"]
+    assert [(score.split, score.extractor) for score in of_images] == [("train", ""), ("validation", ""), ("test", "")]
+    assert "Images alone, without an extractor" in "".join(findings.parts)
