@@ -30,8 +30,8 @@ from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import ClassifierConfig, build_classifier
-from tfcxr.evaluation.extractors.feature_extractor import POOLING_LAYERS
 from tfcxr.evaluation.extractors.fitting import prediction_batch
+from tfcxr.evaluation.extractors.initial_weights import global_pooling
 from tfcxr.evaluation.labelled_images import Images
 from tfcxr.evaluation.metrics.classification import roc_auc
 from tfcxr.optimizers import FusedAdam
@@ -160,7 +160,7 @@ def images_by_patient(patient_keys: np.ndarray) -> list[np.ndarray]:
 def _build(classifier: ClassifierConfig, size: int, seed: int) -> tuple[keras.Model, keras.layers.Dense]:
     """The trunk and the head, with weights that follow from the seed."""
     model = build_classifier(classifier, size, 1, False, seed)
-    features = [layer for layer in model.layers if isinstance(layer, POOLING_LAYERS)][-1].input
+    features = global_pooling(model).input
     coarse = keras.layers.AveragePooling2D(max(1, features.shape[1] // GRID))(features)
     initializer = keras.initializers.GlorotUniform(seed)
     embed = keras.layers.Dense(EMBEDDING, kernel_initializer=initializer, dtype="float32")
