@@ -54,6 +54,7 @@ ALLOWED = {
     },
     "benchmarks": {
         "benchmarks",
+        "evaluation",
         "startup",
         "serving",
         "training",

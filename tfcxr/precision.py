@@ -35,3 +35,18 @@ def has_bfloat16(devices: Sequence[str] = ()) -> bool:
         return all(detail.get("compute_capability", (0, 0)) >= BFLOAT16_CAPABILITY for detail in details)
     facts = CPU_FACTS.read_text(encoding="utf-8") if CPU_FACTS.is_file() else ""
     return not BFLOAT16_FLAGS.isdisjoint(facts.split())
+
+
+@contextlib.contextmanager
+def graphs_in(precision: str) -> Iterator[None]:
+    """Graphs that run for the first time inside compute convolutions and matrix products in this precision, of CPUs.
+
+    It is for networks whose layers are fixed, such as SavedModels; "float32" changes nothing.
+    """
+    name = "auto_mixed_precision_onednn_bfloat16"
+    before = tf.config.optimizer.get_experimental_options().get(name, False)
+    tf.config.optimizer.set_experimental_options({name: precision == "bfloat16"})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({name: before})

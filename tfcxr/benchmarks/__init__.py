@@ -11,6 +11,7 @@ MEASUREMENTS: "Registry[Measurement]" = Registry(
     train="tfcxr.benchmarks.training_step:TRAIN",
     pipeline="tfcxr.benchmarks.pipeline:PIPELINE",
     generate="tfcxr.benchmarks.generation:GENERATE",
+    features="tfcxr.benchmarks.features:FEATURES",
     builder="tfcxr.benchmarks.builder:BUILDER",
     stages="tfcxr.benchmarks.stage_memory:STAGES",
 )

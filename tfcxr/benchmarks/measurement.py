@@ -30,7 +30,8 @@ class MeasurementArguments(Arguments):
       model: Name of the model, or the file of your own.
       image_size: Pixels.
       batch_size: Images per training step, and per batch of the pipeline.
-      generate_batch_size: Images per request to the exported model.
+      generate_batch_size: Images per request to the exported model, and per batch of the extractor.
+      extractor: Network whose features are timed, as in tfcxr.evaluate; an untrained Inception-v3 by default.
       repeats: How many training steps and requests are timed.
       builder_repeats: How often the builder is timed.
       pipeline_seconds: How long the pipeline is read.
@@ -48,6 +49,7 @@ class MeasurementArguments(Arguments):
     image_size: int = 64
     batch_size: int = flag(16, minimum=1)
     generate_batch_size: int = flag(64, minimum=1)
+    extractor: str | None = None
     repeats: int = flag(15, minimum=10)
     builder_repeats: int = flag(3, minimum=1)
     pipeline_seconds: float = flag(3.0, minimum=0.1)

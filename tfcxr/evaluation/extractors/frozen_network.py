@@ -27,6 +27,7 @@ from tfcxr.data.records import file_sha256
 from tfcxr.data.stored_images import read_batches
 from tfcxr.evaluation.labelled_images import Images
 from tfcxr.layers.channels import with_channels
+from tfcxr.precision import graphs_in, has_bfloat16
 from tfcxr.registry import nearest_name
 
 # range of values -> from images in [-1, 1]
@@ -45,6 +46,7 @@ KERAS_MODULES = (
 )
 MODEL_CLASSES = ("Functional", "Sequential")  # are registered under their names
 TENSOR = "__keras_tensor__"  # an input of a layer, not a class
+PRECISIONS = ("float32", "bfloat16")
 BATCH_PIXELS = 2**21  # of the network's input at once
 POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
@@ -57,11 +59,15 @@ class FrozenNetwork:
       name: of its file or folder.
       passport: all that its features depend on, ready for JSON.
       extract: float32 images [batch, size, size, 1] in [-1, 1] -> float32 features [batch, features].
+      batch_pixels: of the network's input at once.
+      graphs: by image size, what is traced once.
     """
 
     name: str
     passport: dict[str, Any]
     extract: Callable[[tf.Tensor], tf.Tensor]
+    batch_pixels: int = BATCH_PIXELS
+    graphs: dict[int, Callable[[np.ndarray], tf.Tensor]] = dataclasses.field(default_factory=dict)
 
     def features(self, images: Images) -> np.ndarray:
         """Features float32 [images, features] of uint8 images [images, size, size, 1], a batch in memory at a time.
@@ -71,10 +77,15 @@ class FrozenNetwork:
         """
         size = images.shape[1]
         side = self.passport["input_size"] or size
-        spec = tf.TensorSpec([None, size, size, 1], tf.uint8)
-        extract = tf.function(lambda batch: self.extract(from_pixels(batch)), input_signature=[spec], autograph=False)
+        if size not in self.graphs:
+            spec = tf.TensorSpec([None, size, size, 1], tf.uint8)
+            graph = tf.function(lambda batch: self.extract(from_pixels(batch)), input_signature=[spec], autograph=False)
+            self.graphs[size] = graph
+        extract = self.graphs[size]
         try:
-            batches = [extract(batch).numpy() for batch in read_batches(images, max(1, BATCH_PIXELS // side**2))]
+            with graphs_in(self.passport["precision"]):
+                of_batches = read_batches(images, max(1, self.batch_pixels // side**2))
+                batches = [extract(batch).numpy() for batch in of_batches]
         except (ValueError, tf.errors.OpError) as error:
             what = " ".join(str(error).split())[:300]
             raise ValueError(f"{self.name} does not take images of {size} px: {what}") from error
@@ -96,6 +107,8 @@ def open_frozen_network(text: str) -> FrozenNetwork:
     Options:
       layer: of a .keras file, or an output of a SavedModel; by default the last global pooling, or the only output.
       values: the range that the network takes, one of `VALUES`; "signed", [-1, 1], by default.
+      precision: "float32", the default, or "bfloat16", faster on processors that have it; features differ by some
+        thousandths, so they are others in the passport.
 
     Raises:
       FileNotFoundError: no such file or folder.
@@ -103,7 +116,7 @@ def open_frozen_network(text: str) -> FrozenNetwork:
         take one image.
     """
     path_text, *options = text.split(":")
-    settings = {"layer": "", "values": "signed"}
+    settings = {"layer": "", "values": "signed", "precision": "float32"}
     for option in options:
         name, _, value = option.partition("=")
         if name not in settings or not value:
@@ -111,12 +124,20 @@ def open_frozen_network(text: str) -> FrozenNetwork:
         settings[name] = value
     if settings["values"] not in VALUES:
         raise ValueError(f"{text}: values={settings['values']} is unknown; {nearest_name(settings['values'], VALUES)}")
-    path = pathlib.Path(path_text)
+    if (precision := settings["precision"]) not in PRECISIONS:
+        raise ValueError(f"{text}: precision={precision} is unknown; {nearest_name(precision, PRECISIONS)}")
+    if precision == "bfloat16" and (tf.config.list_physical_devices("GPU") or not has_bfloat16()):
+        raise ValueError(f"{text}: precision=bfloat16 is for processors that have it, and this one has not")
+    network = _open(pathlib.Path(path_text), settings["layer"], settings["values"])
+    return dataclasses.replace(network, passport=network.passport | {"precision": precision}, graphs={})
+
+
+def _open(path: pathlib.Path, layer: str, values: str) -> FrozenNetwork:
     if path.is_file():
-        return _open_keras_file(path, settings["layer"], settings["values"])
+        return _open_keras_file(path, layer, values)
     for folder in (path, *sorted(path.glob("[0-9]*"), key=lambda entry: entry.name.zfill(20), reverse=True)):
         if (folder / "saved_model.pb").is_file():
-            return _open_saved_model(folder, settings["layer"], settings["values"])
+            return _open_saved_model(folder, layer, values)
     raise FileNotFoundError(
         f"{path} is neither a .keras file nor the folder of a SavedModel; python -m tfcxr.port writes one of a "
         "published network"
@@ -143,7 +164,7 @@ def _open_keras_file(path: pathlib.Path, layer: str, values: str) -> FrozenNetwo
     return _network(
         path.name,
         lambda image: network(image, training=False),
-        {"sha256": file_sha256(path), "layer": chosen},
+        {"network": "a .keras file", "sha256": file_sha256(path), "layer": chosen},
         _square(height, width, path),
         _channels(channels, path),
         values,
@@ -168,7 +189,7 @@ def _open_saved_model(folder: pathlib.Path, output: str, values: str) -> FrozenN
     ((name, spec),) = images.items()
     _, height, width, channels = spec.shape
     description = folder / DESCRIPTION_FILE
-    facts = {"sha256": _folder_sha256(folder), "layer": output}
+    facts = {"network": "a SavedModel", "sha256": _folder_sha256(folder), "layer": output}
     if description.is_file():  # a backbone of ours has its own size, values and channels inside
         facts["network"] = json.loads(description.read_text(encoding="utf-8"))["input"]
     return _network(
@@ -197,7 +218,6 @@ def _network(
         return tf.cast(call(VALUES[values](with_channels(image, channels))), tf.float32)
 
     passport = {
-        "extractor": name,
         **facts,
         "input_size": input_size,
         "resize": RESIZE if input_size else "none",

@@ -48,7 +48,7 @@ def pairwise_t_tests(samples: Mapping[str, np.ndarray], level: float = 0.05) -> 
             raise ValueError(f"{name} needs two finite values or more to be tested, got {np.asarray(values).tolist()}")
     pairs = list(itertools.combinations(samples, 2))
     results = [_welch(np.asarray(samples[first], float), np.asarray(samples[second], float)) for first, second in pairs]
-    adjusted = _holm(np.array([p for _, p in results]))
+    adjusted = holm(np.array([p for _, p in results]))
     return [
         PairwiseTest(
             first, second, float(np.mean(samples[first]) - np.mean(samples[second])), t, p, float(by_holm),
@@ -66,8 +66,8 @@ def _welch(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     return float(result.statistic), float(result.pvalue)
 
 
-def _holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values, each at least as large as those before it in order of size."""
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's (1979) adjusted p-values float [tests], each at least as large as those before it in order of size."""
     order = np.argsort(p)
     raised = np.minimum(1.0, (len(p) - np.arange(len(p))) * p[order])
     adjusted = np.empty_like(p)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS: "Registry[Protocol]" = Registry(
     tstr="tfcxr.evaluation.protocols.tstr:TSTR",
+    frontier="tfcxr.evaluation.protocols.frontier:FRONTIER",
     distances="tfcxr.evaluation.protocols.distances:DISTANCES",
     class_distances="tfcxr.evaluation.protocols.class_distances:CLASS_DISTANCES",
     prevalence="tfcxr.evaluation.protocols.prevalence:PREVALENCE",

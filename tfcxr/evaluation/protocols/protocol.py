@@ -33,14 +33,14 @@ class Protocol:
     takes_several: bool = False
 
     def make_settings(self, values: Mapping[str, Any]) -> Any:
-        """Its settings from those of the command line; the values of a tuple may be text with commas between.
+        """Its settings from those of the command line; a tuple may be text with commas between, or one value.
 
         Raises:
           ValueError: an unknown setting, or a value of another type or range.
         """
         lists = {field.name for field in dataclasses.fields(self.settings_class) if isinstance(field.default, tuple)}
-        values = {
-            name: tuple(value.split(",")) if name in lists and isinstance(value, str) else value
-            for name, value in values.items()
-        }
+        values = dict(values)
+        for name in lists & values.keys():
+            if not isinstance(values[name], (tuple, list)):
+                values[name] = tuple(values[name].split(",")) if isinstance(values[name], str) else (values[name],)
         return make_config(self.settings_class, values)

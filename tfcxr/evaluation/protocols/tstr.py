@@ -200,6 +200,6 @@ TSTR = Protocol(
     "real images?",
     settings_class=TSTRSettings,
     run=run,
-    unused=("extractor_dir",),
+    unused=("extractor", "extractor_dir"),
     uses_every_seed=True,
 )

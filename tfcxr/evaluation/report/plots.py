@@ -82,6 +82,50 @@ def curves_plot(trainings: Sequence[dict[str, Any]]) -> bytes:
     return _png(figure)
 
 
+def frontier_plot(cells: Sequence[Mapping[str, Any]], title: str) -> bytes:
+    """A score against the ratio, against the number of real images, and its gain beside privacy; readable in grey.
+
+    Args:
+      cells: of one test set: "ratio", "real_images", "compute", "exposed" (share of training images), and "score" and
+        "gain" with "mean" and "interval", None where there is none.
+      title: of the score.
+    """
+    figure = Figure(figsize=(12, 3.8))
+    by_ratio, by_real, privacy = figure.subplots(1, 3)
+    lines = {(cell["real_images"], cell["compute"]): None for cell in cells}
+    for index, (real, compute) in enumerate(lines):
+        own = [cell for cell in cells if (cell["real_images"], cell["compute"]) == (real, compute)]
+        name = f"{real} real, {compute.replace('_', ' ')}"
+        _line(by_ratio, [cell["ratio"] for cell in own], [cell["score"] for cell in own], index, name)
+        mixed = [cell for cell in own if cell["ratio"] and cell["gain"]["mean"] is not None]
+        _line(privacy, [cell["exposed"] for cell in mixed], [cell["gain"] for cell in mixed], index, name)
+        for cell in mixed:
+            privacy.annotate(f"x{cell['ratio']:g}", (cell["exposed"], cell["gain"]["mean"]), fontsize=7)
+    for index, (ratio, compute) in enumerate(dict.fromkeys((cell["ratio"], cell["compute"]) for cell in cells)):
+        own = sorted(
+            (cell for cell in cells if (cell["ratio"], cell["compute"]) == (ratio, compute)),
+            key=lambda cell: cell["real_images"],
+        )
+        name = f"x{ratio:g} synthetic, {compute.replace('_', ' ')}"
+        _line(by_real, [cell["real_images"] for cell in own], [cell["score"] for cell in own], index, name)
+    privacy.axhline(0, color="#bbbbbb", linewidth=0.8)
+    by_ratio.set(xlabel="synthetic : real", ylabel=title)
+    by_real.set(xlabel="real images", ylabel=title, xscale="log")
+    privacy.set(xlabel="training images that have a near copy", ylabel=f"gain in {title}")
+    for panel in (by_ratio, by_real, privacy):
+        panel.legend(fontsize=7, frameon=False)
+        panel.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
+
+
+def _line(panel: Any, x: Sequence[float], summaries: Sequence[Mapping[str, Any]], index: int, name: str) -> None:
+    """Values with intervals; lines differ by marker, dashes and grey. The index is the line's number in its panel."""
+    values = np.array([[summary["mean"], *summary["interval"]] for summary in summaries], float).reshape(-1, 3)
+    errors = np.nan_to_num(np.abs(values[:, 1:] - values[:, :1]).T)
+    style = {"marker": "osD^vP"[index % 6], "linestyle": ("-", "--", "-.", ":")[index % 4], "linewidth": 1}
+    panel.errorbar(x, values[:, 0], errors, color=str(0.15 * (index % 4)), capsize=2, markersize=4, label=name, **style)
+
+
 def sample_grid(
     images: np.ndarray | StoredImages, labels: np.ndarray, label_names: Sequence[str], columns: int = 8
 ) -> bytes:

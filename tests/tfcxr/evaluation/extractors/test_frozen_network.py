@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.evaluation.extractors import frozen_network
 from tfcxr.evaluation.extractors.frozen_network import open_frozen_network
+from tfcxr.precision import has_bfloat16
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), np.uint8)
 
@@ -69,6 +71,24 @@ def test_a_saved_model_of_any_size(tmp_path):
     assert found.passport["layer"] == "features" and found.passport["input_size"] is None
     with pytest.raises(ValueError, match="has no output 'feature'; did you mean 'features'"):
         open_frozen_network(f"{tmp_path / 'grey'}:layer=feature")
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16")
+def test_bfloat16_is_near_and_says_so(keras_file):
+    path, _ = keras_file
+    exact, fast = (open_frozen_network(f"{path}:precision={name}") for name in ("float32", "bfloat16"))
+    expected, found = exact.features(IMAGES), fast.features(IMAGES)
+    assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max(), "other numbers, near them"
+    np.testing.assert_array_equal(exact.features(IMAGES), expected, "later graphs are as before")
+    assert exact.passport == fast.passport | {"precision": "float32"}
+
+
+def test_bfloat16_is_refused_where_it_would_be_slow(keras_file, monkeypatch):
+    monkeypatch.setattr(frozen_network, "has_bfloat16", lambda: False)
+    with pytest.raises(ValueError, match="precision=bfloat16 is for processors that have it, and this one has not"):
+        open_frozen_network(f"{keras_file[0]}:precision=bfloat16")
+    with pytest.raises(ValueError, match="precision=float16 is unknown; did you mean 'bfloat16'"):
+        open_frozen_network(f"{keras_file[0]}:precision=float16")
 
 
 def test_features_that_are_not_finite(tmp_path):
