@@ -63,6 +63,7 @@ ALLOWED = {
         "config",
         "command_line",
         "registry",
+        "precision",
     },
     "config": {"command_line", "registry"},
     "experiment": {"command_line", "registry", "data"},
