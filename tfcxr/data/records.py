@@ -1,4 +1,4 @@
-"""A data folder on disk: `<split>-00000-of-00008.tfrecord` shards, `dataset_info.json`, and the patients' keys."""
+"""A data folder on disk: `<split>-00000-of-00008.tfrecord` shards, what describes them, and the patients' keys."""
 
 import contextlib
 import errno
@@ -14,6 +14,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from tfcxr.data.atomic import atomic_path, write_atomically
+from tfcxr.data.croissant import CROISSANT_FILE, croissant_text
 from tfcxr.data.example import Example
 from tfcxr.data.label_choice import choose_labels
 from tfcxr.data.schema import INFO_FILE, DatasetInfo, ShardInfo, SplitInfo
@@ -89,8 +90,16 @@ def write_shard(path: str | os.PathLike, examples: Iterable[bytes]) -> ShardInfo
 
 
 def write_dataset_info(data_dir: str | os.PathLike, info: DatasetInfo) -> None:
-    """Writes `dataset_info.json`; it comes last, so a folder that has one is complete."""
+    """Writes `croissant.json`, then `dataset_info.json`; it comes last, so a folder that has one is complete."""
+    write_croissant(data_dir, info)
     write_atomically(pathlib.Path(data_dir) / INFO_FILE, info.to_json())
+
+
+def write_croissant(data_dir: str | os.PathLike, info: DatasetInfo) -> pathlib.Path:
+    """Writes `croissant.json`, the same description for catalogues of data sets."""
+    path = pathlib.Path(data_dir) / CROISSANT_FILE
+    write_atomically(path, croissant_text(info))
+    return path
 
 
 def read_dataset_info(data_dir: str | os.PathLike) -> DatasetInfo:

@@ -133,6 +133,12 @@ class DatasetInfo:
         if len(set(self.label_names)) != len(self.label_names):
             raise ValueError(f"label names occur twice: {self.label_names}")
 
+    @property
+    def shards_sha256(self) -> str:
+        """SHA-256 over those of all shards: what tells one build from another."""
+        shards = sorted((shard.file, shard.sha256) for split in self.splits.values() for shard in split.shards)
+        return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
+
     def to_json(self) -> str:
         """The text of `dataset_info.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"

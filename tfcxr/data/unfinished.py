@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from absl import logging
 
 from tfcxr.data.atomic import remove_temporary_files, write_atomically
+from tfcxr.data.croissant import CROISSANT_FILE
 from tfcxr.data.records import is_whole
 from tfcxr.data.schema import INFO_FILE, ShardInfo
 
@@ -66,10 +67,10 @@ class ResumableWork:
             at = f" at {', '.join(sorted(sizes, key=lambda size: (len(size), size)))} px" if sizes else ""
             raise FileExistsError(f"{self.out_dir} already holds a data set{at}; remove it or choose another --out_dir")
         for data_dir in self.data_dirs:
-            if any(data_dir.glob("*.tfrecord")):
+            if found := next((name for name in ("*.tfrecord", CROISSANT_FILE) if any(data_dir.glob(name))), ""):
                 raise FileExistsError(
-                    f"{data_dir} holds shards, but no {INFO_FILE} and no unfinished {self.kind}; remove them or choose "
-                    "another --out_dir"
+                    f"{data_dir} holds {'shards' if '*' in found else found}, but no {INFO_FILE} and no unfinished "
+                    f"{self.kind}; remove them or choose another --out_dir"
                 )
 
     def start(self, arguments: dict[str, Any], follows: str = "") -> None:

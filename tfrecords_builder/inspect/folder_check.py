@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Sequence
 import numpy as np
 
 from tfcxr.data.atomic import TEMPORARY_MARK
+from tfcxr.data.croissant import CROISSANT_FILE, shard_checksums
 from tfcxr.data.records import file_sha256, stored_patient_keys
 from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, count_labels, named_counts
 from tfrecords_builder.inspect.stored_records import (
@@ -37,6 +38,7 @@ COUNTS = "count is not the info's"
 KEY_TWICE = "image key occurs more than once"
 PATIENT_IN_SPLITS = "patient is in more than one split"
 PATIENT_KEYS = "list of patients is not that of the records"
+CROISSANT = f"{CROISSANT_FILE} does not describe these shards"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +136,7 @@ def check_folder(
         twice = _repeated([split.patients if of_patients else split.keys for split in splits.values()])
         tally.add(kind, *places_of(folder, info, twice[:EXAMPLES_SHOWN], of_patients), count=len(twice))
     _check_patient_keys(check.contents, tally)
+    _check_croissant(folder, info, tally)
     return check.contents
 
 
@@ -247,6 +250,23 @@ def _check_patient_keys(contents: FolderContents, tally: ProblemTally) -> None:
         if split.is_whole and sorted(hashes) != split.patients.tolist():
             detail = f"of split {name} it holds {len(hashes)} keys, the records have {len(split.patients)}"
             tally.add(PATIENT_KEYS, detail + ", which are others" * (len(hashes) == len(split.patients)))
+
+
+def _check_croissant(folder: pathlib.Path, info: DatasetInfo, tally: ProblemTally) -> None:
+    """Compares checksums alone: publishers may add to the file. Folders of earlier versions have none."""
+    path = folder / CROISSANT_FILE
+    if not path.is_file():
+        return
+    way_on = f"python -m tfcxr.card --data_dir={folder} writes it again"
+    try:
+        found = shard_checksums(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        tally.add(CROISSANT, f"{error}; {way_on}")
+        return
+    expected = {shard.file: shard.sha256 for split in info.splits.values() for shard in split.shards}
+    if found != expected:
+        names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        tally.add(CROISSANT, f"names or checksums of {', '.join(names[:EXAMPLES_SHOWN])} differ; {way_on}")
 
 
 def _repeated(hashes: Sequence[np.ndarray]) -> np.ndarray:

@@ -18,7 +18,6 @@ same command resumes from there after a kill; the folder is removed when all is 
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections import Counter
@@ -90,14 +89,8 @@ def merge_folders(
 def _arguments(parts: Sequence[_Part], options: MergeOptions) -> dict[str, Any]:
     """Everything that the written bytes depend on."""
     return options.as_json() | {
-        "inputs": {part.folder: [[entry.name, _digest(entry.info)] for entry in part.inputs] for part in parts}
+        "inputs": {part.folder: [[entry.name, entry.info.shards_sha256] for entry in part.inputs] for part in parts}
     }
-
-
-def _digest(info: DatasetInfo) -> str:
-    """SHA-256 over those of all shards."""
-    shards = sorted((shard.file, shard.sha256) for split in info.splits.values() for shard in split.shards)
-    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
 
 
 def _write(work: ResumableWork, part: _Part, options: MergeOptions) -> DatasetInfo:
@@ -225,7 +218,7 @@ def _describe_input(entry: MergeInput) -> dict[str, Any]:
         "dataset": info.name,
         "label_names": list(info.label_names),
         "renamed_to": list(entry.label_names),
-        "shards_sha256": _digest(info),
+        "shards_sha256": info.shards_sha256,
     }
 
 

@@ -59,7 +59,11 @@ def test_what_is_there_is_not_touched(tmp_path):
     (tmp_path / "64" / "precious.tfrecord").write_text("mine")
     with pytest.raises(FileExistsError, match="holds shards, but no dataset_info.json and no unfinished build"):
         finish(tmp_path)
+    (tmp_path / "64" / "precious.tfrecord").rename(tmp_path / "64" / "croissant.json")
+    with pytest.raises(FileExistsError, match=r"holds croissant.json, but no dataset_info.json and no unfinished"):
+        finish(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"file", "64"}
+    assert (tmp_path / "64" / "croissant.json").read_text() == "mine"
 
 
 def test_a_second_process_is_refused_while_the_first_works(tmp_path):

@@ -142,6 +142,31 @@ def test_damaged_files_are_named_and_the_others_still_checked(tmp_path, damage):
     assert found[stored_records.AGE].examples == (f"record 3 of {TEST}: -1",)
 
 
+CROISSANT_DAMAGE = {
+    "another checksum": (lambda text: text.replace('"sha256": "', '"sha256": "0'), "names or checksums of test-0"),
+    "no JSON": (lambda text: text[:-9], "it describes no files"),
+    "a shard less": (lambda text: text.replace(TEST, "another"), f"another, {TEST} differ"),
+}
+
+
+@pytest.mark.parametrize("damage", CROISSANT_DAMAGE)
+def test_a_croissant_file_of_other_shards_is_a_problem(clean, damage):
+    path = clean / "croissant.json"
+    change, said = CROISSANT_DAMAGE[damage]
+    path.write_text(change(path.read_text()))
+    (problem,) = verify_folder(clean).problems
+    assert problem.kind == folder_check.CROISSANT and said in problem.examples[0]
+    assert f"python -m tfcxr.card --data_dir={clean} writes it again" in problem.examples[0]
+
+
+def test_a_croissant_file_may_be_missing_or_say_more(clean):
+    path = clean / "croissant.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"datePublished": "2026-01-01"}))
+    assert verify_folder(clean).problems == []
+    path.unlink()  # as earlier versions wrote the folder
+    assert verify_folder(clean).problems == []
+
+
 def test_counts_are_not_compared_where_a_shard_is_missing(clean):
     (clean / TRAIN).unlink()
     found = verify_folder(clean)
