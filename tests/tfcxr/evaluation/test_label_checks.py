@@ -299,7 +299,7 @@ def test_a_ranking_against_equal_training_images_has_no_ratio(tmp_path, training
     write_dataset_info(real, dataclasses.replace(info, splits=info.splits | {"train": split}))
     labelled = str(write_labels(tmp_path / "x", {"train": BOTH}))
     findings = run_ranking(ranking(tmp_path, real), draws=2, extractor_data_dir=labelled)
-    assert {row["ms_ssim_ratio"] for row in strict_findings(findings)["table"]} == {None}
+    assert {row["ms_ssim_ratio"] for row in strict_findings(findings)["extractors"]["trained"]["table"]} == {None}
     said = " | ".join(findings.notices)
     assert "are all the same, so that diversity has no ratio" in said and "there is no floor" in said
 

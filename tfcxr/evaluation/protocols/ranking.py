@@ -1,8 +1,8 @@
 """Ranking: which of several synthetic cohorts is nearest to real patients, and which differ at all?
 
-One extractor, trained on real patients, describes every image. Each cohort is divided into equal independent draws, and
-each draw has its distance from the same held-out real images; pairs of cohorts are compared by t-tests over their draws
-(Chetty 2023). A draw's distance says what sampling from one generator does; that another training of the same settings
+Each extractor describes every image. Each cohort is divided into equal independent draws, and each draw has its
+distance from the same held-out real images; pairs of cohorts are compared by t-tests over their draws (Chetty 2023). A
+draw's distance says what sampling from one generator does; that another training of the same settings
 would give another generator, it cannot say.
 
 Beside the distances stand diversity (so that a collapsed generator is seen) and the floor: real training images, drawn
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 from tqdm import tqdm
 
 from tfcxr.data.records import read_dataset_info
@@ -32,7 +33,7 @@ from tfcxr.evaluation.cohorts import (
 )
 from tfcxr.evaluation.diversity import SEED, spread_ratio
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
+from tfcxr.evaluation.extractors.extractors import open_extractors
 from tfcxr.evaluation.feature_distances import distances_of_draws
 from tfcxr.evaluation.metrics import distance_metrics, metrics_of
 from tfcxr.evaluation.metrics.image_diversity import scales_of
@@ -43,8 +44,9 @@ from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.protocols.ranking_verdict import LEVEL, REAL, deviation_text, verdict
 from tfcxr.evaluation.report import html
 from tfcxr.evaluation.report.report import Findings
+from tfcxr.evaluation.report.score import Score
 
-VERSION = 1
+VERSION = 2
 DIVERSITY_PAIRS = 500
 
 
@@ -91,62 +93,110 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
         )
     scales_of(test.images.shape[1])  # refuses images too small for MS-SSIM
     seed, names = evaluation.classifier_seeds[0], tuple(extractor_data.facts["label_names"])
-    extractor = find_or_train_extractor(evaluation, extractor_data, None, names, is_single_label)
-    real_features = extractor.features(test.images)
+    learned_from = dataclasses.replace(
+        cohorts, real=extractor_data, validation=None, label_names=names, is_single_label=is_single_label
+    )
+    extractors = open_extractors(evaluation, learned_from)
     spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
-    distances, diversity, random = {}, {}, np.random.default_rng(seed)
-    for name, cohort in tqdm({**cohorts.synthetic, REAL: cohorts.real}.items(), desc="ranking", unit="cohort"):
-        images = cohort.images.where(random.permutation(len(cohort.images)))
-        draws = settings.draws if name != REAL else min(settings.draws, len(images) // per_draw)
-        if draws >= 1:
-            features = extractor.features(images.where(slice(draws * per_draw)))
-            distances[name] = distances_of_draws(np.split(features, draws), real_features, seed)
-        diversity[name] = {metric.name: metric.measure(images, DIVERSITY_PAIRS, SEED) for metric in spreads}
+    sides, random = {**cohorts.synthetic, REAL: cohorts.real}, np.random.default_rng(seed)
+    orders = {name: random.permutation(len(side.images)) for name, side in sides.items()}
+    diversity = {
+        name: {
+            metric.name: metric.measure(side.images.where(orders[name]), DIVERSITY_PAIRS, SEED) for metric in spreads
+        }
+        for name, side in tqdm(sides.items(), desc="diversity", unit="cohort", leave=False)
+    }
+    ratios = {
+        name: {f"{m.name}_ratio": spread_ratio(m, found[m.name], diversity[REAL][m.name]) for m in spreads}
+        for name, found in diversity.items()
+    }
+    found: dict[str, dict[str, Any]] = {}
+    for extractor in tqdm(extractors, desc="ranking", unit="extractor", leave=False):
+        real_features, distances = extractor.features_of(test), {}
+        for name, side in sides.items():
+            draws = settings.draws if name != REAL else min(settings.draws, len(side.images) // per_draw)
+            if draws >= 1:
+                features = extractor.features_of(side)[orders[name][: draws * per_draw]]
+                distances[name] = distances_of_draws(np.split(features, draws), real_features, seed)
+        found[extractor.name] = _ranked(distances, ratios, list(cohorts.synthetic)) | {"passport": extractor.passport}
+    notices = list(cohorts.notices)
+    if all(REAL not in ranked["distances"] for ranked in found.values()):
+        notices.append(f"there is no floor: the {REAL} are fewer than the {per_draw} of a draw")
+    if not any(spread.spread(diversity[REAL][spread.name].mean) > spread.least_spread for spread in spreads):
+        notices.append(f"the {REAL} are all the same, so that diversity has no ratio to them")
+    data = {"version": VERSION, "extractors": found, "images_per_draw": per_draw, "seed": seed}
+    verdicts = {
+        name: verdict(ranked["table"], ranked["tests"], evaluation.test_splits[0], per_draw)
+        for name, ranked in found.items()
+    }
+    if len(verdicts) > 1:
+        verdicts = {name: [f"By {name}: {said[0]}", *said[1:]] for name, said in verdicts.items()}
+    page = kept.plain_json(data)
+    return Findings(
+        title="Ranking of cohorts",
+        verdict=[sentence for said in verdicts.values() for sentence in said],
+        data=data,
+        introduction=f"{per_draw} images per draw; mean and standard deviation over draws.",
+        parts=[part for name, ranked in page["extractors"].items() for part in _page_parts(name, ranked)],
+        cohorts={**cohorts.facts, "extractor training": extractor_data.facts},
+        shared_patients=cohorts.shared_patients,
+        notices=notices,
+        scores=_scores(found, per_draw, settings, test),
+    )
+
+
+def _ranked(
+    distances: Mapping[str, Mapping[str, np.ndarray]], ratios: Mapping[str, Mapping[str, float]], names: Sequence[str]
+) -> dict[str, Any]:
+    """The table, the nearest first, and the tests of all pairs, of distances by cohort and metric, float [draws]."""
     rows = []
     for name, by_metric in distances.items():
-        row = {"cohort": name, "draws": min(map(len, by_metric.values()))}
+        row = {"cohort": name, "draws": min(map(len, by_metric.values())), **ratios[name]}
         for metric, values in by_metric.items():
             row[f"{metric}_mean"] = float(np.mean(values))
             row[f"{metric}_deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-        for spread in spreads:
-            sides = diversity[name][spread.name], diversity[REAL][spread.name]
-            row[f"{spread.name}_ratio"] = spread_ratio(spread, *sides)
         rows.append(row)
     headline = distance_metrics()[0]
     rows.sort(key=lambda row: row[f"{headline.name}_mean"])
     tests = {
         metric.name: [
             dataclasses.asdict(pair)
-            for pair in pairwise_t_tests({name: distances[name][metric.name] for name in cohorts.synthetic}, LEVEL)
+            for pair in pairwise_t_tests({name: distances[name][metric.name] for name in names}, LEVEL)
         ]
         for metric in distance_metrics()
     }
-    notices = list(cohorts.notices)
-    if REAL not in distances:
-        notices.append(f"there is no floor: the {REAL} are fewer than the {per_draw} of a draw")
-    if not any(spread.spread(diversity[REAL][spread.name].mean) > spread.least_spread for spread in spreads):
-        notices.append(f"the {REAL} are all the same, so that diversity has no ratio to them")
-    data = {
-        "version": VERSION,
-        "table": rows,
-        "tests": tests,
-        "images_per_draw": per_draw,
-        "distances": distances,
-        "extractor": extractor.facts,
-        "seed": seed,
-    }
-    return Findings(
-        title="Ranking of cohorts",
-        verdict=verdict(rows, tests, evaluation.test_splits[0], per_draw),
-        data=data,
-        introduction=f"{per_draw} images per draw; mean and standard deviation over draws; features of "
-        f"{html.text(evaluation.classifier.architecture)}, weights "
-        f"<code>{html.text(extractor.facts['weights_sha256'])}</code>.",
-        parts=_page_parts(kept.plain_json(data)),
-        cohorts={**cohorts.facts, "extractor training": extractor_data.facts},
-        shared_patients=cohorts.shared_patients,
-        notices=notices,
-    )
+    return {"table": rows, "tests": tests, "distances": distances}
+
+
+def _scores(
+    found: Mapping[str, Mapping[str, Any]], per_draw: int, settings: RankingSettings, test: Cohort
+) -> list[Score]:
+    """The mean distance of each cohort's draws; the interval is that of a mean of as many draws (Student's t)."""
+    scores = []
+    for extractor, ranked in found.items():
+        passport = {"version": VERSION, "extractor": ranked["passport"], "real": test.facts["sha256"]}
+        of_real = {row["cohort"]: row for row in ranked["table"]}.get(REAL, {})
+        for row, metric in itertools.product(ranked["table"], distance_metrics()):
+            if row["cohort"] == REAL:
+                continue
+            mean, deviation, draws = row[f"{metric.name}_mean"], row[f"{metric.name}_deviation"], row["draws"]
+            apart = stats.t.ppf(0.975, draws - 1) * deviation / np.sqrt(draws)
+            scores.append(
+                Score(
+                    metric=metric.name,
+                    value=mean,
+                    low=mean - apart,
+                    high=mean + apart,
+                    of_real=of_real.get(f"{metric.name}_mean", float("nan")),
+                    images=per_draw,
+                    better=metric.better,
+                    subject=row["cohort"],
+                    extractor=extractor,
+                    split=", ".join(test.facts["splits"]),
+                    passport=passport | {"draws": settings.draws},
+                )
+            )
+    return scores
 
 
 def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, Cohort, bool]:
@@ -182,8 +232,8 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
     )
 
 
-def _page_parts(report: Mapping[str, Any]) -> list[str]:
-    metrics = distance_metrics()
+def _page_parts(extractor: str, ranked: Mapping[str, Any]) -> list[str]:
+    metrics, table = distance_metrics(), ranked["table"]
     spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
     rows = [
         [
@@ -191,34 +241,37 @@ def _page_parts(report: Mapping[str, Any]) -> list[str]:
             *(html.number(row[f"{m.name}_mean"], m.format) + deviation_text(row, m) for m in metrics),
             *(html.number(row[f"{spread.name}_ratio"], ".2f") for spread in spreads),
         ]
-        for row in report["table"]
+        for row in table
     ]
     header = ["cohort", *map(html.metric_header, metrics), *(html.text(spread.spread_title) for spread in spreads)]
-    names = [row["cohort"] for row in report["table"] if row["cohort"] != REAL]
+    names = [row["cohort"] for row in table if row["cohort"] != REAL]
     of_real = {
         metric.name: html.number(row[f"{metric.name}_mean"], metric.format) + deviation_text(row, metric)
-        for row in report["table"]
+        for row in table
         for metric in metrics
         if row["cohort"] == REAL
     }
     return [
-        "<h2>Nearest first</h2>",
+        f"<h2>Nearest first, by {html.text(extractor)}</h2>",
         html.table(header, rows),
         html.explained([*metrics, *spreads], of_real),
-        *(_test_table(metric, names, report["tests"][metric.name]) for metric in metrics),
-        f"<h2>How it was done</h2><p>{html.metric_notes(FeatureDistance)} {html.metric_notes(ClassDiversity)}</p>",
+        *(_test_table(metric, names, ranked["tests"][metric.name]) for metric in metrics),
+        f"<p class=small>{html.metric_notes(FeatureDistance)} {html.metric_notes(ClassDiversity)}</p>",
     ]
 
 
 def _test_table(metric: FeatureDistance, names: Sequence[str], tests: Sequence[Mapping[str, Any]]) -> str:
-    """p of every pair, in a square."""
+    """p of every pair, in a square: adjusted above the diagonal, of the pair alone below it."""
     adjusted = {frozenset((pair["first"], pair["second"])): pair["adjusted_p"] for pair in tests}
-    cells = {
-        pair: "" if len(set(pair)) == 1 else _p_text(adjusted[frozenset(pair)])
-        for pair in itertools.product(names, repeat=2)
-    }
+    alone = {frozenset((pair["first"], pair["second"])): pair["p"] for pair in tests}
+    cells = dict.fromkeys(itertools.product(names, repeat=2), "")
+    for pair in itertools.combinations(names, 2):
+        cells[pair], cells[pair[::-1]] = _p_text(adjusted[frozenset(pair)]), _p_text(alone[frozenset(pair)])
     rows = [[html.text(first), *(cells[first, second] for second in names)] for first in names]
-    caption = f"p of Welch's t-tests of the {metric.title} distance, adjusted by Holm for all pairs; * below {LEVEL:g}"
+    caption = (
+        f"p of Welch's t-tests of the {metric.title} distance: above the diagonal adjusted by Holm for all pairs, "
+        f"below it of the pair alone; * below {LEVEL:g}"
+    )
     return html.table(["", *map(html.text, names)], rows, caption)
 
 
@@ -229,7 +282,7 @@ def _p_text(p: float) -> str:
 RANKING = Protocol(
     name="ranking",
     question="which of several cohorts (--synthetic_dir=NAME=FOLDER,NAME=FOLDER) is nearest to the real patients of "
-    "one test split, and which differ? It trains one feature extractor, with the first of --classifier_seeds.",
+    "one test split, and which differ, in the eyes of each --extractor?",
     settings_class=RankingSettings,
     run=run,
     unused=("validation_splits",),

@@ -27,14 +27,15 @@ def findings(evaluation):
 def test_copies_of_real_images_are_nearer_than_noise_and_the_test_says_so(findings):
     report = findings.report()
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    names = [row["cohort"] for row in report["table"]]
+    (ranked,) = report["extractors"].values()
+    names = [row["cohort"] for row in ranked["table"]]
     assert names.index("copies") < names.index("noise") and set(names) == {"copies", "noise", REAL}
     assert report["images_per_draw"] == 14, "a fifth of the 70 images of noise"
     for distance in ("frechet", "kernel"):
-        (test,) = report["tests"][distance]
+        (test,) = ranked["tests"][distance]
         assert (test["first"], test["second"], test["is_different"]) == ("noise", "copies", True)
         assert test["difference"] > 0
-    by_name = {row["cohort"]: row for row in report["table"]}
+    by_name = {row["cohort"]: row for row in ranked["table"]}
     assert by_name[REAL]["ms_ssim_ratio"] == 1.0 and by_name[REAL]["draws"] == 3
     assert by_name["noise"]["ms_ssim_ratio"] > by_name["copies"]["ms_ssim_ratio"]
     roles = {"noise", "copies", "test: test", "real", "extractor training"}
@@ -50,8 +51,21 @@ def test_verdict_and_page_show_every_cohort_and_pair(findings):
     assert "Frechet 1 of 1, kernel 1 of 1" in pairs
     page = "".join(findings.parts)
     assert page.index("<td>copies</td>") < page.index("<td>noise</td>")
-    assert page.count("adjusted by Holm for all pairs") == 2 and "*</td>" in page
+    assert page.count("adjusted by Holm for all pairs") == 2 and page.count("*</td>") == 4, "and of each pair alone"
     assert "14 images per draw" in findings.introduction
+
+
+def test_every_extractor_ranks(evaluation, tmp_path):
+    by_pixels = dataclasses.replace(evaluation, extractors=("trained", "pixels"))
+    found = ranking.run(by_pixels, RankingSettings(draws=5))
+    assert list(found.report()["extractors"]) == ["trained", "pixels"]
+    assert sum(sentence.startswith(("By trained: ", "By pixels: ")) for sentence in found.verdict) == 2
+    frechet = {(s.extractor, s.subject): s for s in found.scores if s.metric == "frechet"}
+    assert len(frechet) == 4
+    for name in ("trained", "pixels"):
+        copies, noise = frechet[name, "copies"], frechet[name, "noise"]
+        assert copies.low < copies.value < copies.high < noise.low and copies.of_real < noise.value
+        assert copies.passport == noise.passport and copies.images == 14
 
 
 def test_seen_patients_are_refused_or_mark_the_report(
