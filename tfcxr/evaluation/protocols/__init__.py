@@ -14,5 +14,6 @@ PROTOCOLS: "Registry[Protocol]" = Registry(
     prevalence="tfcxr.evaluation.protocols.prevalence:PREVALENCE",
     distortions="tfcxr.evaluation.protocols.distortions:DISTORTIONS_PROTOCOL",
     memorization="tfcxr.evaluation.protocols.memorization:MEMORIZATION",
+    similarity="tfcxr.evaluation.protocols.similarity:SIMILARITY",
     ranking="tfcxr.evaluation.protocols.ranking:RANKING",
 )
