@@ -66,6 +66,12 @@ def _random_pairs(images: int, pairs: int, seed: int) -> tuple[np.ndarray, np.nd
     return first, second
 
 
+def _weights_at(size: int) -> str:
+    """In words, such as "at 64 px .071, .453 and .476"."""
+    *weights, last = (f"{weight:.3f}"[1:] for weight in SimilarityMeasure(255.0, scales_of(size)).weights)
+    return f"at {size} px {', '.join(weights)} and {last}"
+
+
 MS_SSIM = ClassDiversity(
     name="ms_ssim",
     title="MS-SSIM",
@@ -77,4 +83,6 @@ MS_SSIM = ClassDiversity(
     least_spread=1e-6,  # 1 - MS-SSIM of equal images is 0 but for rounding
     meaning="How alike two images of one class are, on average over random pairs: 1 for copies; best where real images "
     "have it, as above that the images repeat themselves.",
+    note="Multi-scale SSIM has as many of the five published scales as the image size allows, with weights that sum to "
+    f"1, the finest first: {_weights_at(64)}; {_weights_at(128)}; {_weights_at(256)}. So compare it at one size only.",
 )

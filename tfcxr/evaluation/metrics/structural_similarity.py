@@ -70,6 +70,12 @@ class SimilarityMeasure:
         """Pixels to each side that an image needs, so that its last scale holds a window: 176 with 5 scales."""
         return WINDOW_SIZE << (self.scales - 1)
 
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of each scale, the finest first; they sum to 1."""
+        used = SCALE_WEIGHTS[: self.scales]
+        return tuple(weight / sum(used) for weight in used)
+
     def check_size(self, height: int, width: int) -> None:
         """Refuses images that are smaller than `smallest_image` (ValueError)."""
         if min(height, width) < self.smallest_image:
@@ -101,7 +107,6 @@ class SimilarityMeasure:
         """
         c1, c2 = ((constant * self.data_range) ** 2 for constant in (LUMINANCE_CONSTANT, CONTRAST_CONSTANT))
         similarity = 1.0
-        weights = np.array(SCALE_WEIGHTS[: self.scales]) / sum(SCALE_WEIGHTS[: self.scales])
         for scale, (one, other) in enumerate(zip(first, second, strict=True), start=1):
             products = one.mean * other.mean
             windows = self._local_mean(one.values * other.values)
@@ -119,7 +124,7 @@ class SimilarityMeasure:
                 divisor += c1
                 windows /= divisor
             of_scale = windows.mean(axis=(2, 3))  # [pairs, channels]
-            similarity *= of_scale if self.scales == 1 else np.maximum(of_scale, 0.0) ** weights[scale - 1]
+            similarity *= of_scale if self.scales == 1 else np.maximum(of_scale, 0.0) ** self.weights[scale - 1]
         return np.mean(similarity, axis=1)
 
     def chunk_images(self, image_shape: Sequence[int]) -> int:

@@ -16,5 +16,6 @@ PROTOCOLS: "Registry[Protocol]" = Registry(
     distortions="tfcxr.evaluation.protocols.distortions:DISTORTIONS_PROTOCOL",
     memorization="tfcxr.evaluation.protocols.memorization:MEMORIZATION",
     reidentification="tfcxr.evaluation.protocols.reidentification:REIDENTIFICATION",
+    similarity="tfcxr.evaluation.protocols.similarity:SIMILARITY",
     ranking="tfcxr.evaluation.protocols.ranking:RANKING",
 )
