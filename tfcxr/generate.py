@@ -8,6 +8,9 @@
     python -m tfcxr.generate --saved_model=saved_models/cgan --super_resolution=saved_models/srgan --min_realism=0.9 \\
         --out_dir=cohorts/cascade --counts=NORMAL=100,PNEUMONIA=100
 
+    python -m tfcxr.generate --saved_model=saved_models/cgan --max_copy_ratio=2 --copies_of=records/64 \\
+        --out_dir=cohorts/no_copies --counts=NORMAL=100,PNEUMONIA=100
+
 After an interruption the same command resumes; whole shards are kept.
 """
 
@@ -42,7 +45,10 @@ class GenerateArguments(Arguments):
       seed: Of the cohort: of its images and of the order of its labels.
       truncation: Below 1 images vary less.
       min_realism: Keep only images that the discriminator rates so, such as 0.9; all by default.
-      max_tries: Candidates per image with --min_realism.
+      max_copy_ratio: Keep only images at most so many times as near to a training image as held-out images usually
+        are, such as 2; all by default.
+      copies_of: With --max_copy_ratio: records that the model was trained on, or the folder of their builds.
+      max_tries: Candidates per image with --min_realism or --max_copy_ratio.
       super_resolution: An exported super-resolution model that enlarges the images.
       batch_size: Images generated at once.
       shard_images: Images per shard, at most.
@@ -59,6 +65,8 @@ class GenerateArguments(Arguments):
     seed: int = flag(0, minimum=0)
     truncation: float = 1.0
     min_realism: float | None = flag(None, minimum=0.0, maximum=1.0)
+    max_copy_ratio: float | None = flag(None, minimum=1.0)
+    copies_of: str | None = None
     max_tries: int = flag(100, minimum=1)
     super_resolution: str | None = None
     batch_size: int = flag(64, minimum=1)
@@ -72,21 +80,28 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     Raises:
       ValueError: flags that do not fit each other or the model, or see `generate_cohort`.
     """
-    check_data_dirs(arguments.like)
+    check_data_dirs(arguments.like, arguments.copies_of)
     with tensorflow_started():
         from tfcxr.sampling.cohort import CohortOptions, generate_cohort
         from tfcxr.sampling.cohort_preview import write_cohort_preview
+        from tfcxr.serving.copy_check import open_copy_check
+        from tfcxr.serving.gate import Gate
         from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
-        from tfcxr.serving.realism_gate import RealismGate
 
     a = arguments
     options = CohortOptions(a.seed, a.truncation, a.batch_size, a.shard_images)
     if not a.like:
         refuse_flags(a, ["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
-    if a.min_realism is None:
-        refuse_flags(a, ["max_tries"], "it goes with --min_realism; without it every image is kept")
-    gate = None if a.min_realism is None else RealismGate(a.min_realism, a.max_tries)
+    if a.max_copy_ratio is None:
+        refuse_flags(a, ["copies_of"], "it goes with --max_copy_ratio; without it no image is compared")
+    elif a.copies_of is None:
+        raise ValueError("--max_copy_ratio needs the records that the model was trained on: --copies_of=records/64")
+    is_gated = (a.min_realism, a.max_copy_ratio) != (None, None)
+    if not is_gated:
+        refuse_flags(a, ["max_tries"], "it goes with --min_realism or --max_copy_ratio; every image is kept")
     model = load_generating_model(a.saved_model)
+    copies = open_copy_check(a.copies_of, model.description, a.max_copy_ratio) if a.copies_of else None
+    gate = Gate(a.min_realism, a.max_tries, copies) if is_gated else None
     super_resolution = LoadedModel(a.super_resolution) if a.super_resolution else None
     info = generate_cohort(model, _labels(a, model), a.out_dir, options, gate, super_resolution)
     data_dir = pathlib.Path(a.out_dir) / str(info.image_size)
@@ -95,6 +110,11 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     if log := info.provenance.get("realism_gate"):
         tries = ", ".join(f"{name} {counts['tries']}" for name, counts in log["tries_by_label"].items())
         print(f"realism of {log['min_realism']:g} and more: {log['acceptance_rate']:.1%} of candidates ({tries} tries)")
+    if log := info.provenance.get("copy_gate"):
+        print(
+            f"copy ratio of {log['max_copy_ratio']:g} and less: {log['copies_refused']} of {log['tries']} candidates "
+            "were refused as too near a training image"
+        )
     if model.description.channels == 3:
         print("the model makes 3 channels; they were turned to grey by luma")
     if a.like:

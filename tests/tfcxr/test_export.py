@@ -1,5 +1,6 @@
 """The command python -m tfcxr.export on a run folder, and its refusals."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tfcxr.config import to_plain
 from tfcxr.export import ExportArguments, export
 from tfcxr.models.srgan import SRGAN
+from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.run_folder import RunConfig, start_run
 
@@ -26,7 +28,33 @@ def test_exports_the_checkpoint_that_is_asked_for(make_tiny_gan, tmp_path, capsy
     assert (out_dir / "4" / "training_patients.txt").read_text() == "patient-a\n"
 
 
-def test_flags_without_an_effect_are_refused(make_tiny_gan, tiny_export, tiny_enlarger, tmp_path):
+def test_a_run_is_exported_behind_a_gate_against_copies(make_tiny_gan, disc_records, tmp_path):
+    model, run = make_tiny_gan()
+    run = dataclasses.replace(run, data={"name": "discs", "split": "train"})
+    start_run(tmp_path / "run", run, resume=False)
+    Checkpoints(tmp_path / "run").save(7, model.checkpoint_variables(), {})
+    path = export(
+        ExportArguments(
+            run_dir=str(tmp_path / "run"),
+            out_dir=str(tmp_path / "models" / "gated"),
+            max_copy_ratio=50.0,
+            copies_of=str(disc_records),
+            max_tries=3,
+        )
+    )
+    gated = LoadedModel(path)
+    assert (gated.description.kind, gated.description.version_name, gated.description.steps) == (
+        "cascade",
+        "gated/1",
+        7,
+    )
+    assert gated.description.settings["copies"]["training_images"] == 48
+    assert not gated.has("generate_from_latent") and not gated.has("score")
+    made = gated.call("generate", seed=[1, 2], label=[[1, 0], [0, 1]])
+    assert made["is_accepted"].all() and (made["copy_ratio"] < 50).all() and made["image"].shape == (2, 32, 32, 1)
+
+
+def test_flags_without_an_effect_are_refused(make_tiny_gan, tiny_export, tiny_enlarger, disc_records, tmp_path):
     model, run = make_tiny_gan()
     run_dir, enlarger_dir = tmp_path / "run", tmp_path / "srgan"
     start_run(run_dir, run, resume=False)
@@ -36,14 +64,21 @@ def test_flags_without_an_effect_are_refused(make_tiny_gan, tiny_export, tiny_en
     Checkpoints(enlarger_dir).save(1, SRGAN(config, seed=0).checkpoint_variables(), {})
     cascade = {"saved_model": str(tiny_export), "super_resolution": str(tiny_enlarger)}
     refused = [
-        ({"run_dir": str(run_dir), "min_realism": 0.5, "max_tries": 3},
-         "--min_realism and --max_tries would have no effect: they are of a cascade; give --saved_model and"),
+        ({"run_dir": str(run_dir), "min_realism": 0.5},
+         "--min_realism would have no effect: it is of a cascade; give --saved_model"),
+        ({"run_dir": str(run_dir), "max_tries": 3},
+         "--max_tries would have no effect: it is of a cascade or --max_copy_ratio"),
+        ({"run_dir": str(run_dir), "max_copy_ratio": 2.0}, "--max_copy_ratio and --copies_of go together"),
+        ({"run_dir": str(enlarger_dir), "max_copy_ratio": 2.0, "copies_of": str(disc_records)},
+         f"--max_copy_ratio would have no effect: {enlarger_dir} holds a srgan, which"),
         (cascade | {"checkpoint": "best", "chunk_rows": 2},
          "--checkpoint and --chunk_rows would have no effect: they are of a run folder; a cascade joins models"),
         ({"run_dir": str(enlarger_dir), "chunk_rows": 2},
          f"--chunk_rows would have no effect: {enlarger_dir} holds a srgan, which enlarges one image at a time"),
-        ({}, "give --run_dir of a training, or --saved_model and --super_resolution for a cascade"),
-        ({"saved_model": str(tiny_export)}, "a cascade needs --saved_model and --super_resolution, both exported"),
+        ({}, "give --run_dir of a training, or --saved_model of an export for a cascade"),
+        ({"super_resolution": str(tiny_enlarger)}, "a cascade needs --saved_model, an exported generator, and no"),
+        ({"saved_model": str(tiny_export)},
+         f"{tiny_export} is exported already; add --super_resolution, --min_realism or --max_copy_ratio"),
     ]  # fmt: skip
     for arguments, message in refused:
         with pytest.raises(ValueError, match=f"^{message}"):

@@ -7,10 +7,10 @@ import pytest
 from tfcxr.config import to_plain
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info
-from tfcxr.export import ExportArguments
+from tfcxr.export import MIN_REALISM, ExportArguments
 from tfcxr.generate import GenerateArguments, generate
 from tfcxr.models.vanilla_gan import VanillaGAN, VanillaGANConfig
-from tfcxr.serving.realism_gate import RealismGate
+from tfcxr.serving.gate import Gate
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.run_folder import RunConfig
 
@@ -70,6 +70,11 @@ def test_what_a_model_cannot_do_is_said(tiny_export, tiny_enlarger, disc_records
         (tiny_export, {"counts": ("NORMAL+PNEUMONIA=2",)}, "so NORMAL+PNEUMONIA cannot be generated"),
         (tiny_export, counts | {"images": 3}, "--images would have no effect: it goes with --shares and --like; with"),
         (tiny_export, counts | {"max_tries": 2}, "--max_tries would have no effect: it goes with --min_"),
+        (tiny_export, counts | {"copies_of": str(disc_records)}, "--copies_of would have no effect: it goes with"),
+        (tiny_export, counts | {"max_copy_ratio": 2.0}, "--max_copy_ratio needs the records that the model"),
+        (tiny_export, counts | {"max_copy_ratio": 2.0, "copies_of": str(disc_records)},
+         f"--copies_of={disc_records} holds other images than tiny/1 was trained on: expected the split train of discs "
+         "with fingerprint 0123, got discs with "),
         (tiny_export, counts | {"super_resolution": str(tiny_export)}, "expected an exported super-resolution model"),
     ]  # fmt: skip
     for saved_model, others, message in refused:
@@ -80,8 +85,8 @@ def test_what_a_model_cannot_do_is_said(tiny_export, tiny_enlarger, disc_records
 
 def test_flags_show_the_defaults_of_the_gate():
     """They are written in the commands, which must not import TensorFlow for `--help`."""
-    gate, flags = RealismGate(), ExportArguments(out_dir="x")
-    assert (flags.min_realism, flags.max_tries) == (gate.min_realism, gate.max_tries)
+    gate, flags = Gate(), ExportArguments(out_dir="x")
+    assert (MIN_REALISM, flags.max_tries) == (gate.min_realism, gate.max_tries)
     assert GenerateArguments(saved_model="x", out_dir="x").max_tries == gate.max_tries
 
 

@@ -6,7 +6,7 @@ writes `cohorts/acgan/<size>/train-00000-of-....tfrecord`, `dataset_info.json` w
 provenance, and `training_patients.txt` where the model has one. Only some batches of images are in memory at a time.
 
 Image i of cohort `seed` is generated from seed * 2**32 + i, so that cohorts of different seeds share no image, and
-each image is a patient of its own. With a gate, that is the seed of its first candidate (see `RealismGate`). Until the
+each image is a patient of its own. With a gate, that is the seed of its first candidate (see `Gate`). Until the
 cohort is whole, `cohorts/acgan/unfinished_cohort/` holds a note for each finished shard, from which the same call
 resumes after a kill.
 """
@@ -30,8 +30,8 @@ from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
 from tfcxr.sampling.cohort_labels import CohortLabels
 from tfcxr.sampling.gate_log import GateLog
 from tfcxr.sampling.image_source import ImageSource
+from tfcxr.serving.gate import Gate
 from tfcxr.serving.loaded_model import LoadedModel
-from tfcxr.serving.realism_gate import RealismGate
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 SPLIT = "train"
@@ -73,7 +73,7 @@ def generate_cohort(
     labels: CohortLabels,
     out_dir: str | os.PathLike,
     options: CohortOptions | None = None,
-    gate: RealismGate | None = None,
+    gate: Gate | None = None,
     super_resolution: LoadedModel | None = None,
 ) -> DatasetInfo:
     """Writes a cohort; one that was killed is resumed, its whole shards kept.
@@ -159,13 +159,13 @@ class _Cohort:
         data = description.data
         patients = {} if source.training_patients() is None else {"patient_keys_file": TRAINING_PATIENTS_FILE}
         notice = f"Synthetic radiographs drawn by {source.saved_model.replace('/', ' version ')}, not patients."
-        gate = {}
+        gates: dict[str, dict[str, Any]] = {}
         if source.gate is not None:
             logs = [_log_path(work, shard.file).read_text("utf-8") for shard in shards]
-            gate = GateLog.from_json(*logs).summary(source.gate, labels, description.label_names)
+            gates = GateLog.from_json(*logs).summary(source.gate, labels, description.label_names)
         settings = dict(description.settings)
         parts = ("generator", "super_resolution") if description.kind == "cascade" else ()
-        models = {part: settings.pop(part) for part in parts}
+        models = {part: settings.pop(part) for part in parts if part in settings}
         return describe_cohort(
             name=description.name,
             label_names=description.label_names,
@@ -186,8 +186,8 @@ class _Cohort:
                 "last_seed": options.first_seed + images - 1,
                 "label_plan": labels.description,
                 "truncation": options.truncation,
-                "acceptance_rate": gate.get("acceptance_rate", 1.0),
-                **({"realism_gate": gate} if gate else {}),
+                "acceptance_rate": next(iter(gates.values()), {}).get("acceptance_rate", 1.0),
+                **gates,
                 "training_data": data | patients,
             },
             salt_fingerprint=data.get("salt_fingerprint", ""),

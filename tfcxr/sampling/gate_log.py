@@ -1,15 +1,16 @@
-"""What a cohort's gate did: tries and realism per image, and their summary."""
+"""What a cohort's gate did: tries, realism and copies per image, and their summary."""
 
 import collections
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tfcxr.sampling.cohort_labels import CohortLabels
 from tfcxr.sampling.image_source import SourceImage
-from tfcxr.serving.realism_gate import TRY_STRIDE, RealismGate
+from tfcxr.serving.gate import TRY_STRIDE
 
 
 @dataclasses.dataclass
@@ -19,15 +20,19 @@ class GateLog:
     Attributes:
       tries: candidates that were generated.
       realism: of the accepted one.
+      copies_refused: of the tries.
+      copy_ratio: of the accepted one.
     """
 
     tries: list[int] = dataclasses.field(default_factory=list)
     realism: list[float] = dataclasses.field(default_factory=list)
+    copies_refused: list[int] = dataclasses.field(default_factory=list)
+    copy_ratio: list[float] = dataclasses.field(default_factory=list)
 
     def add(self, image: SourceImage) -> None:
         """Notes the next image."""
-        self.tries.append(image.tries)
-        self.realism.append(image.realism)
+        for name, values in vars(self).items():
+            values.append(getattr(image, name))
 
     def to_json(self) -> str:
         """The text that `from_json` reads."""
@@ -37,10 +42,13 @@ class GateLog:
     def from_json(cls, *texts: str) -> "GateLog":
         """Joins what `to_json` wrote of consecutive images."""
         logs = [json.loads(text) for text in texts]
-        return cls(*(sum((log[name] for log in logs), []) for name in ("tries", "realism")))
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(*(sum((log.get(name, []) for log in logs), []) for name in names))
 
-    def summary(self, gate: RealismGate, labels: CohortLabels, label_names: tuple[str, ...]) -> dict[str, Any]:
-        """What a cohort's provenance says of its gate."""
+    def summary(
+        self, gate: Mapping[str, Any], labels: CohortLabels, label_names: tuple[str, ...]
+    ) -> dict[str, dict[str, Any]]:
+        """What a cohort's provenance says of its gate (`Gate.settings`): "realism_gate", "copy_gate" or both."""
         tries, total = np.array(self.tries), sum(self.tries)
         is_unlabelled = 1.0 - labels.rows.max(axis=1, keepdims=True, initial=0.0)
         has_label = np.concatenate([labels.rows, is_unlabelled], axis=1) == 1
@@ -49,18 +57,24 @@ class GateLog:
             of_label = tries[rows[labels.order]]
             if len(of_label):
                 by_label[name] = {"images": len(of_label), "tries": int(of_label.sum())}
-        return {
-            "min_realism": gate.min_realism,
-            "max_tries": gate.max_tries,
+        counts = {
+            "max_tries": gate["max_tries"],
             "accepted": len(tries),
             "tries": total,
             "acceptance_rate": len(tries) / total,
             "images_by_tries": {str(key): count for key, count in sorted(collections.Counter(self.tries).items())},
             "tries_by_label": by_label,
-            "realism": {
-                "minimum": min(self.realism),
-                "mean": float(np.mean(self.realism)),
-                "maximum": max(self.realism),
-            },
-            "seeds": f"try t of image i, both from 0: first_seed + i + t * {TRY_STRIDE}",
         }
+        seeds = {"seeds": f"try t of image i, both from 0: first_seed + i + t * {TRY_STRIDE}"}
+        found: dict[str, dict[str, Any]] = {}
+        if "min_realism" in gate:
+            realism = {"realism": _spread(self.realism)}
+            found["realism_gate"] = {"min_realism": gate["min_realism"], **counts, **realism, **seeds}
+        if "copies" in gate:
+            copies = {"copies_refused": sum(self.copies_refused), "copy_ratio": _spread(self.copy_ratio)}
+            found["copy_gate"] = {**gate["copies"], **counts, **copies, **seeds}
+        return found
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"minimum": min(values), "mean": float(np.mean(values)), "maximum": max(values)}

@@ -1,6 +1,6 @@
 """Where a cohort's images come from: a generator, then a gate and a super-resolution model where they are given.
 
-    source = ImageSource(LoadedModel("saved_models/cgan"), RealismGate(0.9), LoadedModel("saved_models/srgan"))
+    source = ImageSource(LoadedModel("saved_models/cgan"), Gate(0.9), LoadedModel("saved_models/srgan"))
     for image in source.images(labels, range(len(labels)), first_seed=0, truncation=1.0, batch_size=64):
         image.pixels  # uint8 [512, 512]
 
@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from tfcxr.sampling.cohort_labels import CohortLabels
 from tfcxr.serving.cascade import LUMA, CascadeParts
+from tfcxr.serving.gate import TRY_STRIDE, Gate, GatedGenerator
 from tfcxr.serving.loaded_model import LoadedModel
-from tfcxr.serving.realism_gate import TRY_STRIDE, GatedGenerator, RealismGate
 
 GATED_BATCHES = 4  # searched at once: the last rows of a search, which wait for the slowest, then cost less
 
@@ -31,27 +31,31 @@ class SourceImage:
       pixels: uint8 [height, width].
       seed: that it was generated from.
       tries: candidates that were generated for it.
-      realism: the discriminator's score, NaN without a gate.
+      realism: the discriminator's score, NaN where it is not asked.
+      copies_refused: of the tries.
+      copy_ratio: see `tfcxr.serving.copy_check`, NaN without a check.
     """
 
     pixels: np.ndarray
     seed: int
     tries: int
     realism: float
+    copies_refused: int = 0
+    copy_ratio: float = float("nan")
 
 
 class ImageSource:
     """Makes the images of a cohort.
 
     Attributes:
-      gate: that images pass, None where all are kept.
+      gate: settings of the gate that images pass (`Gate.settings`), None where all are kept.
       description: of what makes the images; two models are described as one cascade.
       saved_model: "name/version", of both where there are two.
       grey: how images become grey.
     """
 
     def __init__(
-        self, model: LoadedModel, gate: RealismGate | None = None, super_resolution: LoadedModel | None = None
+        self, model: LoadedModel, gate: Gate | None = None, super_resolution: LoadedModel | None = None
     ) -> None:
         """Checks that the models can do what they are asked for.
 
@@ -60,7 +64,7 @@ class ImageSource:
             other, or a discriminator that cannot score a single image.
         """
         self._model, self._super_resolution = model, super_resolution
-        self._parts, self.gate, self.description = None, gate, model.description
+        self._parts, self.gate, self.description = None, gate and gate.settings, model.description
         self.saved_model = model.description.version_name
         self.grey = "as generated" if model.description.channels == 1 else f"luma {LUMA} of red, green, blue"
         self._is_cascade = model.description.kind == "cascade"
@@ -68,10 +72,11 @@ class ImageSource:
             if gate is not None or super_resolution is not None:
                 raise ValueError(
                     f"{model.path} is a cascade: its gate and its super-resolution model are inside; leave "
-                    "min_realism, max_tries and super_resolution out, or give the generator that it was made of"
+                    "min_realism, max_copy_ratio, max_tries and super_resolution out, or give the generator that it "
+                    "was made of"
                 )
             settings = model.description.settings
-            self.gate = RealismGate(settings["min_realism"], settings["max_tries"])
+            self.gate = {name: settings[name] for name in ("min_realism", "max_tries", "copies") if name in settings}
         elif gate is not None:
             specs = [tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, None]), tf.TensorSpec([])]
             self._search = tf.function(GatedGenerator(model, gate), input_signature=specs, autograph=False)
@@ -94,8 +99,11 @@ class ImageSource:
 
     def arguments(self) -> dict[str, Any]:
         """What the bytes of shards depend on, beside the labels; not max_tries, which only decides when to give up."""
-        gate = {} if self.gate is None else {"min_realism": self.gate.min_realism}
-        return {"model": self.description.weights_sha256} | gate
+        gate = self.gate or {}
+        facts = {name: gate[name] for name in ("min_realism",) if name in gate}
+        if "copies" in gate:
+            facts |= {"max_copy_ratio": gate["copies"]["max_copy_ratio"], "copies_of": gate["copies"]["sha256"]}
+        return {"model": self.description.weights_sha256} | facts
 
     def images(
         self, labels: CohortLabels, images: range, first_seed: int, truncation: float, batch_size: int
@@ -128,12 +136,19 @@ class ImageSource:
                 )
         else:
             made = {"image": self._model.generate(seeds, label, truncation), "seed": seeds}
-            made |= {name: np.full(len(seeds), value) for name, value in _UNGATED.items()}
+        made = {name: np.full(len(seeds), value) for name, value in _UNGATED.items()} | made
         for row, pixels in enumerate(made["image"]):
-            realism = float(made["realism"][row])
+            image = SourceImage(
+                to_grey(pixels),
+                int(made["seed"][row]),
+                int(made["tries"][row]),
+                float(made["realism"][row]),
+                int(made["copies_refused"][row]),
+                float(made["copy_ratio"][row]),
+            )
             if not made["is_accepted"][row]:
-                raise ValueError(self._nothing_passed(label[row], realism))
-            yield SourceImage(to_grey(pixels), int(made["seed"][row]), int(made["tries"][row]), realism)
+                raise ValueError(self._nothing_passed(label[row], image))
+            yield image
 
     def _enlarged(self, images: Iterator[SourceImage], batch_size: int) -> Iterator[SourceImage]:
         while batch := list(itertools.islice(images, batch_size)):
@@ -147,24 +162,40 @@ class ImageSource:
             for image, pixels in zip(batch, large, strict=True):
                 yield dataclasses.replace(image, pixels=pixels[..., 0])
 
-    def _nothing_passed(self, label: np.ndarray, best: float) -> str:
-        """The message for an image none of whose candidates passes; `best` is the best score of them."""
-        names = zip(self.description.label_names, label, strict=True)
+    def _nothing_passed(self, label: np.ndarray, best: SourceImage) -> str:
+        """The message for an image none of whose candidates passes; `best` is the most real of them."""
+        gate, dashes = self.gate, "" if self._is_cascade else "--"
+        names = [name for name, value in zip(self.description.label_names, label, strict=True) if value == 1]
+        limits, found, flags, cure = [], [], [], "train the model longer"
+        if "min_realism" in gate:
+            limits.append(f"reached realism {gate['min_realism']:g}")
+            found.append(f"the best had {best.realism:.3g}")
+            flags.append(f"a lower {dashes}min_realism")
+        if "copies" in gate:
+            limits.append(f"kept to a copy ratio of {gate['copies']['max_copy_ratio']:g}")
+            found.append(f"{best.copies_refused} were too near a training image")
+            flags.append(f"a higher {dashes}max_copy_ratio")
+            cure = "train the model on more images"
         advice = (
-            f"export {self._model.path} again with a lower min_realism or a higher max_tries and choose another "
+            f"export {self._model.path} again with {', '.join(flags)} or a higher max_tries and choose another "
             "--out_dir"
             if self._is_cascade
-            else "the same command with a higher --max_tries resumes from them, or choose a lower --min_realism and "
+            else f"the same command with a higher --max_tries resumes from them, or choose {' or '.join(flags)} and "
             "another --out_dir"
         )
         return (
-            f"no image of {' + '.join(name for name, value in names if value == 1) or 'no label'} reached realism "
-            f"{self.gate.min_realism:g} in {self.gate.max_tries} tries, the best had {best:.3g}; finished shards are "
-            f"kept: {advice}, or train the model longer"
+            f"no image of {' + '.join(names) or 'no label'} {' and '.join(limits)} in {gate['max_tries']} tries, "
+            f"{', '.join(found)}; finished shards are kept: {advice}, or {cure}"
         )
 
 
-_UNGATED = {"realism": float("nan"), "tries": 1, "is_accepted": True}
+_UNGATED = {
+    "realism": float("nan"),
+    "tries": 1,
+    "is_accepted": True,
+    "copies_refused": 0,
+    "copy_ratio": float("nan"),
+}
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:

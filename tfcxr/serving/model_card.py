@@ -78,26 +78,39 @@ LIMITS = {
     "generator": """\
 - For research on synthetic data only. Not for diagnosis, and not a picture of a disease that a clinician confirmed.
 - A label says what the generator was asked for. Whether the picture shows it is for an evaluation to find out.
-- The model may have memorised pictures of its training data; nothing here has tested that it has not.""",
+""",
     "super_resolution": """\
 - For research only. Not for diagnosis: detail that the small image does not hold is made up, after what the training
   images show, and may hide a finding or invent one.
 - It was trained on images made smaller by averaging. Images made smaller in another way, blurred or noisy, come out
   worse.""",
 }
-WHAT["cascade"] = WHAT["generator"]
-USE["cascade"] = (
-    USE["generator"]
-    + """
+BY_REALISM = """
 
 A generator makes candidates of {small_size} pixels. The first that its discriminator rates at {min_realism} or more is
-enlarged {scale} times. `realism` is that rating, `tries` the candidates it took, and `seed` the seed of the one in the
+{made}. `realism` is that rating, `tries` the candidates it took, and `seed` the seed of the one in the
 picture. After {max_tries} candidates the best is taken, and `is_accepted` is false. A rating is a training signal, not
 a calibrated probability."""
-)
-LIMITS["cascade"] = """\
+BY_COPIES = """
+
+A generator makes candidates of {small_size} pixels. The first that is no copy of a training image is
+{made}. `tries` says how many it took, and `seed` is the seed of the one in the picture. After {max_tries} candidates
+`is_accepted` is false."""
+COPIES = """
+
+A candidate counts as a copy where it is more than {max_copy_ratio:g} times as near to one of {training_images} training
+images, or to a mirror image of one, as held-out patients' images usually are; 1 % of these are more than
+{held_out_ratio_99:.3g} times as near. A copy is never shown: where all candidates are copies, the picture is black.
+`copy_ratio` says how near the picture is, and `copies_refused` how many were refused. Copies that are brighter, noisy
+or re-encoded are found; cropped and shifted ones are not."""
+ENLARGED = """\
 - What was added in enlarging is what such edges usually look like, not what was seen: it is no evidence of anything.
-""" + LIMITS["generator"]
+"""
+MEMORISED = "- The model may have memorised pictures of its training data; nothing here has tested that it has not."
+COPIES_REFUSED = """\
+- The model may have memorised pictures of its training data. Its gate refuses near copies; others may pass.
+- This folder holds 32 numbers of each training image. They show no more than a blurred chest, but whoever has a
+  patient's radiograph can tell from them whether it was trained on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +128,8 @@ class ModelDescription:
       data: name, split, notice, licence and fingerprint of the training data.
       weights_sha256: of the exported weights; cohorts are traced to their model by it.
       chunk_rows: images that the exported functions compute at once.
-      kind: "generator" makes images of seeds, "super_resolution" enlarges images by `scale`, "cascade" does both.
+      kind: "generator" makes images of seeds, "super_resolution" enlarges images by `scale`, "cascade" has a gate
+        between both, or after the generator alone.
       scale: how many times as high and wide super-resolution makes images.
     """
 
@@ -190,29 +204,46 @@ def card_text(description: ModelDescription, served: Any) -> str:
         ("written by", f"tfcxr {d.tfcxr_version}, TensorFlow {d.tensorflow_version}"),
     ]
     order = f" The columns of `label` are {', '.join(d.label_names)}, in this order." if d.label_names else ""
-    facts = dataclasses.asdict(d) | {
-        "colours": "grey" if d.channels == 1 else "3 equal-looking channels of a grey picture",
-        "small_size": d.image_size // d.scale,
-        "shape": [1, d.image_size, d.image_size, d.channels],
-        "label": f", tf.constant([{first_label}])" if d.label_names else "",
-        "facts": _table(("", ""), rows),
-        "notice": f"\n> {_line(data['notice'])}\n" if data.get("notice") else "",
-        "patients_file": TRAINING_PATIENTS_FILE,
-        "min_realism": f"{settings.get('min_realism', 0.0):g}",
-        "max_tries": settings.get("max_tries"),
-        "functions": _table(
-            ("function", "signature on a server", "returns"),
-            [(f"`{name}`", f"`{signature.name}`", signature.meaning) for name, signature in signatures.items()],
-        ),
-        "request": json.dumps(_request(d)),
-        "label_order": order,
-        "tensors": _table(
-            ("function", "in or out", "name", "dtype", "shape", "values"), _tensor_rows(signatures, served)
-        ),
-        "settings": _table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
-    }
-    texts = {name: text[d.kind].format(**facts) for name, text in (("what", WHAT), ("use", USE), ("limits", LIMITS))}
-    return CARD.format(**facts | texts)
+    facts = (
+        dataclasses.asdict(d)
+        | settings.get("copies", {})
+        | {
+            "colours": "grey" if d.channels == 1 else "3 equal-looking channels of a grey picture",
+            "small_size": d.image_size // d.scale,
+            "shape": [1, d.image_size, d.image_size, d.channels],
+            "label": f", tf.constant([{first_label}])" if d.label_names else "",
+            "facts": _table(("", ""), rows),
+            "notice": f"\n> {_line(data['notice'])}\n" if data.get("notice") else "",
+            "patients_file": TRAINING_PATIENTS_FILE,
+            "made": f"enlarged {d.scale} times" if d.scale > 1 else "taken",
+            "min_realism": f"{settings.get('min_realism', 0.0):g}",
+            "max_tries": settings.get("max_tries"),
+            "functions": _table(
+                ("function", "signature on a server", "returns"),
+                [(f"`{name}`", f"`{signature.name}`", signature.meaning) for name, signature in signatures.items()],
+            ),
+            "request": json.dumps(_request(d)),
+            "label_order": order,
+            "tensors": _table(
+                ("function", "in or out", "name", "dtype", "shape", "values"), _tensor_rows(signatures, served)
+            ),
+            "settings": _table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
+        }
+    )
+    return CARD.format(**facts | {name: text.format(**facts) for name, text in _texts(d).items()})
+
+
+def _texts(description: ModelDescription) -> dict[str, str]:
+    """The texts that depend on what the model does."""
+    kind, settings = description.kind, description.settings
+    if kind == "super_resolution":
+        return {"what": WHAT[kind], "use": USE[kind], "limits": LIMITS[kind]}
+    use, limits = USE["generator"], LIMITS["generator"] + MEMORISED
+    if kind == "cascade":
+        use += BY_REALISM if "min_realism" in settings else BY_COPIES
+    if kind == "cascade" and "copies" in settings:
+        use, limits = use + COPIES, LIMITS["generator"] + COPIES_REFUSED
+    return {"what": WHAT["generator"], "use": use, "limits": (ENLARGED if description.scale > 1 else "") + limits}
 
 
 def _request(description: ModelDescription) -> dict[str, Any]:
@@ -269,7 +300,9 @@ def _settings(description: ModelDescription) -> list[tuple[str, Any]]:
     """Rows of the last table; a cascade has those of both its models."""
     rows = []
     for name, value in description.settings.items():
-        if description.kind == "cascade" and name in ("generator", "super_resolution"):
+        if description.kind == "cascade" and name == "copies":
+            rows += [(f"copies.{fact}", shown) for fact, shown in value.items()]
+        elif description.kind == "cascade" and name in ("generator", "super_resolution"):
             facts = {fact: value[fact] for fact in ("saved_model", "model", "steps", "weights_sha256")}
             rows += [(f"{name}.{fact}", shown) for fact, shown in {**facts, **value["settings"]}.items()]
         else:

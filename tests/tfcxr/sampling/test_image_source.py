@@ -12,8 +12,8 @@ from tfcxr.sampling.cohort import CohortOptions, generate_cohort
 from tfcxr.sampling.cohort_labels import counted_labels
 from tfcxr.sampling.image_source import ImageSource
 from tfcxr.serving.cascade import export_cascade
+from tfcxr.serving.gate import TRY_STRIDE, Gate
 from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
-from tfcxr.serving.realism_gate import TRY_STRIDE, RealismGate
 
 NAMES = ("NORMAL", "PNEUMONIA")
 OPTIONS = CohortOptions(seed=1, batch_size=4, shard_images=6)
@@ -37,7 +37,7 @@ def gate(tiny_export, plan):
     """Passed by about half of the candidates."""
     model = LoadedModel(tiny_export)
     labels = plan.part(0, 14)
-    return RealismGate(float(np.median(model.score(model.generate(np.arange(14) + 2**32, labels), labels))), 50)
+    return Gate(float(np.median(model.score(model.generate(np.arange(14) + 2**32, labels), labels))), 50)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_nothing_passes_and_more_tries_go_on(tiny_export, plan, gate, tmp_path):
         generate_cohort(model, plan, tmp_path / "cut", CohortOptions(seed=1, shard_images=1), few)
     assert not (tmp_path / "cut" / "32" / "dataset_info.json").exists()
     with pytest.raises(ValueError, match="unfinished cohort of another min_realism;"):
-        generate_cohort(model, plan, tmp_path / "cut", CohortOptions(seed=1, shard_images=1), RealismGate(0.0))
+        generate_cohort(model, plan, tmp_path / "cut", CohortOptions(seed=1, shard_images=1), Gate(0.0))
     with pytest.raises(ValueError, match="unfinished cohort of another min_realism;"):
         generate_cohort(model, plan, tmp_path / "cut", CohortOptions(seed=1, shard_images=1))
     generate_cohort(model, plan, tmp_path / "cut", CohortOptions(seed=1, shard_images=1), gate)

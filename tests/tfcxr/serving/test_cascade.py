@@ -16,9 +16,9 @@ from tfcxr.models.vanilla_gan import VanillaGAN, VanillaGANConfig
 from tfcxr.sampling.cohort_labels import no_labels
 from tfcxr.sampling.image_source import ImageSource
 from tfcxr.serving.cascade import CascadeParts, ServedCascade, export_cascade
+from tfcxr.serving.gate import TRY_STRIDE, Gate
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import read_description
-from tfcxr.serving.realism_gate import TRY_STRIDE, RealismGate
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.run_folder import RunConfig
 
@@ -54,7 +54,7 @@ def threshold(tiny_export, classes):
 @pytest.fixture(scope="module")
 def exported(tiny_export, tiny_enlarger, threshold, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("saved_models") / "cascade"
-    return export_cascade(tiny_export, tiny_enlarger.parent, out_dir, RealismGate(threshold, 5))
+    return export_cascade(tiny_export, tiny_enlarger.parent, out_dir, Gate(threshold, 5))
 
 
 def test_the_first_candidate_that_passes_is_enlarged(exported, tiny_export, threshold, classes):
@@ -75,7 +75,7 @@ def test_loads_and_generates_the_same_without_tfcxr_and_its_parts(
     tiny_export, tiny_enlarger, threshold, classes, tmp_path
 ):
     parts = [shutil.copytree(path, tmp_path / path.parent.name / "1") for path in (tiny_export, tiny_enlarger)]
-    path = export_cascade(*parts, tmp_path / "cascade", RealismGate(threshold, 5))
+    path = export_cascade(*parts, tmp_path / "cascade", Gate(threshold, 5))
     here = images_of(LoadedModel(path), SEEDS, classes)
     for part in parts:
         shutil.rmtree(part)
@@ -122,7 +122,7 @@ def test_a_discriminator_that_reads_the_label(tiny_enlarger, classes, tmp_path):
     generator = LoadedModel(export_model(CGAN(config, seed=3), run, tmp_path / "cgan", {"step": 7}))
     assert generator.discriminator_reads_label and not generator.has("super_resolve")
     scores = [candidates(generator, seed, label, 4)[1] for seed, label in zip(SEEDS, classes, strict=True)]
-    gate = RealismGate(float(np.median(scores)), 4)
+    gate = Gate(float(np.median(scores)), 4)
     found = search(CascadeParts(generator, LoadedModel(tiny_enlarger)), gate, SEEDS, classes)
     for row, realism in enumerate(scores):
         passing = np.flatnonzero(realism >= np.float32(gate.min_realism))
@@ -132,7 +132,7 @@ def test_a_discriminator_that_reads_the_label(tiny_enlarger, classes, tmp_path):
 
 def test_no_rows_no_gate_and_truncation(tiny_export, tiny_enlarger, exported, classes):
     parts = CascadeParts(LoadedModel(tiny_export), LoadedModel(tiny_enlarger))
-    found = search(parts, RealismGate(0.0, 1), SEEDS, classes)
+    found = search(parts, Gate(0.0, 1), SEEDS, classes)
     assert found["is_accepted"].all() and set(found["tries"]) == {1} and (found["seed"] == SEEDS).all()
     cascade = LoadedModel(exported)
     none = images_of(cascade, SEEDS[:0], classes[:0])
@@ -209,10 +209,10 @@ def test_a_model_without_labels_of_three_channels(tiny_enlarger, tmp_path):
     run = RunConfig("vanilla_gan", to_plain(config), (), seed=3, batch_size=4, steps=7, data={"name": "discs"})
     generator = LoadedModel(export_model(VanillaGAN(config, seed=3), run, tmp_path / "gan", {"step": 7}))
     large = LoadedModel(tiny_enlarger)
-    served = ServedCascade(CascadeParts(generator, large), RealismGate(0.0))
+    served = ServedCascade(CascadeParts(generator, large), Gate(0.0))
     images = served.generate(tf.constant([5, 6, 7], tf.int64))["image"].numpy()
     assert images.shape == (3, 64, 64, 1)
     assert generator.generate(np.array([5]), np.zeros([1, 0])).shape == (1, 32, 32, 3)
-    pair = ImageSource(generator, RealismGate(0.0), large).images(no_labels(3), range(3), 5, 1.0, 2)
+    pair = ImageSource(generator, Gate(0.0), large).images(no_labels(3), range(3), 5, 1.0, 2)
     for image, pixels in zip(pair, images, strict=True):
         np.testing.assert_array_equal(image.pixels, pixels[..., 0])

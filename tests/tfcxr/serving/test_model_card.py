@@ -13,8 +13,8 @@ from tfcxr.config import to_plain
 from tfcxr.models.srgan import SRGAN, SRGANConfig
 from tfcxr.models.vanilla_gan import VanillaGAN, VanillaGANConfig
 from tfcxr.serving.cascade import export_cascade
+from tfcxr.serving.gate import Gate
 from tfcxr.serving.model_card import read_description
-from tfcxr.serving.realism_gate import RealismGate
 from tfcxr.serving.saved_model import export_model
 from tfcxr.serving.signatures import SIGNATURES
 from tfcxr.training.run_folder import RunConfig
@@ -50,7 +50,7 @@ def export(request, tiny_export, tiny_enlarger, make_tiny_gan, tmp_path_factory)
     if request.param == "labelled":
         return tiny_export
     if request.param == "cascade":
-        return export_cascade(tiny_export, tiny_enlarger, out_dir, RealismGate(min_realism=0.0))
+        return export_cascade(tiny_export, tiny_enlarger, out_dir, Gate(min_realism=0.0))
     if request.param == "super-resolution":
         config = SRGANConfig(image_size=32, scale=2, residual_blocks=1, filters=4, discriminator_filters=2)
         run = RunConfig("srgan", to_plain(config), (), seed=3, batch_size=4, steps=7, data={"name": "discs"})

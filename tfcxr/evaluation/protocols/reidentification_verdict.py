@@ -9,6 +9,7 @@ from tfcxr.evaluation.report.score import Score
 
 VERSION = 1
 MIN_AUC = 0.6  # of the ceiling's interval: below it, the network hardly recognises real patients
+MIN_FOUND = 0.05  # of pairs of one held-out patient at the threshold: below it, no claim means nothing
 
 
 def sentences(data: Mapping[str, Any]) -> list[str]:
@@ -19,11 +20,19 @@ def sentences(data: Mapping[str, Any]) -> list[str]:
     ceiling = f"an AUC of {auc['mean']:.3f} ({auc['interval'][0]:.3f} to {auc['interval'][1]:.3f})"
     share = f"{claimed['mean']:.1%} ({claimed['interval'][0]:.1%} to {claimed['interval'][1]:.1%})"
     chance = f"{data['false_claims']:.0%} of real images of held-out patients"
+    claims = f"It claims {share} of the synthetic images for a training patient, and {chance}."
     if not auc["interval"][0] >= MIN_AUC:
         return [
             "Nothing can be said: the network tells pairs of images of one held-out patient from pairs of two with "
             f"{ceiling} only; give more patients with several images, or larger images.",
-            f"It claims {share} of the synthetic images for a training patient, and {chance}.",
+            claims,
+        ]
+    if found["mean"] < MIN_FOUND:
+        return [
+            "Nothing can be said: at a threshold that so few images of other patients pass, the network recognises "
+            f"only {found['mean']:.1%} of the pairs of images of one held-out patient, with {ceiling}; give more "
+            "patients with several images, larger images, or --set=reidentification.false_claims=0.1.",
+            claims,
         ]
     if claimed["interval"][0] <= data["false_claims"]:
         conclusion = "no more than chance"

@@ -15,8 +15,9 @@ called by name and stands in the card. A key is the function's name in Python: `
 | `super_resolve`        | `serving_default` | `image` uint8 [B,H,W,C] of any H,W | `image` uint8 [B,H*s,W*s,C]       |
 | `super_resolve_png`    | `png`             | the same                           | `png_bytes` string [B]            |
 
-A cascade has `generate` and `generate_png`, which also return `realism` float32 [B], `is_accepted` bool [B], `tries`
-int32 [B] and `seed` int64 [B]. A model without labels has no `label` and no `label_probability`.
+A cascade has `generate` and `generate_png`, which also return `is_accepted` bool [B], `tries` int32 [B] and `seed`
+int64 [B]; `realism` float32 [B] where its gate asks the discriminator; `copy_ratio` float32 [B] and `copies_refused`
+int32 [B] where it refuses copies. A model without labels has no `label` and no `label_probability`.
 
 `truncation` is 1 where it is left out: servers read that from the signature's `defaults`, and `loaded.generate(seed,
 label)` in Python knows it too. Only `loaded.signatures["serving_default"]` in Python needs all three inputs

@@ -21,6 +21,8 @@ class Generate(Signature):
         "realism": "0 to 1",
         "is_accepted": "true or false",
         "tries": "1 or more",
+        "copy_ratio": "0 to 1000: 1 for a typical image, 1000 for a copy of a training image",
+        "copies_refused": "0 or more, of the tries",
     }
     defaults = {"truncation": 1.0}
 

@@ -131,6 +131,8 @@ def test_a_low_ceiling_says_nothing(findings):
     data = findings.report() | {"same_patient_auc": {"mean": 0.55, "interval": [0.48, 0.62]}}
     first, _ = verdict.sentences(data)
     assert first.startswith("Nothing can be said") and "an AUC of 0.550 (0.480 to 0.620) only" in first
+    data = findings.report() | {"same_patient_found": {"mean": 0.01, "interval": [0.0, 0.02]}}
+    assert "recognises only 1.0% of the pairs of images of one held-out patient" in verdict.sentences(data)[0]
     data = findings.report()
     data["searched_alike"] = data["searched_alike"] | {"difference": {"mean": 0.0, "interval": [-0.1, 0.1]}}
     assert "likeness, not memory" in verdict.sentences(data)[0]

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tfcxr.config import make_config, to_plain
 from tfcxr.models import MODELS
+from tfcxr.serving.gate import TRY_STRIDE, Gate, check_discriminator
 from tfcxr.serving.loaded_model import LoadedModel
-from tfcxr.serving.realism_gate import TRY_STRIDE, RealismGate, check_discriminator
 
 FIRST_SEED = 7 * 2**32
 
@@ -48,7 +48,7 @@ def rows(one_hot):
 @pytest.mark.parametrize("chunk_rows", [1, 8, 100])
 def test_the_first_candidate_of_each_image_that_passes_is_kept(rows, chunk_rows):
     seeds, labels = rows
-    found, rounds = choose(RealismGate(0.8, 50), seeds, labels, chunk_rows)
+    found, rounds = choose(Gate(0.8, 50), seeds, labels, chunk_rows)
     for row, (seed, label) in enumerate(zip(seeds, labels, strict=True)):
         realism = realism_of(seed + TRY_STRIDE * np.arange(50), np.tile(label, (50, 1)))
         first = np.flatnonzero(realism >= np.float32(0.8))[0]
@@ -64,7 +64,7 @@ def test_the_first_candidate_of_each_image_that_passes_is_kept(rows, chunk_rows)
 
 
 def test_the_first_try_is_the_ungated_image(rows):
-    found, rounds = choose(RealismGate(0.0, 1), *rows, 8)
+    found, rounds = choose(Gate(0.0, 1), *rows, 8)
     np.testing.assert_array_equal(found["seed"], rows[0])
     assert rounds == [41]
 
@@ -78,7 +78,7 @@ def test_candidates_are_never_shared():
 
 def test_where_nothing_passes_the_best_is_given_and_the_search_ends(rows):
     seeds, labels = rows
-    found, rounds = choose(RealismGate(1.0, 12), seeds, labels, 8)
+    found, rounds = choose(Gate(1.0, 12), seeds, labels, 8)
     for row, (seed, label) in enumerate(zip(seeds, labels, strict=True)):
         realism = realism_of(seed + TRY_STRIDE * np.arange(12), np.tile(label, (12, 1)))
         assert (found["realism"][row], found["tries"][row]) == (realism.max(), 12)
@@ -90,31 +90,63 @@ def test_a_score_that_is_nan_counts_as_0_and_is_told(rows):
     def with_nan(seeds, labels):
         return np.where(seeds < FIRST_SEED + 3, np.float32(np.nan), np.float32(1.0))
 
-    found, _ = choose(RealismGate(), *rows, 8, with_nan)
+    found, _ = choose(Gate(), *rows, 8, with_nan)
     np.testing.assert_array_equal(np.flatnonzero(found["is_nan"]), [0, 1, 2])
     np.testing.assert_array_equal(found["tries"], [2] * 3 + [1] * 38)
+
+
+class EveryOtherTry:
+    """Calls the candidates of even tries copies, by the images of `choose`."""
+
+    max_copy_ratio = 2.0
+
+    def copy_ratio(self, images):
+        return tf.where(images[:, 0, 0, 0] % 2 == 0, 5.0, 1.5)
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 100])
+def test_a_copy_is_passed_over_and_counted(rows, chunk_rows):
+    seeds, labels = rows
+    found, _ = choose(Gate(0.8, 50, EveryOtherTry()), seeds, labels, chunk_rows)
+    for row, (seed, label) in enumerate(zip(seeds, labels, strict=True)):
+        passes = realism_of(seed + TRY_STRIDE * np.arange(50), np.tile(label, (50, 1))) >= np.float32(0.8)
+        passes[::2] = False
+        first = np.flatnonzero(passes)[0]
+        assert found["is_accepted"][row] and (found["image"][row] == first).all()
+        assert (found["tries"][row], found["copies_refused"][row]) == (first + 1, first // 2 + 1)
+    assert set(found["copy_ratio"]) == {1.5}
+
+
+def test_nothing_but_copies_leaves_the_image_black(rows):
+    gate = Gate(None, 5, EveryOtherTry())
+    found, _ = choose(gate, rows[0], rows[1], 8, lambda seeds, labels: np.ones(len(seeds), np.float32))
+    assert found["is_accepted"].all() and (found["image"] == 1).all()
+    gate.copies.copy_ratio = lambda images: tf.fill([tf.shape(images)[0]], 3.0)
+    found, _ = choose(gate, rows[0], rows[1], 8, lambda seeds, labels: np.ones(len(seeds), np.float32))
+    assert not found["is_accepted"].any() and not found["image"].any() and not found["realism"].any()
+    assert set(found["copies_refused"]) == set(found["tries"]) == {5}
 
 
 def test_a_gate_is_checked():
     for value in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"min_realism must be in \[0, 1\], got"):
-            RealismGate(value)
+            Gate(value)
     for tries in (0, 1025):
         with pytest.raises(ValueError, match=f"max_tries must be from 1 to 1024, got {tries}"):
-            RealismGate(0.9, tries)
+            Gate(0.9, tries)
 
 
 def test_a_discriminator_that_cannot_score_one_image(tiny_export, tiny_enlarger, caplog):
     message = "enlarger/1 has no discriminator .no signature 'score'.*generate without min_realism"
     with pytest.raises(ValueError, match=message):
-        check_discriminator(LoadedModel(tiny_enlarger), RealismGate())
+        check_discriminator(LoadedModel(tiny_enlarger), Gate())
     model = LoadedModel(tiny_export)
-    check_discriminator(model, RealismGate())
+    check_discriminator(model, Gate())
     assert not caplog.records
     settings = model.description.settings | {"minibatch_stddev": True}
     model.description = dataclasses.replace(model.description, settings=settings)
     with pytest.raises(ValueError, match="compares the images of a request with each other"):
-        check_discriminator(model, RealismGate())
+        check_discriminator(model, Gate())
 
 
 @pytest.mark.parametrize(
@@ -134,5 +166,5 @@ def test_a_discriminator_that_only_ranks_is_said(tiny_export, caplog, name, sett
     model = LoadedModel(tiny_export)
     settings = to_plain(make_config(MODELS[name].config_class, settings))
     model.description = dataclasses.replace(model.description, model=name, settings=settings)
-    check_discriminator(model, RealismGate())
+    check_discriminator(model, Gate())
     assert ("does not train probabilities" in caplog.text) is not is_probability

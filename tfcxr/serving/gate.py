@@ -1,39 +1,54 @@
-"""Keeps, of an image's candidates, the first that the discriminator finds real enough (Woloszyn et al. 2025: .9)."""
+"""Keeps, of an image's candidates, the first that the discriminator finds real enough and that is no copy.
+
+The threshold on realism is that of Woloszyn et al. 2025 (.9); copies are told by `tfcxr.serving.copy_check`.
+"""
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from tfcxr.config import make_config
+from tfcxr.serving.copy_check import CopyCheck
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.training.run_folder import model_class
 
 TRY_STRIDE = 2**22  # between the seeds of an image's candidates; images of a gated cohort, at most
 MAX_TRIES = 2**10  # times TRY_STRIDE are the seeds that a cohort has
+REFUSED = -1.0  # the realism of what may not be kept
 
 
 @dataclasses.dataclass(frozen=True)
-class RealismGate:
-    """Which candidate of an image is kept: the first of realism `min_realism` or more.
+class Gate:
+    """Which candidate of an image is kept: the first of realism `min_realism` or more that is no copy.
 
     The candidates of an image whose own seed is s have the seeds s, s + 2**22, s + 2 * 2**22 and so on. A cohort has
     its images at seed * 2**32 + i, so no two images of any gated cohorts share a candidate.
 
     Attributes:
-      min_realism: in [0, 1].
+      min_realism: in [0, 1]; None asks no discriminator.
       max_tries: candidates per image, at most 1,024.
+      copies: refuses copies of training images; None compares with none.
     """
 
-    min_realism: float = 0.9
+    min_realism: float | None = 0.9
     max_tries: int = 100
+    copies: CopyCheck | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_realism <= 1:
+        if self.min_realism is not None and not 0 <= self.min_realism <= 1:
             raise ValueError(f"min_realism must be in [0, 1], got {self.min_realism}")
         if not 1 <= self.max_tries <= MAX_TRIES:
             raise ValueError(f"max_tries must be from 1 to {MAX_TRIES}, got {self.max_tries}")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain JSON: `min_realism` and `copies` (the facts of the check) where there are such, and `max_tries`."""
+        realism = {} if self.min_realism is None else {"min_realism": self.min_realism}
+        copies = {} if self.copies is None else {"copies": self.copies.facts}
+        return {**realism, "max_tries": self.max_tries, **copies}
 
     def choose(
         self,
@@ -43,7 +58,9 @@ class RealismGate:
         image_shape: list[int],
         chunk_rows: int,
     ) -> dict[str, tf.Tensor]:
-        """The candidate of each row that is kept: the first that passes, or else the best of all, in graph mode.
+        """The candidate of each row that is kept: the first that passes, or else the most real one, in graph mode.
+
+        A copy is never kept: a row with nothing but copies stays black.
 
         Each round generates candidates of the rows that have none yet. Fewer rows than a chunk, which is computed whole
         all the same, leave room for several candidates of each.
@@ -57,16 +74,19 @@ class RealismGate:
 
         Returns:
           `image` uint8 [B,*image_shape]; `realism` float32 [B]; `is_accepted` bool [B]; `tries` int32 [B]; `seed` int64
-          [B] of the candidate; `is_nan` bool [B], whether any candidate's realism was NaN, which counts as 0.
+          [B] of the candidate; `is_nan` bool [B], whether any candidate's realism was NaN, which counts as 0. With
+          `copies` also `copies_refused` int32 [B], of its tries, and `copy_ratio` float32 [B] of the candidate.
         """
-        rows = tf.shape(seed)[0]
+        rows, min_realism = tf.shape(seed)[0], self.min_realism or 0.0
         start = {
             "image": tf.zeros([rows, *image_shape], tf.uint8),
-            "realism": tf.fill([rows], -1.0),
+            "realism": tf.fill([rows], REFUSED),
             "tries": tf.zeros([rows], tf.int32),
             "seed": seed,
             "is_nan": tf.zeros([rows], tf.bool),
         }
+        if self.copies is not None:
+            start |= {"copies_refused": tf.zeros([rows], tf.int32), "copy_ratio": tf.zeros([rows])}
 
         def is_unfinished(tried: tf.Tensor, searching: tf.Tensor, found: dict[str, tf.Tensor]) -> tf.Tensor:
             return (tried < self.max_tries) & (tf.size(searching) > 0)
@@ -78,8 +98,13 @@ class RealismGate:
             seeds = tf.reshape(tf.gather(seed, searching)[:, tf.newaxis] + offsets, [-1])  # [count * ahead]
             images, realism = candidates(seeds, tf.repeat(tf.gather(label, searching), ahead, axis=0))
             is_nan = tf.math.is_nan(realism)
-            realism = tf.reshape(tf.where(is_nan, tf.zeros_like(realism), realism), [count, ahead])
-            passes = realism >= self.min_realism
+            realism = tf.where(is_nan, tf.zeros_like(realism), realism)
+            if self.copies is not None:
+                copy_ratio = self.copies.copy_ratio(images)
+                is_copy = copy_ratio > self.copies.max_copy_ratio
+                realism = tf.where(is_copy, REFUSED, realism)
+            realism = tf.reshape(realism, [count, ahead])
+            passes = realism >= min_realism
             is_accepted = tf.reduce_any(passes, axis=1)
             first = tf.argmax(tf.cast(passes, tf.int32), axis=1, output_type=tf.int32)
             best = tf.argmax(realism, axis=1, output_type=tf.int32)
@@ -89,10 +114,18 @@ class RealismGate:
                 "realism": tf.gather(tf.reshape(realism, [-1]), index),
                 "seed": tf.gather(seeds, index),
             }
+            if self.copies is not None:
+                candidate["copy_ratio"] = tf.gather(copy_ratio, index)
             is_better = is_accepted | (candidate["realism"] > tf.gather(found["realism"], searching))
             better = tf.boolean_mask(searching, is_better)[:, tf.newaxis]
             changed = {name: (better, tf.boolean_mask(value, is_better)) for name, value in candidate.items()}
-            changed["tries"] = searching[:, tf.newaxis], tried + tf.where(is_accepted, first + 1, ahead)
+            tries = tf.where(is_accepted, first + 1, ahead)
+            changed["tries"] = searching[:, tf.newaxis], tried + tries
+            if self.copies is not None:
+                refused = tf.reshape(is_copy, [count, ahead]) & (tf.range(ahead) < tries[:, tf.newaxis])
+                refused = tf.reduce_sum(tf.cast(refused, tf.int32), axis=1)
+                sums = tf.gather(found["copies_refused"], searching) + refused
+                changed["copies_refused"] = searching[:, tf.newaxis], sums
             with_nan = tf.gather(found["is_nan"], searching) | tf.reduce_any(tf.reshape(is_nan, [count, ahead]), axis=1)
             changed["is_nan"] = searching[:, tf.newaxis], with_nan
             found = {name: tf.tensor_scatter_nd_update(found[name], *change) for name, change in changed.items()}
@@ -102,42 +135,48 @@ class RealismGate:
         invariants = (tf.TensorShape([]), tf.TensorShape([None]), shapes)
         state = (tf.constant(0), tf.range(rows), start)
         found = tf.while_loop(is_unfinished, search, state, invariants, parallel_iterations=1)[2]
-        return found | {"is_accepted": found["realism"] >= self.min_realism}
+        found |= {"is_accepted": found["realism"] >= min_realism}
+        return found if self.copies is None else found | {"realism": tf.maximum(found["realism"], 0.0)}
 
 
 class GatedGenerator(tf.Module):
-    """An exported generator behind a gate that its own discriminator keeps.
+    """An exported generator behind a gate.
 
     Attributes:
       generator: the exported model.
       gate: what passes.
     """
 
-    def __init__(self, generator: LoadedModel, gate: RealismGate) -> None:
-        """Checks that the discriminator can score a single image.
+    def __init__(self, generator: LoadedModel, gate: Gate) -> None:
+        """Checks that the discriminator can score a single image, where the gate asks it.
 
         Raises:
           ValueError: the model has no discriminator, or one that compares the images of a request with each other.
         """
         super().__init__()
-        check_discriminator(generator, gate)
+        if gate.min_realism is not None:
+            check_discriminator(generator, gate)
         self.generator, self.gate = generator, gate
+        if gate.copies is not None:
+            self._copies = gate.copies  # tracked: exported with the gate
         self._saved_model = generator.saved_model  # tracked: a cascade is exported with its weights
 
     def __call__(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What `RealismGate.choose` returns, for seeds int64 [B], labels float32 [B,L] and one truncation."""
+        """What `Gate.choose` returns, for seeds int64 [B], labels float32 [B,L] and one truncation."""
         description = self.generator.description
         image_shape = [description.image_size, description.image_size, description.channels]
 
         def candidates(seeds: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images = self.generator.outputs("generate", seed=seeds, label=labels, truncation=truncation)["image"]
             images = tf.ensure_shape(images, [None, *image_shape])
+            if self.gate.min_realism is None:
+                return images, tf.ones([tf.shape(seeds)[0]])
             return images, self.generator.outputs("score", image=images, label=labels)["realism"]
 
         return self.gate.choose(candidates, seed, label, image_shape, description.chunk_rows)
 
 
-def check_discriminator(model: LoadedModel, gate: RealismGate) -> None:
+def check_discriminator(model: LoadedModel, gate: Gate) -> None:
     """Refuses a discriminator that gives no image a score of its own; warns where it only ranks them.
 
     Raises:

@@ -1,0 +1,137 @@
+"""How near an image is to its generator's training images, in TensorFlow operations, without pictures of patients.
+
+    check = open_copy_check("records/64", generator.description, max_copy_ratio=2.0)
+    check.copy_ratio(images)   # float32 [images], above 2 where an image counts as a copy
+
+An image becomes 32 numbers: its grey values averaged to 16 x 16 places, less their mean and scaled to length 1, so that
+brightness and contrast do not count, times a fixed random matrix, which nearly keeps distances (Johnson, Lindenstrauss
+1984). Its distance is that to the nearest training image, of the image or of its mirror image, whichever is nearer.
+The copy ratio is the median distance of held-out patients' images over it: 1 is typical, 1000 an exact copy.
+
+Measured on children's chests of 64 px (2,559 training images) at the ratio that 1 % of held-out images exceed, 1.7:
+planted copies that are exact, mirrored, 10 % brighter, noisy (5 grey levels) or JPEG files of quality 60 are all found,
+and none of those that are cropped to 90 %.
+"""
+
+import hashlib
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tfcxr.data.records import read_dataset_info
+from tfcxr.data.sizes import find_size
+from tfcxr.data.stored_images import StoredImages, open_images, read_batches
+from tfcxr.serving.model_card import ModelDescription
+from tfcxr.training.run_folder import describe_data
+
+PLACES = 16  # to each side
+NUMBERS = 32  # per image: enough to find copies, few enough to show no more than a blurred chest
+MAX_RATIO = 1000.0  # of an exact copy, whose distance is 0
+BATCH = 256
+PROJECTION = (np.random.default_rng(0).standard_normal([PLACES**2, NUMBERS]) / np.sqrt(NUMBERS)).astype(np.float32)
+
+
+class CopyCheck(tf.Module):
+    """The training images' numbers, and what counts as a copy of one.
+
+    Attributes:
+      max_copy_ratio: an image above it is a copy.
+      facts: of the check, plain JSON.
+    """
+
+    def __init__(self, max_copy_ratio: float, training: np.ndarray, held_out: np.ndarray) -> None:
+        """`training` and `held_out` are what `numbers_of` gives, float32 [images, 32].
+
+        Raises:
+          ValueError: a ratio below 1, or held-out images that are themselves copies of training images.
+        """
+        super().__init__()
+        if not max_copy_ratio >= 1:
+            raise ValueError(f"max_copy_ratio must be 1 or more, got {max_copy_ratio}; 1 is a typical held-out image")
+        self._training = tf.Variable(training, trainable=False, name="training_images")
+        batches = (held_out[start : start + BATCH] for start in range(0, len(held_out), BATCH))
+        distances = np.concatenate([self._distance(tf.constant(batch)) for batch in batches])
+        self.max_copy_ratio, self._typical = max_copy_ratio, float(np.median(distances))
+        if not self._typical > 0:
+            raise ValueError("half of the held-out images are copies of training images; build the splits anew")
+        self.facts: dict[str, Any] = {
+            "max_copy_ratio": max_copy_ratio,
+            "training_images": len(training),
+            "held_out_images": len(held_out),
+            "held_out_ratio_99": float(self._typical / np.quantile(distances, 0.01)),
+            "sha256": hashlib.sha256(np.ascontiguousarray(training, "<f4").data).hexdigest(),
+        }
+
+    def copy_ratio(self, image: tf.Tensor) -> tf.Tensor:
+        """Float32 [N] of uint8 images [N,H,W,C]."""
+        distance = tf.minimum(self._distance(numbers_of(image)), self._distance(numbers_of(tf.reverse(image, [2]))))
+        return self._typical / tf.maximum(distance, self._typical / MAX_RATIO)
+
+    def _distance(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Float32 [N], to the nearest training image of numbers [N,32]."""
+        products = tf.matmul(numbers, self._training, transpose_b=True)
+        nearest = tf.argmax(products - tf.reduce_sum(tf.square(self._training), axis=1) / 2, axis=1)
+        return tf.norm(numbers - tf.gather(self._training, nearest), axis=1)
+
+
+def numbers_of(image: tf.Tensor) -> tf.Tensor:
+    """What stands for images in the check: float32 [N,32] of uint8 [N,H,W,C]; it does not depend on their size."""
+    grey = tf.reduce_mean(tf.cast(image, tf.float32), axis=-1)
+    rows, columns = (tf.constant(_area_weights(side)) for side in image.shape[1:3])
+    places = tf.reshape(tf.matmul(tf.matmul(rows, grey), columns, transpose_b=True), [-1, PLACES**2])
+    places -= tf.reduce_mean(places, axis=1, keepdims=True)
+    places /= tf.maximum(tf.norm(places, axis=1, keepdims=True), 1.0)  # an even image stays 0
+    return tf.matmul(places, tf.constant(PROJECTION))
+
+
+def open_copy_check(copies_of: str | os.PathLike, description: ModelDescription, max_copy_ratio: float) -> CopyCheck:
+    """The check of a generator against the records that it was trained on.
+
+    Args:
+      copies_of: their data folder, or the folder of its builds; its other splits are the held-out patients.
+      description: of the generator; it names the training split and its fingerprint.
+
+    Raises:
+      FileNotFoundError: no data folder.
+      ValueError: synthetic images, other data than the generator was trained on, or no other split.
+    """
+    data_dir = find_size(copies_of, description.image_size)
+    info, data = read_dataset_info(data_dir), description.data
+    split = data.get("split", "train")
+    if info.is_synthetic:
+        raise ValueError(f"--copies_of={data_dir} holds synthetic images ({info.name}), expected training images")
+    if data.get("fingerprint", found := describe_data(info, split)["fingerprint"]) != found:
+        raise ValueError(
+            f"--copies_of={data_dir} holds other images than {description.version_name} was trained on: expected the "
+            f"split {split} of {data.get('name', 'its data')} with fingerprint {data['fingerprint'][:12]}, got "
+            f"{info.name} with {found[:12]}"
+        )
+    training_splits = [name.strip() for name in split.split(",")]
+    others = [name for name, part in info.splits.items() if name not in training_splits and part.images]
+    if not others:
+        raise ValueError(
+            f"--copies_of={data_dir} has no split beside {split}; a copy ratio needs images of held-out patients, "
+            "build the records with another split, such as --splits=train=.8,test=.2"
+        )
+    sides = (_numbers_of_stored(open_images(data_dir, splits)) for splits in (training_splits, others))
+    check = CopyCheck(max_copy_ratio, *sides)
+    check.facts |= {"data": info.name, "split": split, "held_out_splits": others}
+    logging.info(
+        "copy ratios: 1 %% of %d held-out images have more than %.3g",
+        *map(check.facts.get, ("held_out_images", "held_out_ratio_99")),
+    )
+    return check
+
+
+def _numbers_of_stored(images: StoredImages) -> np.ndarray:
+    return np.concatenate([numbers_of(tf.constant(batch)) for batch in read_batches(images, BATCH)])
+
+
+def _area_weights(pixels: int) -> np.ndarray:
+    """Float32 [PLACES, pixels]: the share of each pixel in the mean of each place."""
+    edges, pixel = np.linspace(0, pixels, PLACES + 1), np.arange(pixels)
+    covered = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    return (np.maximum(covered, 0) * PLACES / pixels).astype(np.float32)
