@@ -17,7 +17,7 @@ Each finished training is kept in `out_dir/frontier`, so a killed evaluation con
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -57,13 +57,13 @@ class FrontierSettings:
       real_images: real training images; 0 is all.
       compute: early_stopping ends each training where validation gets no better; equal_steps gives all trainings on the
         same real images as many gradient steps.
-      bootstrap_resamples: of the test patients, for intervals and p-values.
+      bootstrap_resamples: of the test patients, for intervals and p-values; no p-value is below 2 / resamples.
     """
 
     ratios: tuple[float, ...] = (0.0, 1.0, 4.0)
     real_images: tuple[int, ...] = (100, 0)
     compute: tuple[str, ...] = ("early_stopping",)
-    bootstrap_resamples: int = 1000
+    bootstrap_resamples: int = 2000
 
     def __post_init__(self) -> None:
         check_range(self, "ratios", "real_images", minimum=0)
@@ -76,7 +76,8 @@ class FrontierSettings:
                 raise ValueError(f"frontier.{name} expects different values, got {list(getattr(self, name))}")
 
 
-class Mix(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Mix:
     """What is trained by each seed."""
 
     real_images: int
@@ -231,11 +232,17 @@ def _score(
         scores[mix] = score_arm(names, is_single_label, test.labels, probabilities, thresholds, draws)
     cells = []
     for mix, found in scores.items():
-        difference = found.rows[metric.name] - scores[mix._replace(ratio=0.0)].rows[metric.name]
+        difference = found.rows[metric.name] - scores[dataclasses.replace(mix, ratio=0.0)].rows[metric.name]
         gain = {"mean": float(difference[0]), "interval": list(percentile_interval(difference[1:]))}
         score = found.summary[metric.name]
         cells.append(
-            {**mix._asdict(), "name": str(mix), "synthetic_images": mix.synthetic_images, "score": score, "gain": gain}
+            {
+                **dataclasses.asdict(mix),
+                "name": str(mix),
+                "synthetic_images": mix.synthetic_images,
+                "score": score,
+                "gain": gain,
+            }
         )
         if mix.ratio:
             gain["p"] = _two_sided_p(difference[1:])

@@ -134,7 +134,7 @@ def test_cohorts_of_one_folder_share_the_real_arm(evaluation, report, trainings)
     assert again["gan_test"] == report["gan_test"], "kept weights see the same images alike"
 
 
-def test_pretrained_goes_on_from_the_synthetic_arm(evaluation, report, monkeypatch, tmp_path):
+def test_pretrained_goes_on_from_the_synthetic_arm(evaluation, report, trainings, monkeypatch, tmp_path):
     shutil.copytree(evaluation.out_dir, tmp_path / "copy")
     evaluation, asked = dataclasses.replace(evaluation, out_dir=tmp_path / "copy"), []
     train_classifier = classifier_trainings.train_classifier
