@@ -15,6 +15,7 @@ COMMANDS: Registry[Callable[[Any], Any]] = Registry(
     export="tfcxr.export:export",
     generate="tfcxr.generate:generate",
     evaluate="tfcxr.evaluate:evaluate",
+    card="tfcxr.card:card",
     embed="tfcxr.embed:embed",
     port="tfcxr.port:port",
     benchmark="tfcxr.benchmark:benchmark",

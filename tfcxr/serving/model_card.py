@@ -12,6 +12,8 @@ from tfcxr.serving.signatures.signature import Signature
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 DESCRIPTION_FILE = "model.json"
+CARD_FILE = "README.md"
+LIMITS_HEADING = "## Limits\n"  # the evaluation, where there is one, comes before it
 CELL_BAR = r"\|"  # a bar that does not end its cell
 CHECKERBOARD = [[0, 255], [255, 0]]  # a picture that is small enough for a command line
 CARD = """# {name}, version {version}
@@ -45,8 +47,7 @@ B is the number of images in a request.
 
 {tensors}
 
-## Limits
-
+{limits_heading}
 {limits}
 - What the training data lack, or show in one hospital or age group alone, the pictures lack or show as well.
 - Patients of the training data, as salted keys, stand in `{patients_file}` where the run recorded them. Never test on
@@ -78,7 +79,7 @@ LIMITS = {
     "generator": """\
 - For research on synthetic data only. Not for diagnosis, and not a picture of a disease that a clinician confirmed.
 - A label says what the generator was asked for. Whether the picture shows it is for an evaluation to find out.
-- The model may have memorised pictures of its training data; nothing here has tested that it has not.""",
+- The model may have memorised pictures of its training data. Only a memorization result above, if any, tested that.""",
     "super_resolution": """\
 - For research only. Not for diagnosis: detail that the small image does not hold is made up, after what the training
   images show, and may hide a finding or invent one.
@@ -195,21 +196,22 @@ def card_text(description: ModelDescription, served: Any) -> str:
         "small_size": d.image_size // d.scale,
         "shape": [1, d.image_size, d.image_size, d.channels],
         "label": f", tf.constant([{first_label}])" if d.label_names else "",
-        "facts": _table(("", ""), rows),
-        "notice": f"\n> {_line(data['notice'])}\n" if data.get("notice") else "",
+        "facts": markdown_table(("", ""), rows),
+        "limits_heading": LIMITS_HEADING,
+        "notice": f"\n> {one_line(data['notice'])}\n" if data.get("notice") else "",
         "patients_file": TRAINING_PATIENTS_FILE,
         "min_realism": f"{settings.get('min_realism', 0.0):g}",
         "max_tries": settings.get("max_tries"),
-        "functions": _table(
+        "functions": markdown_table(
             ("function", "signature on a server", "returns"),
             [(f"`{name}`", f"`{signature.name}`", signature.meaning) for name, signature in signatures.items()],
         ),
         "request": json.dumps(_request(d)),
         "label_order": order,
-        "tensors": _table(
+        "tensors": markdown_table(
             ("function", "in or out", "name", "dtype", "shape", "values"), _tensor_rows(signatures, served)
         ),
-        "settings": _table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
+        "settings": markdown_table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
     }
     texts = {name: text[d.kind].format(**facts) for name, text in (("what", WHAT), ("use", USE), ("limits", LIMITS))}
     return CARD.format(**facts | texts)
@@ -254,13 +256,13 @@ def _shape_text(shape: Any) -> str:
     return f"[{', '.join(['B', *sides[1:]] if sides[:1] == ['any'] else sides)}]"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table in Markdown; what would end a cell or its row is escaped."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(_line(cell).replace('|', CELL_BAR) for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(one_line(cell).replace('|', CELL_BAR) for cell in line)} |" for line in lines)
 
 
-def _line(value: Any) -> str:
+def one_line(value: Any) -> str:
     """Text on one line."""
     return " ".join(str(value).split())
 
