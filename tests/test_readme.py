@@ -166,7 +166,7 @@ def test_settings_resume_growth_and_embedding_of_the_training_page(run):
 
 @pytest.mark.slow
 def test_exports_cohorts_and_cascades_of_the_serving_page_and_their_evaluation(run, disc_records):
-    export, by_counts, like_real, cgan, srgan, gated, cascade = (
+    export, by_counts, like_real, card, cgan, srgan, gated, cascade = (
         line.replace("/512", "/32") for line in map(at_32, python_lines_of("tfcxr/serving/README.md"))
     )
     pathlib.Path("records").mkdir()
@@ -189,6 +189,8 @@ def test_exports_cohorts_and_cascades_of_the_serving_page_and_their_evaluation(r
     tiny = ["--set=classifier.max_epochs=1", "--set=tstr.images=40", "--set=tstr.bootstrap_resamples=50"]
     run(at_32(evaluate), "--classifier_seeds=0", *tiny)
     assert "<html" in pathlib.Path("runs/verdict/report.html").read_text(encoding="utf-8")
+    run(card)
+    assert "## Evaluation" in pathlib.Path("saved_models/acgan/1/README.md").read_text(encoding="utf-8")
 
 
 def write_raw_data():

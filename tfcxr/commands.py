@@ -16,6 +16,7 @@ COMMANDS: Registry[Callable[[Any], Any]] = Registry(
     generate="tfcxr.generate:generate",
     evaluate="tfcxr.evaluate:evaluate",
     compare="tfcxr.compare:compare",
+    card="tfcxr.card:card",
     embed="tfcxr.embed:embed",
     port="tfcxr.port:port",
     benchmark="tfcxr.benchmark:benchmark",

@@ -53,6 +53,7 @@ FIELDS = {  # feature of a record -> data type, meaning
 
 def croissant_text(info: DatasetInfo) -> str:
     """The text of `croissant.json`; who publishes the data adds `creator`, `datePublished` and their own `url`."""
+    info = DatasetInfo.from_json(info.to_json())  # names in the order of the file, so that it gives the same text
     source, homepage = info.source, info.source.get("homepage", "")
     metadata = {
         "@context": CONTEXT,

@@ -12,6 +12,8 @@ from tfcxr.serving.signatures.signature import Signature
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 DESCRIPTION_FILE = "model.json"
+CARD_FILE = "README.md"
+LIMITS_HEADING = "## Limits\n"  # the evaluation, where there is one, comes before it
 CELL_BAR = r"\|"  # a bar that does not end its cell
 CHECKERBOARD = [[0, 255], [255, 0]]  # a picture that is small enough for a command line
 CARD = """# {name}, version {version}
@@ -45,8 +47,7 @@ B is the number of images in a request.
 
 {tensors}
 
-## Limits
-
+{limits_heading}
 {limits}
 - What the training data lack, or show in one hospital or age group alone, the pictures lack or show as well.
 - Patients of the training data, as salted keys, stand in `{patients_file}` where the run recorded them. Never test on
@@ -79,6 +80,7 @@ LIMITS = {
 - For research on synthetic data only. Not for diagnosis, and not a picture of a disease that a clinician confirmed.
 - A label says what the generator was asked for. Whether the picture shows it is for an evaluation to find out.
 """,
+- The model may have memorised pictures of its training data. Only a memorization result above, if any, tested that.""",
     "super_resolution": """\
 - For research only. Not for diagnosis: detail that the small image does not hold is made up, after what the training
   images show, and may hide a finding or invent one.
@@ -204,7 +206,7 @@ def card_text(description: ModelDescription, served: Any) -> str:
         ("written by", f"tfcxr {d.tfcxr_version}, TensorFlow {d.tensorflow_version}"),
     ]
     order = f" The columns of `label` are {', '.join(d.label_names)}, in this order." if d.label_names else ""
-    facts = (
+    facts = dataclasses.asdict(d) | {
         dataclasses.asdict(d)
         | settings.get("copies", {})
         | {
@@ -244,6 +246,14 @@ def _texts(description: ModelDescription) -> dict[str, str]:
     if kind == "cascade" and "copies" in settings:
         use, limits = use + COPIES, LIMITS["generator"] + COPIES_REFUSED
     return {"what": WHAT["generator"], "use": use, "limits": (ENLARGED if description.scale > 1 else "") + limits}
+        "facts": markdown_table(("", ""), rows),
+        "limits_heading": LIMITS_HEADING,
+        "notice": f"\n> {one_line(data['notice'])}\n" if data.get("notice") else "",
+        "functions": markdown_table(
+        "tensors": markdown_table(
+        "settings": markdown_table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
+    texts = {name: text[d.kind].format(**facts) for name, text in (("what", WHAT), ("use", USE), ("limits", LIMITS))}
+    return CARD.format(**facts | texts)
 
 
 def _request(description: ModelDescription) -> dict[str, Any]:
@@ -285,13 +295,13 @@ def _shape_text(shape: Any) -> str:
     return f"[{', '.join(['B', *sides[1:]] if sides[:1] == ['any'] else sides)}]"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table in Markdown; what would end a cell or its row is escaped."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(_line(cell).replace('|', CELL_BAR) for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(one_line(cell).replace('|', CELL_BAR) for cell in line)} |" for line in lines)
 
 
-def _line(value: Any) -> str:
+def one_line(value: Any) -> str:
     """Text on one line."""
     return " ".join(str(value).split())
 

@@ -19,7 +19,7 @@ from absl import logging
 import tfcxr
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.models.base import AdversarialModel
-from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, card_text, read_description
+from tfcxr.serving.model_card import CARD_FILE, DESCRIPTION_FILE, ModelDescription, card_text, read_description
 from tfcxr.serving.served import SERVED, Served, served_variables
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE, RunConfig
 
@@ -114,7 +114,7 @@ def write_version(
     with atomic_path(path) as folder:
         _save(served, folder)
         (folder / DESCRIPTION_FILE).write_text(description.to_json(), encoding="utf-8")
-        (folder / "README.md").write_text(card_text(description, served), encoding="utf-8")
+        (folder / CARD_FILE).write_text(card_text(description, served), encoding="utf-8")
         if patients is not None:
             (folder / TRAINING_PATIENTS_FILE).write_text(patients, encoding="utf-8")
     former = path.with_name(str(newest))

@@ -67,8 +67,8 @@ def test_a_build_is_valid_and_says_what_its_records_hold(built):
     assert info.notice in metadata.description and "synthetic" not in metadata.keywords
     train, held_out = info.splits["train"], info.splits["held_out"]
     assert rows_of(dataset, "splits") == [
-        {"name": "train", "url": "cr:TrainingSplit", "images": train.images, "patients": train.patients},
         {"name": "held_out", "url": "cr:Split", "images": held_out.images, "patients": held_out.patients},
+        {"name": "train", "url": "cr:TrainingSplit", "images": train.images, "patients": train.patients},
     ]
     labels = [{"name": name, "column": column} for column, name in enumerate(info.label_names)]
     assert rows_of(dataset, "labels") == labels
@@ -101,6 +101,12 @@ def test_a_cohort_is_marked_synthetic_with_its_generator(cohort, tiny_export):
     assert "seed 2" in generated["description"] and "truncation 0.7" in generated["description"]
     assert found["prov:wasDerivedFrom"]["name"] == "discs" and found["license"] == ["made by the tests"]
     assert str(tiny_export.parent) not in text and "synthetic-" not in text  # no path, no key of an image
+
+
+@pytest.mark.parametrize("folder", ["built", "cohort"])
+def test_the_file_follows_from_what_dataset_info_says(folder, request):
+    data_dir = request.getfixturevalue(folder)
+    assert (data_dir / CROISSANT_FILE).read_text() == croissant_text(read_dataset_info(data_dir))
 
 
 def test_a_merge_names_what_it_joins(built, cohort, tmp_path):
