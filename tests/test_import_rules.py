@@ -6,7 +6,19 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-COMMANDS = {"train", "export", "generate", "embed", "evaluate", "compare", "serve", "benchmark", "port", "describe"}
+COMMANDS = {
+    "train",
+    "export",
+    "generate",
+    "embed",
+    "evaluate",
+    "compare",
+    "serve",
+    "benchmark",
+    "port",
+    "describe",
+    "card",
+}
 # package of tfcxr -> what of tfcxr it may import
 ALLOWED = {
     "data": {"data", "registry"},

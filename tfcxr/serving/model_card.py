@@ -80,7 +80,6 @@ LIMITS = {
 - For research on synthetic data only. Not for diagnosis, and not a picture of a disease that a clinician confirmed.
 - A label says what the generator was asked for. Whether the picture shows it is for an evaluation to find out.
 """,
-- The model may have memorised pictures of its training data. Only a memorization result above, if any, tested that.""",
     "super_resolution": """\
 - For research only. Not for diagnosis: detail that the small image does not hold is made up, after what the training
   images show, and may hide a finding or invent one.
@@ -108,7 +107,7 @@ or re-encoded are found; cropped and shifted ones are not."""
 ENLARGED = """\
 - What was added in enlarging is what such edges usually look like, not what was seen: it is no evidence of anything.
 """
-MEMORISED = "- The model may have memorised pictures of its training data; nothing here has tested that it has not."
+MEMORISED = "- The model may have memorised pictures of its training data. Only a memorization result above, if any, tested that."
 COPIES_REFUSED = """\
 - The model may have memorised pictures of its training data. Its gate refuses near copies; others may pass.
 - This folder holds 32 numbers of each training image. They show no more than a blurred chest, but whoever has a
@@ -206,7 +205,7 @@ def card_text(description: ModelDescription, served: Any) -> str:
         ("written by", f"tfcxr {d.tfcxr_version}, TensorFlow {d.tensorflow_version}"),
     ]
     order = f" The columns of `label` are {', '.join(d.label_names)}, in this order." if d.label_names else ""
-    facts = dataclasses.asdict(d) | {
+    facts = (
         dataclasses.asdict(d)
         | settings.get("copies", {})
         | {
@@ -214,22 +213,23 @@ def card_text(description: ModelDescription, served: Any) -> str:
             "small_size": d.image_size // d.scale,
             "shape": [1, d.image_size, d.image_size, d.channels],
             "label": f", tf.constant([{first_label}])" if d.label_names else "",
-            "facts": _table(("", ""), rows),
-            "notice": f"\n> {_line(data['notice'])}\n" if data.get("notice") else "",
+            "facts": markdown_table(("", ""), rows),
+            "limits_heading": LIMITS_HEADING,
+            "notice": f"\n> {one_line(data['notice'])}\n" if data.get("notice") else "",
             "patients_file": TRAINING_PATIENTS_FILE,
             "made": f"enlarged {d.scale} times" if d.scale > 1 else "taken",
             "min_realism": f"{settings.get('min_realism', 0.0):g}",
             "max_tries": settings.get("max_tries"),
-            "functions": _table(
+            "functions": markdown_table(
                 ("function", "signature on a server", "returns"),
                 [(f"`{name}`", f"`{signature.name}`", signature.meaning) for name, signature in signatures.items()],
             ),
             "request": json.dumps(_request(d)),
             "label_order": order,
-            "tensors": _table(
+            "tensors": markdown_table(
                 ("function", "in or out", "name", "dtype", "shape", "values"), _tensor_rows(signatures, served)
             ),
-            "settings": _table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
+            "settings": markdown_table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
         }
     )
     return CARD.format(**facts | {name: text.format(**facts) for name, text in _texts(d).items()})
@@ -246,14 +246,6 @@ def _texts(description: ModelDescription) -> dict[str, str]:
     if kind == "cascade" and "copies" in settings:
         use, limits = use + COPIES, LIMITS["generator"] + COPIES_REFUSED
     return {"what": WHAT["generator"], "use": use, "limits": (ENLARGED if description.scale > 1 else "") + limits}
-        "facts": markdown_table(("", ""), rows),
-        "limits_heading": LIMITS_HEADING,
-        "notice": f"\n> {one_line(data['notice'])}\n" if data.get("notice") else "",
-        "functions": markdown_table(
-        "tensors": markdown_table(
-        "settings": markdown_table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
-    texts = {name: text[d.kind].format(**facts) for name, text in (("what", WHAT), ("use", USE), ("limits", LIMITS))}
-    return CARD.format(**facts | texts)
 
 
 def _request(description: ModelDescription) -> dict[str, Any]:
