@@ -107,7 +107,8 @@ or re-encoded are found; cropped and shifted ones are not."""
 ENLARGED = """\
 - What was added in enlarging is what such edges usually look like, not what was seen: it is no evidence of anything.
 """
-MEMORISED = "- The model may have memorised pictures of its training data. Only a memorization result above, if any, tested that."
+MEMORISED = """\
+- The model may have memorised pictures of its training data. Only a memorization result above, if any, tested that."""
 COPIES_REFUSED = """\
 - The model may have memorised pictures of its training data. Its gate refuses near copies; others may pass.
 - This folder holds 32 numbers of each training image. They show no more than a blurred chest, but whoever has a
