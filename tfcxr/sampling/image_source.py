@@ -102,7 +102,7 @@ class ImageSource:
         gate = self.gate or {}
         facts = {name: gate[name] for name in ("min_realism",) if name in gate}
         if "copies" in gate:
-            facts |= {"max_copy_ratio": gate["copies"]["max_copy_ratio"], "copies_of": gate["copies"]["sha256"]}
+            facts |= {"max_copy_ratio": gate["copies"]["max_copy_ratio"], "copies_of": gate["copies"]["fingerprint"]}
         return {"model": self.description.weights_sha256} | facts
 
     def images(

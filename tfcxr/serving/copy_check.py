@@ -13,8 +13,8 @@ planted copies that are exact, mirrored, 10 % brighter, noisy (5 grey levels) or
 and none of those that are cropped to 90 %.
 """
 
-import hashlib
 import os
+import types
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ PLACES = 16  # to each side
 NUMBERS = 32  # per image: enough to find copies, few enough to show no more than a blurred chest
 MAX_RATIO = 1000.0  # of an exact copy, whose distance is 0
 BATCH = 256
+Images = np.ndarray | StoredImages
 PROJECTION = (np.random.default_rng(0).standard_normal([PLACES**2, NUMBERS]) / np.sqrt(NUMBERS)).astype(np.float32)
 
 
@@ -39,11 +40,16 @@ class CopyCheck(tf.Module):
 
     Attributes:
       max_copy_ratio: an image above it is a copy.
-      facts: of the check, plain JSON.
     """
 
-    def __init__(self, max_copy_ratio: float, training: np.ndarray, held_out: np.ndarray) -> None:
-        """`training` and `held_out` are what `numbers_of` gives, float32 [images, 32].
+    def __init__(self, max_copy_ratio: float, training: Images, held_out: Images, **facts: Any) -> None:
+        """Measures how near held-out images usually are.
+
+        Args:
+          max_copy_ratio: 1 or more.
+          training: uint8 [images, size, size, 1].
+          held_out: likewise, of other patients.
+          facts: more of them, plain JSON.
 
         Raises:
           ValueError: a ratio below 1, or held-out images that are themselves copies of training images.
@@ -51,27 +57,38 @@ class CopyCheck(tf.Module):
         super().__init__()
         if not max_copy_ratio >= 1:
             raise ValueError(f"max_copy_ratio must be 1 or more, got {max_copy_ratio}; 1 is a typical held-out image")
-        self._training = tf.Variable(training, trainable=False, name="training_images")
-        batches = (held_out[start : start + BATCH] for start in range(0, len(held_out), BATCH))
-        distances = np.concatenate([self._distance(tf.constant(batch)) for batch in batches])
+        numbers = np.concatenate([numbers_of(tf.constant(batch)) for batch in read_batches(training, BATCH)])
+        self._training = tf.Variable(numbers, trainable=False, name="training_images")
+        distances = np.concatenate([self._distance(tf.constant(batch)) for batch in read_batches(held_out, BATCH)])
         self.max_copy_ratio, self._typical = max_copy_ratio, float(np.median(distances))
         if not self._typical > 0:
             raise ValueError("half of the held-out images are copies of training images; build the splits anew")
-        self.facts: dict[str, Any] = {
+        facts = facts | {
             "max_copy_ratio": max_copy_ratio,
             "training_images": len(training),
             "held_out_images": len(held_out),
-            "held_out_ratio_99": float(self._typical / np.quantile(distances, 0.01)),
-            "sha256": hashlib.sha256(np.ascontiguousarray(training, "<f4").data).hexdigest(),
+            "held_out_ratio_99": float(self._ratio(np.quantile(distances, 0.01))),
         }
+        self._facts = types.MappingProxyType(facts)  # a dictionary would become a part of the SavedModel
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Of the check, plain JSON."""
+        return dict(self._facts)
 
     def copy_ratio(self, image: tf.Tensor) -> tf.Tensor:
         """Float32 [N] of uint8 images [N,H,W,C]."""
-        distance = tf.minimum(self._distance(numbers_of(image)), self._distance(numbers_of(tf.reverse(image, [2]))))
+        return self._ratio(self._distance(image))
+
+    def _ratio(self, distance: Any) -> tf.Tensor:
         return self._typical / tf.maximum(distance, self._typical / MAX_RATIO)
 
-    def _distance(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Float32 [N], to the nearest training image of numbers [N,32]."""
+    def _distance(self, image: tf.Tensor) -> tf.Tensor:
+        """Float32 [N]: to the nearest training image, of the image or of its mirror image."""
+        sides = numbers_of(image), numbers_of(tf.reverse(image, [2]))
+        return tf.minimum(*map(self._distance_of_numbers, sides))
+
+    def _distance_of_numbers(self, numbers: tf.Tensor) -> tf.Tensor:
         products = tf.matmul(numbers, self._training, transpose_b=True)
         nearest = tf.argmax(products - tf.reduce_sum(tf.square(self._training), axis=1) / 2, axis=1)
         return tf.norm(numbers - tf.gather(self._training, nearest), axis=1)
@@ -103,7 +120,8 @@ def open_copy_check(copies_of: str | os.PathLike, description: ModelDescription,
     split = data.get("split", "train")
     if info.is_synthetic:
         raise ValueError(f"--copies_of={data_dir} holds synthetic images ({info.name}), expected training images")
-    if data.get("fingerprint", found := describe_data(info, split)["fingerprint"]) != found:
+    found = describe_data(info, split)["fingerprint"]
+    if data.get("fingerprint", found) != found:
         raise ValueError(
             f"--copies_of={data_dir} holds other images than {description.version_name} was trained on: expected the "
             f"split {split} of {data.get('name', 'its data')} with fingerprint {data['fingerprint'][:12]}, got "
@@ -116,18 +134,11 @@ def open_copy_check(copies_of: str | os.PathLike, description: ModelDescription,
             f"--copies_of={data_dir} has no split beside {split}; a copy ratio needs images of held-out patients, "
             "build the records with another split, such as --splits=train=.8,test=.2"
         )
-    sides = (_numbers_of_stored(open_images(data_dir, splits)) for splits in (training_splits, others))
-    check = CopyCheck(max_copy_ratio, *sides)
-    check.facts |= {"data": info.name, "split": split, "held_out_splits": others}
-    logging.info(
-        "copy ratios: 1 %% of %d held-out images have more than %.3g",
-        *map(check.facts.get, ("held_out_images", "held_out_ratio_99")),
-    )
+    sides = (open_images(data_dir, splits) for splits in (training_splits, others))
+    facts = {"data": info.name, "split": split, "fingerprint": found, "held_out_splits": sorted(others)}
+    check = CopyCheck(max_copy_ratio, *sides, **facts)
+    logging.info("1 %% of held-out images have a copy ratio above %.3g", check.facts["held_out_ratio_99"])
     return check
-
-
-def _numbers_of_stored(images: StoredImages) -> np.ndarray:
-    return np.concatenate([numbers_of(tf.constant(batch)) for batch in read_batches(images, BATCH)])
 
 
 def _area_weights(pixels: int) -> np.ndarray:

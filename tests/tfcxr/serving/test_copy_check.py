@@ -131,13 +131,13 @@ def test_the_command_says_what_was_refused(planted, disc_records, tmp_path, caps
 
 
 def test_planted_kinds_are_found(gate, training, disc_records):
-    random = np.random.default_rng(0)
+    random, usual = np.random.default_rng(0), gate.settings["copies"]["held_out_ratio_99"]
     for kind in set(PLANTED) - {"cropped to 90 %"}:
         images = np.stack([PLANTED[kind](image, random) for image in training[:20, ..., 0]])[..., None]
-        assert (gate.copies.copy_ratio(tf.constant(images)).numpy() > 2).all(), kind
+        assert (gate.copies.copy_ratio(tf.constant(images)).numpy() > usual).all(), kind
     held_out = np.concatenate([load_images(disc_records, split).images for split in ("validation", "test")])
     ratios = gate.copies.copy_ratio(tf.constant(held_out)).numpy()
-    assert 0.7 < np.median(ratios) < 1.5 and ratios.max() < 2
+    assert 0.7 < np.median(ratios) < usual < 2
     exact = gate.copies.copy_ratio(tf.constant(training)).numpy()
     assert exact == pytest.approx(1000, rel=0.01)
 
@@ -150,19 +150,18 @@ def test_numbers_do_not_depend_on_size_brightness_and_channels():
     np.testing.assert_allclose(numbers_of(tf.constant(np.repeat(large, 3, axis=-1))), expected, atol=1e-5)
     enlarged = large.repeat(3, axis=1).repeat(3, axis=2)
     np.testing.assert_allclose(numbers_of(tf.constant(enlarged)), expected, atol=1e-5)
-    odd = np.stack([cv2.resize(image, (50, 50), interpolation=cv2.INTER_LINEAR) for image in enlarged])[..., None]
-    assert np.linalg.norm(numbers_of(tf.constant(odd)) - expected, axis=1).max() < 0.5
+    smooth = cv2.resize(large[0, :4, :4], (60, 60), interpolation=cv2.INTER_CUBIC)
+    odd = cv2.resize(smooth, (50, 50), interpolation=cv2.INTER_LINEAR)
+    pair = [numbers_of(tf.constant(image[None, ..., None])).numpy() for image in (smooth, odd)]
+    np.testing.assert_allclose(*pair, atol=0.05)
     assert not numbers_of(tf.fill([1, 32, 32, 1], tf.constant(7, tf.uint8))).numpy().any()
 
 
 def test_the_facts_are_plain(gate):
     facts = gate.settings["copies"]
     assert json.loads(json.dumps(facts)) == facts
-    assert (facts["training_images"], facts["held_out_images"], facts["held_out_splits"]) == (
-        48,
-        32,
-        ["validation", "test"],
-    )
+    assert (facts["training_images"], facts["held_out_images"]) == (48, 32)
+    assert facts["held_out_splits"] == ["test", "validation"]
     assert (facts["data"], facts["split"], facts["max_copy_ratio"]) == ("discs", "train", 2.0)
 
 
@@ -181,8 +180,8 @@ def test_what_cannot_be_checked_is_refused(planted, disc_records, write_records,
     )
     with pytest.raises(ValueError, match="holds synthetic images .discs., expected training images"):
         open_copy_check(tmp_path / "other" / "32", unknown, 2.0)
-    numbers = np.eye(32, dtype=np.float32)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1)).astype(np.uint8)
     with pytest.raises(ValueError, match="max_copy_ratio must be 1 or more, got 0.5"):
-        CopyCheck(0.5, numbers, -numbers)
+        CopyCheck(0.5, images, 255 - images)
     with pytest.raises(ValueError, match="half of the held-out images are copies"):
-        CopyCheck(2.0, numbers, numbers)
+        CopyCheck(2.0, images, images[:, :, ::-1])

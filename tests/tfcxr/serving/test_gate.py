@@ -107,9 +107,9 @@ class EveryOtherTry:
 @pytest.mark.parametrize("chunk_rows", [1, 100])
 def test_a_copy_is_passed_over_and_counted(rows, chunk_rows):
     seeds, labels = rows
-    found, _ = choose(Gate(0.8, 50, EveryOtherTry()), seeds, labels, chunk_rows)
+    found, _ = choose(Gate(0.8, 200, EveryOtherTry()), seeds, labels, chunk_rows)
     for row, (seed, label) in enumerate(zip(seeds, labels, strict=True)):
-        passes = realism_of(seed + TRY_STRIDE * np.arange(50), np.tile(label, (50, 1))) >= np.float32(0.8)
+        passes = realism_of(seed + TRY_STRIDE * np.arange(200), np.tile(label, (200, 1))) >= np.float32(0.8)
         passes[::2] = False
         first = np.flatnonzero(passes)[0]
         assert found["is_accepted"][row] and (found["image"][row] == first).all()
