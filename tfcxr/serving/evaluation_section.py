@@ -38,15 +38,17 @@ def evaluation_section(
     scores = [_row(row) for row in report["scores"] if row["cohort"] == name and row["is_headline"]]
     provenance, software = facts["provenance"], report["software"]
     generated = [
-        f"{fact} {provenance[fact]}" for fact in ("seed", "truncation", "acceptance_rate") if fact in provenance
+        f"{fact.replace('_', ' ')} {provenance[fact]}"
+        for fact in ("seed", "truncation", "acceptance_rate")
+        if fact in provenance
     ]
     rows = [
-        ("cohort", ", ".join([f"{name}, {facts['images']} images", *generated])),
-        ("real images", "; ".join(_real_sets(of_protocols))),
+        ("cohort", ", ".join([name, *generated])),
+        ("real images", _real_sets(of_protocols)),
         ("SHA-256 of report.json", sha256),
         ("evaluated with", ", ".join(f"{package} {version}" for package, version in software.items())),
     ]
-    header = ("protocol", "score", "of", "value", "95 % interval", "real images", "better")
+    header = ("protocol", "score", "of", "value", "95 % interval", "of real images", "images", "better")
     return "\n".join(
         [
             f"{BEGIN}\n## Evaluation\n",
@@ -100,24 +102,22 @@ def _cohorts(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return cohorts
 
 
-def _real_sets(of_protocols: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Such as "chest_xray_pneumonia, train: 2559 images", each once."""
-    return list(
-        dict.fromkeys(
-            f"{facts['name']}, {', '.join(facts['splits'])}: {facts['images']} images"
-            for findings in of_protocols.values()
-            for role, facts in findings["cohorts"].items()
-            if role != "synthetic" and facts is not None
-        )
-    )
+def _real_sets(of_protocols: Mapping[str, Mapping[str, Any]]) -> str:
+    """Such as "chest_xray_pneumonia, splits train, test"."""
+    splits: dict[str, dict[str, None]] = {}  # an ordered set for each data set
+    for findings in of_protocols.values():
+        for role, facts in findings["cohorts"].items():
+            if role != "synthetic" and facts is not None:
+                splits.setdefault(facts["name"], {}).update(dict.fromkeys(facts["splits"]))
+    return "; ".join(f"{name}, splits {', '.join(of_set)}" for name, of_set in splits.items())
 
 
-def _row(score: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(score: Mapping[str, Any]) -> tuple[Any, ...]:
     measured = [score[field] for field in ("subject", "label", "group", "extractor", "split") if score[field]]
     value, low, high, of_real = (_number(score[field]) for field in ("value", "low", "high", "of_real"))
     better = "as real images" if score["better"] == "real" else score["better"]
     interval = f"{low} to {high}" if low and high else ""
-    return score["protocol"], score["metric"], ", ".join(measured), value, interval, of_real, better
+    return score["protocol"], score["metric"], ", ".join(measured), value, interval, of_real, score["images"], better
 
 
 def _number(value: float | None) -> str:
