@@ -1,9 +1,15 @@
 """Class distances: are the synthetic labels as far from each other as the real ones are?
 
 Every pair of labels is compared by the Frechet distance of the images that have them, of real and of synthetic images
-side by side. Distances are squared, so the root is taken before they are drawn: as a map (classical scaling) and as a
-dendrogram (average linkage). The Mantel test (Mantel 1967) says how well the two matrices agree. On the diagonal stands
-the floor of each label: two halves of its images that share no patient; each row compares as many images on both sides.
+side by side; the label of no finding, where there is one, comes first. Distances are squared, so the root is taken
+before they are drawn: as a map (classical scaling of the mean-free roots, Torgerson 1952: two axes, no random start, as
+large as the distances) and as a dendrogram (average linkage). The Mantel test (Mantel 1967) says how well the two
+matrices agree.
+
+What real images have by themselves: on the diagonal, each label's two halves that share no patient; and the stratified
+floor, two halves of all real images that share no patient and have the same shares of labels (iterative
+stratification, Sechidis, Tsoumakas, Vlahavas 2011), as Segal et al. 2021 give it. Every distance compares as many
+images on both sides; the stratified floor at that number too.
 """
 
 import dataclasses
@@ -12,19 +18,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 from tqdm import tqdm
 
 from tfcxr.config import check_range
-from tfcxr.evaluation.cohorts import Cohort, check_folders, load_cohorts, split_off_validation
+from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.extractors import open_extractors
 from tfcxr.evaluation.metrics.frechet_distance import frechet_distance
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.report import Findings
+from tfcxr.evaluation.report.score import Score
 
-VERSION = 1
+VERSION = 2
 SEED = 0
+NO_FINDING = ("no finding", "normal")  # in any case; comes first
+STRATIFIED_DRAWS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +74,7 @@ def run(evaluation: Evaluation, settings: ClassDistanceSettings) -> Findings:
     }
     least = 2 * settings.images or settings.least_images
     names = [name for name, count in counts.items() if count >= least]
+    names.sort(key=lambda name: name.lower() not in NO_FINDING)
     if len(names) < 2:
         held = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise ValueError(f"class distances need two labels with {least} images or more on both sides, got {held}")
@@ -75,19 +86,26 @@ def run(evaluation: Evaluation, settings: ClassDistanceSettings) -> Findings:
             side: _matrix(extractor.features_of(cohort), cohort, cohorts.label_names, names, count)
             for side, cohort in sides.items()
         }
+        found[extractor.name]["stratified_floor"] = stratified_floor(
+            extractor.features_of(cohorts.real), cohorts.real, count
+        )
+        found[extractor.name]["ratio"] = _ratio(found[extractor.name])
         agreement = mantel(*(np.sqrt(found[extractor.name][side]) for side in sides), settings.permutations)
         found[extractor.name] |= {"agreement": agreement, "passport": extractor.passport}
     left_out = [name for name in counts if name not in names]
     notices = [f"left out, with fewer than {least} images on a side: {', '.join(left_out)}"] if left_out else []
     return Findings(
         title="Class distances",
-        verdict=[_sentence(name, result, names) for name, result in found.items()],
+        verdict=[_sentence(name, result) for name, result in found.items()],
         data={"version": VERSION, "label_names": names, "images": count, "extractors": found},
         introduction=f"Frechet distances of {count} images per label; on the diagonal, halves of one label.",
         parts=[part for name, result in found.items() for part in _page_part(name, result, names)],
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=[*cohorts.notices, *notices],
+        scores=[
+            score for name, result in found.items() for score in _scores(name, result, cohorts, names, count, settings)
+        ],
     )
 
 
@@ -110,6 +128,23 @@ def _matrix(
     return matrix
 
 
+def stratified_floor(features: np.ndarray, cohort: Cohort, count: int) -> float:
+    """Mean squared distance of `count` images of two halves that share no patient and have the same label shares.
+
+    A patient has a label where any of the images has it. NaN where one patient has all images of a half.
+    """
+    patients, number = np.unique(cohort.patient_keys, return_inverse=True)
+    has_label = np.zeros([len(patients), cohort.labels.shape[1]], int)
+    np.maximum.at(has_label, number, (cohort.labels == 1).astype(int))
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=STRATIFIED_DRAWS, test_size=0.5, random_state=SEED)
+    random, distances = np.random.default_rng(SEED), []
+    for halves in splitter.split(has_label, has_label):
+        chosen = [random.permutation(np.flatnonzero(np.isin(number, half)))[:count] for half in halves]
+        fewest = min(map(len, chosen))
+        distances.append(frechet_distance(*(features[rows[:fewest]] for rows in chosen)) if fewest > 1 else np.nan)
+    return float(np.mean(distances))
+
+
 def mantel(first: np.ndarray, second: np.ndarray, permutations: int, seed: int = SEED) -> dict[str, float] | None:
     """Pearson's correlation of the upper triangles of two distance matrices, p by permuting labels of one (one-sided).
 
@@ -126,9 +161,51 @@ def mantel(first: np.ndarray, second: np.ndarray, permutations: int, seed: int =
     return {"correlation": observed, "p": (1 + reached) / (1 + permutations), "permutations": permutations}
 
 
-def _sentence(name: str, result: Mapping[str, Any], names: Sequence[str]) -> str:
-    between = [np.array(result[side])[np.triu_indices(len(names), 1)] for side in ("real", "synthetic")]
-    ratio = np.sqrt(between[1].mean() / between[0].mean()) if between[0].mean() else float("nan")
+def _ratio(result: Mapping[str, Any]) -> float:
+    """How many times as far apart synthetic labels are as real ones, by the root of their mean squared distance."""
+    upper = np.triu_indices(len(result["real"]), 1)
+    real, synthetic = (result[side][upper].mean() for side in ("real", "synthetic"))
+    return float(np.sqrt(synthetic / real)) if real else float("nan")
+
+
+def _scores(
+    name: str,
+    result: Mapping[str, Any],
+    cohorts: Cohorts,
+    names: Sequence[str],
+    count: int,
+    settings: ClassDistanceSettings,
+) -> list[Score]:
+    """The ratio of distances, and how well the matrices agree."""
+    passport = {
+        "version": VERSION,
+        "seed": SEED,
+        "labels": list(names),
+        "extractor": result["passport"],
+        "real": cohorts.real.facts["sha256"],
+    }
+    shared = {"images": count, "extractor": name, "split": ", ".join(cohorts.real.facts["splits"])}
+    scores = [
+        Score(
+            metric="class_distance_ratio",
+            value=result["ratio"],
+            better="real",
+            of_real=1.0,
+            passport=passport,
+            **shared,
+        )
+    ]
+    if agreement := result["agreement"]:
+        passport = passport | {"permutations": settings.permutations}
+        correlation = agreement["correlation"]
+        scores.append(
+            Score(metric="mantel_correlation", value=correlation, better="higher", passport=passport, **shared)
+        )
+    return scores
+
+
+def _sentence(name: str, result: Mapping[str, Any]) -> str:
+    ratio = result["ratio"]
     said = f"By {name}, synthetic labels are {ratio:.2f} times as far apart as real ones (root of the mean distance)"
     if result["agreement"] is None:
         return f"{said}."
@@ -137,7 +214,11 @@ def _sentence(name: str, result: Mapping[str, Any], names: Sequence[str]) -> str
 
 
 def _page_part(name: str, result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    parts = [f"<h3>{html.text(name)}</h3>"]
+    floor = html.number(result["stratified_floor"], ".3g")
+    parts = [
+        f"<h3>{html.text(name)}</h3>",
+        f"<p class=small>Halves of all real images with equal shares of labels: {floor}.</p>",
+    ]
     for side in ("real", "synthetic"):
         rows = [
             [html.text(label), *(html.number(value, ".3g") for value in row)]

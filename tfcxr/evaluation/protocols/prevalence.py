@@ -3,7 +3,8 @@
 The classifier is the evaluation's own, trained on real training images; its thresholds are Youden's, on real images
 that it was not trained on. The share of images that it gives each label is compared between synthetic images and real
 test patients, with intervals of `resamples` bootstraps by patient, and so are the shares of pairs of labels. Both sides
-have the same classifier's mistakes, so a difference is one of the images.
+have the same classifier's mistakes, so a difference is one of the images. Where a cohort has labels of its own, their
+shares are compared as well. One number sums up each comparison: the mean absolute difference of shares over labels.
 """
 
 import dataclasses
@@ -16,13 +17,16 @@ from tfcxr.config import check_range
 from tfcxr.evaluation.cohorts import Cohort, check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
+from tfcxr.evaluation.feature_distances import halvings
+from tfcxr.evaluation.metrics.label_shares import bootstrap_shares, share_differences
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html
 from tfcxr.evaluation.report.report import Findings
+from tfcxr.evaluation.report.score import Score
 from tfcxr.evaluation.scores import score_labels, youden_thresholds
 
-VERSION = 1
-SEED = 0
+VERSION = 2
+BY_CLASSIFIER, BY_LABEL = "given by the classifier", "labels of the images"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,24 +64,48 @@ def run(evaluation: Evaluation, settings: PrevalenceSettings) -> Findings:
     columns = list(score_labels(range(len(names)), is_single_label))
     sides = {"synthetic": cohorts.only_synthetic} | {f"real {split}": test for split, test in cohorts.tests.items()}
     found = {}
+    has_label = {BY_CLASSIFIER: {}, BY_LABEL: {}}  # how it is known -> side -> bool [images, labels], patients [images]
     for side, cohort in sides.items():
         given = _given(extractor.classifier.predict(cohort.images)[0], thresholds, columns)
+        has_label[BY_CLASSIFIER][side] = given, cohort.patient_keys
+        if (known := _known(cohort, columns))[1].size:
+            has_label[BY_LABEL][side] = known
         found[side] = {
             "shares": bootstrap_shares(given, cohort.patient_keys, settings.resamples),
             "known_share": _known_shares(cohort, columns),
             "together": (given.T.astype(np.float64) @ given) / len(given),
         }
     labels = [names[column] for column in columns]
+    differences = {
+        how: {
+            side: _difference(*of_side["synthetic"], *of_side[side], settings.resamples)
+            for side in of_side
+            if side != "synthetic"
+        }
+        for how, of_side in has_label.items()
+        if "synthetic" in of_side
+    }
     data = {"version": VERSION, "label_names": labels, "resamples": settings.resamples, "sides": found}
+    data |= {"differences": differences}
+    passport = {"version": VERSION, "resamples": settings.resamples, "classifier": extractor.facts["weights_sha256"]}
     return Findings(
         title="Prevalence",
         verdict=[_sentence(side, found, labels) for side in found if side != "synthetic"],
         data=data,
         introduction=f"Labels that {html.text(evaluation.classifier.architecture)}, trained on real images, gives.",
-        parts=_page_parts(found, labels),
+        parts=[*_page_parts(found, labels), _difference_table(differences)],
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=cohorts.notices,
+        scores=[
+            score
+            for how, of_sides in differences.items()
+            for split, test in cohorts.tests.items()
+            if f"real {split}" in of_sides
+            for score in _scores(
+                how, split, of_sides[f"real {split}"], labels, passport | {"real": test.facts["sha256"]}
+            )
+        ],
     )
 
 
@@ -95,29 +123,56 @@ def _known_shares(cohort: Cohort, columns: Sequence[int]) -> list[float | None]:
     return [float(np.nanmean(cohort.labels[:, column])) for column in columns]
 
 
-def bootstrap_shares(
-    given: np.ndarray, patients: np.ndarray, resamples: int, seed: int = SEED
-) -> dict[str, np.ndarray]:
-    """Share of images with each label, and its 95 % interval by patient.
+def _known(cohort: Cohort, columns: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """bool [images, labels] and patients [images], of the images of which all labels are known."""
+    if not cohort.labels.shape[1]:
+        return np.zeros([0, len(columns)], bool), cohort.patient_keys[:0]
+    labels = cohort.labels[:, columns]
+    is_known = ~np.isnan(labels).any(axis=1)
+    return labels[is_known] == 1, cohort.patient_keys[is_known]
 
-    Patients with equal numbers of images and labels are drawn together: their counts in a resample are multinomial, the
-    same distribution as patient by patient, in seconds for hundreds of thousands of images.
 
-    Args:
-      given: bool [images, labels].
-      patients: [images].
+def _difference(
+    made: np.ndarray, made_patients: np.ndarray, real: np.ndarray, real_patients: np.ndarray, resamples: int
+) -> dict[str, Any]:
+    """`share_differences`, and "of_real": the mean between halves of the real patients."""
+    halves = [np.abs(real[half].mean(axis=0) - real[~half].mean(axis=0)).mean() for half in halvings(real_patients)]
+    found = share_differences(made, made_patients, real, real_patients, resamples)
+    return found | {"of_real": float(np.mean(halves)), "images": [len(made), len(real)]}
 
-    Returns:
-      "mean" float64 [labels], "low" and "high" likewise.
-    """
-    _, number = np.unique(patients, return_inverse=True)
-    count = int(number.max()) + 1
-    sums = np.stack([np.bincount(number, column, count) for column in (np.ones(len(given)), *given.T)], axis=1)
-    kinds, patients_of_kind = np.unique(sums, axis=0, return_counts=True)
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(count, patients_of_kind / count, resamples) @ kinds
-    low, high = np.quantile(drawn[:, 1:] / drawn[:, :1], [0.025, 0.975], axis=0)
-    return {"mean": given.mean(axis=0), "low": low, "high": high}
+
+def _scores(
+    how: str, split: str, found: Mapping[str, Any], labels: Sequence[str], passport: Mapping[str, Any]
+) -> list[Score]:
+    shared = {"images": found["images"][1], "subject": how, "split": split, "passport": passport}
+    low, high = found["interval"]
+    mean = Score(
+        metric="mean_prevalence_difference",
+        value=found["mean"],
+        low=low,
+        high=high,
+        of_real=found["of_real"],
+        better="lower",
+        is_headline=how == BY_CLASSIFIER,
+        **shared,
+    )
+    by_label = zip(labels, found["by_label"]["mean"], found["by_label"]["interval"], strict=True)
+    return [
+        mean,
+        *(
+            Score(
+                metric="prevalence_difference",
+                value=value,
+                low=low,
+                high=high,
+                of_real=0.0,
+                better="real",
+                label=label,
+                **shared,
+            )
+            for label, value, (low, high) in by_label
+        ),
+    ]
 
 
 def _sentence(side: str, found: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> str:
@@ -162,6 +217,16 @@ def _page_parts(found: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -
             ]
             parts.append(html.table([f"together, {html.text(name)}", *map(html.text, labels)], cells))
     return parts
+
+
+def _difference_table(differences: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        [html.text(how), html.text(side), html.estimate(found), html.number(found["of_real"])]
+        for how, of_sides in differences.items()
+        for side, found in of_sides.items()
+    ]
+    header = ["mean absolute difference of shares", "against", "synthetic", "halves of the real patients"]
+    return html.table(header, rows)
 
 
 PREVALENCE = Protocol(

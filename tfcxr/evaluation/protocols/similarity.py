@@ -70,15 +70,15 @@ def run(evaluation: Evaluation, settings: SimilaritySettings) -> Findings:
     scores: list[Score] = []
     for split, test in cohorts.tests.items():
         made, real = _drawn(cohorts.only_synthetic, test, split, settings)
-        found[split] = {"images": len(made.images), "measures": {}}
+        found[split] = {"images": len(made), "measures": {}}
         for name, count in measures.items():
             measure = SimilarityMeasure(255.0, count)
             result = similarity_to_real(
-                made.images[:],
-                real.images[:],
+                cohorts.only_synthetic.images[made],
+                test.images[real],
                 pairing=settings.pairing,
                 measure=measure,
-                real_groups=real.patient_keys,
+                real_groups=test.patient_keys[real],
                 seed=SEED,
             )
             ratio = Estimate(result.ratio, result.ratio_low, result.ratio_high)
@@ -93,7 +93,7 @@ def run(evaluation: Evaluation, settings: SimilaritySettings) -> Findings:
                     low=result.to_real.low,
                     high=result.to_real.high,
                     of_real=result.real_to_real.mean,
-                    images=len(made.images),
+                    images=len(made),
                     better="real",
                     split=split,
                     passport={**passport, "real": test.facts["sha256"]},
@@ -112,8 +112,8 @@ def run(evaluation: Evaluation, settings: SimilaritySettings) -> Findings:
     )
 
 
-def _drawn(synthetic: Cohort, test: Cohort, split: str, settings: SimilaritySettings) -> tuple[Cohort, Cohort]:
-    """As many images of each, at random."""
+def _drawn(synthetic: Cohort, test: Cohort, split: str, settings: SimilaritySettings) -> list[np.ndarray]:
+    """Positions of as many images of each, at random."""
     sides = {"the cohort": synthetic, f"the test split {split}": test}
     count = settings.images or min(MAX_IMAGES, *(len(side.images) for side in sides.values()))
     for name, side in sides.items():
@@ -123,14 +123,7 @@ def _drawn(synthetic: Cohort, test: Cohort, split: str, settings: SimilaritySett
                 "give a larger one, or a smaller --set=similarity.images"
             )
     random = np.random.default_rng(SEED)
-    chosen = (np.sort(random.permutation(len(side.images))[:count]) for side in sides.values())
-    made, real = (
-        dataclasses.replace(
-            side, images=side.images.where(rows), labels=side.labels[rows], patient_keys=side.patient_keys[rows]
-        )
-        for side, rows in zip(sides.values(), chosen, strict=True)
-    )
-    return made, real
+    return [np.sort(random.permutation(len(side.images))[:count]) for side in sides.values()]
 
 
 def _summary(estimate: Estimate) -> dict[str, Any]:

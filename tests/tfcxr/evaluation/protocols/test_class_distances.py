@@ -1,10 +1,13 @@
 """Distances between labels, and the Mantel test of two matrices."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.protocols.class_distances import ClassDistanceSettings, mantel, run
+from tfcxr.evaluation.protocols.class_distances import ClassDistanceSettings, _scores, mantel, run, stratified_floor
 from tfcxr.evaluation.report import plots
 
 
@@ -23,6 +26,47 @@ def test_labels_are_apart_and_copies_are_as_far_apart_as_real_ones(evaluation):
     assert synthetic[0, 1] == pytest.approx(real[0, 1], rel=0.3)
     assert report["extractors"]["pixels"]["agreement"] is None, "two labels have one distance"
     assert "times as far apart as real ones" in findings.verdict[0]
+    (score,) = findings.scores  # two labels have no Mantel test
+    assert (score.metric, score.extractor, score.images, score.of_real) == ("class_distance_ratio", "pixels", 12, 1.0)
+    assert score.value == pytest.approx(np.sqrt(synthetic[0, 1] / real[0, 1]))
+    assert score.passport["extractor"] == report["extractors"]["pixels"]["passport"]
+    floor = report["extractors"]["pixels"]["stratified_floor"]
+    assert 0 < floor < real[0, 1] / 3, "halves with equal shares of labels are nearer than labels are"
+    assert "Halves of all real images with equal shares of labels" in "".join(findings.parts)
+
+
+def test_the_label_of_no_finding_comes_first(evaluation, copy_records, copy_as_synthetic, tmp_path):
+    names = {"label_names": ("Mass", "No Finding")}
+    changed = dataclasses.replace(
+        evaluation,
+        real_dir=copy_records(tmp_path / "real" / "32", **names),
+        synthetic_dirs={"acgan": copy_as_synthetic(tmp_path / "acgan" / "32", **names)},
+    )
+    report = run(changed, ClassDistanceSettings(images=12)).report()
+    assert report["label_names"] == ["No Finding", "Mass"]
+
+
+def test_stratified_halves_share_no_patient_and_have_the_same_labels():
+    random = np.random.default_rng(0)
+    patients = np.repeat(np.arange(60), 3)
+    labels = np.repeat(random.random((60, 2)) < [0.2, 0.5], 3, axis=0).astype(np.float32)
+    cohort = SimpleNamespace(patient_keys=patients, labels=labels)
+    by_label = labels @ [[5.0, 0.0], [0.0, 5.0]] + random.normal(size=(180, 2))
+    assert stratified_floor(by_label, cohort, 90) < 1  # unequal shares alone would be more
+    of_patients = np.repeat(random.normal(size=(60, 2)) * 5, 3, axis=0)
+    assert stratified_floor(of_patients, cohort, 90) > 0.1  # 0 if patients were on both sides
+
+
+def test_three_labels_have_an_agreement_among_the_scores():
+    matrix = distances_of(np.random.default_rng(0).normal(size=(3, 2)))
+    result = {"ratio": 1.1, "passport": {}, "agreement": {"correlation": 0.9}}
+    cohorts = SimpleNamespace(real=SimpleNamespace(facts={"sha256": "a", "splits": ["train"]}))
+    found = _scores("pixels", result, cohorts, ["a", "b", "c"], 40, ClassDistanceSettings())
+    assert [(score.metric, score.value, score.better) for score in found] == [
+        ("class_distance_ratio", 1.1, "real"),
+        ("mantel_correlation", 0.9, "higher"),
+    ]
+    assert found[1].passport["permutations"] == 1000 and mantel(matrix, matrix, 99)["correlation"] == pytest.approx(1)
 
 
 def test_too_few_images_of_a_label(evaluation):

@@ -1,11 +1,11 @@
-"""Shares of labels that a classifier gives, and their bootstrap by patient."""
+"""Shares of labels that a classifier gives, and those that images have."""
 
 import numpy as np
 import pytest
 
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import make_classifier_config
-from tfcxr.evaluation.protocols.prevalence import PrevalenceSettings, bootstrap_shares, run
+from tfcxr.evaluation.protocols.prevalence import PrevalenceSettings, _difference, run
 
 
 def test_a_cohort_of_copies_has_the_labels_of_the_real_images(disc_records, synthetic_records, tmp_path):
@@ -21,30 +21,21 @@ def test_a_cohort_of_copies_has_the_labels_of_the_real_images(disc_records, synt
     assert findings.verdict == [
         "The classifier gives synthetic images and real test images labels equally often, within their intervals."
     ]
+    scores = {(score.subject, score.metric): score for score in findings.scores}
+    of_labels = scores["labels of the images", "mean_prevalence_difference"]
+    assert (of_labels.value, of_labels.low, of_labels.split, of_labels.images) == (0.0, 0.0, "test", 16)
+    given = scores["given by the classifier", "mean_prevalence_difference"]
+    assert given.is_headline and not of_labels.is_headline and given.passport["real"] != given.passport["classifier"]
+    assert scores["given by the classifier", "prevalence_difference"].label == "PNEUMONIA"
+    assert "labels of the images" in "".join(findings.parts)
 
 
-def test_the_bootstrap_is_by_patient():
-    given = np.repeat(np.random.default_rng(0).random((50, 2)) < [0.2, 0.6], 8, axis=0)
-    patients = np.repeat(np.arange(50), 8)
-    shares = bootstrap_shares(given, patients, 4000)
-    np.testing.assert_allclose(shares["mean"], given.mean(axis=0))
-    half_width = 1.96 * np.sqrt(shares["mean"] * (1 - shares["mean"]) / 50)  # of 50 patients, not of 400 images
-    np.testing.assert_allclose((shares["high"] - shares["low"]) / 2, half_width, rtol=0.1)
-
-
-def test_the_bootstrap_equals_one_patient_by_patient():
-    generator = np.random.default_rng(3)
-    patients = generator.integers(0, 30, 120)
-    given = generator.random((120, 3)) < 0.4
-    found = bootstrap_shares(given, patients, 4000)
-    names = np.unique(patients)
-    rows = [np.flatnonzero(patients == name) for name in names]
-    drawn = [
-        given[np.concatenate([rows[index] for index in generator.integers(0, len(names), len(names))])].mean(axis=0)
-        for _ in range(4000)
-    ]
-    np.testing.assert_allclose(found["low"], np.quantile(drawn, 0.025, axis=0), atol=0.012)
-    np.testing.assert_allclose(found["high"], np.quantile(drawn, 0.975, axis=0), atol=0.012)
+def test_halves_of_the_real_patients_stand_beside_the_difference():
+    random = np.random.default_rng(0)
+    made, real = random.random((4000, 3)) < 0.2, random.random((2000, 3)) < 0.2
+    found = _difference(made, np.arange(4000), real, np.arange(2000), 200)
+    assert found["images"] == [4000, 2000]
+    assert found["of_real"] == pytest.approx(0.8 * 0.4 * np.sqrt(2 / 1000), rel=0.5)  # of normal shares of 1,000 each
 
 
 def test_too_few_resamples():
