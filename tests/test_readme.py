@@ -166,7 +166,7 @@ def test_settings_resume_growth_and_embedding_of_the_training_page(run):
 
 @pytest.mark.slow
 def test_exports_cohorts_and_cascades_of_the_serving_page_and_their_evaluation(run, disc_records):
-    export, by_counts, like_real, card, cgan, srgan, gated, cascade = (
+    export, by_counts, like_real, card, cgan, srgan, gated, cascade, no_copies, export_gated = (
         line.replace("/512", "/32") for line in map(at_32, python_lines_of("tfcxr/serving/README.md"))
     )
     pathlib.Path("records").mkdir()
@@ -183,14 +183,28 @@ def test_exports_cohorts_and_cascades_of_the_serving_page_and_their_evaluation(r
     run(srgan, "--set=filters=8", "--set=residual_blocks=1", *tiny)
     run(gated, "--min_realism=0", "--images=2")
     run(cascade)
+    run(no_copies, "--counts=NORMAL=2,PNEUMONIA=2")
+    run(export_gated)
     assert read_dataset_info("cohorts/large/128").images_written == 2
     assert pathlib.Path("saved_models/cascade/1/saved_model.pb").is_file()
-    (evaluate,) = python_lines_of("tfcxr/evaluation/README.md")
+    evaluate, everything, compare_cohorts, compare_reports = python_lines_of("tfcxr/evaluation/README.md")
     tiny = ["--set=classifier.max_epochs=1", "--set=tstr.images=40", "--set=tstr.bootstrap_resamples=50"]
     run(at_32(evaluate), "--classifier_seeds=0", *tiny)
     assert "<html" in pathlib.Path("runs/verdict/report.html").read_text(encoding="utf-8")
     run(card)
     assert "## Evaluation" in pathlib.Path("saved_models/acgan/1/README.md").read_text(encoding="utf-8")
+    shutil.copytree("cohorts/acgan", "cohorts/cgan")
+    image = keras.Input([32, 32, 3])
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(image))
+    keras.Model(image, features).save("xception.keras")
+    run(everything, "--classifier_seeds=0", *tiny)
+    report = json.loads(pathlib.Path("runs/all/report.json").read_text())
+    assert {"tstr", "distances", "frontier"} <= set(report["protocols"]), report["unanswered"]
+    run(compare_cohorts)
+    for name in ("before", "after"):
+        shutil.copytree("runs/all", f"runs/{name}")
+    run(compare_reports)
+    assert pathlib.Path("comparison.csv").is_file()
 
 
 def write_raw_data():
