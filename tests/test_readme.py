@@ -6,8 +6,10 @@ import json
 import pathlib
 import re
 import shlex
+import shutil
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from absl import logging as absl_logging
