@@ -3,16 +3,18 @@
 Real test images are distorted by blur, noise, salt and pepper, and black blocks of growing strength, and compared with
 the undistorted images of other patients, by every extractor and every `FeatureDistance`. An extractor that sees a
 distortion has a distance that rises with its strength: Spearman's rank correlation near 1, Pearson's where it rises in
-proportion, each with its p-value (MedFID's validation in Chetty 2023 takes Pearson's, on one image).
+proportion, each with its p-value.
 
-Differs from Chetty 2023: whole sets of images, and other patients on the undistorted side.
+`preset=chetty2023` is the validation of MedFID in Chetty 2023 instead: its distortions and Pearson's correlation, with
+the same images undistorted on the other side. `images=1` does it on one image at random, as published; the Frechet
+distance of two images is the squared distance of their features, since one image has no spread. The steps of strength
+and the area of its blocks are not published; ours are in `image_distortions`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from scipy import stats
 from tqdm import tqdm
@@ -21,63 +23,53 @@ from tfcxr.config import check_range
 from tfcxr.evaluation.cohorts import check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.extractors import open_extractors
+from tfcxr.evaluation.feature_distances import MIN_HALF_IMAGES
+from tfcxr.evaluation.image_distortions import CHETTY2023, DISTORTIONS, distorted
 from tfcxr.evaluation.metrics import distance_metrics, metrics_of
+from tfcxr.evaluation.metrics.frechet_distance import FRECHET
 from tfcxr.evaluation.metrics.metric import FeatureDistance
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.report import Findings
+from tfcxr.evaluation.report.score import Score
 
-VERSION = 1
+VERSION = 2
 SEED = 0
-SIGMA_SIZE = 64  # pixels that a blur's sigma is given for, so that images of all sizes blur alike
+SINGLE = dataclasses.replace(  # of one image on each side
+    FRECHET, distance=lambda first, second, seed: float(np.square(first.astype(np.float64) - second).sum())
+)
 SIGNIFICANT = 0.05
 LEAST_RANK = 0.8  # Spearman's correlation of a distance that rises
-
-Distortion = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
-
-
-def _blurred(image: np.ndarray, sigma: float, random: np.random.Generator) -> np.ndarray:
-    return cv2.GaussianBlur(image, (0, 0), sigma * len(image) / SIGMA_SIZE) if sigma else image
-
-
-def _noisy(image: np.ndarray, deviation: float, random: np.random.Generator) -> np.ndarray:
-    return np.clip(image + random.normal(0, deviation, image.shape), 0, 255).round().astype(np.uint8)
-
-
-def _salted(image: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
-    spoiled = random.random(image.shape)
-    return np.where(spoiled < share / 2, 0, np.where(spoiled > 1 - share / 2, 255, image)).astype(np.uint8)
-
-
-def _blocked(image: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
-    side = round(np.sqrt(share) * len(image))
-    top, left = random.integers(0, len(image) - side + 1, 2)
-    image = image.copy()
-    image[top : top + side, left : left + side] = 0
-    return image
-
-
-# name -> how, and strengths from none to strong
-DISTORTIONS: dict[str, tuple[Distortion, Sequence[float]]] = {
-    "blur, sigma in px at 64 px": (_blurred, (0, 0.5, 1, 1.5, 2, 3)),
-    "noise, grey levels": (_noisy, (0, 3, 6, 12, 25, 50)),
-    "salt and pepper, share": (_salted, (0, 0.01, 0.03, 0.1, 0.3, 0.9)),
-    "black block, share": (_blocked, (0, 0.02, 0.05, 0.1, 0.2, 0.4)),
-}
+PRESETS = ("sets", "chetty2023")
 
 
 @dataclasses.dataclass(frozen=True)
 class DistortionSettings:
-    """How many images.
+    """What is distorted.
 
     Attributes:
-      images: distorted, and undistorted of other patients, each; 0 is half of the largest test split.
+      images: distorted, and undistorted ones, each; 0 is half of the largest test split.
+      preset: sets compares with other patients; chetty2023 is the validation of MedFID, against the same images, and
+        takes images=1 too.
     """
 
     images: int = 0
+    preset: str = "sets"
 
     def __post_init__(self) -> None:
         check_range(self, "images", minimum=0)
+        if self.preset not in PRESETS:
+            raise ValueError(f"distortions.preset must be one of {', '.join(PRESETS)}, got {self.preset}")
+        if 0 < self.images < MIN_HALF_IMAGES and not (self.images == 1 and self.is_published):
+            raise ValueError(
+                f"distortions.images must be 0, or {MIN_HALF_IMAGES} or more, got {self.images}; "
+                "--set=distortions.preset=chetty2023 takes 1"
+            )
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is the validation of MedFID."""
+        return self.preset == "chetty2023"
 
 
 def run(evaluation: Evaluation, settings: DistortionSettings) -> Findings:
@@ -91,29 +83,34 @@ def run(evaluation: Evaluation, settings: DistortionSettings) -> Findings:
     cohorts = load_cohorts(evaluation, evaluation.label_names)
     split, test = max(cohorts.tests.items(), key=lambda item: len(item[1].images))
     is_first = split_off_validation(test.patient_keys, 0.5, SEED)
-    first, second = np.flatnonzero(is_first), np.flatnonzero(~is_first)
+    first, second = np.flatnonzero(is_first), np.flatnonzero(is_first if settings.is_published else ~is_first)
     count = settings.images or min(len(first), len(second))
     if count > min(len(first), len(second)):
         raise ValueError(
             f"distortions.images={count} were asked for, but halves of {split} that share no patient hold {len(first)} "
             f"and {len(second)} images"
         )
-    distorted, clean = test.images[first[:count]][..., 0], test.images[second[:count]]
+    if settings.is_published:  # at random, and the same on both sides
+        first = second = np.random.default_rng(SEED).permutation(first)
+    originals, clean = test.images[first[:count]][..., 0], test.images[second[:count]]
+    distortions = CHETTY2023 if settings.is_published else DISTORTIONS
+    metrics = [SINGLE] if count == 1 else metrics_of(FeatureDistance)
     extractors = open_extractors(evaluation, cohorts)
     found: dict[str, dict[str, Any]] = {}
-    steps = len(extractors) * sum(len(strengths) for _, strengths in DISTORTIONS.values())
+    steps = len(extractors) * sum(len(strengths) for _, strengths in distortions.values())
     with tqdm(total=steps, desc="distortions", unit="set", leave=False) as progress:
         for extractor in extractors:
             reference, found[extractor.name] = extractor.features(clean), {}
-            for name, (distort, strengths) in DISTORTIONS.items():
+            for name, (distort, strengths) in distortions.items():
                 distances = []
                 for strength in strengths:
-                    rows = extractor.features(_distorted(distorted, distort, strength))
-                    distances.append([metric.distance(rows, reference, SEED) for metric in metrics_of(FeatureDistance)])
+                    rows = extractor.features(distorted(originals, distort, strength, SEED))
+                    distances.append([metric.distance(rows, reference, SEED) for metric in metrics])
                     progress.update()
-                found[extractor.name][name] = _answers(strengths, np.array(distances))
+                found[extractor.name][name] = _answers(metrics, strengths, np.array(distances))
     data = {
         "version": VERSION,
+        "preset": settings.preset,
         "split": split,
         "images": count,
         "extractors": found,
@@ -121,25 +118,51 @@ def run(evaluation: Evaluation, settings: DistortionSettings) -> Findings:
     }
     return Findings(
         title="Distortions",
-        verdict=[_sentence(name, of_extractor) for name, of_extractor in found.items()],
+        verdict=[
+            (_published_sentence if settings.is_published else _sentence)(name, of_extractor)
+            for name, of_extractor in found.items()
+        ],
         data=data,
-        introduction=f"{count} distorted images of {html.text(split)} against {count} clean ones of other patients.",
-        parts=_page_parts(found),
+        introduction=f"{count} distorted images of {html.text(split)} against "
+        + ("the same, clean." if settings.is_published else f"{count} clean ones of other patients."),
+        parts=_page_parts(metrics, found),
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=cohorts.notices,
+        scores=_scores(data, {"preset": settings.preset, "real": test.facts["sha256"]}),
     )
 
 
-def _distorted(images: np.ndarray, distort: Distortion, strength: float) -> np.ndarray:
-    random = np.random.default_rng(SEED)
-    return np.stack([distort(image, strength, random) for image in images])[..., None]
+def _scores(data: Mapping[str, Any], passport: Mapping[str, Any]) -> list[Score]:
+    """The correlations of the distances that verdicts go by."""
+    return [
+        Score(
+            metric=name,
+            value=answers[metric.name][name]["correlation"],
+            images=data["images"],
+            better="higher",
+            subject=f"{metric.name}: {kind}",
+            extractor=extractor,
+            split=data["split"],
+            passport={
+                **passport,
+                "version": data["version"],
+                "extractor": data["passports"][extractor],
+                "strengths": answers[metric.name]["strengths"],
+            },
+        )
+        for extractor, kinds in data["extractors"].items()
+        for kind, answers in kinds.items()
+        for metric in distance_metrics()
+        if metric.name in answers
+        for name in ("pearson", "spearman")
+    ]
 
 
-def _answers(strengths: Sequence[float], distances: np.ndarray) -> dict[str, Any]:
+def _answers(metrics: Sequence[FeatureDistance], strengths: Sequence[float], distances: np.ndarray) -> dict[str, Any]:
     """Of each metric: its values float [strengths] and their correlations with the strength."""
     answers: dict[str, Any] = {}
-    for metric, values in zip(metrics_of(FeatureDistance), distances.T, strict=True):
+    for metric, values in zip(metrics, distances.T, strict=True):
         sign = 1 if metric.better == "lower" else -1  # so that 1 says: worse images score worse
         answer: dict[str, Any] = {"strengths": list(strengths), "values": values}
         for name, test in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
@@ -155,7 +178,7 @@ def _sentence(name: str, found: Mapping[str, Mapping[str, Any]]) -> str:
     blind = [
         kind.partition(",")[0]
         for kind, answers in found.items()
-        if answers[headline.name]["spearman"]["correlation"] < 0.8
+        if answers[headline.name]["spearman"]["correlation"] < LEAST_RANK
         or answers[headline.name]["spearman"]["p"] > SIGNIFICANT
     ]
     if not blind:
@@ -163,8 +186,18 @@ def _sentence(name: str, found: Mapping[str, Mapping[str, Any]]) -> str:
     return f"The {headline.title} distance by {name} does not rise with {' and '.join(blind)}: it cannot judge that."
 
 
-def _page_parts(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    metrics, parts = metrics_of(FeatureDistance), []
+def _published_sentence(name: str, found: Mapping[str, Mapping[str, Any]]) -> str:
+    headline = distance_metrics()[0]
+    said = [
+        f"{kind.partition(',')[0]} {answers[headline.name]['pearson']['correlation']:.3f} (p = "
+        f"{answers[headline.name]['pearson']['p']:.3f})"
+        for kind, answers in found.items()
+    ]
+    return f"Pearson's correlation of the {headline.title} distance by {name} with the strength: {', '.join(said)}."
+
+
+def _page_parts(metrics: Sequence[FeatureDistance], found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    parts = []
     for name, kinds in found.items():
         rows = [
             [

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.protocols.class_distances import ClassDistanceSettings, _scores, mantel, run, stratified_floor
+from tfcxr.evaluation.protocols.class_distances import (
+    ClassDistanceSettings,
+    _scores,
+    between_sexes,
+    mantel,
+    run,
+    stratified_floor,
+)
 from tfcxr.evaluation.report import plots
 
 
@@ -33,6 +40,7 @@ def test_labels_are_apart_and_copies_are_as_far_apart_as_real_ones(evaluation):
     floor = report["extractors"]["pixels"]["stratified_floor"]
     assert 0 < floor < real[0, 1] / 3, "halves with equal shares of labels are nearer than labels are"
     assert "Halves of all real images with equal shares of labels" in "".join(findings.parts)
+    assert "Too few images have a known sex." in "".join(findings.parts)
 
 
 def test_the_label_of_no_finding_comes_first(evaluation, copy_records, copy_as_synthetic, tmp_path):
@@ -55,6 +63,15 @@ def test_stratified_halves_share_no_patient_and_have_the_same_labels():
     assert stratified_floor(by_label, cohort, 90) < 1  # unequal shares alone would be more
     of_patients = np.repeat(random.normal(size=(60, 2)) * 5, 3, axis=0)
     assert stratified_floor(of_patients, cohort, 90) > 0.1  # 0 if patients were on both sides
+
+
+def test_women_are_compared_with_men_where_the_sex_is_known():
+    sex = np.repeat(["F", "M", ""], 20)
+    cohort = SimpleNamespace(groups={"sex": sex})
+    features = np.random.default_rng(0).normal(size=(60, 3)) + (sex == "M")[:, None] * 2.0
+    features[40:] = 1e6  # unknown ones are left out
+    assert between_sexes(features, cohort, 20) == pytest.approx(12, abs=4)  # three features shifted by 2
+    assert np.isnan(between_sexes(features, cohort, 21))
 
 
 def test_three_labels_have_an_agreement_among_the_scores():
