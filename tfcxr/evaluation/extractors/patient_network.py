@@ -20,7 +20,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 from tqdm import tqdm
 
 from tfcxr.config import check_range, to_plain
@@ -119,7 +118,6 @@ def find_or_train_network(evaluation: Evaluation, real: Cohort, config: PatientN
         trunk.set_weights(weights[:-2])
         head.set_weights(weights[-2:])
         return PatientNetwork(trunk, head, facts)
-    logging.info("%s holds no network of these patients: training one", path.parent)
     facts = {**depends_on, **_train(trunk, head, real, config, seed)}
     weights = [*trunk.get_weights(), *head.get_weights()]
     facts["weights_sha256"] = hashlib.sha256(b"".join(np.ascontiguousarray(array) for array in weights)).hexdigest()

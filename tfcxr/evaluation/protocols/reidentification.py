@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfcxr.config import check_range
+from tfcxr.data.stored_images import StoredImages
 from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohorts
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.patient_network import (
@@ -142,7 +143,7 @@ def _is_known(evaluation: Evaluation, real: Cohort) -> np.ndarray:
 
 
 def _measure(
-    network: PatientNetwork, cohorts: Cohorts, known: Any, test: Cohort, settings: ReidentificationSettings
+    network: PatientNetwork, cohorts: Cohorts, known: StoredImages, test: Cohort, settings: ReidentificationSettings
 ) -> tuple[dict[str, Any], np.ndarray]:
     """The numbers, and the claims that are shown: int [pairs, 2], synthetic image and known image."""
     random = np.random.default_rng(SEED)
@@ -159,6 +160,8 @@ def _measure(
     of_training = (made[:, : len(training) // size] > threshold).mean(axis=1)
     some = random.permutation(len(held_out))[:size]
     of_held_out = (_best_matches(network, synthetic, held_out[some], size, "chance")[:, 0] > threshold).astype(float)
+    more = of_training - of_held_out
+    half = 1.96 * more.std() / np.sqrt(len(more))
     shown = np.argsort(-made.max(axis=1), kind="stable")[: settings.pairs]
     match = [network.logits(synthetic[row], training).argmax() for row in shown]
     result = {
@@ -169,7 +172,7 @@ def _measure(
             "images": size,
             "training": float(of_training.mean()),
             "held_out": float(of_held_out.mean()),
-            "difference": _mean_with_interval(of_training - of_held_out),
+            "difference": {"mean": float(more.mean()), "interval": [more.mean() - half, more.mean() + half]},
         },
         **_ceiling(network, held_out, test.patient_keys, threshold, settings),
     }
@@ -226,12 +229,7 @@ def _claimed(
     return {"mean": float((synthetic > threshold).mean()), "interval": list(percentile_interval(shares))}
 
 
-def _mean_with_interval(values: np.ndarray) -> dict[str, Any]:
-    mean, half = float(values.mean()), 1.96 * float(values.std()) / np.sqrt(len(values))
-    return {"mean": mean, "interval": [mean - half, mean + half]}
-
-
-def _page_parts(data: Mapping[str, Any], claims: np.ndarray, cohorts: Cohorts, known: Any) -> list[str]:
+def _page_parts(data: Mapping[str, Any], claims: np.ndarray, cohorts: Cohorts, known: StoredImages) -> list[str]:
     images = np.concatenate([cohorts.only_synthetic.images[claims[:, 0]], known[claims[:, 1]]])
     sides = np.repeat(np.eye(2, dtype=np.float32), len(claims), axis=0)
     grid = plots.sample_grid(images, sides, ["synthetic", "best match"], len(claims))
