@@ -20,21 +20,21 @@ from tfcxr.evaluation.scores import score_text
 LEVEL = 0.05  # of all gains on a test set together
 
 
-def sentence(split: str, cells: Sequence[Mapping[str, Any]]) -> str:
+def sentences(split: str, cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """The best gain of each number of real images, and whether it can be told from none."""
-    parts = []
+    said = []
     for (real, compute), own in _by_line(cells):
         alone = next(cell for cell in own if not cell["ratio"])
         if mixed := [cell for cell in own if cell["ratio"] and np.isfinite(cell["gain"]["mean"])]:
             best = max(mixed, key=lambda cell: cell["gain"]["mean"])
             gain = best["gain"]
             told = "a gain" if gain["mean"] > 0 and gain["adjusted_p"] < LEVEL else "no gain can be told"
-            parts.append(
-                f"to {real} real images ({metrics_of(LabelScore)[0].title} {score_text(alone['score'])}), "
-                f"{best['synthetic_images']} synthetic ones add {score_text(gain)} by {compute.replace('_', ' ')}, "
-                f"p {gain['adjusted_p']:.3f}: {told}"
+            said.append(
+                f"On real patients of {split}, {best['synthetic_images']} synthetic images add {score_text(gain)} to "
+                f"the {metrics_of(LabelScore)[0].title} {score_text(alone['score'])} of {real} real ones, by "
+                f"{compute.replace('_', ' ')}: {told} (p {gain['adjusted_p']:.3f})."
             )
-    return f"On real patients of {split}, {'; '.join(parts) or 'nothing can be said'}."
+    return said or [f"On real patients of {split}, nothing can be said of gains: no mix has a score."]
 
 
 def report_scores(split: str, test: Mapping[str, Any], passport: Mapping[str, Any]) -> list[Score]:

@@ -85,6 +85,8 @@ def curves_plot(trainings: Sequence[dict[str, Any]]) -> bytes:
 def frontier_plot(cells: Sequence[Mapping[str, Any]], title: str) -> bytes:
     """A score against the ratio, against the number of real images, and its gain beside privacy; readable in grey.
 
+    Lines are moved aside a little, so that their intervals can be told apart.
+
     Args:
       cells: of one test set: "ratio", "real_images", "compute", "exposed" (share of training images), and "score" and
         "gain" with "mean" and "interval", None where there is none.
@@ -92,37 +94,52 @@ def frontier_plot(cells: Sequence[Mapping[str, Any]], title: str) -> bytes:
     """
     figure = Figure(figsize=(12, 3.8))
     by_ratio, by_real, privacy = figure.subplots(1, 3)
-    lines = {(cell["real_images"], cell["compute"]): None for cell in cells}
-    for index, (real, compute) in enumerate(lines):
-        own = [cell for cell in cells if (cell["real_images"], cell["compute"]) == (real, compute)]
-        name = f"{real} real, {compute.replace('_', ' ')}"
-        _line(by_ratio, [cell["ratio"] for cell in own], [cell["score"] for cell in own], index, name)
-        mixed = [cell for cell in own if cell["ratio"] and cell["gain"]["mean"] is not None]
-        _line(privacy, [cell["exposed"] for cell in mixed], [cell["gain"] for cell in mixed], index, name)
-        for cell in mixed:
-            privacy.annotate(f"x{cell['ratio']:g}", (cell["exposed"], cell["gain"]["mean"]), fontsize=7)
-    for index, (ratio, compute) in enumerate(dict.fromkeys((cell["ratio"], cell["compute"]) for cell in cells)):
-        own = sorted(
-            (cell for cell in cells if (cell["ratio"], cell["compute"]) == (ratio, compute)),
-            key=lambda cell: cell["real_images"],
-        )
-        name = f"x{ratio:g} synthetic, {compute.replace('_', ' ')}"
-        _line(by_real, [cell["real_images"] for cell in own], [cell["score"] for cell in own], index, name)
+    ratios, counts = (sorted({cell[name] for cell in cells}) for name in ("ratio", "real_images"))
+    widest = max(0.01, *(cell["exposed"] for cell in cells))
+    aside = 0.01 * (max(ratios) or 1), 0.03 * widest
+    for index, (own, name) in enumerate(_lines(cells, "real_images", "{} real, {}")):
+        _line(by_ratio, [cell["ratio"] + aside[0] * index for cell in own], own, "score", index, name)
+        mixed = [cell for cell in own if cell["ratio"]]
+        places = [cell["exposed"] + aside[1] * index for cell in mixed]
+        _line(privacy, places, mixed, "gain", index, name, linestyle="")
+        for cell, place in zip(mixed, places, strict=True):
+            privacy.annotate(f"x{cell['ratio']:g}", (place, cell["gain"]["mean"] or 0), fontsize=7)
+    for index, (own, name) in enumerate(_lines(cells, "ratio", "{:g} synthetic : 1 real, {}")):
+        _line(by_real, [cell["real_images"] * 1.02**index for cell in own], own, "score", index, name)
     privacy.axhline(0, color="#bbbbbb", linewidth=0.8)
-    by_ratio.set(xlabel="synthetic : real", ylabel=title)
+    by_ratio.set(xlabel="synthetic : real", ylabel=title, xticks=ratios)
     by_real.set(xlabel="real images", ylabel=title, xscale="log")
+    by_real.set_xticks(counts, [str(count) for count in counts])
+    by_real.set_xticks([], minor=True)
     privacy.set(xlabel="training images that have a near copy", ylabel=f"gain in {title}")
+    privacy.set_xlim(-0.05 * widest, 1.25 * widest)
+    privacy.xaxis.set_major_formatter("{x:.1%}")
     for panel in (by_ratio, by_real, privacy):
         panel.legend(fontsize=7, frameon=False)
         panel.spines[["top", "right"]].set_visible(False)
     return _png(figure)
 
 
-def _line(panel: Any, x: Sequence[float], summaries: Sequence[Mapping[str, Any]], index: int, name: str) -> None:
-    """Values with intervals; lines differ by marker, dashes and grey. The index is the line's number in its panel."""
-    values = np.array([[summary["mean"], *summary["interval"]] for summary in summaries], float).reshape(-1, 3)
+def _lines(cells: Sequence[Mapping[str, Any]], name: str, legend: str) -> list[tuple[list[Mapping[str, Any]], str]]:
+    """The cells of each line of `frontier_plot`, which share the value of a name and the compute, and its legend."""
+    keys = dict.fromkeys((cell[name], cell["compute"]) for cell in cells)
+    return [
+        (
+            [cell for cell in cells if (cell[name], cell["compute"]) == key],
+            legend.format(key[0], key[1].replace("_", " ")),
+        )
+        for key in keys
+    ]
+
+
+def _line(
+    panel: Any, x: Sequence[float], cells: Sequence[Mapping[str, Any]], value: str, index: int, name: str, **style: Any
+) -> None:
+    """Values of cells with intervals; lines differ by marker, dashes and grey, by their index in the panel."""
+    rows = [[cell[value]["mean"], *cell[value]["interval"]] for cell in cells]
+    values = np.array(rows, float).reshape(-1, 3)
     errors = np.nan_to_num(np.abs(values[:, 1:] - values[:, :1]).T)
-    style = {"marker": "osD^vP"[index % 6], "linestyle": ("-", "--", "-.", ":")[index % 4], "linewidth": 1}
+    style = {"marker": "osD^vP"[index % 6], "linestyle": ("-", "--", "-.", ":")[index % 4], "linewidth": 1} | style
     panel.errorbar(x, values[:, 0], errors, color=str(0.15 * (index % 4)), capsize=2, markersize=4, label=name, **style)
 
 

@@ -9,7 +9,7 @@ from tfcxr.evaluation.extractors.classifier import make_classifier_config
 from tfcxr.evaluation.metrics.nearest_neighbours import Nearest
 from tfcxr.evaluation.protocols import frontier
 from tfcxr.evaluation.protocols.frontier import FrontierSettings, Mix
-from tfcxr.evaluation.protocols.frontier_verdict import report_scores, sentence
+from tfcxr.evaluation.protocols.frontier_verdict import report_scores, sentences
 from tfcxr.evaluation.report.plots import frontier_plot
 from tfcxr.evaluation.trainings import Training
 
@@ -109,10 +109,13 @@ def test_gains_are_tested_on_the_same_patients_and_adjusted():
     assert better["gain"]["mean"] == pytest.approx(better["score"]["mean"] - alone["score"]["mean"])
     assert better["gain"]["p"] == pytest.approx(2 / 401) and better["gain"]["adjusted_p"] == pytest.approx(4 / 401)
     assert better["gain"]["interval"][0] > 0 and alike["gain"]["adjusted_p"] > 0.05
-    said = sentence("test", cells)
-    assert "to 50 real images (AUC 0.810" in said and "50 synthetic ones add 0.165" in said
-    assert said.endswith("by equal steps, p 0.010: a gain.")
-    assert "no gain can be told" in sentence("test", [alone, alike])
+    (said,) = sentences("test", cells)
+    assert said.startswith(
+        "On real patients of test, 50 synthetic images add 0.165 (0.108 to 0.232) to the AUC 0.810 ("
+    )
+    assert said.endswith(" of 50 real ones, by equal steps: a gain (p 0.010).")
+    assert "no gain can be told" in sentences("test", [alone, alike])[0]
+    assert "nothing can be said" in sentences("test", [alone])[0]
     rows = report_scores("test", {"images": 100, "cells": cells}, {"version": 1})
     assert [(row.metric, row.subject) for row in rows if row.is_headline] == [
         ("auc_gain", "50 real + 100 synthetic, equal steps")
