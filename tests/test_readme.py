@@ -201,7 +201,7 @@ def test_exports_cohorts_and_cascades_of_the_serving_page_and_their_evaluation(r
     keras.Model(image, features).save("xception.keras")
     run(everything, "--classifier_seeds=0", *tiny)
     report = json.loads(pathlib.Path("runs/all/report.json").read_text())
-    assert {"tstr", "distances", "frontier"} <= set(report["protocols"]), report["unanswered"]
+    assert {"tstr", "distances", "ranking"} <= set(report["protocols"]), report["unanswered"]
     run(compare_cohorts)
     for name in ("before", "after"):
         shutil.copytree("runs/all", f"runs/{name}")

@@ -13,7 +13,7 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcxr import command_line
@@ -114,7 +114,7 @@ def _table(lines: Sequence["Line"], first: str, second: str) -> list[str]:
     ]
 
 
-def _value(row: dict[str, Any]) -> str:
+def _value(row: Mapping[str, Any]) -> str:
     if row["value"] is None:
         return "unknown"
     interval = "" if row["low"] is None else f" ({row['low']:.3g} to {row['high']:.3g})"

@@ -243,12 +243,15 @@ def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> "Ev
 
 def _label_map(given: Sequence[str]) -> dict[str, str]:
     """Names by other names."""
-    pairs = [tuple(part.strip() for part in text.split(":")) for text in given]
-    if wrong := [text for text, pair in zip(given, pairs, strict=True) if len(pair) != 2 or not all(pair)]:
-        raise ValueError(f"--label_map expects THEIRS:OURS such as COVID:PNEUMONIA, got {wrong[0]!r}")
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError(f"--label_map maps one label twice: {','.join(given)}")
-    return dict(pairs)
+    names: dict[str, str] = {}
+    for text in given:
+        theirs, colon, ours = (part.strip() for part in text.partition(":"))
+        if not (theirs and colon and ours) or ":" in ours:
+            raise ValueError(f"--label_map expects THEIRS:OURS such as COVID:PNEUMONIA, got {text!r}")
+        if theirs in names:
+            raise ValueError(f"--label_map maps one label twice: {','.join(given)}")
+        names[theirs] = ours
+    return names
 
 
 def _named_folders(given: Sequence[str]) -> dict[str, pathlib.Path]:

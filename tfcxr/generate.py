@@ -100,7 +100,9 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     if not is_gated:
         refuse_flags(a, ["max_tries"], "it goes with --min_realism or --max_copy_ratio; every image is kept")
     model = load_generating_model(a.saved_model)
-    copies = open_copy_check(a.copies_of, model.description, a.max_copy_ratio) if a.copies_of else None
+    copies = None
+    if a.copies_of and a.max_copy_ratio:
+        copies = open_copy_check(a.copies_of, model.description, a.max_copy_ratio)
     gate = Gate(a.min_realism, a.max_tries, copies) if is_gated else None
     super_resolution = LoadedModel(a.super_resolution) if a.super_resolution else None
     info = generate_cohort(model, _labels(a, model), a.out_dir, options, gate, super_resolution)

@@ -15,6 +15,7 @@ and none of those that are cropped to 90 %.
 
 import os
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ class CopyCheck(tf.Module):
       max_copy_ratio: an image above it is a copy.
     """
 
-    def __init__(self, max_copy_ratio: float, training: Images, held_out: Images, **facts: Any) -> None:
+    def __init__(
+        self, max_copy_ratio: float, training: Images, held_out: Images, facts: Mapping[str, Any] | None = None
+    ) -> None:
         """Measures how near held-out images usually are.
 
         Args:
@@ -63,7 +66,8 @@ class CopyCheck(tf.Module):
         self.max_copy_ratio, self._typical = max_copy_ratio, float(np.median(distances))
         if not self._typical > 0:
             raise ValueError("half of the held-out images are copies of training images; build the splits anew")
-        facts = facts | {
+        facts = {
+            **(facts or {}),
             "max_copy_ratio": max_copy_ratio,
             "training_images": len(training),
             "held_out_images": len(held_out),
@@ -134,9 +138,9 @@ def open_copy_check(copies_of: str | os.PathLike, description: ModelDescription,
             f"--copies_of={data_dir} has no split beside {split}; a copy ratio needs images of held-out patients, "
             "build the records with another split, such as --splits=train=.8,test=.2"
         )
-    sides = (open_images(data_dir, splits) for splits in (training_splits, others))
+    training, held_out = (open_images(data_dir, splits) for splits in (training_splits, others))
     facts = {"data": info.name, "split": split, "fingerprint": found, "held_out_splits": sorted(others)}
-    check = CopyCheck(max_copy_ratio, *sides, **facts)
+    check = CopyCheck(max_copy_ratio, training, held_out, facts)
     logging.info("1 %% of held-out images have a copy ratio above %.3g", check.facts["held_out_ratio_99"])
     return check
 

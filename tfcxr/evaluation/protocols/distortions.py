@@ -228,4 +228,5 @@ DISTORTIONS_PROTOCOL = Protocol(
     question="does a distance grow when real images are blurred, noisy, spoiled or covered? It validates extractors.",
     settings_class=DistortionSettings,
     run=run,
+    takes_several=True,
 )

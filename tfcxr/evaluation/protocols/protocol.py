@@ -21,7 +21,7 @@ class Protocol:
         so that a killed run continues.
       unused: arguments of tfcxr.evaluate that have no effect on it.
       uses_every_seed: of --classifier_seeds; else only the first is used.
-      takes_several: compares all cohorts with each other; else it is run for each of them.
+      takes_several: is run once for all cohorts together; else for each of them.
     """
 
     name: str

@@ -6,7 +6,6 @@ by a paired bootstrap: both sides are scored on the same resampled patients, so 
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from tfcxr.evaluation.metrics import METRICS
 from tfcxr.evaluation.metrics.classification import patient_resamples, percentile_interval
 from tfcxr.evaluation.metrics.metric import Estimate, LabelScore
-from tfcxr.evaluation.report.report import REPORT_FILE, VERSION
+from tfcxr.evaluation.report.report_file import read_report
 from tfcxr.evaluation.scores import score_labels
 
 RESAMPLES = 1000
@@ -77,11 +76,7 @@ def read_columns(given: Sequence[str]) -> list[Column]:
     columns: list[Column] = []
     for text in given:
         name, _, path_text = text.rpartition("=")
-        path = pathlib.Path(path_text)
-        path = path / REPORT_FILE if path.is_dir() else path
-        if not path.is_file():
-            raise FileNotFoundError(f"report {path} does not exist; python -m tfcxr.evaluate writes one")
-        report = _read(path)
+        path, report = read_report(path_text)
         cohorts = list(dict.fromkeys(row["cohort"] for row in report["scores"]))
         name = name or path.resolve().parent.name
         columns += [Column(name if len(cohorts) == 1 else f"{name}/{c}", c, path.parent, report) for c in cohorts]
@@ -91,21 +86,6 @@ def read_columns(given: Sequence[str]) -> list[Column]:
     if len(columns) < 2:
         raise ValueError(f"expected two reports or more, or one of several cohorts, got {', '.join(names) or 'none'}")
     return columns
-
-
-def _read(path: pathlib.Path) -> Mapping[str, Any]:
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no report of python -m tfcxr.evaluate: {error}") from error
-    if not isinstance(report, dict) or "protocols" not in report:
-        raise ValueError(f"{path} is no report of python -m tfcxr.evaluate")
-    if report.get("version") != VERSION:
-        raise ValueError(
-            f"{path} is a report of version {report.get('version', 'unknown')}, expected {VERSION}; evaluate again "
-            "with --overwrite, which uses finished trainings again"
-        )
-    return report
 
 
 def line_up(first: Column, second: Column) -> list[Line]:
