@@ -89,7 +89,7 @@ def _metric(name: str, meaning: str) -> FeatureDistance:
     return FeatureDistance(
         name=f"feature_{name}" if name in ("precision", "recall") else name,  # a classifier has precision too
         title=name.replace("_", " "),
-        better="higher",
+        better="real" if name == "authenticity" else "higher",
         settings={} if name == "authenticity" else {"k": K},
         distance=lambda synthetic, real, seed: float(manifold_scores(synthetic, real)[name].mean()),
         interval=lambda synthetic, real, groups, real_groups, seed: _estimate(
