@@ -113,6 +113,6 @@ MANIFOLD = (
     _metric(
         "authenticity",
         "The share of synthetic images that are farther from their nearest real image than that one is from other real "
-        "images: low values suggest copies; images unlike any real one count as authentic too.",
+        "images: best where real images have it, as below that they may be copies, and above unlike any real one.",
     ),
 )
