@@ -89,7 +89,7 @@ def _metric(name: str, meaning: str) -> FeatureDistance:
     return FeatureDistance(
         name=f"feature_{name}" if name in ("precision", "recall") else name,  # a classifier has precision too
         title=name.replace("_", " "),
-        better="higher",
+        better="real" if name == "authenticity" else "higher",
         settings={} if name == "authenticity" else {"k": K},
         distance=lambda synthetic, real, seed: float(manifold_scores(synthetic, real)[name].mean()),
         interval=lambda synthetic, real, groups, real_groups, seed: _estimate(
@@ -113,6 +113,6 @@ MANIFOLD = (
     _metric(
         "authenticity",
         "The share of synthetic images that are farther from their nearest real image than that one is from other real "
-        "images: low values suggest copies; images unlike any real one count as authentic too.",
+        "images: best where real images have it, as below that they may be copies, and above unlike any real one.",
     ),
 )

@@ -34,7 +34,7 @@ def test_authenticity_by_hand():
 def test_copies_are_not_authentic_and_other_draws_are_about_half_of_the_time():
     _, real = arrays()
     authenticity = {metric.name: metric for metric in MANIFOLD}["authenticity"]
-    assert authenticity.distance(real + 1e-3, real, 0) == 0
+    assert authenticity.distance(real + 1e-3, real, 0) == 0 and authenticity.better == "real"
     other = np.random.default_rng(1).normal(size=(400, 6))
     estimate = authenticity.estimate(other, np.random.default_rng(2).normal(size=(400, 6)))
     assert estimate.low < estimate.mean < estimate.high and 0.4 < estimate.mean < 0.8
