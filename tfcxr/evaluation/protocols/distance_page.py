@@ -57,13 +57,14 @@ def _comparison_part(extractor: str, comparison: Mapping[str, Any]) -> str:
         html.table(["against these real images", *headers], _table_rows(comparison)),
         html.explained(metrics, of_real),
     ]
-    if comparison["by_label"]:
+    for part, title in (("by_label", "images of one label"), ("by_group", "patients of one group")):
         rows = [
-            [f"{html.text(label)}: {name}", *cells]
-            for label, compared in comparison["by_label"].items()
+            [f"{html.text(of_what)}: {name}", *cells]
+            for of_what, compared in comparison[part].items()
             for name, *cells in _table_rows(compared)
         ]
-        parts.append(html.table(["images of one label", *headers], rows))
+        if rows:
+            parts.append(html.table([title, *headers], rows))
     return "".join(parts)
 
 

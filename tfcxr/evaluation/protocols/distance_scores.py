@@ -1,4 +1,4 @@
-"""The numbers of `distances`, one by one: every metric by extractor, real set and label, at the floor's N."""
+"""The numbers of `distances`, one by one: every metric by extractor, real set, label and group, at the floor's N."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,13 +23,15 @@ def distance_scores(data: Mapping[str, Any], cohorts: Cohorts, images: int) -> l
     rule = "smallest half of the real images, or the cohort" + (f", at most {images}" if images else "")
     shared = {"version": data["version"], "seed": data["seed"], "floor_draws": data["floor_draws"], "n_rule": rule}
     first_test = next(iter(cohorts.tests.values())).facts["splits"][0]
-    scores = []
+    scores, main = [], distance_metrics()
     for extractor, found in data["extractors"].items():
         is_first = extractor == next(iter(data["extractors"]))
         for comparison in found["comparisons"]:
             split = comparison["set"]
             passport = {**shared, "extractor": found["passport"], "real": shas[split]}
-            for label, compared in {"": comparison, **comparison["by_label"]}.items():
+            parts = {("", ""): comparison} | {(label, ""): part for label, part in comparison["by_label"].items()}
+            parts |= {("", group): part for group, part in comparison["by_group"].items()}
+            for (label, group), compared in parts.items():
                 scores += [
                     Score(
                         metric=metric.name,
@@ -42,8 +44,9 @@ def distance_scores(data: Mapping[str, Any], cohorts: Cohorts, images: int) -> l
                         extractor=extractor,
                         split=split,
                         label=label,
+                        group=group,
                         passport={**passport, **metric.settings},
-                        is_headline=is_first and not label and split == first_test and metric in distance_metrics(),
+                        is_headline=is_first and compared is comparison and split == first_test and metric in main,
                     )
                     for metric in metrics_of(FeatureDistance)
                 ]

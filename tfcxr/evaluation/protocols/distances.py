@@ -47,8 +47,9 @@ from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html
 from tfcxr.evaluation.report.report import Findings
 from tfcxr.evaluation.scores import mean_auc
+from tfcxr.evaluation.subgroups import usable_groups
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +176,7 @@ def _compare(
                 "features": synthetic.rows.shape[1],
                 **compare(synthetic, real, training, settings.images),
                 "by_label": {},
+                "by_group": {} if training is None else _by_group(synthetic, real, cohort, sets[name]),
             }
             progress.update()
             for column, label in labels:
@@ -186,8 +188,19 @@ def _compare(
     return comparisons, auc
 
 
+def _by_group(synthetic: FeatureSet, real: FeatureSet, cohort: Cohort, patients: Cohort) -> dict[str, Any]:
+    """Each group of patients against the synthetic images of that group or, where these have none, against all."""
+    of_cohort = usable_groups(cohort.groups, cohort.patient_keys)
+    found = {}
+    for group, chosen in usable_groups(patients.groups, patients.patient_keys).items():
+        made = synthetic.where(of_cohort[group]) if group in of_cohort else synthetic
+        if _is_enough(made, of_group := real.where(chosen)):
+            found[group] = compare(made, of_group)
+    return found
+
+
 def _is_enough(synthetic: FeatureSet, real: FeatureSet) -> bool:
-    """Whether the images of one label allow a distance of their own."""
+    """Whether the images of one label or group allow a distance of their own."""
     return (
         min(len(synthetic.rows), len(real.rows)) >= MIN_TELLING_IMAGES
         and len(np.unique(real.patients)) >= MIN_PATIENTS

@@ -7,6 +7,7 @@ import pytest
 
 from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import Record, encode_record
+from tfcxr.evaluation.cohorts import load_cohorts
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import make_classifier_config
 from tfcxr.evaluation.metrics import metrics_of
@@ -241,3 +242,34 @@ def test_images_are_compared_without_an_extractor_too(findings, report):
     of_images = [score for score in findings.scores if score.metric == "sliced_wasserstein"]
     assert [(score.split, score.extractor) for score in of_images] == [("train", ""), ("validation", ""), ("test", "")]
     assert "Images alone, without an extractor" in "".join(findings.parts)
+
+
+def test_groups_of_patients_have_distances_of_their_own(evaluation, tmp_path, monkeypatch):
+    """Odd patients are women; the cohort does not say whom it shows."""
+
+    def load(request, names):
+        cohorts = load_cohorts(request, names)
+        (name, test), *_ = cohorts.tests.items()
+        nobody = np.full(len(test.images), "")
+        is_woman = np.array([int(key.rpartition("-")[2]) % 2 == 1 for key in test.patient_keys])
+        groups = {"sex": np.where(is_woman, "F", "M"), "age": nobody, "view": nobody}
+        return dataclasses.replace(cohorts, tests={name: dataclasses.replace(test, groups=groups)})
+
+    monkeypatch.setattr(distances, "load_cohorts", load)
+    monkeypatch.setattr(distances, "MIN_TELLING_IMAGES", 20)
+    request = dataclasses.replace(
+        evaluation,
+        out_dir=tmp_path,
+        extractors=("pixels",),
+        train_splits=("test",),
+        test_splits=("train",),
+        allow_shared_patients=True,
+    )
+    findings = distances.run(request, DistanceSettings())
+    training, test = findings.report()["extractors"]["pixels"]["comparisons"]
+    assert training["by_group"] == {} and list(test["by_group"]) == ["sex=F", "sex=M"]
+    assert test["by_group"]["sex=F"]["score"]["images"] < test["score"]["images"]
+    scores = [score for score in findings.scores if score.metric == "frechet" and score.split == "train"]
+    assert {score.group for score in scores} == {"", "sex=F", "sex=M"}
+    assert [score.group for score in scores if score.is_headline] == [""]
+    assert "patients of one group" in "".join(findings.parts)
