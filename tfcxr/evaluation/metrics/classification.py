@@ -40,6 +40,16 @@ def percentile_interval(values: np.ndarray, level: float = 0.95) -> tuple[float,
     return float(low), float(high)
 
 
+def two_sided_p(differences: np.ndarray) -> float:
+    """Of bootstrapped differences [resamples]: twice the smaller share on one side of 0, each side counted once more.
+
+    NaN values (a class was not drawn) are left out; no p is below 2 / resamples.
+    """
+    known = differences[np.isfinite(differences)]
+    one_sided = min((known <= 0).sum(), (known >= 0).sum())
+    return min(1.0, 2 * (1 + int(one_sided)) / (1 + len(known)))
+
+
 def roc_auc(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Area under the ROC curve: the chance that a positive image scores above a negative one, ties counting half.
 

@@ -33,7 +33,7 @@ from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.extractors import PIXELS, open_extractors
 from tfcxr.evaluation.labelled_images import LabelledImages, join
 from tfcxr.evaluation.metrics import metrics_of
-from tfcxr.evaluation.metrics.classification import patient_resamples, percentile_interval
+from tfcxr.evaluation.metrics.classification import patient_resamples, percentile_interval, two_sided_p
 from tfcxr.evaluation.metrics.metric import LabelScore
 from tfcxr.evaluation.metrics.nearest_neighbours import Nearest, nearest
 from tfcxr.evaluation.metrics.pairwise_tests import holm
@@ -248,18 +248,11 @@ def _score(
             }
         )
         if mix.ratio:
-            gain["p"] = _two_sided_p(difference[1:])
+            gain["p"] = two_sided_p(difference[1:])
     gains = [cell["gain"] for cell in cells if cell["ratio"]]
     for gain, adjusted in zip(gains, holm(np.array([gain["p"] for gain in gains])), strict=True):
         gain["adjusted_p"] = float(adjusted)
     return cells
-
-
-def _two_sided_p(differences: np.ndarray) -> float:
-    """Of the bootstrap: twice the smaller share of differences on one side of 0, each resample counted once more."""
-    known = differences[np.isfinite(differences)]
-    one_sided = min((known <= 0).sum(), (known >= 0).sum())
-    return min(1.0, 2 * (1 + int(one_sided)) / (1 + len(known)))
 
 
 def _nearest_by_pixels(evaluation: Evaluation, cohorts: Cohorts) -> Nearest:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfcxr.evaluation.metrics import METRICS
-from tfcxr.evaluation.metrics.classification import patient_resamples, percentile_interval
+from tfcxr.evaluation.metrics.classification import patient_resamples, percentile_interval, two_sided_p
 from tfcxr.evaluation.metrics.metric import Estimate, LabelScore
 from tfcxr.evaluation.report.report_file import read_report
 from tfcxr.evaluation.scores import score_labels
@@ -144,11 +144,10 @@ def _paired_bootstrap(first: Column, second: Column, row: Mapping[str, Any]) -> 
         _mean_scores(metric, labels, side[row["subject"]], is_single_label, weights) for side in sides
     )
     differences = of_second - of_first
-    drawn = differences[1:][np.isfinite(differences[1:])]
-    if not len(drawn):
+    if not np.isfinite(differences[1:]).any():
         return None, float("nan")
-    p = 2 * (1 + min((drawn <= 0).sum(), (drawn >= 0).sum())) / (1 + len(drawn))
-    return Estimate(float(differences[0]), *percentile_interval(drawn)), min(float(p), 1.0)
+    difference = Estimate(float(differences[0]), *percentile_interval(differences[1:]))
+    return difference, two_sided_p(differences[1:])
 
 
 def predictions(folder: pathlib.Path, cohort: str, split: str) -> dict[str, np.ndarray] | None:
