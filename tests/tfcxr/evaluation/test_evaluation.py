@@ -103,7 +103,7 @@ def test_every_protocol_evaluates_the_chosen_labels_alone(tmp_path, exclusive, t
     report = tstr.run(request, tstr.TSTRSettings(bootstrap_resamples=5, diversity_pairs=5)).report()
     assert report["label_names"] == ["COVID", "NORMAL"] and report["images_per_side"] == 40
     assert list(report["tests"]["test"]["arms"]["real"]["auc_by_label"]) == ["NORMAL"]
-    assert [item["training_images"] + item["validation_images"] for item in report["trainings"]] == [40, 40, 80]
+    assert [item["training_images"] + item["validation_images"] for item in report["trainings"]] == [40, 40, 80, 40]
     found = distances.run(request, distances.DistanceSettings()).report()
     assert (
         found["label_names"] == ["COVID", "NORMAL"]
