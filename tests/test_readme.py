@@ -112,6 +112,7 @@ def test_second_command_passes_the_tests_and_is_what_ci_runs():
     assert [line for line in README.splitlines() if re.search(pattern, line)] == [line]
 
 
+@pytest.mark.thorough
 def test_the_chain_on_the_phantom(run):
     builder, train, generate, evaluate, *_ = python_lines_of("README.md")
     run(builder, "--image_sizes=32", "--set=images=200", "--workers=1")
@@ -122,6 +123,7 @@ def test_the_chain_on_the_phantom(run):
     assert "<html" in pathlib.Path("runs/verdict/report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 def test_own_images_and_a_table_from_nothing_to_a_verdict(run):
     write_raw_data()
     *_, build, train, generate, evaluate, convert = python_lines_of("README.md")

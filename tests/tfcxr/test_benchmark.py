@@ -20,6 +20,7 @@ TINY = {
 }
 
 
+@pytest.mark.thorough
 def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
     path = tmp_path / "figures.json"
     benchmark(BenchmarkArguments(json=str(path), **TINY))

@@ -19,6 +19,7 @@ def write_run(run_dir, data, image_size, filters):
     (run_dir / "training_patients.txt").write_text("patient-train-0\n")
 
 
+@pytest.mark.thorough
 def test_trains_embeds_and_refuses(disc_records, tmp_path, capsys, caplog):
     data = {"name": "discs", "notice": "", "licence": "tests", "salt_fingerprint": "tests"}
     write_run(tmp_path / "tiny", data, 32, (8, 8, 8, 8))

@@ -121,6 +121,7 @@ def test_mistakes_are_refused_before_anything_is_written(arguments, tmp_path, ch
     assert not (tmp_path / "e").exists()
 
 
+@pytest.mark.thorough
 def test_a_registered_metric_of_each_kind_is_in_the_reports(arguments, tmp_path, monkeypatch):
     shared = {"better": "lower", "title": "my title", "meaning": "What I mean; lower is better."}
     mine = [

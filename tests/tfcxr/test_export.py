@@ -13,6 +13,7 @@ from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.run_folder import RunConfig, start_run
 
 
+@pytest.mark.thorough
 def test_exports_the_checkpoint_that_is_asked_for(make_tiny_gan, tmp_path, capsys):
     model, run = make_tiny_gan()
     run_dir, out_dir = tmp_path / "run", tmp_path / "models" / "discs"
@@ -28,6 +29,7 @@ def test_exports_the_checkpoint_that_is_asked_for(make_tiny_gan, tmp_path, capsy
     assert (out_dir / "4" / "training_patients.txt").read_text() == "patient-a\n"
 
 
+@pytest.mark.thorough
 def test_a_run_is_exported_behind_a_gate_against_copies(make_tiny_gan, disc_records, tmp_path):
     model, run = make_tiny_gan()
     run = dataclasses.replace(run, data={"name": "discs", "split": "train"})

@@ -54,6 +54,7 @@ def test_the_page_has_a_file_of_every_kind_of_thirty_lines_or_so():
     assert sum(len(text.splitlines()) for text in FILES.values()) < 5 * 40
 
 
+@pytest.mark.thorough
 def test_a_model_is_trained_by_its_path_and_exported_by_a_plugin(files, disc_records):
     flags = [f"--data_dir={disc_records}", "--steps=2", "--batch_size=4", "--sample_every=2", "--set=units=8"]
     command_line.run(train, ["train", "--model=my_gan.py", *flags, "--nodeterministic"])
@@ -88,6 +89,7 @@ def test_a_data_set_is_built_by_its_path(files, workers):
     assert info.rejected == {"unknown_label": 23} and info.source["licence"] == "as our hospital allows"
 
 
+@pytest.mark.thorough
 def test_a_metric_and_a_protocol_stand_in_the_report(files, disc_records):
     cohort = shutil.copytree(disc_records, files / "cohort" / "32")
     facts = {"name": "acgan", "is_synthetic": True, "provenance": {"model": "acgan"}}
@@ -105,6 +107,7 @@ def test_a_metric_and_a_protocol_stand_in_the_report(files, disc_records):
     assert "distance of means" in page
 
 
+@pytest.mark.thorough
 def test_a_signature_is_exported_called_and_in_the_card(files, make_tiny_gan):
     model, run = make_tiny_gan()
     start_run("run", run, resume=False)

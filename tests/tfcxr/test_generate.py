@@ -41,6 +41,7 @@ def test_a_gate_and_an_enlargement(tiny_export, tiny_enlarger, tmp_path, capsys)
     assert not list((tmp_path / "none").glob("32/*"))
 
 
+@pytest.mark.thorough
 def test_what_a_model_cannot_do_is_said(tiny_export, tiny_enlarger, disc_records, tmp_path):
     config = VanillaGANConfig(image_size=32, latent_size=8, generator_units=(8,), discriminator_units=(8,))
     run = RunConfig("vanilla_gan", to_plain(config), (), 3, 4, 7, {"name": "discs"})

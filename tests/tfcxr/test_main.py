@@ -39,6 +39,7 @@ def test_a_name_is_the_command_of_its_module(name):
     assert importlib.import_module(command.__module__).__doc__
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_and_a_wrong_flag_come_before_tensorflow(name):
     shown = run_without_tensorflow(name, "--help")
@@ -81,6 +82,7 @@ def test_the_list_of_names_needs_no_tensorflow():
     assert all(name in listed.stdout for name in ("acgan", "tstr", "vgg16", "cxr_pggan", "pipeline"))
 
 
+@pytest.mark.thorough
 def test_the_first_line_of_a_model_comes_before_tensorflow():
     command = [sys.executable, "-m", "tfcxr", "describe", "cgan"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -101,6 +101,7 @@ def call(files, monkeypatch, capsys):
     return call
 
 
+@pytest.mark.thorough
 def test_a_gan_becomes_a_run_folder_and_a_saved_model(files, call):
     folder = files
     printed = call("full.pth", "full", settings=("upsampling=bilinear",), run_dir="runs/full")

@@ -27,6 +27,7 @@ assert "tensorflow" in sys.modules
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("flags", [[], ["--fails"]])
 def test_start_up_lines_are_left_out_and_all_else_is_kept(flags):
     done = subprocess.run([sys.executable, "-c", PROGRAM, *flags], capture_output=True, text=True)

@@ -90,6 +90,7 @@ def write_paper(folder):
     return path
 
 
+@pytest.mark.thorough
 def test_a_variant_decides_all_of_a_training_but_what_flags_say(disc_records, tmp_path, call):
     variant = [f"--data_dir={disc_records}", f"--experiment={write_paper(tmp_path)}", "--variant=small", "--noexport"]
     calls = [[*variant, "--run_dir=whole"], [*variant, "--run_dir=changed", "--steps=1", "--set=latent_size=5"]]
@@ -155,6 +156,7 @@ def test_altered_shard_is_found_on_request(disc_records, tmp_path, call):
     assert "was altered: its SHA-256 is not the recorded one" in errors
 
 
+@pytest.mark.thorough
 def test_full_disk_keeps_what_was_there(disc_records, tmp_path):
     """A limit on file size stands in for a full disk: writing a checkpoint fails halfway."""
     run_dir = tmp_path / "run"
@@ -171,6 +173,7 @@ def test_full_disk_keeps_what_was_there(disc_records, tmp_path):
     assert not checkpoints.exists() or not list(checkpoints.iterdir())
 
 
+@pytest.mark.thorough
 def test_models_without_z_and_without_labels_train_and_export_by_the_same_command(disc_records, tmp_path, call):
     small = {
         "srgan": ["residual_blocks=1", "filters=8", "discriminator_filters=4", "warmup_steps=0"],
@@ -196,6 +199,7 @@ def test_models_without_z_and_without_labels_train_and_export_by_the_same_comman
     assert not (tmp_path / "runs" / "other").exists()
 
 
+@pytest.mark.thorough
 def test_a_run_says_what_it_trains_on_and_ends_with_a_command_that_works(write_records, tmp_path, call):
     labels = {name: {"positive": 4, "negative": 4, "unknown": 0} for name in ("No Finding", "Effusion")}
     info = write_records(tmp_path / "records" / "32", {"train": 8}, label_names=tuple(labels), is_single_label=False)
@@ -232,6 +236,7 @@ def test_a_run_says_what_it_trains_on_and_ends_with_a_command_that_works(write_r
     assert (tmp_path / "cohorts/first/32/dataset_info.json").is_file()
 
 
+@pytest.mark.thorough
 def test_labels_that_are_not_used_are_said(disc_records, call):
     vanilla = ["--model=vanilla_gan", "--set=generator_units=(16,32)", "--set=discriminator_units=(32,16)"]
     srgan = ["--model=srgan", "--set=residual_blocks=1", "--set=filters=8", "--set=discriminator_filters=4"]
@@ -245,6 +250,7 @@ def test_labels_that_are_not_used_are_said(disc_records, call):
     )
 
 
+@pytest.mark.thorough
 def test_chosen_labels_stay_with_the_run(disc_records, write_records, tmp_path, call):
     write_records(tmp_path / "discs", {"train": 20}, images_a_patient=1)
     swapped = [f"--data_dir={disc_records}", "--run_dir=swapped", *TINY, "--noexport"]
@@ -281,6 +287,7 @@ def test_the_embedded_data_get_a_first_look_of_minutes():
         assert (filled.batch_size, found) == (batch_size, expected)
 
 
+@pytest.mark.thorough
 def test_precision_is_chosen_when_a_run_starts_and_kept(disc_records, tmp_path, call, monkeypatch):
     run = [f"--data_dir={disc_records}", "--noexport", *TINY]
     own = tmp_path / "own_gan.py"
@@ -324,6 +331,7 @@ TUNING = ["--model=transfer_pggan", "--steps=2", "--batch_size=4", "--sample_eve
 TUNING += ["--set=critic_blocks=1,1", "--set=critic_filters=8", "--set=critic_size=32", "--set=critic_head=8"]
 
 
+@pytest.mark.thorough
 def test_growth_in_one_command_then_fine_tuning(disc_records, tmp_path, call):
     """Sizes, progress and the shrunk records of growth; what fine-tuning starts from, and what it refuses."""
     data = f"--data_dir={disc_records}"
@@ -375,6 +383,7 @@ def test_growth_in_one_command_then_fine_tuning(disc_records, tmp_path, call):
     assert not other.exists()
 
 
+@pytest.mark.thorough
 def test_a_first_look_resumes_with_what_it_was_begun_with(call, monkeypatch, tmp_path):
     few = functools.partial(phantom_records, images=40)
     monkeypatch.setattr("tfcxr.training.training_data.phantom_records", few)

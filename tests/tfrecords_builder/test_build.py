@@ -277,6 +277,7 @@ def test_two_builds_at_once_are_refused(raw_dir, tmp_path):
         build_dataset(Intruder(str(raw_dir), PATTERN), tmp_path / "out", options())
 
 
+@pytest.mark.thorough
 def test_a_worker_that_starts_when_all_is_done_ends_in_silence(raw_dir, tmp_path):
     script = tmp_path / "late.py"  # a started process imports it again, before it reads what it shares with its parent
     script.write_text(
@@ -327,6 +328,7 @@ def test_labels_of_interest_are_the_columns_and_every_picture_stays(tmp_path):
     assert info.splits["train"].labels["Effusion"]["positive"] == (some["label"][:, 0] == 1).sum() > 0
 
 
+@pytest.mark.thorough
 def test_killed_build_is_finished_to_the_same_bytes(tmp_path):
     raw_dir = write_raw(tmp_path / "raw", images=600)
     arguments = options(image_sizes=(16, 24), shard_images=10)

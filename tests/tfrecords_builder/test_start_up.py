@@ -45,6 +45,7 @@ def run(tmp_path):
     return run_command
 
 
+@pytest.mark.thorough
 def test_data_are_built_and_looked_after_without_tensorflow(run, tmp_path):
     small = ("--dataset=phantom", "--image_sizes=32", "--set=image_size=32", "--split_by=hash")
     built, processes = run(*small, "--out_dir=a", "--set=images=120", "--workers=2")
@@ -66,6 +67,7 @@ def test_data_are_built_and_looked_after_without_tensorflow(run, tmp_path):
         assert all(line.startswith(("info: ", "warning: ", "error: ")) for line in lines), lines
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "words",
     [

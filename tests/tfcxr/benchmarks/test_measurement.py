@@ -26,6 +26,7 @@ def test_a_model_of_ones_own_is_read_from_its_file(tmp_path, monkeypatch):
         MeasurementArguments(model="cgn").run()
 
 
+@pytest.mark.thorough
 def test_another_process_answers_fails_or_dies():
     assert in_own_process("64 px", os.getpid) != os.getpid()
     with pytest.raises(ChildProcessError, match="64 px could not be measured: invalid literal for int"):

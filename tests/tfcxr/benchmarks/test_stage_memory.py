@@ -67,6 +67,7 @@ def test_stages_that_cannot_be_measured_are_refused(given, message):
         measure_stages(MeasurementArguments(**growing | given))
 
 
+@pytest.mark.thorough
 def test_an_error_in_the_measuring_process_is_named(monkeypatch):
     growing = MeasurementArguments(
         model="pggan", settings=("image_size=8", "channel_max=4"), sizes=("4",), batches=("2", "1")

@@ -42,6 +42,7 @@ def test_same_seed_same_order_other_seed_other_order(disc_records):
     assert not np.array_equal(images[0], images[2])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("start_step", [1, 3, 4, 5, 9, 17])
 def test_started_at_any_step_it_continues_the_same_order(disc_records, start_step):
     whole = take(training_batches(disc_records, "train", 10, seed=3), 20)

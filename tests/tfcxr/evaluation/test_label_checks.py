@@ -151,6 +151,7 @@ def test_the_description_alone_refuses(tmp_path, trainings):
         run_tstr(request)
 
 
+@pytest.mark.thorough
 def test_an_arm_that_is_not_asked_for_needs_no_labels(tmp_path, trainings):
     request = make_evaluation(tmp_path, {"train": BOTH, "test": BOTH}, one_hot((20, 0)))
     report = run_tstr(request, arms=("real", "both"))
@@ -158,6 +159,7 @@ def test_an_arm_that_is_not_asked_for_needs_no_labels(tmp_path, trainings):
     assert any("diversity needs two images on each side, which PNEUMONIA lacks" in n for n in report["notices"])
 
 
+@pytest.mark.thorough
 def test_a_class_that_is_missing_in_part_is_said_and_scored_by_the_others(tmp_path, trainings):
     real = {"train": THREE, "test": one_hot((6, 6, 0), 3)}
     findings = PROTOCOLS["tstr"].run(

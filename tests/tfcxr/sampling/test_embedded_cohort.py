@@ -23,6 +23,8 @@ from tfcxr.serving.served import served_variables
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.run_folder import RunConfig, read_run, start_run
 
+pytestmark = pytest.mark.thorough
+
 SPLITS = ["validation", "test"]
 SETTINGS = {"steps": 50, "batch_size": 16, "learning_rate": 0.01, "held_out_images": 16, "report_every": 30}
 DATA = {"name": "discs", "split": "train", "notice": "Discs.", "licence": "tests", "salt_fingerprint": "tests"}

@@ -15,6 +15,8 @@ from tfcxr.serving.cascade import export_cascade
 from tfcxr.serving.gate import TRY_STRIDE, Gate
 from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
 
+pytestmark = pytest.mark.thorough
+
 NAMES = ("NORMAL", "PNEUMONIA")
 OPTIONS = CohortOptions(seed=1, batch_size=4, shard_images=6)
 

@@ -22,6 +22,8 @@ from tfcxr.serving.model_card import read_description
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.run_folder import RunConfig
 
+pytestmark = pytest.mark.thorough
+
 NAMES = ("NORMAL", "PNEUMONIA")
 SEEDS = np.array([5, 2**40, 9, 11, 0, 3, 7])
 

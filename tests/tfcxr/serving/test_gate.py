@@ -149,6 +149,7 @@ def test_a_discriminator_that_cannot_score_one_image(tiny_export, tiny_enlarger,
         check_discriminator(model, Gate())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "settings", "is_probability"),
     [

@@ -19,6 +19,8 @@ from tfcxr.serving.saved_model import export_model
 from tfcxr.serving.signatures import SIGNATURES
 from tfcxr.training.run_folder import RunConfig
 
+pytestmark = pytest.mark.thorough
+
 
 def test_the_description_holds_what_a_cohort_needs(tiny_export):
     description = read_description(tiny_export)

@@ -18,6 +18,8 @@ from tfcxr.models.model_config import GANConfig
 from tfcxr.serving.saved_model import export_model, weights_sha256
 from tfcxr.serving.served import ServedGenerator, default_chunk_rows, served_variables
 
+pytestmark = pytest.mark.thorough
+
 NAMES = ("NORMAL", "PNEUMONIA")
 ONE = tf.constant(1.0)
 

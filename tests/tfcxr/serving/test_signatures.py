@@ -27,6 +27,7 @@ class Brightness(Signature):
         return {"grey": inputs["gain"] * tf.reduce_mean(tf.cast(images, tf.float32), axis=[1, 2, 3])}
 
 
+@pytest.mark.thorough
 def test_a_new_signature_is_one_class_and_one_line(make_tiny_gan, one_hot, tmp_path, monkeypatch):
     monkeypatch.setitem(signatures.SIGNATURES, "brightness", Brightness())
     model, run = make_tiny_gan()

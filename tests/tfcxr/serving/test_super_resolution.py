@@ -44,6 +44,7 @@ def exported(tmp_path_factory):
     return export_model(model, run, tmp_path_factory.mktemp("models") / "sharp", {"step": 7}, None, run_dir)
 
 
+@pytest.mark.thorough
 def test_loads_and_enlarges_the_same_without_tfcxr(exported, tmp_path):
     small = pictures(2, 150, 21, 1)
     np.save(tmp_path / "small.npy", small)

@@ -281,6 +281,7 @@ REAL = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.real_data
 @pytest.mark.skipif(CXR is None, reason="no shared/cxr with real radiographs beside the checkout")
 @pytest.mark.parametrize("folder", REAL)

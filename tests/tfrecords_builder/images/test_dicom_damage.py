@@ -55,6 +55,7 @@ def files() -> dict[str, bytes]:
     return made
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name, whole", files().items(), ids=files())
 def test_every_truncation_is_called_so_or_the_picture_is_whole(name, whole):
     pixels = decode(whole).pixels

@@ -233,6 +233,7 @@ def test_every_truncation_of_every_format_is_noticed():
                 assert end >= last - 12, (name, end)
 
 
+@pytest.mark.thorough
 def test_damaged_images_are_read_or_refused_by_name_and_all_are_counted():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     counts = fuzz_images(IMAGES, seed=0)
@@ -290,6 +291,7 @@ def damaged_features(data: bytes, generator: random.Random) -> bytes:
     return example.SerializeToString()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("encoding, bits", [("raw", 8), ("raw", 16), ("png", 8), ("png", 16)])
 def test_damaged_records_are_parsed_or_refused(encoding, bits):
     """Bytes that are no message at all are refused by protobuf here, and by its check sum in a file.
@@ -332,6 +334,7 @@ def write_damaged_shard(folder: pathlib.Path, damage, encoding: str) -> None:
     write_dataset_info(folder, record_info(encoding, 8, splits={"test": split}, images_read=6, images_written=6))
 
 
+@pytest.mark.thorough
 def test_damaged_shards_are_read_or_a_value_error(tmp_path):
     generator = random.Random(0)
     counts = collections.Counter()

@@ -19,6 +19,8 @@ from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfrecords_builder.commands import convert
 from tfrecords_builder.inspect.convert_tfds import convert_to_tfds
 
+pytestmark = pytest.mark.thorough
+
 pytest.importorskip("tensorflow_datasets", reason="conversion to TFDS needs pip install tensorflow-datasets")
 
 SIZE = 6

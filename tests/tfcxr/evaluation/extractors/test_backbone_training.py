@@ -16,6 +16,8 @@ from tfcxr.evaluation.extractors.backbone_training import (
     train_backbone,
 )
 
+pytestmark = pytest.mark.thorough
+
 TINY = BackboneTrainingConfig(
     growth_rate=4,
     block_config=(2, 2),

@@ -15,6 +15,8 @@ from tfcxr.evaluation.extractors.classifier import (
 from tfcxr.evaluation.extractors.fitting import Fit
 from tfcxr.evaluation.labelled_images import LabelledImages
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def squares():

@@ -42,6 +42,7 @@ def test_a_classifier_of_the_same_labels_starts_from_all_weights_others_from_the
         np.testing.assert_array_equal(kernel, expected[index])
 
 
+@pytest.mark.thorough
 def test_a_training_starts_from_what_another_has_learned(tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (16, 32, 32, 1)).astype(np.uint8)
     data, path = LabelledImages(images, np.eye(2, dtype=np.float32)[np.arange(16) % 2]), tmp_path / "a.weights.h5"

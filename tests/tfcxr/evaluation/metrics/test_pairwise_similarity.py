@@ -98,6 +98,7 @@ def test_no_more_than_chunks_are_held(monkeypatch):
     assert max(largest) == MEASURE.chunk_images((SIZE, SIZE, 1)) < 200
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pairing", ["random", "all"])
 def test_intervals_cover_the_mean_and_narrow_with_images(pairing):
     many = [patients(240, seed=seed)[0] for seed in (100, 101)]

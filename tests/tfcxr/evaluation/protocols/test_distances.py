@@ -143,6 +143,7 @@ def test_the_kept_extractor_gives_the_same_numbers(evaluation, report, trainings
     assert again["extractors"]["trained"] == report["extractors"]["trained"]
 
 
+@pytest.mark.thorough
 def test_patients_of_training_and_test_are_kept_apart_or_the_report_is_marked(evaluation, trainings, tmp_path):
     changed = dataclasses.replace(evaluation, out_dir=tmp_path, test_splits=("train",))
     with pytest.raises(ValueError, match="24 of the 24 patients of split 'train' are also in the training data"):

@@ -32,6 +32,7 @@ def run(evaluation, **settings):
     return frontier.run(evaluation, FrontierSettings(**FEW | settings))
 
 
+@pytest.mark.thorough
 def test_every_mix_is_trained_once_and_what_the_cohort_lacks_is_said(evaluation, trainings):
     findings = run(evaluation)
     expected = [12, 24, 36, 48, 96]  # 48 + 2 x 48 would need 96 of 80 synthetic images

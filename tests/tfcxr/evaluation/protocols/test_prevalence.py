@@ -8,6 +8,7 @@ from tfcxr.evaluation.extractors.classifier import make_classifier_config
 from tfcxr.evaluation.protocols.prevalence import PrevalenceSettings, _difference, run
 
 
+@pytest.mark.thorough
 def test_a_cohort_of_copies_has_the_labels_of_the_real_images(disc_records, synthetic_records, tmp_path):
     config = make_classifier_config("small_cnn", {"max_epochs": 6, "batch_size": 16, "dense_units": (8,)})
     evaluation = Evaluation(

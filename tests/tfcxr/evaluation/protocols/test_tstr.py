@@ -13,6 +13,8 @@ from tfcxr.evaluation.protocols import tstr
 from tfcxr.evaluation.protocols.tstr import TSTRSettings
 from tfcxr.evaluation.report.report import Findings
 
+pytestmark = pytest.mark.thorough
+
 QUICK = {"bootstrap_resamples": 50, "diversity_pairs": 20}
 
 
