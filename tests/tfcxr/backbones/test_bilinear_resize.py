@@ -24,6 +24,7 @@ def test_the_same_size_is_the_same_image():
     assert resize_antialiased(image, 8) is image
 
 
+@pytest.mark.thorough
 def test_has_a_second_derivative_and_takes_any_size_in_a_graph():
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1])])
     def slope_of_penalty(image):

@@ -79,6 +79,7 @@ def test_batch_statistics_move_every_norm_and_nothing_else_moves():
     assert {id(variable) for variable in moved} == {id(variable) for variable in statistics}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("training", [False, True])
 def test_slope_of_a_gradient_penalty_is_that_of_the_published_order(training):
     model = make_model()

@@ -53,6 +53,7 @@ def test_a_run_folder_generates_the_same_pictures(expected, labels):
     assert np.abs((image + 1) * 127.5 - expected["image"]).max() < 1
 
 
+@pytest.mark.thorough
 def test_a_run_is_resumed(expected, tmp_path):
     shutil.copytree(EARLIER / "run", tmp_path / "run")
     settings = ("generator_filters=16", "discriminator_filters=4", "latent_size=4", "minibatch_stddev=True")

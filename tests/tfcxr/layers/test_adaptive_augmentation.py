@@ -47,6 +47,7 @@ def middle_and_spread(image):
     return middle, np.sqrt(((positions - middle[:, None, None]) ** 2 * weights).sum(axis=(1, 2)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("shape", "dtype"), [((6, 16, 16, 1), tf.float32), ((6, 15, 20, 3), tf.bfloat16)])
 def test_probability_zero_gives_the_images_back_bit_for_bit(shape, dtype):
     images = tf.cast(tf.random.stateless_uniform(shape, [0, 0], -1.0, 1.0), dtype)

@@ -22,6 +22,7 @@ def by_tiles(image, tile_size=10, reach=REACH):
     return enlarge_by_tiles(enlarge, image, 2, reach, tile_size)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [(10, 10), (4, 5), (1, 1), (23, 11), (17, 40), (11, 7), (6, 31)], ids=str)
 def test_equals_one_pass_over_the_whole_image(size):
     image = tf.random.stateless_normal([*size, 1], [1, 2])

@@ -5,6 +5,8 @@ import tensorflow as tf
 from tfcxr.config import make_config
 from tfcxr.models.acgan import ACGAN, ACGANConfig
 
+pytestmark = pytest.mark.thorough
+
 TINY = {"image_size": 32, "generator_filters": 32, "discriminator_filters": 8, "latent_size": 8}
 
 

@@ -21,6 +21,7 @@ def step_once(batch, **settings):
     return model, {name: float(value) for name, value in means.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "settings",
     [

@@ -18,10 +18,23 @@ from tfcxr.training.run_folder import RunConfig
 VARIANTS = {name: model.config_class.tiny_settings() for name, model in MODELS.items()}
 GENERATORS = [name for name, model in MODELS.items() if model.kind == "generator"]
 LABELLED = [name for name in GENERATORS if MODELS[name].config_class.reads_labels({"conditional": True})]
+QUICK = ("acgan", "vanilla_gan")  # of the default suite; .ci/run tests every model
 is_slow = lambda name: MODELS[name].config_class.traces_slowly  # noqa: E731
+
+
+def cases(names):
+    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.thorough) for name in names]
+
+
+def marks(name, index):
+    if index or is_slow(name):
+        return pytest.mark.slow
+    return () if name in QUICK else pytest.mark.thorough
+
+
 # variants in which no image depends on others of its batch; all but the first take minutes together
 REPLICATED = [
-    pytest.param(name, settings, marks=pytest.mark.slow if index or is_slow(name) else (), id=f"{name}-{index}")
+    pytest.param(name, settings, marks=marks(name, index), id=f"{name}-{index}")
     for name, (first, *others) in VARIANTS.items()
     for index, settings in enumerate(others or [first])
 ]
@@ -49,12 +62,12 @@ def run_steps(model, data_dir, start, stop, batch_size=4, strategy=None, callbac
     train(model, batches, start, stop, list(callbacks), strategy or STRATEGY())
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=cases(MODELS))
 def name(request):
     return request.param
 
 
-@pytest.fixture(params=GENERATORS)
+@pytest.fixture(params=cases(GENERATORS))
 def generator(request):
     return request.param
 
@@ -78,7 +91,7 @@ class Snapshots(keras.callbacks.Callback):
         return state | {"trained": trained}
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=cases(MODELS))
 def four_steps(request, disc_records):
     """A model that was trained four steps in one go, and what it was like after each."""
     model = make_gan(request.param)
@@ -232,7 +245,7 @@ def test_a_conditional_model_refuses_data_without_labels(generator):
         MODELS[generator].config_class(label_count=0, conditional=True)
 
 
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("name", cases(LABELLED))
 def test_joint_labels_with_unknown_ones_train(name, disc_records):
     settings = {"label_count": 3, "is_single_label": False, "conditional": True}
     model = make_gan(name, **settings)

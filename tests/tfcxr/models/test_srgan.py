@@ -6,6 +6,8 @@ import tensorflow as tf
 from tfcxr.config import make_config
 from tfcxr.models.srgan import SRGAN, SRGANConfig, average_down, enlarge_bicubic
 
+pytestmark = pytest.mark.thorough
+
 TINY = {
     "image_size": 32,
     "crop_size": 16,

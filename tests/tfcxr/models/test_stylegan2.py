@@ -166,6 +166,7 @@ def test_wrong_settings_are_refused(settings, message):
         make_config(StyleGAN2Config, settings)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "settings",
     [
@@ -307,6 +308,7 @@ def test_average_has_a_half_life_in_images_that_grows(ema_kimg, images, step, ha
     assert float(StyleGAN2.ema_rate(model)) == 1.0, "no image was seen before the first step"
 
 
+@pytest.mark.thorough
 def test_augmentation_grows_while_real_images_are_recognised():
     settings = {"augmentation_interval": 2, "augmentation_kimg": 0.05, "augmentation_names": ("brightness",)}
     model = make_model(adaptive_augmentation=True, **settings, **NO_PENALTY)

@@ -25,6 +25,7 @@ def make_batch(rows=6):
     return {"image": image, "label": label, "label_mask": tf.ones_like(label)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "settings",
     [

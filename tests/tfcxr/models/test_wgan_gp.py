@@ -6,6 +6,8 @@ from tfcxr.config import make_config
 from tfcxr.losses.penalties import gradient_penalty
 from tfcxr.models.wgan_gp import WGANGP, WGANGPConfig
 
+pytestmark = pytest.mark.thorough
+
 TINY = {"image_size": 32, "latent_size": 8, "filters": 4, "critic_steps": 3}
 PERCEPTRON = {"architecture": "perceptron", "generator_units": (8, 16), "discriminator_units": (16, 8)}
 CONDITIONAL = {"conditional": True, "label_count": 2}

@@ -44,6 +44,7 @@ def test_signature_takes_signed_grey_images_of_any_size(exported):
         extract(image=IMAGES[:, :4])
 
 
+@pytest.mark.thorough
 def test_serves_as_content_model(exported):
     ported, path = exported
     features = saved_model_features(path)

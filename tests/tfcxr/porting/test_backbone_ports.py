@@ -134,6 +134,7 @@ def test_checkpoints_that_do_not_fit_are_refused(change, message):
         FORMATS["xrv_densenet121"].port(state)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["torchvision_vgg16", "torchvision_inception_v3", "pytorch_fid_inception_v3"])
 def test_another_network_is_refused_with_its_keys(name):
     with pytest.raises(ValueError, match=r"\d+ missing: .* and \d+ more; \d+ without a place: features.conv0.weight"):

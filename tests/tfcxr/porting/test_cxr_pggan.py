@@ -113,6 +113,7 @@ def all_numbers(ported, data):
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "options"),
     [

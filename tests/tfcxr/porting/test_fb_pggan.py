@@ -14,6 +14,7 @@ def told_nothing(rows):
     return tf.zeros([rows.shape[0], 0])
 
 
+@pytest.mark.thorough
 def test_the_reference_checkpoint_gives_the_reference_numbers(reference, assert_reference):
     data = reference("fb_pgan_small")
     ported = port(data.checkpoint)

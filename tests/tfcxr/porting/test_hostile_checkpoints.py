@@ -242,6 +242,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_small_file_neither_fills_the_memory_nor_hangs(torch_file, tmp_path, monkeypatch, name):
     monkeypatch.setattr(pytorch_file, "SPARE_NUMBERS", 2**14)  # for the test's own speed

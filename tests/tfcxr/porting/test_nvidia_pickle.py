@@ -82,6 +82,7 @@ def test_nested_objects_become_state_dicts(write):
             np.testing.assert_array_equal(found[key], array)
 
 
+@pytest.mark.thorough
 def test_the_reference_network_in_such_a_file(write, reference):
     """The same port as of the state dicts."""
     checkpoint = reference("stylegan2_ada_small").checkpoint

@@ -205,6 +205,7 @@ def test_a_module_wrapped_for_several_devices(torch_file, tmp_path):
     assert list(found) == ["weight"] and len(found.notes) == 2
 
 
+@pytest.mark.thorough
 def test_a_module_that_contains_itself_is_refused():
     endless = PickledObject("torch.nn.Sequential", {"_modules": {}})
     endless.state["_modules"]["again"] = endless

@@ -41,6 +41,7 @@ def test_the_reference_checkpoint_gives_the_reference_numbers(reference, assert_
     np.testing.assert_allclose(alone, tf.concat(each, 0), rtol=1e-4, err_msg="as the original judges one image")
 
 
+@pytest.mark.thorough
 def test_the_conditional_checkpoint_gives_the_reference_numbers(reference, assert_reference):
     data = reference("stylegan2_ada_conditional")
     ported = port(data.checkpoint)
@@ -135,6 +136,7 @@ def make_states(labels=LABELS, depth=2, judging_depth=3):
     return {"G_ema": drawing, "D": judging}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("labels", "depth", "judging_depth"), [(0, 2, 8), (LABELS, 2, 3), (LABELS, 1, 8), (1, 3, 0)])
 def test_sizes_are_read_off_and_every_variable_is_fed(labels, depth, judging_depth):
     states = make_states(labels, depth, judging_depth)
@@ -216,6 +218,7 @@ def without(network, pattern):
     return states | {network: {key: value for key, value in states[network].items() if not re.search(pattern, key)}}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("checkpoint", "message"),
     [

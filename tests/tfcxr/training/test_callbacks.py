@@ -29,6 +29,7 @@ def test_non_finite_loss_stops_with_step_and_term(model, disc_records):
         train(model, batches, 0, 3, [callbacks.StopOnNonFinite()], tf.distribute.get_strategy())
 
 
+@pytest.mark.thorough
 def test_metrics_are_means_since_the_last_line(model, disc_records, tmp_path):
     batches = training_batches(disc_records, "train", 8, seed=0)
     log = callbacks.MetricsLog(tmp_path, log_every=2)

@@ -18,6 +18,7 @@ def values(variables):
     return [np.asarray(variable).copy() for variable in variables]
 
 
+@pytest.mark.thorough
 def test_it_learns_z_and_leaves_the_gan_alone():
     model = make()
     before = values(model.variables)
@@ -33,6 +34,7 @@ def test_it_learns_z_and_leaves_the_gan_alone():
     assert abs(float(tf.reduce_mean(latent_cosine(found, tf.roll(z, 1, axis=0))))) < 0.25
 
 
+@pytest.mark.thorough
 def test_the_seed_decides_and_the_last_layer_can_learn_alone():
     model, looks = make(), []
     for seed in (0, 0, 1):
@@ -43,6 +45,7 @@ def test_the_seed_decides_and_the_last_layer_can_learn_alone():
     assert looks[0][1] == looks[1][1] and not np.array_equal(looks[0][0], looks[2][0])
 
 
+@pytest.mark.thorough
 def test_a_conditional_model_draws_the_labels_it_is_given():
     model = make(conditional=True, label_count=2)
     config = LatentRegressionConfig(**(QUICK | {"steps": 2}))

@@ -66,6 +66,7 @@ def test_killed_at_random_moments_and_inside_a_checkpoint_write(disc_records, un
     assert_same_run(whole, tmp_path / "run")
 
 
+@pytest.mark.thorough
 def test_ctrl_c_saves_and_says_how_to_continue(disc_records, uninterrupted, tmp_path):
     whole, _ = uninterrupted
     run_dir = tmp_path / "run"

@@ -13,6 +13,8 @@ from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 from tfcxr.training.loop import train_stages
 
+pytestmark = pytest.mark.thorough
+
 SMALL = {"image_size": 16, "latent_size": 8, "filters": (8, 8, 4)}
 
 

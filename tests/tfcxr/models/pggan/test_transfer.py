@@ -43,6 +43,7 @@ def moved(model, data=None):
     return {name for name in before if not np.array_equal(before[name], after[name])}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("settings", "learns"),
     [
@@ -70,6 +71,7 @@ def test_the_averaged_generator_keeps_what_is_frozen_too():
     assert not any("block_32" in path and "kernel" in path for path in still)
 
 
+@pytest.mark.thorough
 def test_frozen_layers_are_on_no_tape():
     """Nothing flows back through what was computed before the first block that learns."""
     model = make(trained_blocks=(2,))

@@ -33,7 +33,7 @@ def test_samples_are_drawn_and_collapse_is_said(model, disc_records, tmp_path, c
     names = ("NORMAL", "PNEUMONIA")
     samples = GeneratedSamples(model, tmp_path, names, real_images(disc_records), 2, log)
     samples.set_model(model)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "absl"):
         samples.on_train_batch_end(1, {})
         assert not (tmp_path / "samples").exists()
         samples.on_train_batch_end(2, {})

@@ -39,6 +39,7 @@ def spoil(model):
     bias.assign(tf.fill(bias.shape, 1.0))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_untrained_model_scores_as_bicubic(tmp_path, real, channels):
     _, samples = make_samples(tmp_path, real, channels=channels)
