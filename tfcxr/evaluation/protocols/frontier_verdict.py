@@ -28,7 +28,9 @@ def sentences(split: str, cells: Sequence[Mapping[str, Any]]) -> list[str]:
         if mixed := [cell for cell in own if cell["ratio"] and np.isfinite(cell["gain"]["mean"])]:
             best = max(mixed, key=lambda cell: cell["gain"]["mean"])
             gain = best["gain"]
-            told = "a gain" if gain["mean"] > 0 and gain["adjusted_p"] < LEVEL else "no gain can be told"
+            told = "no gain can be told"
+            if gain["adjusted_p"] < LEVEL:
+                told = "a gain" if gain["mean"] > 0 else "a loss, and every other mix loses more"
             said.append(
                 f"On real patients of {split}, {best['synthetic_images']} synthetic images add {score_text(gain)} to "
                 f"the {metrics_of(LabelScore)[0].title} {score_text(alone['score'])} of {real} real ones, by "
