@@ -48,6 +48,7 @@ MODEL_CLASSES = ("Functional", "Sequential")  # are registered under their names
 TENSOR = "__keras_tensor__"  # an input of a layer, not a class
 PRECISIONS = ("float32", "bfloat16")
 BATCH_PIXELS = 2**21  # of the network's input at once
+IMAGE_PIXELS = 2**24  # of images at once, before they are resized
 POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
 
@@ -84,8 +85,8 @@ class FrozenNetwork:
         extract = self.graphs[size]
         try:
             with graphs_in(self.passport["precision"]):
-                of_batches = read_batches(images, max(1, self.batch_pixels // side**2))
-                batches = [extract(batch).numpy() for batch in of_batches]
+                rows = max(1, min(self.batch_pixels // side**2, IMAGE_PIXELS // size**2))
+                batches = [extract(batch).numpy() for batch in read_batches(images, rows)]
         except (ValueError, tf.errors.OpError) as error:
             what = " ".join(str(error).split())[:300]
             raise ValueError(f"{self.name} does not take images of {size} px: {what}") from error

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.data.stored_images import read_batches
 from tfcxr.evaluation.extractors import frozen_network
 from tfcxr.evaluation.extractors.frozen_network import open_frozen_network
 from tfcxr.precision import has_bfloat16
@@ -89,6 +90,17 @@ def test_bfloat16_is_refused_where_it_would_be_slow(keras_file, monkeypatch):
         open_frozen_network(f"{keras_file[0]}:precision=bfloat16")
     with pytest.raises(ValueError, match="precision=float16 is unknown; did you mean 'bfloat16'"):
         open_frozen_network(f"{keras_file[0]}:precision=float16")
+
+
+def test_large_images_are_read_few_at_a_time(keras_file, monkeypatch):
+    path, _ = keras_file
+    expected, asked = open_frozen_network(str(path)).features(IMAGES), []
+    monkeypatch.setattr(frozen_network, "IMAGE_PIXELS", 2 * 32**2)
+    monkeypatch.setattr(
+        frozen_network, "read_batches", lambda images, rows: asked.append(rows) or read_batches(images, rows)
+    )
+    np.testing.assert_allclose(open_frozen_network(str(path)).features(IMAGES), expected, atol=1e-6)
+    assert asked == [2]
 
 
 def test_features_that_are_not_finite(tmp_path):
