@@ -111,7 +111,7 @@ def test_every_protocol_evaluates_the_chosen_labels_alone(tmp_path, exclusive, t
     )
     ranked = dataclasses.replace(request, synthetic_dirs={"a": exclusive[0], "b": exclusive[0]})
     findings = ranking.run(ranked, ranking.RankingSettings(draws=2))
-    assert findings.data["extractor"]["label_names"] == ["COVID", "NORMAL"]
+    assert findings.data["extractors"]["trained"]["passport"]["label_names"] == ["COVID", "NORMAL"]
     assert findings.data["images_per_draw"] == 40, "the test images, without those of PNEUMONIA"
 
 
