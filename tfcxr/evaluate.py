@@ -122,10 +122,13 @@ def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
     prepare_folder(evaluation.out_dir, arguments.overwrite)
     answers, unanswered = _answers(evaluation, settings, is_all)
     report = write_report(evaluation, answers, unanswered, _pictures(evaluation, answers))
+    for sentence in unanswered:
+        print(f"Not answered. {sentence}")
     for sentence in dict.fromkeys(sentence for answer in answers for sentence in answer.findings.shared_patients):
         print(f"NOT patient-disjoint: {sentence}.")
     for answer in answers:
-        print(f"{answer.findings.title} of {answer.cohort}:", *answer.findings.verdict)
+        said = answer.findings.verdict if len(answers) == 1 else answer.findings.verdict[:1]
+        print(f"{answer.findings.title} of {answer.cohort}:", *said)
     print(f"Report: {evaluation.out_dir / HTML_FILE}")
     return report
 

@@ -66,7 +66,8 @@ def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
     command_line.run(evaluate, ["tfcxr.evaluate", *flags])
     printed = capsys.readouterr().out
     assert re.search("small_cnn (learns from synthetic images|is not clearly above chance)", printed)
-    assert "8 synthetic images are at Frechet distance" in printed
+    assert "Distances of discs: Nothing can be said of" in printed
+    assert "8 synthetic images are at Frechet distance" not in printed, "only the first sentence of each"
     assert f"Report: {arguments.out_dir}/report.html" in printed
     report = json.loads(pathlib.Path(arguments.out_dir, "report.json").read_text())
     tstr, distances = (report["protocols"][name]["discs"] for name in ("tstr", "distances"))
@@ -217,7 +218,11 @@ def test_every_protocol_answers_for_every_cohort_or_says_why_not(arguments, tmp_
     assert list(report["protocols"]["mine"]) == ["a", "b"] and list(report["protocols"]["all_at_once"]) == ["a, b"]
     assert report["unanswered"] == ["strict of a: a is too small", "strict of b: b is too small"]
     printed = capsys.readouterr().out
-    assert "3 of 5: strict of a" in printed and "Mine of a, b: Of a, b." in printed
+    assert (
+        "Not answered. strict of a: a is too small" in printed
+        and "3 of 5: strict of a" in printed
+        and "Mine of a, b: Of a, b." in printed
+    )
     page = (tmp_path / "all" / "report.html").read_text()
     assert "From above: real; a; b." in page and "Not answered. strict of a: a is too small." in page
     with pytest.raises(ValueError, match="a is too small"):

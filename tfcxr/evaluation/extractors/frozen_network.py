@@ -108,8 +108,8 @@ def open_frozen_network(text: str) -> FrozenNetwork:
     Options:
       layer: of a .keras file, or an output of a SavedModel; by default the last global pooling, or the only output.
       values: the range that the network takes, one of `VALUES`; "signed", [-1, 1], by default.
-      precision: "float32", the default, or "bfloat16", faster on processors that have it; features differ by some
-        thousandths, so they are others in the passport.
+      precision: "float32", the default, or "bfloat16", faster on processors that have it; features differ by up to 1 %
+        of the largest, so they are others in the passport.
 
     Raises:
       FileNotFoundError: no such file or folder.

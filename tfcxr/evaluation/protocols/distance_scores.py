@@ -32,37 +32,35 @@ def distance_scores(data: Mapping[str, Any], cohorts: Cohorts, images: int) -> l
             parts = {("", ""): comparison} | {(label, ""): part for label, part in comparison["by_label"].items()}
             parts |= {("", group): part for group, part in comparison["by_group"].items()}
             for (label, group), compared in parts.items():
-                scores += [
-                    Score(
-                        metric=metric.name,
-                        value=compared["at_floor_size"][metric.name]["mean"],
-                        low=compared["at_floor_size"][metric.name]["interval"][0],
-                        high=compared["at_floor_size"][metric.name]["interval"][1],
-                        of_real=compared["floor"][metric.name]["mean"],
-                        images=compared["floor"]["images"],
-                        better=metric.better,
-                        extractor=extractor,
-                        split=split,
-                        label=label,
-                        group=group,
-                        passport={**passport, **metric.settings},
-                        is_headline=is_first and compared is comparison and split == first_test and metric in main,
-                    )
-                    for metric in metrics_of(FeatureDistance)
-                ]
+                of_part = compared["floor"]["images"], compared["at_floor_size"], compared["floor"]
+                facts = {"extractor": extractor, "split": split, "label": label, "group": group}
+                is_main = is_first and compared is comparison and split == first_test
+                for metric in metrics_of(FeatureDistance):
+                    scores.append(_score(metric, *of_part, passport, is_headline=is_main and metric in main, **facts))
     for split, compared in data["of_images"].items():
-        scores += [
-            Score(
-                metric=metric.name,
-                value=compared["score"][metric.name]["mean"],
-                low=compared["score"][metric.name]["interval"][0],
-                high=compared["score"][metric.name]["interval"][1],
-                of_real=compared["floor"][metric.name]["mean"],
-                images=compared["images"],
-                better=metric.better,
-                split=split,
-                passport={**shared, "real": shas[split], **metric.settings},
-            )
-            for metric in metrics_of(ImageDistance)
-        ]
+        of_split = compared["images"], compared["score"], compared["floor"]
+        passport = {**shared, "real": shas[split]}
+        scores += [_score(metric, *of_split, passport, split=split) for metric in metrics_of(ImageDistance)]
     return scores
+
+
+def _score(
+    metric: FeatureDistance | ImageDistance,
+    images: int,
+    found: Mapping[str, Any],
+    floor: Mapping[str, Any],
+    passport: Mapping[str, Any],
+    **facts: Any,
+) -> Score:
+    low, high = found[metric.name]["interval"]
+    return Score(
+        metric=metric.name,
+        value=found[metric.name]["mean"],
+        low=low,
+        high=high,
+        of_real=floor[metric.name]["mean"],
+        images=images,
+        better=metric.better,
+        passport={**passport, **metric.settings},
+        **facts,
+    )

@@ -21,12 +21,13 @@ h2 { margin-top: 2.2em; border-bottom: 1px solid #d8dee4 }
 .verdict { font-size: 1.15em; background: #f1f6f8; border-left: 5px solid #1f6f8b; padding: .8em 1.1em; margin: 1em 0 }
 .alarm { background: #fdecea; border-left: 5px solid #b3261e; padding: .8em 1.1em; margin: 1em 0 }
 .note { background: #fff8e5; border-left: 5px solid #c99a2e; padding: .6em 1.1em; margin: 1em 0 }
+.verdict h2 { margin: 0; border: 0; font-size: 1em }
 .verdict p, .alarm p, .note p { margin: .3em 0 }
 table { border-collapse: collapse; margin: .8em 0 } caption { text-align: left; color: #57636f; padding-bottom: .3em }
 th, td { padding: .28em .8em; border-bottom: 1px solid #e4e8ec; text-align: right; font-variant-numeric: tabular-nums }
 th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2px solid #b9c2cb }
 .interval { color: #57636f; font-size: .88em; display: block; white-space: nowrap } p .interval { display: inline }
- .side { display: flex; flex-wrap: wrap; gap: 0 2.4em }
+.side { display: flex; flex-wrap: wrap; gap: 0 2.4em }
 img { max-width: 100%; height: auto } code { font-size: .85em; overflow-wrap: anywhere }
 .wide { overflow-x: auto }
 .small { color: #57636f; font-size: .92em } .small p { margin: .15em 0 }
@@ -36,7 +37,7 @@ img { max-width: 100%; height: auto } code { font-size: .85em; overflow-wrap: an
 
 def page(
     title: str,
-    verdicts: Mapping[str, Sequence[str]],
+    verdicts: Mapping[str, Mapping[str, str]],
     shared_patients: Sequence[str],
     head: Sequence[str],
     notices: Sequence[str],
@@ -46,7 +47,7 @@ def page(
 
     Args:
       title: of the page.
-      verdicts: one sentence per protocol by cohort; the first of each cohort is bold.
+      verdicts: cohort -> title of a protocol -> sentence; the first of each cohort is bold.
       shared_patients: sentences on patients seen in training and testing alike.
       head: HTML of what is seen first: pictures and one table.
       notices: sentences that a reader must see.
@@ -183,9 +184,12 @@ def text(value: Any) -> str:
     return escaping.escape(str(value))
 
 
-def _verdict(title: str, lines: Sequence[str]) -> str:
-    title = f"<p class=small>{text(title)}</p>" if title else ""
-    return f"<div class=verdict>{title}<p><strong>{text(lines[0])}</strong></p>{sentences(lines[1:])}</div>"
+def _verdict(name: str, said: Mapping[str, str]) -> str:
+    """The box of a cohort; its name is left out where there is only one."""
+    name = f"<h2>{text(name)}</h2>" if name else ""
+    first, *rest = (f"<span class=small>{text(title)}.</span> {text(sentence)}" for title, sentence in said.items())
+    more = "".join(f"<p>{line}</p>" for line in rest)
+    return f"<div class=verdict>{name}<p><strong>{first}</strong></p>{more}</div>"
 
 
 def _alarm(shared_patients: Sequence[str]) -> str:

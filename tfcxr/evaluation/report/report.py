@@ -169,7 +169,8 @@ def _page(
 ) -> str:
     cohorts = list(dict.fromkeys(answer.cohort for answer in answers))
     verdicts = {
-        cohort: [answer.findings.verdict[0] for answer in answers if answer.cohort == cohort] for cohort in cohorts
+        cohort: {answer.findings.title: answer.findings.verdict[0] for answer in answers if answer.cohort == cohort}
+        for cohort in cohorts
     }
     head = [html.headline_table([(answer.cohort, answer.findings.scores) for answer in answers])]
     if pictures:

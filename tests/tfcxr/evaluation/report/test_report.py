@@ -166,9 +166,11 @@ def test_the_head_of_the_page_has_one_sentence_per_protocol_and_one_bold_per_coh
     report = write_report(Evaluation(folders, tmp_path, tmp_path), answers, ["ranking of a, b: too few"])
     page = (tmp_path / "report.html").read_text()
     head, details = page.split("<section>", 1)
-    bold = "<p><strong>First &lt;b&gt;sentence&lt;/b&gt;.</strong></p><p>Another.</p>"
+    said = ("First &lt;protocol&gt;", "First &lt;b&gt;sentence&lt;/b&gt;."), ("Other", "Another.")
+    first, other = (f"<span class=small>{title}.</span> {sentence}" for title, sentence in said)
+    bold = f"<p><strong>{first}</strong></p><p>{other}</p>"
     assert head.count(bold) == 2 and "Second." not in head and details.count("<p>Second.</p>") == 2
-    assert "<p class=small>a</p>" in head and "<h1>Other: b</h1>" in details
+    assert "<h2>a</h2>" in head and "<h1>Other: b</h1>" in details
     assert "Not answered. ranking of a, b: too few." in head and report["unanswered"] == ["ranking of a, b: too few"]
     assert list(report["protocols"]["other"]) == ["a", "b"]
 
