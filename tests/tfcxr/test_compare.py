@@ -34,6 +34,8 @@ def write(folder, scores, cohorts=("a",), skill=None):
     data = {"is_single_label": True}
     findings = Findings(title="T", verdict=["V."], data=data, introduction="", parts=[], scores=scores)
     answers = [Answer(protocol="tstr", cohort=cohort, findings=findings) for cohort in cohorts]
+    if len(cohorts) > 1:
+        answers.append(Answer(protocol="ranking", cohort=", ".join(cohorts), findings=findings))
     write_report(Evaluation(dict.fromkeys(cohorts, folder), folder, folder), answers)
     if skill is not None:
         random = np.random.default_rng(0)

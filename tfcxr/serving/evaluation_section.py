@@ -94,11 +94,13 @@ def _cohorts(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Facts of the synthetic cohorts by name; empty where no protocol states them."""
     cohorts: dict[str, Mapping[str, Any]] = {}
     for by_cohort in report["protocols"].values():
-        for joined, findings in by_cohort.items():
-            names = joined.split(", ")
-            for name in names:
-                facts = findings["cohorts"].get("synthetic" if len(names) == 1 else name)
-                cohorts[name] = facts or cohorts.get(name, {})
+        for cohort, findings in by_cohort.items():
+            if cohort in report["cohorts"]:
+                cohorts[cohort] = findings["cohorts"].get("synthetic") or cohorts.get(cohort, {})
+            else:  # a protocol that compares all
+                cohorts |= {
+                    name: facts for name, facts in findings["cohorts"].items() if facts and name in report["cohorts"]
+                }
     return cohorts
 
 

@@ -94,13 +94,13 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
     split, test = max(cohorts.tests.items(), key=lambda item: len(item[1].images))
     sides = {"the cohort": len(cohorts.only_synthetic.images), f"the test split {split}": len(test.images)}
     count = settings.images or min(sides.values())
-    for side, images in sides.items():
-        if images < count or count < 1 / settings.false_alarms:
-            raise ValueError(
-                f"memorization at {settings.false_alarms:.0%} false alarms needs {1 / settings.false_alarms:.0f} "
-                f"images or more on each side, and {count} were asked for, but {side} holds {images}; give a larger "
-                "split, or --set=memorization.false_alarms=0.05"
-            )
+    least, held = 1 / settings.false_alarms, ", ".join(f"{side} holds {images}" for side, images in sides.items())
+    if count < least or count > min(sides.values()):
+        said = f"memorization.images={settings.images} gives" if settings.images else "there are"
+        raise ValueError(
+            f"memorization at {settings.false_alarms:.0%} false alarms needs {least:.0f} images or more of both sides, "
+            f"but {said} {count}; {held}: give larger ones, or --set=memorization.false_alarms=0.05"
+        )
     found = {}
     for extractor in tqdm(open_extractors(evaluation, cohorts), desc="memorization", unit="extractor", leave=False):
         found[extractor.name] = _measure(extractor, cohorts, split, count, settings)

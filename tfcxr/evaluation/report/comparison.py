@@ -77,7 +77,7 @@ def read_columns(given: Sequence[str]) -> list[Column]:
     for text in given:
         name, _, path_text = text.rpartition("=")
         path, report = read_report(path_text)
-        cohorts = list(dict.fromkeys(row["cohort"] for row in report["scores"]))
+        cohorts = report["cohorts"]
         name = name or path.resolve().parent.name
         columns += [Column(name if len(cohorts) == 1 else f"{name}/{c}", c, path.parent, report) for c in cohorts]
     names = [column.name for column in columns]

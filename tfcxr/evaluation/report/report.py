@@ -112,6 +112,7 @@ def write_report(
         "verdict": _together(answers, "verdict"),
         "is_patient_disjoint": not _together(answers, "shared_patients"),
         "unanswered": unanswered,
+        "cohorts": list(evaluation.synthetic_dirs),
         "classifier": to_plain(evaluation.classifier),
         "classifier_seeds": evaluation.classifier_seeds,
         "extractors": evaluation.extractors,

@@ -79,7 +79,9 @@ def test_features_are_computed_once(evaluation, monkeypatch):
 
 
 def test_too_few_images_for_the_threshold(evaluation):
-    message = "at 1% false alarms needs 100 images or more on each side, and 16 were asked for"
+    message = (
+        "at 1% false alarms needs 100 images or more of both sides, but there are 16; the cohort holds 80, .* holds 16"
+    )
     with pytest.raises(ValueError, match=message):
         run(evaluation, MemorizationSettings())
 
