@@ -20,6 +20,8 @@ def sentence(name: str, result: Mapping[str, Any], false_alarms: float) -> str:
         conclusion = (
             f"but they lie systematically nearer to training images than held-out patients do (C_T {result['c_t']:.1f})"
         )
+        if result["passport"].get("extractor") == "trained":
+            conclusion += ", as may be for an extractor that learned from these images itself"
     else:
         conclusion = "no more than chance"
     cannot = f" It would miss planted copies that are {', '.join(blind)}." if blind else ""
