@@ -187,6 +187,12 @@ def help_text(command: Callable[[Any], Any]) -> str:
     return "\n".join(lines)
 
 
+def name_and_path(text: str) -> tuple[str, str]:
+    """Both parts of a value such as NAME=PATH; the name is "" where only a path is given, which may have a "=" too."""
+    match = re.fullmatch(r"([^=:/\\]+)=(.+)", text)
+    return (match[1], match[2]) if match else ("", text)
+
+
 def command_text(command: Callable[[Any], Any], arguments: Arguments) -> str:
     """The line that runs a command with these arguments, for a shell; flags that have their default are left out."""
     spec = sys.modules[command.__module__].__spec__  # it has the name also where the module runs as __main__

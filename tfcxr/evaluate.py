@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcxr import command_line
-from tfcxr.command_line import Arguments, flag, refuse_flags
+from tfcxr.command_line import Arguments, flag, name_and_path, refuse_flags
 from tfcxr.config import parse_settings
 from tfcxr.data.sizes import check_data_dirs
 from tfcxr.evaluation.extractors import CLASSIFIERS
@@ -261,7 +261,7 @@ def _named_folders(given: Sequence[str]) -> dict[str, pathlib.Path]:
     """Cohorts by name; one without a name is called as its folder is, such as acgan of cohorts/acgan/64."""
     folders: dict[str, pathlib.Path] = {}
     for text in given:
-        name, _, folder = text.rpartition("=")
+        name, folder = name_and_path(text)
         path = pathlib.Path(folder)
         name = name or (path.resolve().parent.name if path.name.isdecimal() else path.resolve().name)
         if name in folders:

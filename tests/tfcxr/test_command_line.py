@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tfcxr import command_line
-from tfcxr.command_line import Arguments, flag, parse, refuse_flags
+from tfcxr.command_line import Arguments, flag, name_and_path, parse, refuse_flags
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,3 +130,17 @@ def test_a_plugin_is_loaded_before_the_command(tmp_path, monkeypatch, capsys):
     command_line.run(draw, ["draw", "--saved_model=m", f"--plugin={tmp_path / 'own_greeting.py'}"])
     assert capsys.readouterr().out == "hello\n3\n"
     del sys.modules["own_greeting"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cohorts/a", ("", "cohorts/a")),
+        ("a=cohorts/a", ("a", "cohorts/a")),
+        ("runs/x=1/cohort", ("", "runs/x=1/cohort")),
+        ("net.keras:layer=pooled", ("", "net.keras:layer=pooled")),
+        ("my net=net.keras:layer=pooled", ("my net", "net.keras:layer=pooled")),
+    ],
+)
+def test_a_path_may_have_a_name_in_front(text, expected):
+    assert name_and_path(text) == expected

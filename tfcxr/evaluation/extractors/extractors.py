@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tfcxr.command_line import name_and_path
 from tfcxr.data.stored_images import read_batches
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, Cohorts
@@ -110,8 +111,8 @@ def _by_name(given: Sequence[str]) -> dict[str, str]:
     """
     named: dict[str, str] = {}
     for text in dict.fromkeys(given):
-        match = re.fullmatch(r"([^=:/\\]+)=(.+)", text)
-        name, path = match.groups() if match else (_file_name(text), text)
+        name, path = name_and_path(text)
+        name = name or _file_name(text)
         if name in named:
             raise ValueError(f"--extractor names two networks {name!r}; give each as NAME=PATH")
         named[name] = path

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcxr.command_line import name_and_path
 from tfcxr.evaluation.metrics import METRICS
 from tfcxr.evaluation.metrics.classification import patient_resamples, percentile_interval, two_sided_p
 from tfcxr.evaluation.metrics.metric import Estimate, LabelScore
@@ -75,7 +76,7 @@ def read_columns(given: Sequence[str]) -> list[Column]:
     """
     columns: list[Column] = []
     for text in given:
-        name, _, path_text = text.rpartition("=")
+        name, path_text = name_and_path(text)
         path, report = read_report(path_text)
         cohorts = report["cohorts"]
         name = name or path.resolve().parent.name
