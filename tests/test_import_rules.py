@@ -18,6 +18,7 @@ COMMANDS = {
     "port",
     "describe",
     "card",
+    "study",
 }
 # package of tfcxr -> what of tfcxr it may import
 ALLOWED = {
@@ -78,7 +79,7 @@ ALLOWED = {
         "precision",
     },
     "config": {"command_line", "registry"},
-    "experiment": {"command_line", "registry", "data"},
+    "studies": {"studies", "evaluation", "command_line", "config", "registry", "data"},
     "command_line": {"registry"},
     "registry": set(),
     "optimizers": set(),

@@ -19,6 +19,7 @@ COMMANDS: Registry[Callable[[Any], Any]] = Registry(
     card="tfcxr.card:card",
     embed="tfcxr.embed:embed",
     port="tfcxr.port:port",
+    study="tfcxr.study:study",
     benchmark="tfcxr.benchmark:benchmark",
     describe="tfcxr.describe:describe",
 )

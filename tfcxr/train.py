@@ -16,8 +16,8 @@ from absl import logging
 from tfcxr import command_line
 from tfcxr.config import parse_settings
 from tfcxr.data.sizes import check_data_dirs
-from tfcxr.experiment import read_training
 from tfcxr.startup import tensorflow_started
+from tfcxr.studies.declaration import read_training
 from tfcxr.training.arguments import TrainArguments
 
 # without --data_dir: a narrower ACGAN, smaller batches and fewer steps, so that a first look takes minutes

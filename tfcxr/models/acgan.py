@@ -1,6 +1,6 @@
 """ACGAN: a generator told which class to make, a discriminator that also predicts it (Odena, Olah, Shlens 2017).
 
-The defaults are the recipe found best on real radiographs at 64 px (experiments/singh2023_acgan_vgg16.py, table of the
+The defaults are the recipe found best on real radiographs at 64 px (experiments/singh2023.py, table of the
 search); `as_published` there sets the network of Singh et al. 2023 with LayerNormalization and least squares.
 """
 
@@ -42,10 +42,13 @@ class ACGANConfig(GANConfig):
       upsampling: "transpose" convolution of stride 2, or "resize" to the nearest pixel and convolve (Odena, Dumoulin,
         Olah 2016, against checkerboards).
       generator_kernel_size: pixels.
+      image_layer: "convolution" of the last features, or "transpose", the last doubling of the size (singh2023).
       discriminator_filters: channels after the first convolution, doubled at each halving, at most 8 times as many.
       discriminator_kernel_size: pixels.
       dropout: before the discriminator's heads.
       l2: weight of the squared kernels (singh2023's "regularised").
+      generator_l2: which of the generator's kernels it counts: "all", or "projection", the dense layer before the first
+        feature map (singh2023).
       minibatch_stddev: a channel that tells how much a batch varies (Karras et al. 2018).
       initializer: "normal" or "glorot", see `kernel_initializer`.
       adversarial_loss: "least_squares" on the sigmoid (singh2023) or "log", non-saturating (Goodfellow et al. 2014).
@@ -64,10 +67,12 @@ class ACGANConfig(GANConfig):
     normalization: Literal["layer", "batch"] = "batch"
     upsampling: Literal["transpose", "resize"] = "transpose"
     generator_kernel_size: int = 4
+    image_layer: Literal["convolution", "transpose"] = "convolution"
     discriminator_filters: int = 64
     discriminator_kernel_size: int = 5
     dropout: float = 0.0
     l2: float = 0.0
+    generator_l2: Literal["all", "projection"] = "all"
     minibatch_stddev: bool = False
     initializer: Literal["normal", "glorot"] = "normal"
     adversarial_loss: Literal["least_squares", "log"] = "log"
@@ -93,7 +98,8 @@ class ACGANConfig(GANConfig):
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
         tiny = {"image_size": 32, "latent_size": 8, "generator_filters": 32, "discriminator_filters": 8}
         layer = tiny | {"normalization": "layer"}
-        return tiny, layer | {"r1_gamma": 1.0}, layer | {"dropout": 0.3}
+        published = layer | {"image_layer": "transpose", "l2": 1e-3, "generator_l2": "projection"}
+        return tiny, layer | {"r1_gamma": 1.0}, published | {"dropout": 0.3}
 
     @property
     def compares_images(self) -> bool:
@@ -111,7 +117,8 @@ class Generator(keras.Model):
         self.first_shape = (FIRST_SIZE, FIRST_SIZE, config.generator_filters)
         self.project = keras.layers.Dense(math.prod(self.first_shape), kernel_initializer=draw())
         self.stages = []
-        for stage in range(int(math.log2(config.image_size // FIRST_SIZE))):
+        is_transposed = config.image_layer == "transpose"
+        for stage in range(int(math.log2(config.image_size // FIRST_SIZE)) - is_transposed):
             filters = max(config.generator_filters >> (stage + 1), 16)
             if config.upsampling == "transpose":
                 layers = [keras.layers.Conv2DTranspose(filters, kernel, 2, "same", kernel_initializer=draw())]
@@ -120,7 +127,8 @@ class Generator(keras.Model):
                 layers = [keras.layers.UpSampling2D(interpolation="nearest"), convolution]
             self.stages.append(keras.Sequential([*layers, normalization(config.normalization), keras.layers.ReLU()]))
         self.project_normalization = normalization(config.normalization)
-        self.to_image = keras.layers.Conv2D(config.channels, kernel, padding="same", kernel_initializer=draw())
+        to_image, strides = (keras.layers.Conv2DTranspose, 2) if is_transposed else (keras.layers.Conv2D, 1)
+        self.to_image = to_image(config.channels, kernel, strides, "same", kernel_initializer=draw())
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
         features = tf.concat(inputs, axis=-1)
@@ -219,9 +227,9 @@ class ACGAN(GAN):
             discriminator_adversarial = loss.discriminator(real_logits, fake_logits)
             generator_adversarial = loss.generator(fake_logits)
             discriminator_total = discriminator_adversarial + config.discriminator_class_weight * class_terms
-            discriminator_total += self._kernel_penalty(self.discriminator)
+            discriminator_total += self._kernel_penalty(self.discriminator.trainable_variables)
             generator_total = generator_adversarial + config.generator_class_weight * fake_class_loss
-            generator_total += self._kernel_penalty(self.generator)
+            generator_total += self._kernel_penalty(self._regularised_weights())
         generator_gradients = tape.gradient(generator_total, self.generator.trainable_variables)
         discriminator_gradients = tape.gradient(discriminator_total, self.discriminator.trainable_variables)
         r1, r1_gradients = self.lazy_r1(
@@ -249,8 +257,12 @@ class ACGAN(GAN):
     def _dropout_noise(self, batch: int, stream: int) -> tf.Tensor | None:
         return self.uniform([batch, *self.discriminator.dropout_shape], stream) if self.config.dropout else None
 
-    def _kernel_penalty(self, network: keras.Model) -> tf.Tensor | float:
+    def _regularised_weights(self) -> list:
+        part = self.generator.project if self.config.generator_l2 == "projection" else self.generator
+        return part.trainable_variables
+
+    def _kernel_penalty(self, weights: list) -> tf.Tensor | float:
         if not self.config.l2:
             return 0.0
-        kernels = [variable for variable in network.trainable_variables if len(variable.shape) > 1]
+        kernels = [variable for variable in weights if len(variable.shape) > 1]
         return self.config.l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])

@@ -13,6 +13,7 @@ COMMANDS: Registry[Callable[[Any], None]] = Registry(
     build="tfrecords_builder.commands.build:build",
     convert="tfrecords_builder.commands.convert:convert",
     describe="tfrecords_builder.commands.describe:describe",
+    imitate="tfrecords_builder.commands.imitate:imitate",
     inspect="tfrecords_builder.commands.inspect:inspect",
     merge="tfrecords_builder.commands.merge:merge",
     verify="tfrecords_builder.commands.verify:verify",

@@ -51,13 +51,16 @@ def test_any_power_of_two_from_32(image_size, stages):
 def test_published_generator_has_the_published_layers():
     """singh2023: Dense 1024 -> Dense 8*8*256 -> transposed convolutions with LayerNormalization -> 3 channels."""
     config = make_config(
-        ACGANConfig, {"channels": 3, "generator_dense_units": (1024,), "normalization": "layer", "output": "sigmoid"}
+        ACGANConfig,
+        {"channels": 3, "generator_dense_units": (1024,), "normalization": "layer", "output": "sigmoid"},
+        {"image_layer": "transpose"},
     )
     generator = ACGAN(config).generator
     assert generator.dense[0].kernel.shape == (102, 1024)
     assert generator.project.kernel.shape == (1024, 8 * 8 * 256)
-    assert [type(stage.layers[1]).__name__ for stage in generator.stages] == ["LayerNormalization"] * 3
-    assert [stage.layers[0].filters for stage in generator.stages] == [128, 64, 32]
+    assert [type(stage.layers[1]).__name__ for stage in generator.stages] == ["LayerNormalization"] * 2
+    assert [stage.layers[0].filters for stage in generator.stages] == [128, 64]
+    assert (type(generator.to_image).__name__, generator.to_image.strides) == ("Conv2DTranspose", (2, 2))
     assert generator.to_image.filters == 3
 
 
@@ -110,3 +113,16 @@ def test_averaged_generator_copies_moving_statistics():
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         make_config(ACGANConfig, settings)
+
+
+def test_the_projection_alone_is_regularised_where_the_paper_says_so():
+    batch, weights = make_batch(), {}
+    for which in ("all", "projection"):
+        settings = {"l2": 0.5, "generator_l2": which, "generator_dense_units": (16,), "r1_gamma": 0.0}
+        model = ACGAN(make_config(ACGANConfig, TINY, settings), seed=1)
+        regularised = {id(weight) for weight in model._regularised_weights()}
+        weights[which] = [
+            id(layer.kernel) in regularised for layer in (model.generator.dense[0], model.generator.project)
+        ]
+        assert np.isfinite(float(model.train_step(batch)["generator_adversarial"]))
+    assert weights == {"all": [True, True], "projection": [False, True]}

@@ -61,6 +61,11 @@ def page(
         _notes(notices),
         *sections,
     ]
+    return frame(title, body)
+
+
+def frame(title: str, body: Iterable[str]) -> str:
+    """A file of HTML parts in the style of all our pages; the title is text."""
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"

@@ -36,6 +36,7 @@ class PGGANConfig(GANConfig):
       first_size: pixels that training begins with.
       stage_images: images at each size from there on; one number holds for all.
       fading_share: of those images while the new block fades in, from the second size on.
+      fading_images: the same as numbers of images, one for each size after the first, instead of `fading_share`.
       batch_sizes: images per step at each size, instead of one number for all.
       learning_rates: at each size, instead of `generator_learning_rate` for all.
       resets_optimizers: Adam starts anew when a block is added, as in the programs of both Karras et al. and Segal et
@@ -76,6 +77,7 @@ class PGGANConfig(GANConfig):
     first_size: int = BASE_SIZE
     stage_images: tuple[int, ...] = (1_600_000,)
     fading_share: float = 0.5
+    fading_images: tuple[int, ...] = ()
     batch_sizes: tuple[int, ...] = ()
     learning_rates: tuple[float, ...] = ()
     resets_optimizers: bool = True
@@ -112,6 +114,15 @@ class PGGANConfig(GANConfig):
                     f"{name} needs one number, or one for each size from {self.first_size} to {self.image_size} px "
                     f"({stage_count}), got {values}"
                 )
+        if self.fading_images:
+            images = [_at(self.stage_images, index) for index in range(1, stage_count)]
+            if len(self.fading_images) != len(images) or any(
+                not 0 <= fading <= most for fading, most in zip(self.fading_images, images, strict=True)
+            ):
+                raise ValueError(
+                    f"fading_images needs a number for each size after {self.first_size} px ({stage_count - 1}), at "
+                    f"most that of stage_images, got {self.fading_images}"
+                )
         check_range(self, "filters", "critic_steps", "critic_outputs", minimum=1)
         check_range(self, "stage_images", "batch_sizes", "learning_rates", above=0)
         check_range(self, "leaky_slope", above=0, below=1)
@@ -145,6 +156,8 @@ class PGGANConfig(GANConfig):
             batch = _at(self.batch_sizes, index) if self.batch_sizes else batch_size
             rate = _at(self.learning_rates, index) if self.learning_rates else None
             fading = images * self.fading_share if index else 0.0
+            if self.fading_images and index:
+                fading = self.fading_images[index - 1]
             for is_fading, count in ((True, fading), (False, images - fading)):
                 first = stages[-1].end_step if stages else 0
                 if count:

@@ -269,6 +269,10 @@ def test_truncation_cuts_z_off():
         ({"batch_sizes": (4, 4)}, r"batch_sizes needs one number, .* \(3\), got \(4, 4\)"),
         ({"learning_rates": (0.0,)}, "learning_rates must be above 0"),
         ({"leaky_slope": 1.5}, "leaky_slope must be above 0 and below 1, got 1.5"),
+        (
+            {"fading_images": (5,)},
+            "fading_images needs a number for each size after 4 px .2., at most that of stage_im",
+        ),
         ({"fading_share": 1.0}, "fading_share must be at least 0 and below 1, got 1.0"),
         ({"critic_steps": 0}, "critic_steps must be at least 1, got 0"),
         ({"critic_steps": 2}, "update_order='joint' needs critic_steps=1, got 2; use 'alternating'"),
@@ -279,3 +283,10 @@ def test_truncation_cuts_z_off():
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(ValueError, match=message):
         PGGANConfig(**(SMALL | settings))
+
+
+def test_images_while_fading_are_those_that_are_given():
+    """Segal et al. 2021: 800,000 of the 2,000,000 images at 1,024 px fade."""
+    config = PGGANConfig(image_size=16, stage_images=(80, 160, 200), fading_images=(80, 80))
+    lengths = [(stage.image_size, stage.is_fading, stage.end_step - stage.first_step) for stage in config.stages(8)]
+    assert lengths == [(4, False, 10), (8, True, 10), (8, False, 10), (16, True, 10), (16, False, 15)]
