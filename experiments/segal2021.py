@@ -10,8 +10,8 @@ classifiers (Algorithm 1); the embedding baseline; a DCGAN whose z is optimised 
 classifier trained on embedded, on class-generated and on real images.
 
 `as_published` has the schedule as data: 800,000 images at 4 px, 1,600,000 at each size to 512, 800,000 of them
-while the new block fades in, 2,000,000 at 1024; batches of 16 per GPU (64) to 128 px, then 14, 8 and 3; WGAN-GP with one critic
-step, lambda 10, drift .001, Adam 1e-3 (0, .99); the GAN trains on all images, test patients among them. `corrected` has
+while the new block fades in, 2,000,000 at 1024; batches of 16 per GPU (64) to 128 px, then 14, 8 and 3; WGAN-GP, one
+critic step, lambda 10, drift .001, Adam 1e-3 (0, .99); the GAN trains on all images, test patients too. `corrected` has
 the paper's network, grey, trained on the training patients alone. `cpu` is `corrected` with fewer channels, ends at
 64 px, and sees 296,000 images in all.
 Readers: python -m tfcxr.reader_study is another part of the package's plan.

@@ -133,7 +133,7 @@ class Study:
         """
         training = training_of(described)
         flags = {"run_dir": self.folder / run, "export_dir": self.saved_model(run)} | flags
-        both = training.settings | dict(settings or {})
+        both = {"precision": "float32"} | training.settings | dict(settings or {})
         return self.stage(f"train {run}", "tfcxr.train", settings=both, **(training.flags | flags), resume=True)
 
     def merge(self, name: str, data_dirs: Sequence[pathlib.Path], out_dir: pathlib.Path, image_size: int) -> Stage:

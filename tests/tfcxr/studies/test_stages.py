@@ -58,6 +58,7 @@ def test_a_training_has_what_its_variant_says_and_is_resumed(study):
     words = study.train("first", described, data_dir="records", steps=5, settings={"dropout": 0.1}).words
     assert set(words[2:]) == {
         *("--model=cgan", "--batch_size=8", "--steps=5", "--data_dir=records", "--resume", "--set=dropout=0.1"),
+        "--set=precision=float32",
         *(f"--run_dir={study.folder}/first", f"--export_dir={study.folder}/saved_models/first"),
     }
 

@@ -60,7 +60,8 @@ class TransferPGGANConfig(PGGANConfig):
       critic_head: units between the DenseNet's features, before their last ReLU, and the critic's value.
       value_handling: "equal" shows generated and real images to the critic in the same way; "as_published" as in the
         authors' notebook: generated ones by tanh, plain bilinear resize, luma, tanh again; real ones in [0, 1] by an
-        antialiased resize, minus .502, over .290; both without the DenseNet's own range.
+        antialiased resize, minus .502, over .290; both without the DenseNet's own range. "as_in_paper" differs by real
+        ones, which go through tanh too.
       moves_batch_statistics: the frozen DenseNet normalises by batch statistics, which move its running ones.
     """
 
@@ -83,7 +84,7 @@ class TransferPGGANConfig(PGGANConfig):
     critic_filters: int = 64
     critic_size: int = 224
     critic_head: int = 512
-    value_handling: Literal["equal", "as_published"] = "equal"
+    value_handling: Literal["equal", "as_published", "as_in_paper"] = "equal"
     moves_batch_statistics: bool = False
 
     records_size: ClassVar[str] = "data_size"
@@ -101,9 +102,9 @@ class TransferPGGANConfig(PGGANConfig):
                 f"trained_blocks must name at least one of the {count} scale blocks, 0 (8 px) to {count - 1} "
                 f"({self.image_size} px) or -1 to -{count} from the last, got {self.trained_blocks}"
             )
-        if self.value_handling == "as_published" and self.value_range != "0..1":
+        if self.value_handling != "equal" and self.value_range != "0..1":
             raise ValueError(
-                f"value_handling='as_published' is for generators of value_range 0..1, got {self.value_range}"
+                f"value_handling={self.value_handling!r} is for generators of value_range 0..1, got {self.value_range}"
             )
         if not self.data_size:
             object.__setattr__(self, "data_size", self.image_size)
@@ -276,7 +277,8 @@ class TransferPGGAN(PGGAN):
         if self.config.value_handling == "equal":
             return self._view(images)
         unit = resize_antialiased(_grey(0.5 * (images + 1.0)), self.config.critic_size)
-        return (unit - PUBLISHED_MEAN) / PUBLISHED_DEVIATION
+        is_standardised = self.config.value_handling == "as_published"
+        return (unit - PUBLISHED_MEAN) / PUBLISHED_DEVIATION if is_standardised else tf.tanh(unit)
 
     def _fake_images(self, z: tf.Tensor, condition: tf.Tensor, alpha: Any) -> tf.Tensor:
         images = self.generator((z, condition))

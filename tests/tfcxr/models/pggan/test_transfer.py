@@ -109,6 +109,10 @@ def test_published_handling_by_hand():
     np.testing.assert_allclose(shown[..., 0], np.tanh(resized @ np.array([0.2989, 0.5870, 0.1140])), atol=1e-6)
     grey = tf.fill([1, 32, 32, 1], 0.2)  # .6 in [0, 1]
     np.testing.assert_allclose(model._real_images(grey, 0.0), (0.6 - 0.502) / 0.290, rtol=1e-5)
+    in_paper = make(value_handling="as_in_paper", critic_size=16, channels=3)
+    np.testing.assert_allclose(in_paper._real_images(grey, 0.0), np.tanh(0.6), rtol=1e-5)
+    in_paper.generator = model.generator
+    assert np.array_equal(in_paper._fake_images(tf.zeros([2, 8]), tf.zeros([2, 0]), 0.0), shown)
 
 
 def test_it_says_how_much_learns():
