@@ -170,7 +170,7 @@ def test_settings_resume_growth_and_embedding_of_the_training_page(run):
 
 @pytest.mark.slow
 def test_exports_cohorts_and_cascades_of_the_serving_page_and_their_evaluation(run, disc_records):
-    export, by_counts, like_real, card, cgan, srgan, gated, cascade, no_copies, export_gated = (
+    export, by_counts, like_real, card, cgan, srgan, gated, cascade, calibrated, no_copies, export_gated = (
         line.replace("/512", "/32") for line in map(at_32, python_lines_of("tfcxr/serving/README.md"))
     )
     pathlib.Path("records").mkdir()
@@ -187,6 +187,7 @@ def test_exports_cohorts_and_cascades_of_the_serving_page_and_their_evaluation(r
     run(srgan, "--set=filters=8", "--set=residual_blocks=1", *tiny)
     run(gated, "--min_realism=0", "--images=2")
     run(cascade)
+    run(calibrated, "--min_realism=quantile:.01", "--images=2")
     run(no_copies, "--counts=NORMAL=2,PNEUMONIA=2")
     run(export_gated)
     assert read_dataset_info("cohorts/large/128").images_written == 2

@@ -48,12 +48,14 @@ class EvaluateArguments(Arguments):
         in it that all folders have.
       out_dir: folder of the report and of finished trainings.
       protocols: what is asked; all is every question that these data can answer.
-      test_dir: data folder of the test splits, where it is another than --real_dir.
+      test_dir: data folder of the test splits, where it is another than --real_dir, or several data sets, each as
+        FOLDER or NAME=FOLDER; name --real_dir too where its test splits are to be among them.
       synthetic_splits: splits of the cohort; all where left out.
       train_splits: splits of real training patients.
       validation_splits: splits of --real_dir on which every training's end and threshold are chosen; where left out,
         each training keeps back a share of its own images.
-      test_splits: splits of real test patients; each is reported by itself.
+      test_splits: splits of real test patients; each is reported by itself. Of several --test_dir, each gives those
+        that it has.
       labels: which to evaluate, such as Effusion,Cardiomegaly, of those that all sets have; all where left out. Where
         labels are exclusive classes, images of other classes are left out.
       classifier: what is trained on the images.
@@ -74,7 +76,7 @@ class EvaluateArguments(Arguments):
     real_dir: str
     out_dir: str
     protocols: tuple[str, ...] = flag(("tstr",), choices=PROTOCOLS, takes_file=True, also=(ALL,))
-    test_dir: str | None = None
+    test_dir: tuple[str, ...] = ()
     synthetic_splits: tuple[str, ...] = ()
     train_splits: tuple[str, ...] = ("train",)
     validation_splits: tuple[str, ...] = ()
@@ -100,7 +102,7 @@ def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
       FileNotFoundError: a folder or shard is missing.
       ValueError: unknown names or settings, ones without effect, a report that is there, or what a protocol refuses.
     """
-    check_data_dirs(arguments.real_dir, arguments.test_dir)
+    check_data_dirs(arguments.real_dir, *(name_and_path(text)[1] for text in arguments.test_dir))
     with tensorflow_started():
         from tfcxr.evaluation.report.report import HTML_FILE, prepare_folder, write_report
     is_all = ALL in arguments.protocols
@@ -172,7 +174,8 @@ def _pictures(evaluation: "Evaluation", answers: Sequence["Answer"]) -> dict[str
 
     from tfcxr.data.stored_images import open_images
 
-    sides = {"real": (evaluation.test_dir or evaluation.real_dir, evaluation.test_splits[:1])}
+    first_test = next(iter(evaluation.test_sets.values()))
+    sides = {"real": (first_test.folder, (first_test.split,))}
     for name, folder in evaluation.synthetic_dirs.items():
         sides[name] = (folder, evaluation.synthetic_splits or tuple(evaluation.synthetic_infos[name].splits))
     rows = {}
@@ -223,11 +226,11 @@ def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> "Ev
         raise ValueError(f"--classifier_seeds expects whole numbers such as 0,1,2, got {given}") from error
     return (
         Evaluation(
-            synthetic_dirs=_named_folders(arguments.synthetic_dir),
+            synthetic_dirs=_named_folders("synthetic_dir", arguments.synthetic_dir),
             real_dir=pathlib.Path(arguments.real_dir),
             out_dir=pathlib.Path(arguments.out_dir),
             classifier=make_classifier_config(arguments.classifier, classifier),
-            test_dir=pathlib.Path(arguments.test_dir) if arguments.test_dir else None,
+            test_dirs=_test_folders(arguments.test_dir),
             synthetic_splits=arguments.synthetic_splits,
             train_splits=arguments.train_splits,
             validation_splits=arguments.validation_splits,
@@ -257,15 +260,22 @@ def _label_map(given: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _named_folders(given: Sequence[str]) -> dict[str, pathlib.Path]:
-    """Cohorts by name; one without a name is called as its folder is, such as acgan of cohorts/acgan/64."""
+def _test_folders(given: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Test data sets by name; the only one has no name unless it is given one."""
+    if len(given) == 1 and not name_and_path(given[0])[0]:
+        return {"": pathlib.Path(given[0])}
+    return _named_folders("test_dir", given)
+
+
+def _named_folders(flag_name: str, given: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Data folders by name; one without a name is called as its folder is, such as acgan of cohorts/acgan/64."""
     folders: dict[str, pathlib.Path] = {}
     for text in given:
         name, folder = name_and_path(text)
         path = pathlib.Path(folder)
         name = name or (path.resolve().parent.name if path.name.isdecimal() else path.resolve().name)
         if name in folders:
-            raise ValueError(f"--synthetic_dir names two cohorts {name!r}; give each as NAME=FOLDER")
+            raise ValueError(f"--{flag_name} names two folders {name!r}; give each as NAME=FOLDER")
         folders[name] = path
     return folders
 

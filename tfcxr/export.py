@@ -20,6 +20,7 @@ import tempfile
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.data.sizes import check_data_dirs
+from tfcxr.serving.min_realism import check_calibration, parse_min_realism
 from tfcxr.startup import tensorflow_started
 
 MIN_REALISM = 0.9  # with super-resolution: a cascade as Woloszyn et al. 2025 have it
@@ -36,7 +37,10 @@ class ExportArguments(Arguments):
       chunk_rows: Images computed at once; by image size by default, more for a GPU.
       saved_model: Instead of --run_dir: an exported generator, for a cascade.
       super_resolution: With --saved_model: an exported super-resolution model.
-      min_realism: With --saved_model: the discriminator's score that an image must reach; 0.9 with --super_resolution.
+      min_realism: With --saved_model: the discriminator's score that an image must reach, or quantile:.1 for the score
+        that all but 0.1 of held-out real images reach; 0.9 with --super_resolution.
+      calibrate_on: With --min_realism=quantile: records of real images, or the folder of their builds.
+      calibrate_splits: Splits of --calibrate_on; by default all that the model was not trained on.
       max_copy_ratio: Generate only images at most so many times as near to a training image as held-out images usually
         are, such as 2.
       copies_of: With --max_copy_ratio: records that the model was trained on, or the folder of their builds.
@@ -50,7 +54,9 @@ class ExportArguments(Arguments):
     chunk_rows: int | None = flag(None, minimum=1)
     saved_model: str | None = None
     super_resolution: str | None = None
-    min_realism: float | None = flag(None, minimum=0.0, maximum=1.0)
+    min_realism: str | float | None = None
+    calibrate_on: str | None = None
+    calibrate_splits: tuple[str, ...] = ()
     max_copy_ratio: float | None = flag(None, minimum=1.0)
     copies_of: str | None = None
     max_tries: int = flag(100, minimum=1)
@@ -64,7 +70,8 @@ def export(arguments: ExportArguments) -> pathlib.Path:
       ValueError: neither a run folder nor exported models, flags without an effect, or see `export_model`,
         `export_cascade` and `open_copy_check`.
     """
-    check_data_dirs(arguments.copies_of)
+    check_data_dirs(arguments.copies_of, arguments.calibrate_on)
+    check_calibration(arguments.calibrate_on, arguments.calibrate_splits, parse_min_realism(arguments.min_realism))
     with tensorflow_started():
         from tfcxr.serving.saved_model import export_model
         from tfcxr.training.run_folder import load_model
@@ -110,15 +117,15 @@ def export(arguments: ExportArguments) -> pathlib.Path:
 def _export_cascade(a: ExportArguments, generator: str | os.PathLike) -> pathlib.Path:
     from tfcxr.serving.cascade import export_cascade
     from tfcxr.serving.copy_check import open_copy_check
-    from tfcxr.serving.gate import Gate
-    from tfcxr.serving.loaded_model import find_version
-    from tfcxr.serving.model_card import read_description
+    from tfcxr.serving.gate_calibration import make_gate
+    from tfcxr.serving.loaded_model import LoadedModel
 
-    copies = None
+    copies, model = None, LoadedModel(generator)
     if a.copies_of and a.max_copy_ratio:
-        copies = open_copy_check(a.copies_of, read_description(find_version(generator)), a.max_copy_ratio)
-    min_realism = MIN_REALISM if a.min_realism is None and a.super_resolution else a.min_realism
-    return export_cascade(generator, a.super_resolution, a.out_dir, Gate(min_realism, a.max_tries, copies), a.version)
+        copies = open_copy_check(a.copies_of, model.description, a.max_copy_ratio)
+    min_realism = MIN_REALISM if a.min_realism is None and a.super_resolution else parse_min_realism(a.min_realism)
+    gate = make_gate(model, min_realism, a.max_tries, copies, a.calibrate_on, a.calibrate_splits)
+    return export_cascade(generator, a.super_resolution, a.out_dir, gate, a.version)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@
     python -m tfcxr.generate --saved_model=saved_models/cgan --super_resolution=saved_models/srgan --min_realism=0.9 \\
         --out_dir=cohorts/cascade --counts=NORMAL=100,PNEUMONIA=100
 
+    python -m tfcxr.generate --saved_model=saved_models/cgan --min_realism=quantile:.1 --calibrate_on=records/64 \\
+        --out_dir=cohorts/calibrated --like=records/64
+
     python -m tfcxr.generate --saved_model=saved_models/cgan --max_copy_ratio=2 --copies_of=records/64 \\
         --out_dir=cohorts/no_copies --counts=NORMAL=100,PNEUMONIA=100
 
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.data.sizes import check_data_dirs
+from tfcxr.serving.min_realism import check_calibration, parse_min_realism, realism_text
 from tfcxr.startup import tensorflow_started
 
 if TYPE_CHECKING:
@@ -44,7 +48,10 @@ class GenerateArguments(Arguments):
       images: Images with --shares or --like, by default as many as the split holds; or of a model without labels.
       seed: Of the cohort: of its images and of the order of its labels.
       truncation: Below 1 images vary less.
-      min_realism: Keep only images that the discriminator rates so, such as 0.9; all by default.
+      min_realism: Keep only images that the discriminator rates so, such as 0.9; with quantile:.1, as high as all but
+        0.1 of held-out real images. All are kept by default.
+      calibrate_on: With --min_realism=quantile: records of real images, or the folder of their builds.
+      calibrate_splits: Splits of --calibrate_on; by default all that the model was not trained on.
       max_copy_ratio: Keep only images at most so many times as near to a training image as held-out images usually
         are, such as 2; all by default.
       copies_of: With --max_copy_ratio: records that the model was trained on, or the folder of their builds.
@@ -64,7 +71,9 @@ class GenerateArguments(Arguments):
     images: int | None = flag(None, minimum=1)
     seed: int = flag(0, minimum=0)
     truncation: float = 1.0
-    min_realism: float | None = flag(None, minimum=0.0, maximum=1.0)
+    min_realism: str | float | None = None
+    calibrate_on: str | None = None
+    calibrate_splits: tuple[str, ...] = ()
     max_copy_ratio: float | None = flag(None, minimum=1.0)
     copies_of: str | None = None
     max_tries: int = flag(100, minimum=1)
@@ -80,12 +89,14 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     Raises:
       ValueError: flags that do not fit each other or the model, or see `generate_cohort`.
     """
-    check_data_dirs(arguments.like, arguments.copies_of)
+    check_data_dirs(arguments.like, arguments.copies_of, arguments.calibrate_on)
+    min_realism = parse_min_realism(arguments.min_realism)
+    check_calibration(arguments.calibrate_on, arguments.calibrate_splits, min_realism)
     with tensorflow_started():
         from tfcxr.sampling.cohort import CohortOptions, generate_cohort
         from tfcxr.sampling.cohort_preview import write_cohort_preview
         from tfcxr.serving.copy_check import open_copy_check
-        from tfcxr.serving.gate import Gate
+        from tfcxr.serving.gate_calibration import make_gate
         from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
 
     a = arguments
@@ -103,7 +114,9 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     copies = None
     if a.copies_of and a.max_copy_ratio:
         copies = open_copy_check(a.copies_of, model.description, a.max_copy_ratio)
-    gate = Gate(a.min_realism, a.max_tries, copies) if is_gated else None
+    gate = None
+    if is_gated:
+        gate = make_gate(model, min_realism, a.max_tries, copies, a.calibrate_on, a.calibrate_splits)
     super_resolution = LoadedModel(a.super_resolution) if a.super_resolution else None
     info = generate_cohort(model, _labels(a, model), a.out_dir, options, gate, super_resolution)
     data_dir = pathlib.Path(a.out_dir) / str(info.image_size)
@@ -111,7 +124,8 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     print(f"wrote {info.images_written} images ({positives or 'no labels'}) to {data_dir}")
     if log := info.provenance.get("realism_gate"):
         tries = ", ".join(f"{name} {counts['tries']}" for name, counts in log["tries_by_label"].items())
-        print(f"realism of {log['min_realism']:g} and more: {log['acceptance_rate']:.1%} of candidates ({tries} tries)")
+        limit = realism_text(log["min_realism"])
+        print(f"realism of {limit} and more: {log['acceptance_rate']:.1%} of candidates ({tries} tries)")
     if log := info.provenance.get("copy_gate"):
         print(
             f"copy ratio of {log['max_copy_ratio']:g} and less: {log['copies_refused']} of {log['tries']} candidates "

@@ -111,7 +111,7 @@ def test_help_lists_protocols_and_classifiers():
             "--set=classifier.validation_fraction would have no effect: with --validation_splits, nothing is kept",
         ),
         ({"classifier_seeds": ("0", "x")}, "--classifier_seeds expects whole numbers such as 0,1,2, got 0,x"),
-        ({"synthetic_dir": ("a/x/64", "b/x/64")}, "names two cohorts 'x'; give each as NAME=FOLDER"),
+        ({"synthetic_dir": ("a/x/64", "b/x/64")}, "names two folders 'x'; give each as NAME=FOLDER"),
         ({"label_map": ("COVID",)}, "--label_map expects THEIRS:OURS such as COVID:PNEUMONIA, got 'COVID'"),
         ({"label_map": ("A:B", "A:C")}, "--label_map maps one label twice: A:B,A:C"),
     ],

@@ -1,7 +1,6 @@
 """Opens synthetic cohorts and real patients side by side, and refuses comparisons that would mislead.
 
-A test set must be of real patients whom neither the classifiers nor the generator have seen. The generator's training
-patients stand beside a cohort's `dataset_info.json`, one salted key per line, in the file that its provenance names.
+A test set must be of real patients whom neither the classifiers nor the generator have seen (`shared_patients`).
 """
 
 import dataclasses
@@ -22,6 +21,7 @@ from tfcxr.data.stored_images import StoredImages, open_images
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.label_map import map_labels
 from tfcxr.evaluation.labelled_images import LabelledImages
+from tfcxr.evaluation.shared_patients import generator_leaks, refuse_shared_patients, training_leaks
 from tfcxr.evaluation.subgroups import groups_of_facts
 
 SUBSET_SEED = 0  # of the images that are taken where a side has more than are wanted
@@ -67,7 +67,7 @@ class Cohorts:
       synthetic: by name.
       real: training patients.
       validation: real patients, or None where each training keeps back a share of its own images.
-      tests: real patients, by split.
+      tests: real patients, by the name of a test set, as in `Evaluation.test_sets`.
       shared_patients: sentences on patients seen in training and testing alike; empty when there are none.
       notices: sentences that a reader of the report must see.
     """
@@ -120,13 +120,13 @@ def check_folders(evaluation: Evaluation, same_labels: bool = True, allows_unlab
                 f"--synthetic_dir={folder} holds an exported model, not a cohort; generate one with "
                 f"python -m tfcxr.generate --saved_model={folder}"
             )
-    real_dir, real, test = evaluation.real_dir, evaluation.real_info, evaluation.test_info
+    real_dir, real = evaluation.real_dir, evaluation.real_info
+    tests = {test.folder: test.info for test in evaluation.test_sets.values()}
     if real.is_synthetic:
         raise ValueError(f"--real_dir={real_dir} holds synthetic images ({real.name}), not real patients")
-    if test.is_synthetic:
-        raise ValueError(
-            f"--test_dir={evaluation.test_dir} holds synthetic images ({test.name}); test on real patients"
-        )
+    for folder, info in tests.items():
+        if info.is_synthetic:
+            raise ValueError(f"--test_dir={folder} holds synthetic images ({info.name}); test on real patients")
     if same_labels and not real.label_names:
         raise ValueError(
             f"{evaluation.train_splits_flag} has no labels, so nothing can be learned; build it from labelled images"
@@ -144,7 +144,8 @@ def check_folders(evaluation: Evaluation, same_labels: bool = True, allows_unlab
             )
         is_compared = same_labels and not (allows_unlabelled and not info.label_names)
         check_alike(evaluation, folder, info, is_compared)
-    check_alike(evaluation, evaluation.test_dir or real_dir, test, same_labels)
+    for folder, info in tests.items():
+        check_alike(evaluation, folder, info, same_labels)
 
 
 def check_alike(evaluation: Evaluation, folder: pathlib.Path, info: DatasetInfo, same_labels: bool) -> None:
@@ -191,7 +192,11 @@ def _label_hint(real: DatasetInfo, other: DatasetInfo) -> str:
 
 
 def load_cohorts(
-    evaluation: Evaluation, label_names: tuple[str, ...], images: int | None = None, uses_generator: bool = True
+    evaluation: Evaluation,
+    label_names: tuple[str, ...],
+    images: int | None = None,
+    uses_generator: bool = True,
+    synthetic_images: int | None = None,
 ) -> Cohorts:
     """Loads and checks everything that a protocol compares.
 
@@ -199,30 +204,33 @@ def load_cohorts(
       label_names: in this order; () loads none.
       images: of each cohort and of the real training set, chosen at random; all where None.
       uses_generator: False where nothing learns from synthetic images or is compared with them.
+      synthetic_images: of each cohort, where these are to be others than `images`.
 
     Raises:
       FileNotFoundError: a shard is missing.
       ValueError: a damaged or altered shard, no such split, too few images; or, unless `allow_shared_patients`, test
         patients that were trained on or that cannot be compared with those that were.
     """
-    real_info, test_info = evaluation.real_info, evaluation.test_info
-    synthetic = {}
+    real_info, synthetic = evaluation.real_info, {}
     for name, info in evaluation.synthetic_infos.items():
         splits, names = evaluation.synthetic_splits or tuple(info.splits), label_names if info.label_names else ()
         folder = evaluation.synthetic_dirs[name]
-        synthetic[name] = load_cohort(folder, info, splits, names, images, evaluation.label_map)
+        synthetic[name] = load_cohort(folder, info, splits, names, synthetic_images or images, evaluation.label_map)
     real_dir, validation = evaluation.real_dir, None
     real = load_cohort(real_dir, real_info, evaluation.train_splits, label_names, images)
     if evaluation.validation_splits:
         validation = load_cohort(real_dir, real_info, evaluation.validation_splits, label_names)
-    folder, splits = evaluation.test_dir or real_dir, evaluation.test_splits
-    label_map = evaluation.label_map if evaluation.test_dir else {}
-    tests = {split: load_cohort(folder, test_info, [split], label_names, None, label_map) for split in splits}
-    shared = training_leaks(real, validation, tests, real_info, test_info)
+    label_map = evaluation.label_map if evaluation.test_dirs else {}
+    tests = {
+        name: load_cohort(test.folder, test.info, [test.split], label_names, None, label_map)
+        for name, test in evaluation.test_sets.items()
+    }
+    test_infos = {name: test.info for name, test in evaluation.test_sets.items()}
+    shared = training_leaks(real, validation, tests, real_info, test_infos)
     for name, info in evaluation.synthetic_infos.items() if uses_generator else ():
-        shared += generator_leaks(evaluation.synthetic_dirs[name], info, tests, test_info)
+        shared += generator_leaks(evaluation.synthetic_dirs[name], info, tests, test_infos)
     refuse_shared_patients(shared, evaluation)
-    infos = (real_info, *evaluation.synthetic_infos.values(), test_info)
+    infos = (real_info, *evaluation.synthetic_infos.values(), *test_infos.values())
     notices = list(dict.fromkeys(f"{info.name}: {info.notice}" for info in infos if info.notice))
     notices += _left_out_notices([*synthetic.values(), real, *([validation] if validation else []), *tests.values()])
     for cohort in synthetic.values():
@@ -302,66 +310,6 @@ def split_off_validation(groups: np.ndarray, fraction: float, seed: int) -> np.n
     order = np.random.default_rng(seed).permutation(len(names))
     count = np.searchsorted(np.cumsum(sizes[order]), fraction * len(groups)) + 1
     return np.isin(group_of_image, order[: min(max(count, 1), len(names) - 1)])
-
-
-def refuse_shared_patients(shared: Sequence[str], evaluation: Evaluation) -> None:
-    """Refuses sentences on shared patients (ValueError), or logs them where they are allowed."""
-    if shared and not evaluation.allow_shared_patients:
-        raise ValueError(f"{shared[0]}; choose other splits, or set --allow_shared_patients, which marks the report")
-    for sentence in shared:
-        logging.warning("NOT patient-disjoint: %s.", sentence)
-
-
-def training_leaks(
-    real: Cohort,
-    validation: Cohort | None,
-    tests: Mapping[str, Cohort],
-    real_info: DatasetInfo,
-    test_info: DatasetInfo,
-    name: str = "training",
-) -> list[str]:
-    """A sentence for each pair of real sets that share patients, or that cannot be compared; [] where all is well."""
-    if test_info.salt_fingerprint != real_info.salt_fingerprint:
-        return [
-            f"the test set ({test_info.name}) and the {name} set ({real_info.name}) were built with different salts, "
-            "so their patients cannot be compared; build both with one salt"
-        ]
-    leaks = [] if validation is None else [_shared(name, real.patient_keys, "validation", validation)]
-    for split, test in tests.items():
-        leaks.append(_shared(name, real.patient_keys, split, test))
-        leaks.append(_shared("validation", validation.patient_keys, split, test) if validation else "")
-    return [leak for leak in leaks if leak]
-
-
-def generator_leaks(
-    synthetic_dir: pathlib.Path, synthetic_info: DatasetInfo, tests: Mapping[str, Cohort], test_info: DatasetInfo
-) -> list[str]:
-    """A sentence for each test set whose patients the cohort's generator has seen, or where nobody can tell."""
-    training_data = synthetic_info.provenance.get("training_data", {})
-    file_name = training_data.get("patient_keys_file", "")
-    path = pathlib.Path(synthetic_dir) / pathlib.Path(file_name).name
-    if not file_name or not path.is_file():
-        return [
-            f"the cohort in {synthetic_dir} does not say on which patients its generator was trained "
-            f"({file_name or 'training_data.patient_keys_file in its provenance'} is missing), "
-            "so the test patients may be among them"
-        ]
-    if training_data.get("salt_fingerprint", synthetic_info.salt_fingerprint) != test_info.salt_fingerprint:
-        return [
-            f"the generator's training data and the test set ({test_info.name}) were built with different salts, "
-            "so their patients cannot be compared; train the generator on data built with the test set's salt"
-        ]
-    keys = np.array(path.read_text(encoding="utf-8").split(), str)
-    leaks = [_shared("generator's training", keys, split, test) for split, test in tests.items()]
-    return [leak for leak in leaks if leak]
-
-
-def _shared(seen_name: str, seen: np.ndarray, split: str, cohort: Cohort) -> str:
-    patients = np.unique(cohort.patient_keys)
-    count = int(np.isin(patients, seen).sum())
-    if not count:
-        return ""
-    return f"{count} of the {len(patients)} patients of split {split!r} are also in the {seen_name} data"
 
 
 def _left_out_notices(cohorts: Sequence[Cohort]) -> list[str]:

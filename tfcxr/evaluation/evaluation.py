@@ -14,6 +14,21 @@ from tfcxr.registry import nearest_name
 
 
 @dataclasses.dataclass(frozen=True)
+class TestSet:
+    """Real test patients: one split of one data folder.
+
+    Attributes:
+      folder: that holds them.
+      split: of the folder.
+      info: the folder's description, its labels with their mapped names.
+    """
+
+    folder: pathlib.Path
+    split: str
+    info: DatasetInfo
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     """The facts that all protocols share.
 
@@ -22,15 +37,15 @@ class Evaluation:
       real_dir: data folder of real patients.
       out_dir: gets report.json, report.html and finished trainings.
       classifier: what is trained on the images.
-      test_dir: data folder of the test splits; None is `real_dir`.
+      test_dirs: name of a test data set -> its data folder; "" is a name where it is the only one. {} is `real_dir`.
       synthetic_splits: of the cohorts; () is all of them.
       train_splits: of real training patients.
       validation_splits: of real patients on whom every classifier's end of training and threshold are chosen; () keeps
         back a share of each classifier's own training images instead.
-      test_splits: of real test patients.
+      test_splits: of real test patients; of several test folders, each gives those that it has.
       labels: that are evaluated, in this order; () is all of `real_dir`. Where labels are exclusive classes, images of
         other classes are left out.
-      label_map: names in the cohorts and in `test_dir` -> labels of `real_dir`, which are then `labels` by default.
+      label_map: names in the cohorts and in `test_dirs` -> labels of `real_dir`, which are then `labels` by default.
       classifier_seeds: of trainings.
       extractors: what images are compared by: "trained", "pixels", or paths of networks.
       extractor_dir: keeps trained feature extractors, for several evaluations to share; None is `out_dir/extractor`.
@@ -41,7 +56,7 @@ class Evaluation:
     real_dir: pathlib.Path
     out_dir: pathlib.Path
     classifier: ClassifierConfig = ClassifierConfig()
-    test_dir: pathlib.Path | None = None
+    test_dirs: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
     synthetic_splits: tuple[str, ...] = ()
     train_splits: tuple[str, ...] = ("train",)
     validation_splits: tuple[str, ...] = ()
@@ -77,7 +92,7 @@ class Evaluation:
         if not self.label_map:
             return self
         ours = self.real_info.label_names
-        folders = {*self.synthetic_dirs.values(), *([self.test_dir] if self.test_dir else [])}
+        folders = {*self.synthetic_dirs.values(), *self.test_dirs.values()}
         theirs = {name for folder in folders for name in read_dataset_info(folder).label_names}
         for other, name in self.label_map.items():
             for wanted, names, where in ((name, ours, self.real_dir), (other, sorted(theirs), "the other folders")):
@@ -94,7 +109,7 @@ class Evaluation:
         Raises:
           ValueError: there is a folder of builds, and not exactly one size that all folders have.
         """
-        folders = {self.real_dir, self.test_dir or self.real_dir, *self.synthetic_dirs.values()}
+        folders = {self.real_dir, *self.test_dirs.values(), *self.synthetic_dirs.values()}
         held = {folder: sizes for folder in sorted(folders) if (sizes := stored_sizes(folder))}
         if all(folder in sizes.values() for folder, sizes in held.items()):
             return self  # none is a folder of builds
@@ -109,7 +124,7 @@ class Evaluation:
         return dataclasses.replace(
             self,
             real_dir=found.get(self.real_dir, self.real_dir),
-            test_dir=self.test_dir and found.get(self.test_dir, self.test_dir),
+            test_dirs={name: found.get(folder, folder) for name, folder in self.test_dirs.items()},
             synthetic_dirs={name: found.get(folder, folder) for name, folder in self.synthetic_dirs.items()},
         )
 
@@ -132,13 +147,30 @@ class Evaluation:
 
     @functools.cached_property
     def real_info(self) -> DatasetInfo:
-        """Description of the real patients; raises FileNotFoundError where there is none, as the next two do."""
+        """Description of the real patients; raises FileNotFoundError where there is none, as the others do."""
         return read_dataset_info(self.real_dir)
 
     @functools.cached_property
-    def test_info(self) -> DatasetInfo:
-        """Description of the test patients."""
-        return map_info(read_dataset_info(self.test_dir), self.label_map) if self.test_dir else self.real_info
+    def test_sets(self) -> dict[str, TestSet]:
+        """Every test split of every test folder, named as the split is, or "covid-test" in a folder called covid.
+
+        Raises:
+          FileNotFoundError: a folder is missing.
+          ValueError: one of several test folders has none of `test_splits`.
+        """
+        if not self.test_dirs:
+            return {split: TestSet(self.real_dir, split, self.real_info) for split in self.test_splits}
+        sets = {}
+        for name, folder in self.test_dirs.items():
+            info = map_info(read_dataset_info(folder), self.label_map)
+            held = [split for split in self.test_splits if split in info.splits or len(self.test_dirs) == 1]
+            if not held:
+                raise ValueError(
+                    f"--test_dir={name}={folder} holds none of --test_splits={','.join(self.test_splits)}; it has "
+                    f"{', '.join(info.splits)}"
+                )
+            sets |= {f"{name}-{split}" if name else split: TestSet(folder, split, info) for split in held}
+        return sets
 
     @functools.cached_property
     def synthetic_infos(self) -> dict[str, DatasetInfo]:
@@ -147,9 +179,10 @@ class Evaluation:
             name: map_info(read_dataset_info(folder), self.label_map) for name, folder in self.synthetic_dirs.items()
         }
 
-    def test_split_flag(self, split: str) -> str:
-        """A test split's name in messages."""
-        return f"--test_splits={split} of {self.test_dir or self.real_dir}"
+    def test_split_flag(self, name: str) -> str:
+        """How messages call one of `test_sets`."""
+        test = self.test_sets[name]
+        return f"--test_splits={test.split} of {test.folder}"
 
     @property
     def train_splits_flag(self) -> str:

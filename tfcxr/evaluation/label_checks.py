@@ -149,9 +149,9 @@ def check_label_splits(evaluation: Evaluation, must_test: bool) -> list[str]:
       ValueError: no such split, or one without a usable label.
     """
     notices, check, names = [], check_labels if must_test else tell_labels, evaluation.label_names
-    for split in evaluation.test_splits:
-        counts = counts_of_splits(evaluation.test_info, [split], names)
-        notices += check(evaluation.test_split_flag(split), counts, "tested")
+    for name, test in evaluation.test_sets.items():
+        counts = counts_of_splits(test.info, [test.split], names)
+        notices += check(evaluation.test_split_flag(name), counts, "tested")
     if evaluation.validation_splits:
         where = f"--validation_splits={','.join(evaluation.validation_splits)} of {evaluation.real_dir}"
         counts = counts_of_splits(evaluation.real_info, evaluation.validation_splits, names)

@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from tfcxr.evaluation.metrics import metrics_of
-from tfcxr.evaluation.metrics.classification import confusion_matrix, percentile_interval, roc_auc, youden_threshold
+from tfcxr.evaluation.metrics.classification import (
+    confusion_matrix,
+    percentile_interval,
+    roc_auc,
+    support,
+    youden_threshold,
+)
 from tfcxr.evaluation.metrics.metric import ConfusionScore, LabelScore
 
 THRESHOLD_RULES = {"at_half": "threshold .5", "at_youden": "threshold by Youden's J on validation images"}
@@ -185,15 +191,18 @@ def _confusions(
 
 
 def _threshold_scores(label_names: Sequence[str], is_single_label: bool, confusions: np.ndarray) -> dict[str, Any]:
-    """Scores of confusion matrices [seeds, rows, tables, classes, classes], averaged over tables and seeds."""
-    per_class = {  # [seeds, tables, classes] each
-        metric.name: metric.score(confusions[:, 0]) for metric in metrics_of(ConfusionScore) if metric.is_per_class
+    """Scores of confusion matrices [seeds, rows, tables, classes, classes], averaged over tables and seeds.
+
+    "per_class" has a row per class with its "intervals"; "macro" has their mean, or sum, with interval.
+    """
+    of_class = lambda scores: scores[:, :, 0] if is_single_label else scores[..., 1]  # noqa: E731
+    per_class = {  # [seeds, rows, labels] each
+        metric.name: of_class(metric.score(confusions)) for metric in metrics_of(ConfusionScore) if metric.is_per_class
     }
-    rows = []
-    for index, name in enumerate(label_names):
-        table, position = (0, index) if is_single_label else (index, 1)
-        values = {metric: float(value[:, table, position].mean()) for metric, value in per_class.items()}
-        rows.append({"label": name, **values})
+    summaries = [
+        {name: seed_summary(values[:, :, index]) for name, values in per_class.items()}
+        for index in range(len(label_names))
+    ]
     names = ["labels"] if is_single_label else list(label_names)
     return {
         **{
@@ -201,9 +210,33 @@ def _threshold_scores(label_names: Sequence[str], is_single_label: bool, confusi
             for metric in metrics_of(ConfusionScore)
             if not metric.is_per_class
         },
-        "per_class": rows,
+        "per_class": [
+            {
+                "label": label,
+                **{name: found["mean"] for name, found in summary.items()},
+                "intervals": {name: found["interval"] for name, found in summary.items()},
+            }
+            for label, summary in zip(label_names, summaries, strict=True)
+        ],
+        "macro": {
+            metric.name: seed_summary(_over_classes(metric, per_class[metric.name], of_class(support(confusions))))
+            for metric in metrics_of(ConfusionScore)
+            if metric.is_per_class
+        },
         "confusion": {name: confusions[:, 0, table].mean(0).tolist() for table, name in enumerate(names)},
     }
+
+
+def _over_classes(metric: ConfusionScore, values: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Mean or sum [seeds, rows] of values [seeds, rows, classes] over the classes that have images among all patients.
+
+    A class that has images and is never predicted has no precision; here it counts 0, as in scikit-learn.
+    """
+    is_there = images[0, 0] > 0
+    values = np.where(np.isnan(values) & (images > 0), 0.0, values)[:, :, is_there]
+    if not is_there.any():
+        return np.full(values.shape[:2], np.nan)
+    return values.sum(2) if metric.over_classes == "sum" else values.mean(2)
 
 
 def _over_labels(scores: np.ndarray) -> np.ndarray:

@@ -68,8 +68,8 @@ class GateLog:
         seeds = {"seeds": f"try t of image i, both from 0: first_seed + i + t * {TRY_STRIDE}"}
         found: dict[str, dict[str, Any]] = {}
         if "min_realism" in gate:
-            realism = {"realism": _spread(self.realism)}
-            found["realism_gate"] = {"min_realism": gate["min_realism"], **counts, **realism, **seeds}
+            limit = {name: gate[name] for name in ("min_realism", "calibration") if name in gate}
+            found["realism_gate"] = {**limit, **counts, "realism": _spread(self.realism), **seeds}
         if "copies" in gate:
             copies = {"copies_refused": sum(self.copies_refused), "copy_ratio": _spread(self.copy_ratio)}
             found["copy_gate"] = {**gate["copies"], **counts, **copies, **seeds}

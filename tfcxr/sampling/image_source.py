@@ -19,6 +19,7 @@ from tfcxr.sampling.cohort_labels import CohortLabels
 from tfcxr.serving.cascade import LUMA, CascadeParts
 from tfcxr.serving.gate import TRY_STRIDE, Gate, GatedGenerator
 from tfcxr.serving.loaded_model import LoadedModel
+from tfcxr.serving.min_realism import realism_text
 
 GATED_BATCHES = 4  # searched at once: the last rows of a search, which wait for the slowest, then cost less
 
@@ -75,8 +76,8 @@ class ImageSource:
                     "min_realism, max_copy_ratio, max_tries and super_resolution out, or give the generator that it "
                     "was made of"
                 )
-            settings = model.description.settings
-            self.gate = {name: settings[name] for name in ("min_realism", "max_tries", "copies") if name in settings}
+            settings, names = model.description.settings, ("min_realism", "max_tries", "copies", "calibration")
+            self.gate = {name: settings[name] for name in names if name in settings}
         elif gate is not None:
             specs = [tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, None]), tf.TensorSpec([])]
             self._search = tf.function(GatedGenerator(model, gate), input_signature=specs, autograph=False)
@@ -168,7 +169,7 @@ class ImageSource:
         names = [name for name, value in zip(self.description.label_names, label, strict=True) if value == 1]
         limits, found, flags, cure = [], [], [], "train the model longer"
         if "min_realism" in gate:
-            limits.append(f"reached realism {gate['min_realism']:g}")
+            limits.append(f"reached realism {realism_text(gate['min_realism'], names)}")
             found.append(f"the best had {best.realism:.3g}")
             flags.append(f"a lower {dashes}min_realism")
         if "copies" in gate:

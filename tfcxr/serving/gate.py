@@ -1,10 +1,11 @@
 """Keeps, of an image's candidates, the first that the discriminator finds real enough and that is no copy.
 
-The threshold on realism is that of Woloszyn et al. 2025 (.9); copies are told by `tfcxr.serving.copy_check`.
+The threshold on realism is that of Woloszyn 2025 (.9), or what held-out real images score
+(`tfcxr.serving.gate_calibration`); copies are told by `tfcxr.serving.copy_check`.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -13,6 +14,7 @@ from absl import logging
 from tfcxr.config import make_config
 from tfcxr.serving.copy_check import CopyCheck
 from tfcxr.serving.loaded_model import LoadedModel
+from tfcxr.serving.min_realism import MinRealism
 from tfcxr.training.run_folder import model_class
 
 TRY_STRIDE = 2**22  # between the seeds of an image's candidates; images of a gated cohort, at most
@@ -28,27 +30,38 @@ class Gate:
     its images at seed * 2**32 + i, so no two images of any gated cohorts share a candidate.
 
     Attributes:
-      min_realism: in [0, 1]; None asks no discriminator.
+      min_realism: in [0, 1], or label -> threshold for exclusive labels, in the model's order; None asks no
+        discriminator.
       max_tries: candidates per image, at most 1,024.
       copies: refuses copies of training images; None compares with none.
+      calibration: how `min_realism` was chosen, plain JSON; None where the user did.
     """
 
-    min_realism: float | None = 0.9
+    min_realism: MinRealism | None = 0.9
     max_tries: int = 100
     copies: CopyCheck | None = None
+    calibration: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.min_realism is not None and not 0 <= self.min_realism <= 1:
+        limits = self.min_realism.values() if isinstance(self.min_realism, Mapping) else [self.min_realism]
+        if any(limit is not None and not 0 <= limit <= 1 for limit in limits):
             raise ValueError(f"min_realism must be in [0, 1], got {self.min_realism}")
         if not 1 <= self.max_tries <= MAX_TRIES:
             raise ValueError(f"max_tries must be from 1 to {MAX_TRIES}, got {self.max_tries}")
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain JSON: `min_realism` and `copies` (the facts of the check) where there are such, and `max_tries`."""
+        """Plain JSON: `max_tries`; and `min_realism`, `copies` (the facts of the check) and `calibration`, if any."""
         realism = {} if self.min_realism is None else {"min_realism": self.min_realism}
         copies = {} if self.copies is None else {"copies": self.copies.facts}
-        return {**realism, "max_tries": self.max_tries, **copies}
+        calibration = {} if self.calibration is None else {"calibration": dict(self.calibration)}
+        return {**realism, "max_tries": self.max_tries, **copies, **calibration}
+
+    def limit(self, label: tf.Tensor) -> tf.Tensor:
+        """The realism that an image of each label float32 [B,L] has to reach: float32 [B]."""
+        if isinstance(self.min_realism, Mapping):
+            return tf.gather(tf.constant(list(self.min_realism.values())), tf.argmax(label, axis=1))
+        return tf.fill([tf.shape(label)[0]], self.min_realism or 0.0)
 
     def choose(
         self,
@@ -77,7 +90,7 @@ class Gate:
           [B] of the candidate; `is_nan` bool [B], whether any candidate's realism was NaN, which counts as 0. With
           `copies` also `copies_refused` int32 [B], of its tries, and `copy_ratio` float32 [B] of the candidate.
         """
-        rows, min_realism = tf.shape(seed)[0], self.min_realism or 0.0
+        rows, limit = tf.shape(seed)[0], self.limit(label)
         start = {
             "image": tf.zeros([rows, *image_shape], tf.uint8),
             "realism": tf.fill([rows], REFUSED),
@@ -104,7 +117,7 @@ class Gate:
                 is_copy = copy_ratio > self.copies.max_copy_ratio
                 realism = tf.where(is_copy, REFUSED, realism)
             realism = tf.reshape(realism, [count, ahead])
-            passes = realism >= min_realism
+            passes = realism >= tf.gather(limit, searching)[:, tf.newaxis]
             is_accepted = tf.reduce_any(passes, axis=1)
             first = tf.argmax(tf.cast(passes, tf.int32), axis=1, output_type=tf.int32)
             best = tf.argmax(realism, axis=1, output_type=tf.int32)
@@ -135,7 +148,7 @@ class Gate:
         invariants = (tf.TensorShape([]), tf.TensorShape([None]), shapes)
         state = (tf.constant(0), tf.range(rows), start)
         found = tf.while_loop(is_unfinished, search, state, invariants, parallel_iterations=1)[2]
-        found |= {"is_accepted": found["realism"] >= min_realism}
+        found |= {"is_accepted": found["realism"] >= limit}
         return found if self.copies is None else found | {"realism": tf.maximum(found["realism"], 0.0)}
 
 
@@ -151,11 +164,17 @@ class GatedGenerator(tf.Module):
         """Checks that the discriminator can score a single image, where the gate asks it.
 
         Raises:
-          ValueError: the model has no discriminator, or one that compares the images of a request with each other.
+          ValueError: the model has no discriminator, one that compares the images of a request with each other, or
+            other labels than the gate has thresholds for.
         """
         super().__init__()
         if gate.min_realism is not None:
             check_discriminator(generator, gate)
+        if isinstance(gate.min_realism, Mapping) and [*gate.min_realism] != [*generator.description.label_names]:
+            raise ValueError(
+                f"the gate has thresholds for {', '.join(gate.min_realism)}, expected the labels of {generator.path} "
+                f"in their order: {', '.join(generator.description.label_names)}"
+            )
         self.generator, self.gate = generator, gate
         if gate.copies is not None:
             self._copies = gate.copies  # tracked: exported with the gate
@@ -176,8 +195,10 @@ class GatedGenerator(tf.Module):
         return self.gate.choose(candidates, seed, label, image_shape, description.chunk_rows)
 
 
-def check_discriminator(model: LoadedModel, gate: Gate) -> None:
-    """Refuses a discriminator that gives no image a score of its own; warns where it only ranks them.
+def check_discriminator(model: LoadedModel, gate: Gate | None = None) -> None:
+    """Refuses a discriminator that gives no image a score of its own.
+
+    Warns where it only ranks images and a plain number is the gate's threshold.
 
     Raises:
       ValueError: see `GatedGenerator`.
@@ -195,10 +216,10 @@ def check_discriminator(model: LoadedModel, gate: Gate) -> None:
             "so no image has a score of its own; generate without min_realism, or train a model without "
             "minibatch_stddev"
         )
-    if not config.realism_is_probability:
+    if gate and not gate.calibration and not config.realism_is_probability:
         logging.warning(
-            "the loss of %s (%s) does not train probabilities: its realism ranks images, so min_realism %g means "
-            "nothing outside this model",
+            "the loss of %s (%s) does not train probabilities: its realism ranks images, so min_realism %s means "
+            "nothing outside this model; --min_realism=quantile:.1 chooses it by real images",
             model.path,
             model.description.model,
             gate.min_realism,

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from tfcxr.serving.min_realism import realism_text
 from tfcxr.serving.signatures import signatures_of
 from tfcxr.serving.signatures.signature import Signature
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
@@ -92,6 +93,7 @@ A generator makes candidates of {small_size} pixels. The first that its discrimi
 {made}. `realism` is that rating, `tries` the candidates it took, and `seed` the seed of the one in the
 picture. After {max_tries} candidates the best is taken, and `is_accepted` is false. A rating is a training signal, not
 a calibrated probability."""
+CALIBRATED = """ Of {images} held-out real images of {data}, the share {quantile:g} is rated lower."""
 BY_COPIES = """
 
 A generator makes candidates of {small_size} pixels. The first that is no copy of a training image is
@@ -219,7 +221,7 @@ def card_text(description: ModelDescription, served: Any) -> str:
             "notice": f"\n> {one_line(data['notice'])}\n" if data.get("notice") else "",
             "patients_file": TRAINING_PATIENTS_FILE,
             "made": f"enlarged {d.scale} times" if d.scale > 1 else "taken",
-            "min_realism": f"{settings.get('min_realism', 0.0):g}",
+            "min_realism": realism_text(settings.get("min_realism", 0.0)),
             "max_tries": settings.get("max_tries"),
             "functions": markdown_table(
                 ("function", "signature on a server", "returns"),
@@ -244,6 +246,8 @@ def _texts(description: ModelDescription) -> dict[str, str]:
     use, limits = USE["generator"], LIMITS["generator"] + MEMORISED
     if kind == "cascade":
         use += BY_REALISM if "min_realism" in settings else BY_COPIES
+    if kind == "cascade" and "calibration" in settings:
+        use += CALIBRATED.format(**settings["calibration"])
     if kind == "cascade" and "copies" in settings:
         use, limits = use + COPIES, LIMITS["generator"] + COPIES_REFUSED
     return {"what": WHAT["generator"], "use": use, "limits": (ENLARGED if description.scale > 1 else "") + limits}
@@ -303,8 +307,8 @@ def _settings(description: ModelDescription) -> list[tuple[str, Any]]:
     """Rows of the last table; a cascade has those of both its models."""
     rows = []
     for name, value in description.settings.items():
-        if description.kind == "cascade" and name == "copies":
-            rows += [(f"copies.{fact}", shown) for fact, shown in value.items()]
+        if description.kind == "cascade" and name in ("copies", "calibration"):
+            rows += [(f"{name}.{fact}", shown) for fact, shown in value.items()]
         elif description.kind == "cascade" and name in ("generator", "super_resolution"):
             facts = {fact: value[fact] for fact in ("saved_model", "model", "steps", "weights_sha256")}
             rows += [(f"{name}.{fact}", shown) for fact, shown in {**facts, **value["settings"]}.items()]

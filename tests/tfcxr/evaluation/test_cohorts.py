@@ -78,7 +78,7 @@ def test_synthetic_images_in_place_of_real_ones_are_refused(disc_records, synthe
     with pytest.raises(ValueError, match="--real_dir=.* holds synthetic images"):
         load(evaluation(synthetic_records, synthetic_records, tmp_path))
     with pytest.raises(ValueError, match="--test_dir=.* holds synthetic images .* test on real patients"):
-        load(evaluation(disc_records, synthetic_records, tmp_path, test_dir=synthetic_records))
+        load(evaluation(disc_records, synthetic_records, tmp_path, test_dirs={"": synthetic_records}))
 
 
 def test_test_patients_of_the_generator_are_refused(disc_records, copy_as_synthetic, tmp_path):
@@ -109,7 +109,7 @@ def test_shared_real_patients_are_refused(disc_records, synthetic_records, tmp_p
 def test_patients_under_another_salt_cannot_be_compared(disc_records, synthetic_records, copy_records, tmp_path):
     other = copy_records(tmp_path / "other", salt_fingerprint="other")
     with pytest.raises(ValueError, match="test set .* training set .* different salts"):
-        load(evaluation(disc_records, synthetic_records, tmp_path, test_dir=other), uses_generator=False)
+        load(evaluation(disc_records, synthetic_records, tmp_path, test_dirs={"": other}), uses_generator=False)
 
 
 def test_an_unknown_split_is_refused(disc_records, synthetic_records, tmp_path):

@@ -145,8 +145,10 @@ def test_a_folder_of_builds_is_taken_at_the_size_that_all_have(tmp_path):
         write_set(tmp_path / "records" / str(size), ("A", "B"), rows, True, size=size)
     cohort = write_set(tmp_path / "cohorts" / "64", ("A", "B"), rows, True, is_synthetic=True, size=64)
     for synthetic in (cohort, cohort.parent):
-        found = evaluation(tmp_path, synthetic, tmp_path / "records", test_dir=tmp_path / "records").at_one_size()
-        assert found.real_dir == found.test_dir == tmp_path / "records" / "64" and found.synthetic_dir == cohort
+        found = evaluation(
+            tmp_path, synthetic, tmp_path / "records", test_dirs={"": tmp_path / "records"}
+        ).at_one_size()
+        assert found.real_dir == found.test_dirs[""] == tmp_path / "records" / "64" and found.synthetic_dir == cohort
     as_named = evaluation(tmp_path, cohort, tmp_path / "records" / "32")
     assert as_named.at_one_size() is as_named, "nothing to choose: the sizes are compared later"
     missing = evaluation(tmp_path, pathlib.Path("nowhere"), tmp_path / "records" / "32")

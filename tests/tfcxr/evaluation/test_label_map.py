@@ -1,6 +1,7 @@
 """Sets whose labels have other names, one for one or several for one, compare as if they had ours."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -77,3 +78,31 @@ def test_joint_labels_are_only_renamed(evaluation):
     assert map_info(joint, {"COVID": "x"}).label_names == ("x", *THEIRS[1:])
     with pytest.raises(ValueError, match="exclusive classes alone"):
         map_info(joint, MAP)
+
+
+@pytest.fixture
+def covid_records(other_cohort, tmp_path):
+    """The same images as real patients of a data set with classes of its own, all in one split."""
+    folder = shutil.copytree(other_cohort, tmp_path / "covid")
+    write_dataset_info(folder, dataclasses.replace(read_dataset_info(folder), name="covid", is_synthetic=False))
+    return folder
+
+
+def test_several_test_sets_stand_side_by_side_each_with_its_own_labels(disc_records, evaluation, covid_records):
+    several = dataclasses.replace(
+        evaluation, test_dirs={"kaggle": disc_records, "covid": covid_records}, test_splits=("test", "train"),
+        allow_shared_patients=True,
+    )  # fmt: skip
+    check_folders(several)
+    cohorts = load_cohorts(several, several.label_names)
+    assert list(cohorts.tests) == ["kaggle-test", "kaggle-train", "covid-train"], "covid has no split test"
+    covid = cohorts.tests["covid-train"]
+    assert covid.facts["positives"] == {"NORMAL": 12, "PNEUMONIA": 24} and covid.facts["left_out"] == 12
+    assert len(cohorts.tests["kaggle-test"].images) == 16
+    assert list(cohorts.shared_patients) == [
+        "24 of the 24 patients of split 'kaggle-train' are also in the training data",
+        "1 of the 24 patients of split 'kaggle-train' are also in the generator's training data",
+    ]
+    assert several.test_split_flag("covid-train") == f"--test_splits=train of {covid_records}"
+    with pytest.raises(ValueError, match="--test_dir=covid=.*covid holds none of --test_splits=test; it has train"):
+        check_folders(dataclasses.replace(several, test_splits=("test",)))

@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support, roc_auc_score
 
 from tfcxr.evaluation.metrics.classification import patient_resamples
 from tfcxr.evaluation.scores import mean_auc, score_arm, score_labels, score_text, shares_of_real, youden_thresholds
@@ -43,6 +43,30 @@ def test_each_seed_is_scored_at_its_own_threshold(two_classes):
         matrix = np.array(scores[rule]["confusion"]["labels"])
         assert matrix[1, 1] == np.mean([(one & (labels[:, 1] == 1)).sum() for one in called])
         assert [row["support"] for row in scores[rule]["per_class"]] == pytest.approx(labels.sum(0).tolist())
+
+
+def test_classes_and_their_means_have_intervals(two_classes):
+    labels, probabilities, resamples = two_classes
+    scores = score_arm(("NORMAL", "SICK"), True, labels, probabilities, [[0.3], [0.4]], resamples).summary["at_half"]
+    expected = [
+        precision_recall_fscore_support(labels[:, 1], probability[:, 1] >= 0.5) for probability in probabilities
+    ]
+    for index, name in enumerate(("precision", "recall", "f1", "support")):
+        by_class = np.mean([of_seed[index] for of_seed in expected], axis=0)
+        assert [row[name] for row in scores["per_class"]] == pytest.approx(by_class.tolist())
+        together = by_class.sum() if name == "support" else by_class.mean()
+        assert scores["macro"][name]["mean"] == pytest.approx(together)
+        for low, high, value in ((*row["intervals"][name], row[name]) for row in scores["per_class"]):
+            assert low < value < high and (name == "support" or high - low < 0.3)
+    assert scores["macro"]["f1"]["interval"][0] < scores["macro"]["f1"]["mean"] < scores["macro"]["f1"]["interval"][1]
+
+
+def test_a_class_that_is_never_predicted_counts_nothing_in_the_mean_precision():
+    labels, probability = np.eye(2, dtype=np.float32)[[0, 0, 0, 1]], np.tile(np.float32([0.9, 0.1]), (4, 1))
+    scores = score_arm(("a", "b"), True, labels, [probability], [[0.5]], np.ones([2, 4], np.float32)).summary["at_half"]
+    assert np.isnan(scores["per_class"][1]["precision"]) and scores["macro"]["precision"]["mean"] == 0.75 / 2
+    absent = score_arm(("a", "b"), True, labels[:3], [probability[:3]], [[0.5]], np.ones([2, 3], np.float32)).summary
+    assert absent["at_half"]["macro"]["precision"]["mean"] == 1, "a class without images is left out"
 
 
 def test_a_share_pairs_the_same_patients(two_classes):

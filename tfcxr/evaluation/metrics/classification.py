@@ -203,6 +203,7 @@ SUPPORT = ConfusionScore(
     better="real",
     score=support,
     is_per_class=True,
+    over_classes="sum",
     format=".0f",
     meaning="How many real test images the class has, on which its row rests; neither way is better.",
 )

@@ -73,10 +73,12 @@ class ConfusionScore(Metric):
       score: confusion float [..., classes, classes], true classes in rows -> float64 [...], or [..., classes] where
         `is_per_class`; NaN where there is no value.
       is_per_class: shown in the table of classes.
+      over_classes: how one value of all classes is made of theirs.
     """
 
     score: Callable[[np.ndarray], np.ndarray]
     is_per_class: bool = False
+    over_classes: Literal["mean", "sum"] = "mean"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

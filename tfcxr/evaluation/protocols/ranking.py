@@ -28,8 +28,6 @@ from tfcxr.evaluation.cohorts import (
     check_folders,
     load_cohort,
     load_cohorts,
-    refuse_shared_patients,
-    training_leaks,
 )
 from tfcxr.evaluation.diversity import SEED, spread_ratio
 from tfcxr.evaluation.evaluation import Evaluation
@@ -45,6 +43,7 @@ from tfcxr.evaluation.protocols.ranking_verdict import LEVEL, REAL, deviation_te
 from tfcxr.evaluation.report import html
 from tfcxr.evaluation.report.report import Findings
 from tfcxr.evaluation.report.score import Score
+from tfcxr.evaluation.shared_patients import refuse_shared_patients, training_leaks
 
 VERSION = 2
 DIVERSITY_PAIRS = 500
@@ -206,8 +205,8 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
             f"a ranking needs two cohorts or more, got {len(evaluation.synthetic_dirs)}; give "
             "--synthetic_dir=NAME=FOLDER,NAME=FOLDER"
         )
-    if len(evaluation.test_splits) > 1:
-        raise ValueError(f"a ranking takes one test split, got --test_splits={','.join(evaluation.test_splits)}")
+    if len(evaluation.test_sets) > 1:
+        raise ValueError(f"a ranking takes one test split of one data set, got {', '.join(evaluation.test_sets)}")
     check_folders(evaluation, same_labels=False)
     folder, splits = evaluation.real_dir, settings.extractor_splits
     if settings.extractor_data_dir:
@@ -221,7 +220,8 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
     label_checks.check_labels(where, label_checks.counts_of_splits(info, splits, names), "learned")
     cohorts = load_cohorts(evaluation, evaluation.labels)
     extractor_data = load_cohort(folder, info, splits, names)
-    shared = training_leaks(extractor_data, None, cohorts.tests, info, evaluation.test_info, "extractor's training")
+    test_infos = {name: test.info for name, test in evaluation.test_sets.items()}
+    shared = training_leaks(extractor_data, None, cohorts.tests, info, test_infos, "extractor's training")
     shared = [sentence for sentence in shared if sentence not in cohorts.shared_patients]
     refuse_shared_patients(shared, evaluation)
     cohorts = cohorts.with_notices(())

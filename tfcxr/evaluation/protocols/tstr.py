@@ -44,6 +44,8 @@ class TSTRSettings:
 
     Attributes:
       images: to train on, synthetic and real; 0 is as many as the smaller side has.
+      synthetic_images: to train on, where these are to be others than the real ones, of which 0 is then all; 0 is as
+        many as real ones.
       arms: what to train on, some of real, synthetic, both, pretrained (on synthetic, then fine-tuned on real).
       fine_tuning_epochs: of pretrained on real images, at most; 0 is classifier.max_epochs.
       fine_tuning_rate: its learning rate, as a share of classifier.learning_rate.
@@ -52,6 +54,7 @@ class TSTRSettings:
     """
 
     images: int = 0
+    synthetic_images: int = 0
     arms: tuple[str, ...] = tuple(ARMS)
     fine_tuning_epochs: int = 0
     fine_tuning_rate: float = 0.1
@@ -67,6 +70,7 @@ class TSTRSettings:
             raise ValueError(f"tstr.fine_tuning_rate must be above 0 and at most 1, got {self.fine_tuning_rate}")
         for name, least in (
             ("images", 0),
+            ("synthetic_images", 0),
             ("fine_tuning_epochs", 0),
             ("bootstrap_resamples", 1),
             ("diversity_pairs", 1),
@@ -83,7 +87,8 @@ def run(evaluation: Evaluation, settings: TSTRSettings) -> Findings:
       ValueError: what `load_sides` and `train_classifier` refuse.
     """
     starts = ("synthetic",) if "pretrained" in settings.arms and "synthetic" not in settings.arms else ()
-    cohorts = load_sides(evaluation, (*settings.arms, *starts), settings.images)
+    cohorts = load_sides(evaluation, (*settings.arms, *starts), settings.images, settings.synthetic_images)
+    real_images, synthetic_images = len(cohorts.real.images), len(cohorts.only_synthetic.images)
     folder = evaluation.out_dir / ARMS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     remove_temporary_files(folder)
@@ -110,7 +115,8 @@ def run(evaluation: Evaluation, settings: TSTRSettings) -> Findings:
         "version": VERSION,
         "label_names": names,
         "is_single_label": is_single_label,
-        "images_per_side": len(cohorts.real.images),
+        "images_per_side": real_images,
+        "synthetic_images": synthetic_images,
         "tests": tests,
         "gan_test": gan_test,
         "diversity": rows,
@@ -121,9 +127,9 @@ def run(evaluation: Evaluation, settings: TSTRSettings) -> Findings:
     architecture = evaluation.classifier.architecture
     return Findings(
         title="Train on synthetic, test on real",
-        verdict=verdict(architecture, tests, rows),
+        verdict=verdict(architecture, tests, rows, "as many" if real_images == synthetic_images else f"{real_images}"),
         data=data,
-        introduction=f"{len(cohorts.real.images)} training images per side, {html.text(architecture)}, "
+        introduction=f"{synthetic_images} synthetic and {real_images} real training images, {html.text(architecture)}, "
         f"{_trainings_per_arm(evaluation.classifier_seeds)}.",
         parts=page_parts(kept.plain_json(data), cohorts, trainings),
         cohorts=cohorts.facts,
@@ -135,7 +141,9 @@ def run(evaluation: Evaluation, settings: TSTRSettings) -> Findings:
 
 def _passport(evaluation: Evaluation, settings: TSTRSettings, cohorts: Cohorts) -> dict[str, Any]:
     """All that every score depends on, beside the test split."""
-    return {
+    synthetic_images = len(cohorts.only_synthetic.images)
+    others = {} if synthetic_images == len(cohorts.real.images) else {"synthetic_images": synthetic_images}
+    return others | {
         "protocol": f"tstr {VERSION}",
         "classifier": evaluation.classifier.identity,
         "classifier_seeds": list(evaluation.classifier_seeds),
@@ -152,7 +160,7 @@ def _find_or_train(evaluation: Evaluation, settings: TSTRSettings, cohorts: Coho
 
     The real arm depends on no cohort, so that all cohorts of an `out_dir` share it.
     """
-    config, images, start = evaluation.classifier, len(cohorts.real.images), None
+    config, start = evaluation.classifier, None
     sides = {"real": cohorts.real.identity, "synthetic": cohorts.only_synthetic.identity}
     depends_on = {"version": VERSION, "arm": arm, "sides": {side: sides[side] for side in ARMS[arm]}}
     if arm == "pretrained":
@@ -166,6 +174,9 @@ def _find_or_train(evaluation: Evaluation, settings: TSTRSettings, cohorts: Coho
         start=start,
         keeps_weights=arm in ("real", "synthetic"),
     )
+    real, synthetic = len(cohorts.real.images), len(cohorts.only_synthetic.images)
+    of_both = f"{real}" if real == synthetic else f"{synthetic}-and-{real}"
+    images = {"real": f"{real}", "synthetic": f"{synthetic}"}.get(arm, of_both)
     name = f"real-{images}" if arm == "real" else f"{evaluation.cohort_name}-{arm}-{images}"
     path = evaluation.out_dir / ARMS_FOLDER / f"{name}-seed{seed}.json"
     return find_or_train(path, task, cohorts, depends_on, f"{arm}, seed {seed}")

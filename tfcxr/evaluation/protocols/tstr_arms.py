@@ -14,17 +14,18 @@ from tfcxr.evaluation.metrics.image_diversity import scales_of
 ARMS = {"real": ("real",), "synthetic": ("synthetic",), "both": ("synthetic", "real"), "pretrained": ("real",)}
 
 
-def images_of_arm(arm: str, images_per_side: int) -> int:
-    """How many images it has learned from in the end."""
-    return images_per_side * (2 if arm in ("both", "pretrained") else 1)
+def images_of_arm(arm: str, real: int, synthetic: int) -> int:
+    """How many images it has learned from in the end, of the images on either side."""
+    return {"real": real, "synthetic": synthetic}.get(arm, real + synthetic)
 
 
-def load_sides(evaluation: Evaluation, arms: tuple[str, ...], images: int) -> Cohorts:
-    """Loads as many images of either side, and refuses labels with which nothing can be learned or tested.
+def load_sides(evaluation: Evaluation, arms: tuple[str, ...], images: int, synthetic_images: int = 0) -> Cohorts:
+    """Loads the images of both sides, and refuses labels with which nothing can be learned or tested.
 
     Args:
       arms: that will be trained.
       images: of each side; 0 is as many as the smaller one has.
+      synthetic_images: of the cohort, where `images` is to count real ones alone, 0 being all; 0 is as many as these.
 
     Raises:
       FileNotFoundError: a folder or shard is missing.
@@ -38,14 +39,21 @@ def load_sides(evaluation: Evaluation, arms: tuple[str, ...], images: int) -> Co
     infos = {"synthetic": synthetic_info, "real": real_info}
     folders = {"synthetic": f"--synthetic_dir={evaluation.synthetic_dir}", "real": f"--real_dir={evaluation.real_dir}"}
     available = {side: label_checks.images_of_splits(infos[side], splits[side], names) for side in infos}
+    if synthetic_images > available["synthetic"]:
+        count = available["synthetic"]
+        raise ValueError(
+            f"tstr.synthetic_images={synthetic_images} were asked for, but {folders['synthetic']} holds {count}; "
+            "generate more, or ask for fewer"
+        )
     for side, count in available.items():
-        if images > count:
+        if images > count and not (synthetic_images and side == "synthetic"):
             raise ValueError(f"tstr.images={images} were asked for on each side, but {folders[side]} holds {count}")
     whole = {side: label_checks.counts_of_splits(infos[side], splits[side], names) for side in infos}
     _check_arms(evaluation, arms, whole)
     notices = label_checks.check_label_splits(evaluation, must_test=True)
     scales_of(real_info.image_size)  # refuses images too small for MS-SSIM
-    cohorts = load_cohorts(evaluation, names, images or min(available.values()), arms != ("real",))
+    real_images = images or (available["real"] if synthetic_images else min(available.values()))
+    cohorts = load_cohorts(evaluation, names, real_images, arms != ("real",), synthetic_images)
     chosen = {"real": cohorts.real, "synthetic": cohorts.only_synthetic}
     counts = {
         side: label_checks.counts_of_labels(cohort.labels, names, is_single_label) for side, cohort in chosen.items()

@@ -41,6 +41,7 @@ def page_parts(report: dict[str, Any], cohorts: Cohorts, trainings: Mapping[str,
     validation = OWN_VALIDATION_TEXT if cohorts.validation is None else SHARED_VALIDATION_TEXT
     intervals = INTERVAL_TEXT.format(resamples=report["bootstrap"]["resamples"])
     return [
+        *([score_tables.test_set_tables(report["tests"])] if len(report["tests"]) > 1 else []),
         *(_test_part(report, split, test.labels, trainings) for split, test in cohorts.tests.items()),
         _gan_test_part(report["gan_test"]),
         f"<h2>Diversity within a class</h2><p>{DIVERSITY_TEXT}</p>",
@@ -67,7 +68,7 @@ def _test_part(
     legends = {arm: f"{arm} ({title} {html.number(scores[headline.name]['mean'])})" for arm, scores in arms.items()}
     probabilities = {arm: [item.predictions[split] for item in trainings[arm]] for arm in arms}
     positives = ", ".join(f"{count} {html.text(name)}" for name, count in test["positives"].items())
-    images = {arm: images_of_arm(arm, report["images_per_side"]) for arm in arms}
+    images = {arm: images_of_arm(arm, report["images_per_side"], report["synthetic_images"]) for arm in arms}
     scored_label = names[columns[0]] if len(columns) == 1 else ""
     return (
         f"<h2>Real patients of {html.text(split)}</h2><p class=small>{test['images']} images of {test['patients']} "

@@ -104,7 +104,8 @@ def report_scores(
         }
         for label, (summary, of_real) in summaries.items():
             how = {"label": label, "subject": "real", "passport": passport | {"of_real": split}}
-            rows.append(_score("gan_test", summary, of_real, passport["images_per_side"], "higher", **how))
+            images = passport.get("synthetic_images", passport["images_per_side"])
+            rows.append(_score("gan_test", summary, of_real, images, "higher", **how))
     return rows
 
 
@@ -128,9 +129,31 @@ def _split_scores(split: str, group: str, scores: Mapping[str, Any], passport: M
             for metric in (metric for metric in metrics_of(ConfusionScore) if not metric.is_per_class):
                 of_real = real.get(rule, {}).get(metric.name)
                 yield _score(f"{metric.name}_{rule}", summary[rule][metric.name], of_real, images, metric.better, **how)
+            if not group:
+                yield from _class_scores(rule, summary[rule], real.get(rule), images, **how)
         if group:
             gaps = scores["underdiagnosis"]
             yield _score("underdiagnosis_gap", gaps[arm], gaps.get("real"), images, "lower", **how)
+
+
+def _class_scores(
+    rule: str, summary: Mapping[str, Any], real: Mapping[str, Any] | None, images: int, **how: Any
+) -> Iterator[Score]:
+    """Precision, recall and F1 of each class, and their means."""
+    for metric in metrics_of(ConfusionScore):
+        if not metric.is_per_class or metric.over_classes == "sum":
+            continue
+        of_real = real and real["macro"][metric.name]
+        yield _score(
+            f"macro_{metric.name}_{rule}", summary["macro"][metric.name], of_real, images, metric.better, **how
+        )
+        for index, row in enumerate(summary["per_class"]):
+            of_class, of_real = (
+                side and {"mean": side[metric.name], "interval": side["intervals"][metric.name]}
+                for side in (row, real and real["per_class"][index])
+            )
+            name, label = f"{metric.name}_{rule}", row["label"]
+            yield _score(name, of_class, of_real, images, metric.better, **how, label=label)
 
 
 def _score(

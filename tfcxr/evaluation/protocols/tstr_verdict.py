@@ -17,13 +17,16 @@ WHAT_HELPS = """What helps: more real training images, longer training (classifi
 classifier.learning_rate), another --classifier, or more test patients, which narrow the interval.""".replace("\n", " ")
 
 
-def verdict(architecture: str, tests: Mapping[str, Any], diversity_rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def verdict(
+    architecture: str, tests: Mapping[str, Any], diversity_rows: Sequence[Mapping[str, Any]], how_many: str = "as many"
+) -> list[str]:
     """A sentence per test set by the first `LabelScore`, first where nothing can be said, and one on diversity.
 
     Args:
       architecture: of the classifiers.
       tests: by split, the scores and shares of the arms.
       diversity_rows: what `diversity_rows` gave.
+      how_many: real images are trained on, in words.
     """
     metric = metrics_of(LabelScore)[0]
     silent, telling = [], []
@@ -33,10 +36,10 @@ def verdict(architecture: str, tests: Mapping[str, Any], diversity_rows: Sequenc
             silent.append(_nothing_said(metric, architecture, split, arms["real"]))
         elif {"real", "synthetic"} <= arms.keys():
             share = test["shares_of_real"]["synthetic"][metric.name]
-            telling.append(_share_said(metric, architecture, split, arms, share))
+            telling.append(_share_said(metric, architecture, split, arms, share, how_many))
             if "pretrained" in arms:
                 telling.append(
-                    _pretraining_said(metric, split, arms, test["shares_of_real"]["pretrained"][metric.name])
+                    _pretraining_said(metric, split, arms, test["shares_of_real"]["pretrained"][metric.name], how_many)
                 )
         else:
             scores = ", ".join(f"{arm} {score_text(summary)}" for arm, summary in arms.items())
@@ -58,6 +61,7 @@ def _share_said(
     split: str,
     arms: Mapping[str, Mapping[str, Any]],
     share: Mapping[str, Any],
+    how_many: str,
 ) -> str:
     """What the synthetic images teach, where the real arm is clearly above chance."""
     conclusion = ""
@@ -67,20 +71,20 @@ def _share_said(
         conclusion = ": no difference from real images can be told"
     return (
         f"On real patients of {split}, {architecture} learns from synthetic images {score_text(share)} of what it "
-        f"learns from as many real ones, by {metric.title} above chance ({metric.chance:g}); trained on synthetic "
+        f"learns from {how_many} real ones, by {metric.title} above chance ({metric.chance:g}); trained on synthetic "
         f"images it reaches {metric.title} {score_text(arms['synthetic'])}, on real ones "
         f"{score_text(arms['real'])}{conclusion}."
     )
 
 
 def _pretraining_said(
-    metric: LabelScore, split: str, arms: Mapping[str, Mapping[str, Any]], share: Mapping[str, Any]
+    metric: LabelScore, split: str, arms: Mapping[str, Mapping[str, Any]], share: Mapping[str, Any], how_many: str
 ) -> str:
     """Whether synthetic images help where there are real ones."""
     low, high = share["interval"]
     conclusion = "more than" if low > 1 else "less than" if high < 1 else "not to be told from"
     return (
-        f"Trained on synthetic images and then on as many real ones, it reaches {metric.title} "
+        f"Trained on synthetic images and then on {how_many} real ones, it reaches {metric.title} "
         f"{score_text(arms['pretrained'])} on {split}: {conclusion} what real images alone teach."
     )
 

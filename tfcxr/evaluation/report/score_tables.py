@@ -81,6 +81,39 @@ def threshold_tables(arms: Mapping[str, Any], label_names: Sequence[str], is_sin
     return "".join(parts)
 
 
+def test_set_tables(tests: Mapping[str, Mapping[str, Any]]) -> str:
+    """All test sets side by side: means over classes, accuracy and the like, at each threshold rule.
+
+    Args:
+      tests: by test set, what `score_test` gave.
+    """
+    confusion_scores, parts = metrics_of(ConfusionScore), ["<h2>All test sets</h2>"]
+    by_class = [metric for metric in confusion_scores if metric.is_per_class and metric.over_classes == "mean"]
+    of_all = [metric for metric in confusion_scores if not metric.is_per_class]
+    header = [
+        "test set",
+        "data set",
+        "images",
+        "trained on",
+        *(f"macro {metric_header(metric)}" for metric in by_class),
+    ]
+    header += [metric_header(metric) for metric in (*of_all, *metrics_of(LabelScore))]
+    for rule in _rules(next(iter(tests.values()))["arms"]):
+        rows = [
+            [
+                *(text(value) for value in (name, test["name"], test["images"])),
+                arm_name(arm),
+                *(estimate(scores[rule]["macro"][metric.name], metric.format) for metric in by_class),
+                *(estimate(scores[rule][metric.name], metric.format) for metric in of_all),
+                *(estimate(scores[metric.name], metric.format) for metric in metrics_of(LabelScore)),
+            ]
+            for name, test in tests.items()
+            for arm, scores in test["arms"].items()
+        ]
+        parts.append(table(header, rows, f"{THRESHOLD_RULES[rule]}; 95 % intervals in brackets"))
+    return "".join(parts)
+
+
 def group_table(groups: Mapping[str, Mapping[str, Any]]) -> str:
     """The first `LabelScore` and the underdiagnosis gap of each group of patients, a column per arm; "" without groups.
 
@@ -123,15 +156,12 @@ def _share_note(metric: LabelScore) -> str:
 
 
 def _class_table(arms: Mapping[str, Any], rule: str) -> str:
-    """One class per row; a column per metric and arm, or one where all arms have the same values."""
+    """One class per row, then all; a column per metric and arm, or one where all arms have the same values."""
     classes = [row["label"] for row in next(iter(arms.values()))[rule]["per_class"]]
-    header, columns = ["class"], [[text(name) for name in classes]]
+    header, columns = ["class"], [[*map(text, classes), "macro mean; sum of support"]]
     for metric in metrics_of(ConfusionScore):
         if metric.is_per_class:
-            of_arms = {
-                arm: [number(row[metric.name], metric.format) for row in scores[rule]["per_class"]]
-                for arm, scores in arms.items()
-            }
+            of_arms = {arm: _class_cells(metric, scores[rule]) for arm, scores in arms.items()}
             if len(arms) > 1 and len(set(map(tuple, of_arms.values()))) == 1:
                 header.append(text(metric.title))
                 columns.append(next(iter(of_arms.values())))
@@ -139,6 +169,18 @@ def _class_table(arms: Mapping[str, Any], rule: str) -> str:
                 header += [f"{text(metric.title)} {arm_name(arm)}" for arm in arms]
                 columns += of_arms.values()
     return table(header, zip(*columns, strict=True))
+
+
+def _class_cells(metric: ConfusionScore, scores: Mapping[str, Any]) -> list[str]:
+    """Of each class and of all: a sum alone, or a value with its interval."""
+    rows = scores["per_class"]
+    if metric.over_classes == "sum":
+        return [
+            number(value, metric.format)
+            for value in (*(row[metric.name] for row in rows), scores["macro"][metric.name]["mean"])
+        ]
+    classes = ({"mean": row[metric.name], "interval": row["intervals"][metric.name]} for row in rows)
+    return [estimate(summary, metric.format) for summary in (*classes, scores["macro"][metric.name])]
 
 
 def _confusion_tables(arms: Mapping[str, Any], rule: str, label_names: Sequence[str], is_single_label: bool) -> str:

@@ -197,7 +197,7 @@ def test_too_few_images_or_patients_are_refused(evaluation, disc_records, traini
         info = read_dataset_info(folder)
         split = dataclasses.replace(info.splits["test"], images=images, patients=patients, shards=(shard,))
         write_dataset_info(folder, dataclasses.replace(info, splits={**info.splits, "test": split}))
-        changed = dataclasses.replace(evaluation, test_dir=folder, test_splits=("test",), out_dir=tmp_path / "e")
+        changed = dataclasses.replace(evaluation, test_dirs={"": folder}, test_splits=("test",), out_dir=tmp_path / "e")
         with pytest.raises(ValueError, match=message):
             run(changed)
     assert trainings == []

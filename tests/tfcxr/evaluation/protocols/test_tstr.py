@@ -47,9 +47,13 @@ def report(findings) -> dict:
     return findings.report()
 
 
-def test_the_report_holds_every_arm_on_every_test_set(report):
+def test_the_report_holds_every_arm_on_every_test_set(findings, report):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert list(report["tests"]) == ["validation", "test"]
+    page = "".join(findings.parts)
+    table = page[page.index("<h2>All test sets</h2>") : page.index("<h2>Real patients of")]
+    assert table.count("<td>validation</td>") == table.count("<td>test</td>") == 2 * 4, "rules, arms"
+    assert "macro precision" in table and "<th>AUC" in table
     for test in report["tests"].values():
         assert list(test["arms"]) == ["real", "synthetic", "both", "pretrained"]
         assert list(test["shares_of_real"]) == ["synthetic", "both", "pretrained"]
@@ -106,6 +110,12 @@ def test_every_number_is_a_score(findings, report):
         ("auc_share_of_real", "synthetic"),
     }
     assert ("balanced_accuracy_at_youden", "pretrained", "test", "", "") in rows
+    at_half = {arm: scores["at_half"] for arm, scores in test["arms"].items()}
+    macro = rows["macro_f1_at_half", "synthetic", "test", "", ""]
+    assert (macro.value, macro.of_real) == tuple(at_half[arm]["macro"]["f1"]["mean"] for arm in ("synthetic", "real"))
+    recall = rows["recall_at_half", "synthetic", "test", "NORMAL", ""]
+    of_class = at_half["synthetic"]["per_class"][0]
+    assert recall.value == of_class["recall"] and [recall.low, recall.high] == of_class["intervals"]["recall"]
     assert rows["gan_test", "real", "", "", ""].value == report["gan_test"]["auc"]["mean"]
     assert rows["gan_test", "real", "", "", ""].of_real == scores_of(report["tests"]["validation"], "real")["mean"]
 
@@ -199,6 +209,19 @@ def test_images_are_as_many_as_asked_for(evaluation, trainings, tmp_path):
     assert report["images_per_side"] == 16 and "<td>32</td>" in page
     with pytest.raises(ValueError, match="tstr.images=49 were asked for on each side, but --real_dir=.* holds 48"):
         run(evaluation, images=49)
+
+
+def test_a_cohort_may_give_more_images_than_there_are_real_ones(evaluation, trainings, tmp_path):
+    request = dataclasses.replace(evaluation, out_dir=tmp_path)
+    findings = tstr.run(request, TSTRSettings(synthetic_images=64, arms=("real", "synthetic", "both"), **QUICK))
+    report = findings.report()
+    assert [learned + kept_back for learned, kept_back, _ in trainings] == [48, 64, 112]
+    assert (report["images_per_side"], report["synthetic_images"]) == (48, 64)
+    assert "64 synthetic and 48 real training images" in findings.introduction
+    gan_test = next(score for score in findings.scores if score.metric == "gan_test")
+    assert gan_test.images == gan_test.passport["synthetic_images"] == 64
+    with pytest.raises(ValueError, match="tstr.synthetic_images=81 were asked for, but --synthetic_dir=.* holds 80"):
+        run(request, synthetic_images=81)
 
 
 @pytest.mark.parametrize(
