@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tfcxr.backbones.base import VALUE_RANGES, Backbone
 from tfcxr.backbones.densenet import DenseNet
+from tfcxr.backbones.saved_network import save_quietly
 from tfcxr.precision import precision_scope
 
 DESCRIPTION_FILE = "backbone.json"
@@ -56,15 +57,7 @@ def write_saved_model(model: Backbone, folder: str | os.PathLike) -> None:
       OSError: no space or permission.
     """
     served = ServedBackbone(model)
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")  # it would tell of the temporary folder
-    try:
-        tf.saved_model.save(served, str(folder), signatures={"serving_default": served.extract})
-    except tf.errors.OpError as error:
-        raise OSError(f"could not write the SavedModel: {error.message}") from error
-    finally:
-        logger.setLevel(level)
+    save_quietly(served, folder, served.extract)
 
 
 def describe_network(model: Backbone) -> dict[str, Any]:

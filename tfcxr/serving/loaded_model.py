@@ -14,6 +14,7 @@ from tfcxr.serving.signatures import SIGNATURES, signatures_of
 from tfcxr.training.run_folder import CONFIG_FILE, TRAINING_PATIENTS_FILE
 
 OTHER_FOLDERS = {  # file -> what holds it and is no exported model
+    "classifier.json": "a classifier, which reads images and generates none",
     "backbone.json": "a backbone, which reads images and generates none",
     CONFIG_FILE: "a run folder; python -m tfcxr.export --run_dir exports it",
     INFO_FILE: "a data folder",

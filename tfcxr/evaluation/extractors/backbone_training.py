@@ -29,7 +29,6 @@ from tfcxr.backbones.stored_backbone import (
 )
 from tfcxr.config import check_range
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
-from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.records import read_dataset_info
 from tfcxr.evaluation.cohorts import load_cohort, split_off_validation
 from tfcxr.evaluation.extractors.fitting import Fit, FittingConfig, fit_classifier, predict_logits, quick_momentum
@@ -42,7 +41,6 @@ class BackboneTrainingConfig(FittingConfig):
 
     Attributes:
       growth_rate: of `DenseNet`, as the next four; its images are grey, in the range "xrv".
-      schedule: "cosine" lets the rate fall to 0 at `max_epochs`.
     """
 
     growth_rate: int = 32
@@ -50,7 +48,7 @@ class BackboneTrainingConfig(FittingConfig):
     initial_filters: int = 64
     bottleneck_size: int = 4
     input_size: int = 0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,8 +57,6 @@ class BackboneTrainingConfig(FittingConfig):
             raise ValueError(f"block_config needs a number of layers for each block, got {self.block_config}")
         if self.batch_size < 2:
             raise ValueError(f"batch_size must be at least 2 for batch statistics, got {self.batch_size}")
-        if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f"schedule must be cosine or constant, got {self.schedule!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,19 +122,15 @@ def train_backbone(
         seed=seed,
     )
     steps = images["images"] // config.batch_size
-    rate: Any = config.learning_rate
-    if config.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, config.max_epochs * steps)
-    optimizer = keras.optimizers.Adam(rate)
+    optimizer = keras.optimizers.Adam(config.rate(steps))
     optimizer.build(network.trainable_variables)
     for layer in network._flatten_layers():
         if hasattr(layer, "momentum"):
             layer.momentum = quick_momentum(layer.momentum, steps)
-    scale = lambda pixels: network.from_signed(from_pixels(pixels))  # noqa: E731
     fit = fit_classifier(
-        network, optimizer, training, validation, info.is_single_label, config, seed, "DenseNet", scale
+        network, optimizer, training, validation, info.is_single_label, config, seed, "DenseNet", network.from_signed
     )
-    logits = predict_logits(network, validation.images, scale)
+    logits = predict_logits(network, validation.images, network.from_signed)
     auc = mean_auc(names, info.is_single_label, validation.labels, logits)
     network.trainable = False
     facts = {

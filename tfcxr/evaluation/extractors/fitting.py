@@ -2,24 +2,29 @@
 
 import dataclasses
 import math
+import pathlib
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 from tqdm import tqdm
 
 from tfcxr.config import check_range
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import read_batches
+from tfcxr.evaluation.extractors.epoch_selection import EpochSelection
+from tfcxr.evaluation.extractors.training_batches import Scale, training_batches, unchanged
 from tfcxr.evaluation.labelled_images import Images, LabelledImages
+from tfcxr.evaluation.scores import mean_auc
 from tfcxr.losses.classification import class_loss
 
 PREDICTION_BATCH = 256  # images predicted at once, at most
 PREDICTION_PIXELS = 2**21  # of them: from 91 px on, batches are smaller, so that activations do not fill the memory
-PARALLEL_READS = 4  # batches that are decoded at once
+PLATEAU_FACTOR = 10.0  # Segal et al. 2021
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +32,19 @@ class FittingConfig:
     """How any classifier is trained.
 
     Attributes:
-      learning_rate: of Adam.
+      learning_rate: of the optimizer.
       batch_size: images per step.
       max_epochs: at most.
-      patience: training ends this many epochs after the best validation loss.
+      patience: training ends this many epochs after the best one.
       validation_fraction: share of the training images kept for validation where no validation split is given.
-      augmentation: small turns, shifts and exposure changes of the training images (`tfcxr.data.augment`).
-      balance_classes: "weights" gives rare labels more weight, so that positives and negatives count alike.
+      augmentation: "small" turns, shifts and exposure changes (`tfcxr.data.augment`), or those of a study
+        (`tfcxr.data.published_augmentation`).
+      balance_classes: "weights" gives rare labels more weight, so that positives and negatives count alike. Segal et
+        al.'s w_P = (Np + Nn) / Np and w_N = (Np + Nn) / Nn are twice these, and Adam's steps do not depend on a factor.
+      selects_by: validation value by which the best epoch is chosen, "loss" or macro "auc".
+      schedule: "cosine" lets the rate fall to 0 at `max_epochs`; "plateau" divides it by 10 where the validation value
+        gets no better for `plateau_patience` epochs.
+      plateau_patience: in epochs.
     """
 
     learning_rate: float = 1e-3
@@ -41,12 +52,23 @@ class FittingConfig:
     max_epochs: int = 20
     patience: int = 4
     validation_fraction: float = 0.1
-    augmentation: bool = False
+    augmentation: Literal["none", "small", "segal2021", "chetty2023"] = "none"
     balance_classes: Literal["none", "weights"] = "none"
+    selects_by: Literal["loss", "auc"] = "loss"
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    plateau_patience: int = 3
 
     def __post_init__(self) -> None:
-        check_range(self, "batch_size", "max_epochs", "patience", "learning_rate", above=0)
+        check_range(self, "batch_size", "max_epochs", "patience", "plateau_patience", "learning_rate", above=0)
         check_range(self, "validation_fraction", minimum=0, below=1)
+        if self.schedule not in ("constant", "cosine", "plateau"):
+            raise ValueError(f"schedule must be constant, cosine or plateau, got {self.schedule!r}")
+
+    def rate(self, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+        """What an optimizer is made with."""
+        if self.schedule != "cosine":
+            return self.learning_rate
+        return keras.optimizers.schedules.CosineDecay(self.learning_rate, self.max_epochs * steps_per_epoch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +76,7 @@ class Fit:
     """What a training was like.
 
     Attributes:
-      curves: "loss" and "validation_loss", one value per epoch.
+      curves: "loss", "validation_loss" and, where it decides, "validation_auc"; one value per epoch.
       best_epoch: whose weights were kept, counted from 1.
       seconds: that it took.
     """
@@ -73,58 +95,81 @@ def fit_classifier(
     config: FittingConfig,
     seed: int,
     description: str,
-    scale: Callable[[tf.Tensor], tf.Tensor] = from_pixels,
+    scale: Scale = unchanged,
     steps_per_epoch: int | None = None,
+    progress_file: pathlib.Path | None = None,
 ) -> Fit:
     """Trains with a progress bar and leaves the best epoch's weights in the network.
 
-    The training images are shuffled anew each epoch, by `seed`; those that fill no batch are left out of that epoch.
+    The training images are shuffled anew each time all were seen, by `seed`; those that fill no batch are left out.
 
     Args:
       network: scaled images -> logits float32 [batch, labels].
       optimizer: built for the network's trainable variables.
       is_single_label: exclusive labels, softmax; else a sigmoid for each.
       description: for the progress bar and messages.
-      scale: stored pixels -> what the network takes.
+      scale: images in [-1, 1] -> what the network takes.
       steps_per_epoch: after how many steps validation follows; None is once all images were seen.
+      progress_file: is written after each epoch; where it is there, the training goes on after that epoch.
 
     Raises:
-      ValueError: no label that can be learned, no known label of the validation images, or a loss that is not finite.
+      ValueError: no label that can be learned, no known label of the validation images, or none with both sides where
+        the AUC decides; a damaged `progress_file`, or a loss that is not finite.
     """
-    started = time.monotonic()
     if not ((training.labels == 1).any(axis=0) & (training.labels == 0).any(axis=0)).any():
         raise ValueError("no label is known to be in some training images and not in others, so nothing can be learned")
     if np.isnan(validation.labels).all():
         raise ValueError("no label of the validation images is known, so training cannot tell when to end")
     weights = _label_weights(training.labels, is_single_label, config.balance_classes)
-    network.compile(optimizer=optimizer, loss=_cross_entropy(is_single_label, weights), jit_compile=False)
+    loss_of = _cross_entropy(is_single_label, weights)
     batch_size = min(config.batch_size, len(training.images))
     steps = steps_per_epoch or len(training.images) // batch_size
-    batches = _batches(training, batch_size, scale, seed, config.augmentation)
-    history = network.fit(
-        batches.repeat() if steps_per_epoch else batches,
-        steps_per_epoch=steps_per_epoch,
-        validation_data=_batches(validation, prediction_batch(validation.images.shape[1]), scale),
-        epochs=config.max_epochs,
-        verbose=0,
-        shuffle=False,  # the data set shuffles itself
-        callbacks=[
-            keras.callbacks.EarlyStopping(patience=config.patience, restore_best_weights=True),
-            _Progress(description, config.max_epochs * steps),
-        ],
-    ).history
-    return Fit(
-        curves={"loss": history["loss"], "validation_loss": history["val_loss"]},
-        best_epoch=int(np.argmin(history["val_loss"])) + 1,
-        seconds=time.monotonic() - started,
-    )
+    selection = EpochSelection(config.patience, config.plateau_patience, config.selects_by == "auc")
+    if progress_file is not None and progress_file.is_file():
+        selection.restore(progress_file, network, optimizer)
+        logging.info("%s: resuming after epoch %d", description, selection.epochs)
+    variables = network.trainable_variables
+
+    @tf.function(autograph=False, jit_compile=False)
+    def train_step(image: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            total = loss_of(label, network(image, training=True))
+        optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
+        return total
+
+    predict = _predictor(network, scale)
+    batches = iter(training_batches(training, batch_size, scale, seed, config.augmentation, selection.epochs * steps))
+    done, before = selection.epochs * steps, selection.seconds
+    started = time.monotonic()
+    with tqdm(total=config.max_epochs * steps, initial=done, desc=description, unit="step", leave=False) as bar:
+        while selection.epochs < config.max_epochs and not selection.is_over:
+            losses = []
+            for _ in range(steps):
+                losses.append(float(train_step(*next(batches))))
+                if not math.isfinite(losses[-1]):
+                    where = f"at step {selection.epochs * steps + len(losses)}"
+                    raise ValueError(f"{description}: the loss is {losses[-1]} {where}; lower learning_rate")
+                bar.update()
+            logits = predict(validation.images)
+            curves = {"loss": float(np.mean(losses))}
+            curves["validation_loss"] = float(loss_of(tf.constant(validation.labels), tf.constant(logits)))
+            if config.selects_by == "auc":
+                curves["validation_auc"] = _macro_auc(validation.labels, logits, is_single_label)
+            value = list(curves.values())[-1]
+            selection.add(value, curves, network)
+            selection.seconds = before + time.monotonic() - started
+            if config.schedule == "plateau" and selection.lowers_rate():
+                optimizer.learning_rate = float(optimizer.learning_rate) / PLATEAU_FACTOR
+            if progress_file is not None:
+                selection.save(progress_file, network, optimizer)
+            bar.set_postfix(epoch=selection.epochs, loss=f"{curves['loss']:.3f}", validation=f"{value:.3f}")
+    network.set_weights(selection.best_weights)
+    return Fit(selection.curves, selection.best_epoch, selection.seconds)
 
 
-def predict_logits(network: keras.Model, images: Images, scale: Callable[[tf.Tensor], tf.Tensor]) -> np.ndarray:
+def predict_logits(network: keras.Model, images: Images, scale: Scale = unchanged) -> np.ndarray:
     """Logits float32 [images, labels] of stored images."""
-    predict = tf.function(lambda pixels: network(scale(pixels), training=False), autograph=False, reduce_retracing=True)
-    batches = read_batches(images, prediction_batch(images.shape[1]))
-    return np.concatenate([predict(tf.constant(batch)) for batch in batches])
+    return _predictor(network, scale)(images)
 
 
 def quick_momentum(momentum: float, steps_per_epoch: int) -> float:
@@ -140,32 +185,28 @@ def prediction_batch(image_size: int) -> int:
     return max(1, min(PREDICTION_BATCH, PREDICTION_PIXELS // image_size**2))
 
 
-def _batches(
-    data: LabelledImages,
-    batch_size: int,
-    scale: Callable[[tf.Tensor], tf.Tensor],
-    seed: int | None = None,
-    augment: bool = False,
-) -> tf.data.Dataset:
-    """Batches of (scaled image, label): in order, or with a seed shuffled anew each epoch, whole batches only."""
-    images, labels = data.images, tf.constant(data.labels)
+def _predictor(network: keras.Model, scale: Scale) -> Callable[[Images], np.ndarray]:
+    """Stored images -> logits float32 [images, labels], traced once."""
+    graph = tf.function(
+        lambda pixels: network(scale(from_pixels(pixels)), training=False), autograph=False, reduce_retracing=True
+    )
 
-    def read(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = tf.numpy_function(images.__getitem__, [chosen], tf.as_dtype(images.dtype))
-        return tf.ensure_shape(pixels, [*chosen.shape, *images.shape[1:]]), tf.gather(labels, chosen)
+    def predict(images: Images) -> np.ndarray:
+        batches = read_batches(images, prediction_batch(images.shape[1]))
+        return np.concatenate([graph(tf.constant(batch)) for batch in batches])
 
-    positions = tf.data.Dataset.range(len(images))
-    if seed is not None:
-        positions = positions.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-    batches = positions.batch(batch_size, drop_remainder=seed is not None)
-    batches = batches.map(read, num_parallel_calls=PARALLEL_READS, deterministic=True)
-    batches = batches.map(lambda pixels, label: (scale(pixels), label))
-    if augment:
-        from tfcxr.data.augment import make_augmentation  # here, because importing keras-cv takes seconds
+    return predict
 
-        change = make_augmentation(seed or 0)
-        batches = batches.map(lambda image, label: (change(image), label))
-    return batches.prefetch(2)
+
+def _macro_auc(labels: np.ndarray, logits: np.ndarray, is_single_label: bool) -> float:
+    """Mean AUC over the labels that the validation images have both sides of."""
+    value = mean_auc(range(labels.shape[1]), is_single_label, labels, logits)
+    if math.isnan(value):
+        raise ValueError(
+            "no label is known to be in some validation images and not in others, so that no AUC can choose the best "
+            "epoch; give other validation images, or set selects_by=loss"
+        )
+    return value
 
 
 def _label_weights(labels: np.ndarray, is_single_label: bool, balance: str) -> np.ndarray:
@@ -187,25 +228,3 @@ def _cross_entropy(is_single_label: bool, weights: np.ndarray) -> Callable[[tf.T
         return class_loss(is_single_label, logits, tf.where(is_known, label, 0.0), known, weights)
 
     return loss
-
-
-class _Progress(keras.callbacks.Callback):
-    """A bar with losses and time left (at most: training may stop early), and an end at a loss that is not finite."""
-
-    def __init__(self, description: str, steps: int) -> None:
-        super().__init__()
-        self.bar = tqdm(total=steps, desc=description, unit="step", leave=False)
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if not math.isfinite(logs["loss"]):
-            self.bar.close()
-            raise ValueError(
-                f"{self.bar.desc}: the loss is {logs['loss']} at step {self.bar.n + 1}; lower learning_rate"
-            )
-        self.bar.update()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.bar.set_postfix(epoch=epoch + 1, loss=f"{logs['loss']:.3f}", validation=f"{logs['val_loss']:.3f}")
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.bar.close()

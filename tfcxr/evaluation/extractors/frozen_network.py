@@ -9,7 +9,6 @@ channels, and its range of values (`VALUES`). All that the features depend on st
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import zipfile
@@ -21,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.backbones.base import VALUE_RANGES
+from tfcxr.backbones.saved_network import folder_sha256
 from tfcxr.backbones.stored_backbone import DESCRIPTION_FILE
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.records import file_sha256
@@ -190,7 +190,7 @@ def _open_saved_model(folder: pathlib.Path, output: str, values: str) -> FrozenN
     ((name, spec),) = images.items()
     _, height, width, channels = spec.shape
     description = folder / DESCRIPTION_FILE
-    facts = {"network": "a SavedModel", "sha256": _folder_sha256(folder), "layer": output}
+    facts = {"network": "a SavedModel", "sha256": folder_sha256(folder), "layer": output}
     if description.is_file():  # a backbone of ours has its own size, values and channels inside
         facts["network"] = json.loads(description.read_text(encoding="utf-8"))["input"]
     return _network(
@@ -266,11 +266,3 @@ def _classes(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for item in value:
             yield from _classes(item)
-
-
-def _folder_sha256(folder: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != "README.md":
-            digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
-    return digest.hexdigest()

@@ -133,7 +133,7 @@ def test_what_cannot_be_trained_is_refused(disc_records, tmp_path):
         ({"batch_size": 1}, "batch_size must be at least 2 for batch statistics, got 1"),
         ({"learning_rate": float("inf")}, "learning_rate must be above 0, got inf"),
         ({"validation_fraction": 1.0}, "validation_fraction must be at least 0 and below 1, got 1.0"),
-        ({"schedule": "linear"}, "schedule must be cosine or constant, got 'linear'"),
+        ({"schedule": "linear"}, "schedule must be constant, cosine or plateau, got 'linear'"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

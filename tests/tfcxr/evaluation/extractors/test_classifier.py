@@ -89,11 +89,11 @@ def test_large_images_are_predicted_a_few_at_a_time(monkeypatch):
 
 def test_large_validation_images_are_predicted_a_few_at_a_time(squares, monkeypatch):
     sizes = []
-    batches = fitting._batches
-    monkeypatch.setattr(fitting, "_batches", lambda *given: sizes.append(given[1]) or batches(*given))
+    read = fitting.read_batches
+    monkeypatch.setattr(fitting, "read_batches", lambda images, size: sizes.append(size) or read(images, size))
     monkeypatch.setattr(fitting, "PREDICTION_PIXELS", 5 * 32**2)
     train(*squares, max_epochs=1)
-    assert sizes == [32, 5], "of training, as it is set, and of validation"
+    assert sizes == [5]
 
 
 def test_labels_that_teach_or_validate_nothing_are_refused(squares):
@@ -110,7 +110,7 @@ def test_joint_labels_with_unknown_ones_augmented_balanced_in_bfloat16(squares):
     images, labels = squares
     labels = labels.copy()
     labels[::3, 0] = np.nan
-    settings = {"max_epochs": 2, "augmentation": True, "balance_classes": "weights", "precision": "mixed_bfloat16"}
+    settings = {"max_epochs": 2, "augmentation": "small", "balance_classes": "weights", "precision": "mixed_bfloat16"}
     trained = train(images, labels, is_single_label=False, **settings)
     probability, features = trained.predict(images[200:])
     assert np.isfinite(trained.fit.curves["loss"]).all()
