@@ -25,7 +25,7 @@ ALLOWED = {
     "data": {"data", "registry"},
     "layers": {"layers", "data"},
     "losses": {"losses", "data"},
-    "backbones": {"backbones", "layers", "data", "precision", "config"},
+    "backbones": {"backbones", "layers", "data", "precision", "config", "registry"},
     "evaluation": {
         "evaluation",
         "backbones",
@@ -66,6 +66,7 @@ ALLOWED = {
         "registry",
     },
     "benchmarks": {
+        "backbones",
         "benchmarks",
         "evaluation",
         "startup",

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcxr.backbones.frozen_network import PRECISIONS, FrozenNetwork, open_frozen_network
 from tfcxr.benchmarks.measurement import WARM_UP, Measurement, MeasurementArguments
-from tfcxr.evaluation.extractors.frozen_network import PRECISIONS, FrozenNetwork, open_frozen_network
 from tfcxr.precision import has_bfloat16
 
 BATCHES = 4  # of one timed call

@@ -73,6 +73,9 @@ class StoredImages:
         return StoredImages(self._shards, self._places[chosen])
 
 
+Images = np.ndarray | StoredImages
+
+
 def open_images(data_dir: str | os.PathLike, splits: Sequence[str]) -> StoredImages:
     """All images of some splits in stored order; looks only where each record begins.
 

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfcxr.data.stored_images import StoredImages, join_images
-
-Images = np.ndarray | StoredImages
+from tfcxr.data.stored_images import Images, StoredImages, join_images
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ def test_a_network_of_a_file(tmp_path, monkeypatch, has_bfloat16):
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(image))
     keras.Model(image, pooled).save(tmp_path / "net.keras")
     monkeypatch.setattr(features, "has_bfloat16", lambda: has_bfloat16)
-    monkeypatch.setattr("tfcxr.evaluation.extractors.frozen_network.has_bfloat16", lambda: True)
+    monkeypatch.setattr("tfcxr.backbones.frozen_network.has_bfloat16", lambda: True)
     arguments = MeasurementArguments(
         extractor=str(tmp_path / "net.keras"), image_size=32, generate_batch_size=5, repeats=10
     )

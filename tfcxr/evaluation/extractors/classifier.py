@@ -25,7 +25,7 @@ import tensorflow as tf
 from tfcxr.config import check_range, make_config, to_plain
 from tfcxr.data.atomic import atomic_path
 from tfcxr.data.pipeline import from_pixels
-from tfcxr.data.stored_images import read_batches
+from tfcxr.data.stored_images import Images, read_batches
 from tfcxr.evaluation.extractors import CLASSIFIERS
 from tfcxr.evaluation.extractors.fitting import (
     Fit,
@@ -40,7 +40,7 @@ from tfcxr.evaluation.extractors.initial_weights import (
     initial_weights_hash,
     load_initial_weights,
 )
-from tfcxr.evaluation.labelled_images import Images, LabelledImages
+from tfcxr.evaluation.labelled_images import LabelledImages
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 from tfcxr.registry import nearest_name

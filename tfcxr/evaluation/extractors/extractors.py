@@ -14,14 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tfcxr.backbones.frozen_network import open_frozen_network
 from tfcxr.command_line import name_and_path
-from tfcxr.data.stored_images import read_batches
+from tfcxr.data.stored_images import Images, read_batches
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, Cohorts
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.feature_extractor import FeatureExtractor, find_or_train_extractor
-from tfcxr.evaluation.extractors.frozen_network import open_frozen_network
-from tfcxr.evaluation.labelled_images import Images
 
 TRAINED, PIXELS = "trained", "pixels"
 PIXELS_SIZE = 32

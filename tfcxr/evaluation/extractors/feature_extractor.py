@@ -16,13 +16,13 @@ import keras
 import numpy as np
 from absl import logging
 
+from tfcxr.data.stored_images import Images
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import TrainedClassifier, build_classifier, train_classifier
 from tfcxr.evaluation.extractors.fitting import Fit
 from tfcxr.evaluation.extractors.initial_weights import global_pooling
-from tfcxr.evaluation.labelled_images import Images
 
 EXTRACTOR_VERSION = 1  # raise it when a change makes kept extractors wrong
 

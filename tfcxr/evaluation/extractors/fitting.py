@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from tfcxr.config import check_range
 from tfcxr.data.pipeline import from_pixels
-from tfcxr.data.stored_images import read_batches
+from tfcxr.data.stored_images import Images, read_batches
 from tfcxr.evaluation.extractors.epoch_selection import EpochSelection
 from tfcxr.evaluation.extractors.training_batches import Scale, training_batches, unchanged
-from tfcxr.evaluation.labelled_images import Images, LabelledImages
+from tfcxr.evaluation.labelled_images import LabelledImages
 from tfcxr.evaluation.scores import mean_auc
 from tfcxr.losses.classification import class_loss
 

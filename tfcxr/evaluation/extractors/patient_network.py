@@ -24,14 +24,13 @@ from tqdm import tqdm
 
 from tfcxr.config import check_range, to_plain
 from tfcxr.data.pipeline import from_pixels
-from tfcxr.data.stored_images import read_batches
+from tfcxr.data.stored_images import Images, read_batches
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.classifier import ClassifierConfig, build_classifier
 from tfcxr.evaluation.extractors.fitting import prediction_batch
 from tfcxr.evaluation.extractors.initial_weights import global_pooling
-from tfcxr.evaluation.labelled_images import Images
 from tfcxr.evaluation.metrics.classification import roc_auc
 from tfcxr.optimizers import FusedAdam
 

@@ -1,7 +1,8 @@
 """Transfer-PGGAN: Li, Guo, Zhang 2025. A pretrained PGGAN's last blocks learn another data set from a frozen critic.
 
 The critic is a frozen DenseNet, such as TorchXRayVision's, with a small head that learns. The generator comes from a
-run folder (trained here or ported), the DenseNet from what `tfcxr.port` wrote.
+run folder (trained here or ported), the DenseNet from what `tfcxr.port` wrote. Ours: any other frozen network of a
+.keras file, ImageNet's Xception for one, may stand in the DenseNet's place.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from absl import logging
 from tfcxr.backbones.base import global_mean
 from tfcxr.backbones.bilinear_resize import resize_antialiased
 from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
+from tfcxr.backbones.frozen_network import FrozenNetwork, open_frozen_network
 from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
 from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import leaky_relu
@@ -51,8 +53,10 @@ class TransferPGGANConfig(PGGANConfig):
         from the last.
       trains_base: the layers that make 4 px learn too; with all blocks that is full fine-tuning.
       data_size: pixels of the records, 0 for `image_size`; both are resized to `critic_size` for the critic.
-      critic_weights: folder of a DenseNet that `tfcxr.port` wrote, its own range of values is kept; empty for random
-        weights, which know nothing.
+      critic_weights: folder of a DenseNet that `tfcxr.port` wrote, its own range of values is kept; or another network
+        as FILE.keras:layer=NAME:values=signed, see `tfcxr.backbones.frozen_network`, which sees images of its own size
+        and whose features are taken as they are; empty for a DenseNet of random weights, which know nothing.
+      critic_sha256: of the .keras file, filled in, so that a resumed run has the same.
       critic_growth_rate: of the DenseNet.
       critic_blocks: of the DenseNet.
       critic_filters: of the DenseNet.
@@ -79,6 +83,7 @@ class TransferPGGANConfig(PGGANConfig):
     trains_base: bool = False
     data_size: int = 0
     critic_weights: str = ""
+    critic_sha256: str = ""
     critic_growth_rate: int = 32
     critic_blocks: tuple[int, ...] = DENSENET121_BLOCKS
     critic_filters: int = 64
@@ -101,6 +106,11 @@ class TransferPGGANConfig(PGGANConfig):
             raise ValueError(
                 f"trained_blocks must name at least one of the {count} scale blocks, 0 (8 px) to {count - 1} "
                 f"({self.image_size} px) or -1 to -{count} from the last, got {self.trained_blocks}"
+            )
+        if self.value_handling != "equal" and _is_keras_file(self.critic_weights):
+            raise ValueError(
+                f"value_handling={self.value_handling!r} is the study's for its DenseNet; with critic_weights="
+                f"{self.critic_weights} use 'equal'"
             )
         if self.value_handling != "equal" and self.value_range != "0..1":
             raise ValueError(
@@ -140,13 +150,19 @@ class TransferCritic(keras.Model):
         super().__init__(autocast=False)
         seeds = initializer_seeds(seed)
         self.moves_batch_statistics = config.moves_batch_statistics
-        widths = config.critic_growth_rate, config.critic_blocks, config.critic_filters
-        self.backbone = DenseNet(*widths, classes=0, seed=next(seeds), name="backbone")
+        self.frozen = _frozen_critic(config)
+        if self.frozen is None:
+            widths = config.critic_growth_rate, config.critic_blocks, config.critic_filters
+            self.backbone = DenseNet(*widths, classes=0, seed=next(seeds), name="backbone")
+            feature_count = self.backbone.feature_count
+        else:
+            self.backbone = self.frozen.network
+            feature_count = self.backbone.output_shape[-1]
         self.backbone.trainable = False
         draw = lambda: kernel_initializer("he", next(seeds))  # noqa: E731
         self.hidden = keras.layers.Dense(config.critic_head, kernel_initializer=draw(), dtype="float32", name="hidden")
         self.value = keras.layers.Dense(1, kernel_initializer=draw(), dtype="float32", name="value")
-        self.hidden.build([None, self.backbone.feature_count])
+        self.hidden.build([None, feature_count])
         self.value.build([None, config.critic_head])
         self.built = True
 
@@ -162,7 +178,9 @@ class TransferCritic(keras.Model):
         return self.values(self.map_of(image), condition)
 
     def map_of(self, image: tf.Tensor, alpha: float = 0.0, recomputes: bool = False) -> tf.Tensor:
-        """Mean features before the last ReLU, float32 [batch, features]."""
+        """Mean features of a DenseNet before the last ReLU, or another network's, float32 [batch, features]."""
+        if self.frozen is not None:
+            return self.frozen.extract(image)
         return global_mean(self.backbone.features(image, training=self.moves_batch_statistics))
 
     def values(self, features: tf.Tensor, condition: tf.Tensor, deviation: None = None) -> tf.Tensor:
@@ -213,7 +231,11 @@ class TransferPGGAN(PGGAN):
                 f"{run_dir} has grown to {size} of {run.settings['image_size']} px only; train it to its end first"
             )
         found = {name: value for name, value in run.settings.items() if name in INHERITED}
-        if settings.get("critic_weights"):
+        if _is_keras_file(settings.get("critic_weights", "")):
+            passport = open_frozen_network(settings["critic_weights"]).passport
+            found |= {"critic_sha256": passport["sha256"]}
+            found |= {"critic_size": passport["input_size"]} if passport["input_size"] else {}
+        elif settings.get("critic_weights"):
             stored = read_backbone(settings["critic_weights"])["settings"]
             found |= {name: stored[theirs] for theirs, name in BACKBONE_SETTINGS.items()}
         for name, value in found.items():
@@ -236,7 +258,8 @@ class TransferPGGAN(PGGAN):
             for name, variable in numbered({source: network.variables}).items():
                 variable.assign(weights[name])
         if config.critic_weights:
-            self._load_backbone(config)
+            if not _is_keras_file(config.critic_weights):
+                self._load_backbone(config)
         else:
             logging.warning("no critic_weights given: the frozen critic has random weights, which know no radiographs")
         logging.info("%s", self.learning_text())
@@ -290,11 +313,32 @@ class TransferPGGAN(PGGAN):
     def _view(self, images: tf.Tensor) -> tf.Tensor:
         """Images [batch, size, size, channels] in [-1, 1] as the DenseNet takes them."""
         resized = resize_antialiased(_grey(images), self.config.critic_size)
-        return self.discriminator.backbone.from_signed(resized)
+        return resized if self.discriminator.frozen is not None else self.discriminator.backbone.from_signed(resized)
 
     def _generator_weights(self) -> list:
         used = {id(weight) for weight in self.generator.weights_of(self.config.image_size, is_fading=False)}
         return [weight for weight in self.generator.trainable_variables if id(weight) in used]
+
+
+def _is_keras_file(critic_weights: str) -> bool:
+    return critic_weights.partition(":")[0].endswith(".keras")
+
+
+def _frozen_critic(config: TransferPGGANConfig) -> FrozenNetwork | None:
+    """The network of a .keras file; None for a DenseNet.
+
+    Raises:
+      FileNotFoundError, ValueError: as `open_frozen_network`, or another file than when training began.
+    """
+    if not _is_keras_file(config.critic_weights):
+        return None
+    frozen = open_frozen_network(config.critic_weights)
+    if config.critic_sha256 not in ("", frozen.passport["sha256"]):
+        raise ValueError(
+            f"{config.critic_weights} is another file than when this run began (SHA-256 "
+            f"{frozen.passport['sha256'][:12]}, expected {config.critic_sha256[:12]}); put the file back"
+        )
+    return frozen
 
 
 def _grey(images: tf.Tensor) -> tf.Tensor:

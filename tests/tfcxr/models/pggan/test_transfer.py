@@ -1,5 +1,6 @@
 """Fine-tuning: what learns, what is frozen, what the critic sees. What every model does is in test_contract.py."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -144,3 +145,46 @@ def test_records_may_be_smaller_than_the_images():
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(ValueError, match=message):
         make(**settings)
+
+
+@pytest.fixture
+def keras_critic(tmp_path):
+    image = keras.Input([24, 24, 3])
+    features = keras.layers.SeparableConv2D(6, 3, strides=2)(image)
+    features = keras.layers.ReLU()(keras.layers.BatchNormalization()(features))
+    keras.Model(image, keras.layers.GlobalAveragePooling2D()(features)).save(tmp_path / "critic.keras")
+    return str(tmp_path / "critic.keras")
+
+
+def settings_with(critic):
+    found = TransferPGGAN.prepare_settings({"pretrained": "runs/x", "critic_weights": critic}, lambda path: grown_run())
+    return {name: found[name] for name in ("critic_weights", "critic_sha256", "critic_size")}
+
+
+def grown_run():
+    class Run:
+        model, settings, weights = "pggan", {"image_size": 32}, {"state/size": 32}
+
+    return Run()
+
+
+@pytest.mark.thorough
+def test_any_keras_file_may_be_the_critic_and_stays_as_it_is(keras_critic):
+    settings = settings_with(keras_critic)
+    assert settings["critic_size"] == 24 and len(settings["critic_sha256"]) == 64
+    model = make(**settings)
+    assert {path.split("/")[0] for path in moved(model)} == {"block_16", "block_32", "to_image_3", "hidden", "value"}
+    images = batch()["image"]
+    assert model._real_images(images, 0.0).shape == (4, 24, 24, 1)
+    expected = model.discriminator.backbone(tf.repeat(resize_antialiased(images, 24), 3, axis=-1), training=False)
+    np.testing.assert_allclose(model.discriminator.map_of(model._real_images(images, 0.0)), expected, atol=1e-5)
+
+
+def test_another_keras_file_than_at_the_start_is_refused(keras_critic):
+    settings = settings_with(keras_critic)
+    image = keras.Input([24, 24, 1])
+    keras.Model(image, keras.layers.GlobalMaxPooling2D()(image)).save(keras_critic)
+    with pytest.raises(ValueError, match="critic.keras is another file than when this run began .* put the file back"):
+        make(**settings)
+    with pytest.raises(ValueError, match="value_handling='as_published' is the study's for its DenseNet"):
+        make(**(settings | {"value_handling": "as_published"}))

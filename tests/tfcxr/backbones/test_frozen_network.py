@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.backbones import frozen_network
+from tfcxr.backbones.frozen_network import open_frozen_network
 from tfcxr.data.stored_images import read_batches
-from tfcxr.evaluation.extractors import frozen_network
-from tfcxr.evaluation.extractors.frozen_network import open_frozen_network
 from tfcxr.precision import has_bfloat16
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), np.uint8)

@@ -24,8 +24,7 @@ from tfcxr.backbones.saved_network import folder_sha256
 from tfcxr.backbones.stored_backbone import DESCRIPTION_FILE
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.records import file_sha256
-from tfcxr.data.stored_images import read_batches
-from tfcxr.evaluation.labelled_images import Images
+from tfcxr.data.stored_images import Images, read_batches
 from tfcxr.layers.channels import with_channels
 from tfcxr.precision import graphs_in, has_bfloat16
 from tfcxr.registry import nearest_name
@@ -60,6 +59,7 @@ class FrozenNetwork:
       name: of its file or folder.
       passport: all that its features depend on, ready for JSON.
       extract: float32 images [batch, size, size, 1] in [-1, 1] -> float32 features [batch, features].
+      network: of a .keras file, what computes its features; None of a SavedModel.
       batch_pixels: of the network's input at once.
       graphs: by image size, what is traced once.
     """
@@ -67,6 +67,7 @@ class FrozenNetwork:
     name: str
     passport: dict[str, Any]
     extract: Callable[[tf.Tensor], tf.Tensor]
+    network: keras.Model | None = None
     batch_pixels: int = BATCH_PIXELS
     graphs: dict[int, Callable[[np.ndarray], tf.Tensor]] = dataclasses.field(default_factory=dict)
 
@@ -162,7 +163,7 @@ def _open_keras_file(path: pathlib.Path, layer: str, values: str) -> FrozenNetwo
     chosen = layer or pooling[-1]
     _, height, width, channels = model.inputs[0].shape
     network = keras.Model(model.inputs, layers[chosen].output)
-    return _network(
+    opened = _network(
         path.name,
         lambda image: network(image, training=False),
         {"network": "a .keras file", "sha256": file_sha256(path), "layer": chosen},
@@ -170,6 +171,7 @@ def _open_keras_file(path: pathlib.Path, layer: str, values: str) -> FrozenNetwo
         _channels(channels, path),
         values,
     )
+    return dataclasses.replace(opened, network=network)
 
 
 def _open_saved_model(folder: pathlib.Path, output: str, values: str) -> FrozenNetwork:
