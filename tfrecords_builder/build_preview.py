@@ -1,9 +1,10 @@
 """A picture of what preprocessing does: one row per image, one panel per step, as PNG.
 
 The panels of a row, from left to right: the file as read, the image after each step that is on (histogram, CLAHE), made
-square, and the pictures that a record would hold, one per size. Pixels are enlarged by whole factors without smoothing,
-so that they can be judged; what is larger than its panel is shrunk, and the caption says so. The strip under a panel is
-the histogram of its grey levels, black on the left. Rows are numbered; no name is drawn.
+square, and the pictures that a record would hold, one per size; CLAHE after the resize has one more per size. Pixels
+are enlarged by whole factors without smoothing, so that they can be judged; what is larger than its panel is shrunk,
+and the caption says so. The strip under a panel is the histogram of its grey levels, black on the left. Rows are
+numbered; no name is drawn.
 """
 
 import io
@@ -19,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tfcxr.data.atomic import write_atomically
 from tfrecords_builder.datasets.reader import RawExample, Reader
-from tfrecords_builder.images.preprocess import adjust_greys, to_bits, to_square, to_squares
+from tfrecords_builder.images.preprocess import adjust_greys, to_bits, to_square, to_squares, to_stored
 from tfrecords_builder.images.radiograph import ImageError, Radiograph
 from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.plan import plan_build, shuffle_key
@@ -69,7 +70,8 @@ def write_preview(radiographs: Iterable[Radiograph], options: BuildOptions, path
     Raises:
       ValueError: there is no radiograph.
     """
-    side = _panel_side(2 + (options.histogram != "none") + options.clahe + len(options.image_sizes))
+    of_clahe = {"none": 0, "before_resize": 1, "after_resize": len(options.image_sizes)}[options.clahe]
+    side = _panel_side(2 + (options.histogram != "none") + of_clahe + len(options.image_sizes))
     rows, captions = [], []
     for radiograph in radiographs:
         panels = _panels(radiograph, options, side)
@@ -103,14 +105,17 @@ def _panels(radiograph: Radiograph, options: BuildOptions, side: int) -> list[Pa
         detail = percentiles if options.histogram == "stretch" else "whole image"
         panels.append((options.histogram, detail, _to_8_bits(to_bits(radiograph, options.bits, options))))
     adjusted = adjust_greys(radiograph, options, options.bits)
-    if options.clahe:
-        detail = f"limit {options.clahe_clip_limit:g}, {options.clahe_tiles} x {options.clahe_tiles}"
-        panels.append(("CLAHE", detail, _to_8_bits(adjusted)))
+    limits = f"limit {options.clahe_clip_limit:g}, {options.clahe_tiles} x {options.clahe_tiles}"
+    if options.clahe == "before_resize":
+        panels.append(("CLAHE", limits, _to_8_bits(adjusted)))
     square = to_square(adjusted, min(side, max(adjusted.shape)), options.square, options.resize)
     panels.append(("square", options.square, _to_8_bits(square)))
+    stored = to_stored(adjusted, options.image_sizes, options)
     for size, picture in to_squares(adjusted, options.image_sizes, options.square, options.resize).items():
         detail = options.resize if size <= side else f"{options.resize}, shown at {side}"
         panels.append((f"{size} px", detail, _to_8_bits(picture)))
+        if options.clahe == "after_resize":
+            panels.append((f"{size} px, CLAHE", limits, _to_8_bits(stored[size])))
     return panels
 
 

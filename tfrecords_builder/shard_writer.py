@@ -14,7 +14,7 @@ from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.assignment import patient_key
 from tfrecords_builder.datasets.reader import Notice, Reader, Reject
 from tfrecords_builder.duplicates import perceptual_hash
-from tfrecords_builder.images.preprocess import adjust_greys, to_squares
+from tfrecords_builder.images.preprocess import adjust_greys, to_stored
 from tfrecords_builder.images.radiograph import ImageError
 from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.plan import ShardJob, stop_message
@@ -81,7 +81,7 @@ def write_shard_job(
                 "label": labels.of_image(example.label),
                 **{name: getattr(example, name) for name in ("view", "age", "sex")},
             }
-            pictures = to_squares(image, options.image_sizes, options.square, options.resize)
+            pictures = to_stored(image, options.image_sizes, options)
             hashes.append(perceptual_hash(pictures.get(hashed_size, radiograph.pixels)))
             for size, shard in shards.items():
                 shard.write(encode_record(Record(pictures[size], **facts), options.encoding_of(size)))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tfrecords_builder.build_preview import MAX_WIDTH, write_preview
-from tfrecords_builder.images.preprocess import adjust_greys, to_square
+from tfrecords_builder.images.preprocess import adjust_greys, to_square, to_stored
 from tfrecords_builder.images.radiograph import Radiograph
 from tfrecords_builder.options import BuildOptions
 
@@ -34,7 +34,7 @@ def panels(path, rows, columns):
 def test_every_step_has_its_panel(tmp_path):
     path = tmp_path / "deep" / "preview.png"
     radiographs = [Radiograph(body(300, 200)), Radiograph(body(64, 64)), Radiograph(body(500, 900, np.uint16))]
-    options = BuildOptions(clahe=True, histogram="stretch", square="pad", image_sizes=(16, 64))
+    options = BuildOptions(clahe="before_resize", histogram="stretch", square="pad", image_sizes=(16, 64))
     write_preview(radiographs, options, path)
     drawn, picture = panels(path, rows=3, columns=6)
     side = drawn.shape[-1]
@@ -53,6 +53,19 @@ def test_every_step_has_its_panel(tmp_path):
     assert list(path.parent.iterdir()) == [path]  # no temporary file is left
 
 
+def test_clahe_after_the_resize_is_drawn_beside_each_size(tmp_path):
+    radiograph = Radiograph(body(300, 200))
+    options = BuildOptions(clahe="after_resize", image_sizes=(32, 64))
+    write_preview([radiograph], options, tmp_path / "preview.png")
+    (row,), _ = panels(tmp_path / "preview.png", rows=1, columns=6)
+    stored = to_stored(adjust_greys(radiograph, options), (32, 64), options)
+    for size, before, after in ((32, row[2], row[3]), (64, row[4], row[5])):
+        enlarged = np.ones((before.shape[0] // size,) * 2)
+        np.testing.assert_array_equal(before, np.kron(to_square(radiograph.pixels, size), enlarged))
+        np.testing.assert_array_equal(after, np.kron(stored[size], enlarged))
+        assert after.std() > before.std()
+
+
 def test_steps_that_are_off_have_no_panel(tmp_path):
     path = tmp_path / "preview.png"
     write_preview([Radiograph(body(128, 256))], BuildOptions(image_sizes=(32,)), path)
@@ -68,7 +81,7 @@ def test_records_of_sixteen_bits_look_like_those_of_eight(tmp_path):
     radiograph = Radiograph(body(256, 256, np.uint16))
     drawn = []
     for bits in (8, 16):
-        options = BuildOptions(clahe=True, histogram="equalize", square="crop", resize="bilinear", bits=bits)
+        options = BuildOptions(clahe="before_resize", histogram="equalize", square="crop", resize="bilinear", bits=bits)
         write_preview([radiograph], options, tmp_path / f"{bits}.png")
         drawn.append(panels(tmp_path / f"{bits}.png", rows=1, columns=5)[0].astype(int))
     difference = np.abs(drawn[0] - drawn[1])
@@ -99,7 +112,7 @@ def test_captions_are_drawn(tmp_path):
 
 def test_a_whole_pyramid_fits_the_width(tmp_path):
     sizes = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
-    options = BuildOptions(clahe=True, histogram="stretch", image_sizes=sizes, bits=16)
+    options = BuildOptions(clahe="before_resize", histogram="stretch", image_sizes=sizes, bits=16)
     write_preview([Radiograph(body(100, 1))] * 2, options, tmp_path / "preview.png")
     drawn, picture = panels(tmp_path / "preview.png", rows=2, columns=4 + len(sizes))
     assert picture.shape[1] <= MAX_WIDTH and drawn.shape[-1] == 128

@@ -37,8 +37,15 @@ FOLDER = ["--dataset=image_folder", "--raw_dir={root}/raw", "--workers=1"]
 PHANTOM = ["--dataset=phantom", "--out_dir={root}/x", "--workers=1"]
 PHANTOM_64 = ["--dataset=phantom", "--set=images=60", "--set=image_size=32", "--workers=1"]
 CASES = {
-    "good": [*FOLDER, "--out_dir={root}/out", "--image_sizes=16,8", "--splits=train=.5,held_out=.5", "--clahe"]
-    + ["--clahe_tiles=4", "--square=pad", "--encoding=png", "--salt_file={root}/salt", "--set=patient_pattern=[0-9]+"],
+    "good": [
+        *FOLDER,
+        "--out_dir={root}/out",
+        "--image_sizes=16,8",
+        "--splits=train=.5,held_out=.5",
+        "--clahe=before_resize",
+    ]
+    + ["--clahe_tiles=4", "--square=pad", "--encoding=png", "--salt_file={root}/salt"]
+    + ["--set=patient_pattern=[0-9]+"],
     "again": [*FOLDER, "--out_dir={root}/out"],
     "phantom": ["--dataset=phantom", "--out_dir={root}/phantom", "--set", "images=12", "--set", "severity=.8"]
     + ["--image_sizes=160", "--splits=train=1", "--workers=1"],

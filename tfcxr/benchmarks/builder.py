@@ -101,7 +101,12 @@ def _bare_seconds(raw_dir: pathlib.Path) -> float:
 def _build_seconds(raw_dir: pathlib.Path, out_dir: pathlib.Path, workers: int, encoding: str) -> float:
     """Runs the builder's command, as its users do."""
     command = [sys.executable, "-m", "tfrecords_builder", "--dataset=image_folder", f"--raw_dir={raw_dir}"]
-    command += [f"--out_dir={out_dir}", f"--image_sizes={STORED_SIZE}", "--clahe", f"--encoding={encoding}"]
+    command += [
+        f"--out_dir={out_dir}",
+        f"--image_sizes={STORED_SIZE}",
+        "--clahe=before_resize",
+        f"--encoding={encoding}",
+    ]
     command += ["--splits=train=1", "--split_by=hash", f"--workers={workers}", f"--shard_images={PER_SHARD}"]
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)

@@ -3,7 +3,7 @@
   python -m tfrecords_builder --dataset=phantom --out_dir=runs/phantom --image_sizes=64
 
   python -m tfrecords_builder --dataset=chest_xray_pneumonia --raw_dir=DIR --out_dir=OUT --image_sizes=64,128 \\
-      --splits=train=.7,validation=.1,held_out=.2 --clahe --salt_file=SECRET
+      --splits=train=.7,validation=.1,held_out=.2 --clahe=before_resize --salt_file=SECRET
 """
 
 import dataclasses

@@ -7,9 +7,11 @@ The steps, in their order:
                   file's white; "equalize" makes all grey levels equally frequent (Gonzalez and Woods, Digital Image
                   Processing, "Histogram equalization"). Steps 1 and 2 are one table from the file's values, so that
                   nothing is rounded twice.
-  3. clahe        local contrast, see `clahe`. It works on the whole picture before it is resized, so that tiles hold
+  3. clahe        "none"; local contrast, see `clahe`. "before_resize" works on the whole picture, so that tiles hold
                   thousands of pixels, all sizes of one build show the same contrast, and pixels of an added border are
                   not counted as anatomy. (Noise that it raises is averaged away when the picture shrinks.)
+                  "after_resize" is the last step instead, on each size apart, as Woloszyn 2025 describes it: the
+                  contrast of the stored picture is the higher, and sizes differ by more than their resolution.
   4. square       "squash", "crop" or "pad".
   5. resize       "area" or "bilinear", both free of aliasing.
 
@@ -34,6 +36,7 @@ from tfrecords_builder.images.radiograph import Radiograph
 
 SQUARE_POLICIES = ("squash", "crop", "pad")
 HISTOGRAMS = ("none", "stretch", "equalize")
+CLAHE = ("none", "before_resize", "after_resize")
 RESIZES = {"area": "area averaging down, cubic up", "bilinear": "bilinear, triangle filter widened when it shrinks"}
 
 
@@ -42,7 +45,8 @@ class PreprocessOptions(Arguments):
     """The steps between a decoded radiograph and its record.
 
     Attributes:
-      clahe: Equalise local contrast (CLAHE, Zuiderveld 1994) before resizing.
+      clahe: Equalise local contrast (CLAHE, Zuiderveld 1994): none, before_resize (the whole image, once for all sizes)
+        or after_resize (each size apart).
       clahe_clip_limit: CLAHE: how steep a tile's histogram may get, in multiples of the uniform one.
       clahe_tiles: CLAHE: tiles along each side of the image.
       square: How an image becomes square: squash changes the aspect ratio, crop takes the centred square of the
@@ -56,7 +60,7 @@ class PreprocessOptions(Arguments):
         tf.image.resize(antialias=True).
     """
 
-    clahe: bool = False
+    clahe: str = "none"
     clahe_clip_limit: float = 2.0
     clahe_tiles: int = flag(8, minimum=1, maximum=64)
     square: str = "squash"
@@ -67,8 +71,9 @@ class PreprocessOptions(Arguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, choices in (("square", SQUARE_POLICIES), ("histogram", HISTOGRAMS), ("resize", RESIZES)):
-            check_choice(name, getattr(self, name), choices)
+        choices = {"clahe": CLAHE, "square": SQUARE_POLICIES, "histogram": HISTOGRAMS, "resize": RESIZES}
+        for name, words in choices.items():
+            check_choice(name, getattr(self, name), words)
         if not 0 < self.clahe_clip_limit < float("inf"):
             raise ValueError(f"clahe_clip_limit expects a number above 0, got {self.clahe_clip_limit}")
         black, white = self.stretch_black_percentile, self.stretch_white_percentile
@@ -84,22 +89,26 @@ class PreprocessOptions(Arguments):
         if self.histogram == "stretch":
             histogram["black_percentile"] = self.stretch_black_percentile
             histogram["white_percentile"] = self.stretch_white_percentile
+        order = ["colour", "pixel_range", "histogram", "clahe", "square", "resize"]
+        if self.clahe == "after_resize":
+            order.append(order.pop(order.index("clahe")))
+        clahe = {"clip_limit": self.clahe_clip_limit, "tiles": self.clahe_tiles}
         return {
-            "order": ["colour", "pixel_range", "histogram", "clahe", "square", "resize"],
+            "order": order,
             "colour": "luma .2989 R + .5870 G + .1140 B",
             "pixel_range": (
                 f"value * {_maximum(bits)} / white; white is that of the file's window, else 2**bits - 1, bits the "
                 "smallest of 8, 10, 12, 14, 16 that holds the maximum, and at most what the file declares"
             ),
             "histogram": histogram,
-            "clahe": {"clip_limit": self.clahe_clip_limit, "tiles": self.clahe_tiles} if self.clahe else None,
+            "clahe": None if self.clahe == "none" else clahe,
             "square": self.square,
             "resize": RESIZES[self.resize],
         }
 
 
 def adjust_greys(radiograph: Radiograph, options: PreprocessOptions, bits: int = 8) -> np.ndarray:
-    """The steps that do not depend on the size: pixel range, histogram, CLAHE.
+    """The steps that do not depend on the size: pixel range, histogram, CLAHE before the resize.
 
     Returns:
       uint8 or uint16 [height, width], as `bits` says.
@@ -108,9 +117,18 @@ def adjust_greys(radiograph: Radiograph, options: PreprocessOptions, bits: int =
       ValueError: `bits` is not 8 or 16.
     """
     image = to_bits(radiograph, bits, options)
-    if options.clahe:
+    if options.clahe == "before_resize":
         image = equalize_local_contrast(image, options.clahe_clip_limit, options.clahe_tiles)
     return image
+
+
+def to_stored(image: np.ndarray, sizes: Sequence[int], options: PreprocessOptions) -> dict[int, np.ndarray]:
+    """The steps after `adjust_greys`: size -> the picture that a record holds, [size, size] of the same type."""
+    pictures = to_squares(image, sizes, options.square, options.resize)
+    if options.clahe == "after_resize":
+        limit, tiles = options.clahe_clip_limit, options.clahe_tiles
+        return {size: equalize_local_contrast(picture, limit, tiles) for size, picture in pictures.items()}
+    return pictures
 
 
 def to_bits(radiograph: Radiograph, bits: int, options: PreprocessOptions | None = None) -> np.ndarray:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import cv2
@@ -13,6 +14,7 @@ from tfrecords_builder.images.preprocess import (
     to_bits,
     to_square,
     to_squares,
+    to_stored,
 )
 from tfrecords_builder.images.radiograph import Radiograph
 
@@ -106,10 +108,22 @@ def test_equalize_by_hand():
 
 def test_clahe_comes_after_the_histogram_and_before_the_resize():
     image = (ramp(64, 64) // 8 + 100).astype(np.uint8)
-    options = PreprocessOptions(clahe=True, clahe_clip_limit=3.0, clahe_tiles=4, histogram="stretch")
+    options = PreprocessOptions(clahe="before_resize", clahe_clip_limit=3.0, clahe_tiles=4, histogram="stretch")
     stretched = adjust_greys(Radiograph(image), PreprocessOptions(histogram="stretch"))
     expected = to_square(cv2.createCLAHE(3.0, (4, 4)).apply(stretched), 32)
     np.testing.assert_array_equal(preprocess(Radiograph(image), 32, options), expected)
+
+
+def test_clahe_after_the_resize_is_the_last_step_of_each_size():
+    image = (ramp(64, 64) // 8 + 100).astype(np.uint8)
+    options = PreprocessOptions(clahe="after_resize", clahe_clip_limit=3.0, clahe_tiles=4, square="pad")
+    plain = adjust_greys(Radiograph(image), options)
+    np.testing.assert_array_equal(plain, image)
+    for size, picture in to_stored(plain, (16, 32), options).items():
+        expected = cv2.createCLAHE(3.0, (4, 4)).apply(to_square(image, size, "pad"))
+        np.testing.assert_array_equal(picture, expected)
+    before = dataclasses.replace(options, clahe="before_resize")
+    assert (to_stored(adjust_greys(Radiograph(image), before), (32,), before)[32] != expected).any()
 
 
 def test_squash_keeps_all_and_changes_the_aspect_ratio():
@@ -240,7 +254,7 @@ def test_one_side_grows_while_the_other_shrinks():
 @pytest.mark.parametrize("bits", [8, 16])
 def test_threads_do_not_change_a_byte(bits, resize):
     radiograph = Radiograph(noise(700, 901))
-    options = PreprocessOptions(clahe=True, histogram="stretch", square="pad", resize=resize)
+    options = PreprocessOptions(clahe="before_resize", histogram="stretch", square="pad", resize=resize)
     threads = cv2.getNumThreads()
     try:
         results = []
@@ -255,7 +269,7 @@ def test_threads_do_not_change_a_byte(bits, resize):
 
 def test_description_names_every_argument_in_order():
     described = PreprocessOptions(
-        clahe=True, clahe_clip_limit=3.0, clahe_tiles=4, square="pad", histogram="stretch", resize="bilinear"
+        clahe="before_resize", clahe_clip_limit=3.0, clahe_tiles=4, square="pad", histogram="stretch", resize="bilinear"
     ).description(16)
     assert described["order"] == [name for name in described if name != "order"]
     assert described["clahe"] == {"clip_limit": 3.0, "tiles": 4}
@@ -263,6 +277,8 @@ def test_description_names_every_argument_in_order():
     assert described["histogram"] == {"method": "stretch", "black_percentile": 0.5, "white_percentile": 99.5}
     assert "65535" in described["pixel_range"]
     assert json.loads(json.dumps(described)) == described
+    last = PreprocessOptions(clahe="after_resize").description()
+    assert last["order"][-2:] == ["resize", "clahe"] and last["clahe"] == {"clip_limit": 2.0, "tiles": 8}
     plain = PreprocessOptions().description()
     assert plain["clahe"] is None and plain["histogram"] is None and "255" in plain["pixel_range"]
     assert PreprocessOptions(histogram="equalize").description()["histogram"] == {"method": "equalize"}
@@ -272,6 +288,7 @@ def test_description_names_every_argument_in_order():
     "arguments, message",
     [
         ({"square": "cropp"}, "unknown square 'cropp'; did you mean 'crop'"),
+        ({"clahe": "after"}, "unknown clahe 'after'; did you mean 'after_resize'"),
         ({"histogram": "strech"}, "unknown histogram 'strech'; did you mean 'stretch'"),
         ({"resize": "linear"}, "unknown resize 'linear'; did you mean 'bilinear'"),
         ({"clahe_clip_limit": 0.0}, "clahe_clip_limit expects a number above 0"),
