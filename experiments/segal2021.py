@@ -13,7 +13,7 @@ classifier trained on embedded, on class-generated and on real images.
 while the new block fades in, 2,000,000 at 1024; batches of 16 per GPU (64) to 128 px, then 14, 8 and 3; WGAN-GP, one
 critic step, lambda 10, drift .001, Adam 1e-3 (0, .99); the GAN trains on all images, test patients too. `corrected` has
 the paper's network, grey, trained on the training patients alone. `cpu` is `corrected` with fewer channels, ends at
-64 px, and sees 296,000 images in all.
+64 px, and sees 192,000 images in all.
 Readers: python -m tfcxr.reader_study is another part of the package's plan.
 """
 
@@ -98,7 +98,7 @@ VARIANTS = {
         "second_raw_dir": "",
         "splits": "train=.6,validation=.15,held_out=.25",
         "gan_splits": ["train"],
-        "labels": ["No Finding", "Infiltration", "Effusion", "Atelectasis"],
+        "labels": ["No Finding", "Pneumonia", "Infiltration", "Effusion", "Atelectasis"],
         "pggan": {
             "model_name": "pggan",
             "model": {
@@ -106,7 +106,7 @@ VARIANTS = {
                 "latent_size": 128,
                 "channel_base": 2048,
                 "channel_max": 128,
-                "stage_images": [16000, 40000, 64000, 80000, 96000],
+                "stage_images": [16000, 40000, 64000, 40000, 32000],
                 "precision": "mixed_bfloat16",
             },
             "batch_size": 16,

@@ -144,7 +144,7 @@ def _like(before: Any, value: Any, name: str) -> Any:
     if isinstance(before, float) and type(value) is int:
         return float(value)
     if isinstance(before, list) and not isinstance(value, dict):
-        return list(value) if isinstance(value, list | tuple) else str(value).split(",")
+        return list(value) if isinstance(value, list | tuple) else [part for part in str(value).split(",") if part]
     if before is not None and type(value) is not type(before):
         raise ValueError(f"--set={name} expects {type(before).__name__} such as {before!r}, got {value!r}")
     return value
