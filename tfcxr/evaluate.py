@@ -165,6 +165,11 @@ def _answers(evaluation: "Evaluation", settings: Mapping[str, Any], is_all: bool
         answers.append(Answer(protocol=name, cohort=cohort, findings=findings, seconds=time.monotonic() - began))
     if not answers:
         raise refusals[0][1]
+    for name in settings:
+        by_cohort = {answer.cohort: answer.findings for answer in answers if answer.protocol == name}
+        if (side_by_side := PROTOCOLS[name].side_by_side) and len(by_cohort) > 1:
+            together = side_by_side(evaluation, settings[name], by_cohort)
+            answers.append(Answer(protocol=name, cohort=", ".join(by_cohort), findings=together))
     return answers, [sentence for sentence, _ in refusals]
 
 

@@ -203,7 +203,13 @@ def test_every_protocol_answers_for_every_cohort_or_says_why_not(arguments, tmp_
 
     for name in list(PROTOCOLS):
         monkeypatch.delitem(PROTOCOLS, name)
-    monkeypatch.setitem(PROTOCOLS, "mine", Protocol("mine", "?", Nothing, answer))
+
+    def together(evaluation, settings, findings):
+        return Findings(
+            title="Together", verdict=[f"Of {len(findings)}."], data={"n": 2}, introduction="", parts=["<p>both</p>"]
+        )
+
+    monkeypatch.setitem(PROTOCOLS, "mine", Protocol("mine", "?", Nothing, answer, side_by_side=together))
     monkeypatch.setitem(PROTOCOLS, "strict", Protocol("strict", "?", Nothing, refuse))
     monkeypatch.setitem(PROTOCOLS, "all_at_once", Protocol("all_at_once", "?", Nothing, answer, takes_several=True))
     folder = arguments.synthetic_dir[0].removeprefix("discs=")
@@ -215,16 +221,19 @@ def test_every_protocol_answers_for_every_cohort_or_says_why_not(arguments, tmp_
         settings=(),
     )
     report = evaluate(several)
-    assert list(report["protocols"]["mine"]) == ["a", "b"] and list(report["protocols"]["all_at_once"]) == ["a, b"]
+    assert list(report["protocols"]["mine"]) == ["a", "b", "a, b"]
+    assert list(report["protocols"]["all_at_once"]) == ["a, b"]
     assert report["unanswered"] == ["strict of a: a is too small", "strict of b: b is too small"]
     printed = capsys.readouterr().out
     assert (
         "Not answered. strict of a: a is too small" in printed
         and "3 of 5: strict of a" in printed
         and "Mine of a, b: Of a, b." in printed
+        and "Together of a, b: Of 2." in printed
     )
     page = (tmp_path / "all" / "report.html").read_text()
     assert "From above: real; a; b." in page and "Not answered. strict of a: a is too small." in page
+    assert page.count("<p>both</p>") == 1
     with pytest.raises(ValueError, match="a is too small"):
         evaluate(dataclasses.replace(several, protocols=("strict",), out_dir=str(tmp_path / "one")))
     monkeypatch.delitem(PROTOCOLS, "mine")

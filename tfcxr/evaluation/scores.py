@@ -84,7 +84,7 @@ def score_arm(
     summary: dict[str, Any] = {}
     rows = {}
     for metric in metrics_of(LabelScore):
-        values = np.stack([_label_rows(metric, labels, probability, columns, weights) for probability in probabilities])
+        values = np.stack([label_rows(metric, labels, probability, columns, weights) for probability in probabilities])
         scored = np.isfinite(values[0, :, 0])  # labels with positives and negatives among all test images
         macro = values[:, scored].mean(1) if scored.any() else np.full([len(values), len(weights)], np.nan)
         summary[metric.name] = seed_summary(macro)
@@ -106,6 +106,24 @@ def score_arm(
         summary[rule] = {"thresholds": [list(values) if values else None for values in chosen]}
         summary[rule] |= _threshold_scores(label_names, is_single_label, np.stack(confusions))
     return ArmScores(summary, rows)
+
+
+def label_rows(
+    metric: LabelScore, labels: np.ndarray, probability: np.ndarray, columns: Sequence[int], weights: np.ndarray
+) -> np.ndarray:
+    """Scores float64 [columns, rows of weights] of one training.
+
+    Args:
+      labels: float [images, labels], NaN where unknown.
+      probability: float [images, labels].
+      columns: of the labels to score.
+      weights: float [rows, images], how often each image counts.
+    """
+    rows = []
+    for column in columns:
+        known = ~np.isnan(labels[:, column])
+        rows.append(metric.score(labels[known, column] == 1, probability[known, column], weights[:, known]))
+    return np.stack(rows)
 
 
 def mean_auc(label_names: Sequence[str], is_single_label: bool, labels: np.ndarray, scores: np.ndarray) -> float:
@@ -156,17 +174,6 @@ def score_text(summary: dict[str, Any]) -> str:
     if not math.isfinite(low):
         return f"{summary['mean']:.3f} (no interval: no resample of the patients has one)"
     return f"{summary['mean']:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _label_rows(
-    metric: LabelScore, labels: np.ndarray, probability: np.ndarray, columns: list[int], weights: np.ndarray
-) -> np.ndarray:
-    """Scores float64 [scored labels, rows of weights]."""
-    rows = []
-    for column in columns:
-        known = ~np.isnan(labels[:, column])
-        rows.append(metric.score(labels[known, column] == 1, probability[known, column], weights[:, known]))
-    return np.stack(rows)
 
 
 def _confusions(

@@ -22,6 +22,8 @@ class Protocol:
       unused: arguments of tfcxr.evaluate that have no effect on it.
       uses_every_seed: of --classifier_seeds; else only the first is used.
       takes_several: is run once for all cohorts together; else for each of them.
+      side_by_side: (what all protocols share, its settings, what it found by cohort) -> the same numbers of several
+        cohorts in one table; None where it has none.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Protocol:
     unused: tuple[str, ...] = ()
     uses_every_seed: bool = False
     takes_several: bool = False
+    side_by_side: Callable[[Evaluation, Any, Mapping[str, Findings]], Findings] | None = None
 
     def make_settings(self, values: Mapping[str, Any]) -> Any:
         """Its settings from those of the command line; a tuple may be text with commas between, or one value.

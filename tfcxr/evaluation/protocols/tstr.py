@@ -27,6 +27,7 @@ from tfcxr.evaluation.cohorts import Cohorts
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.protocols.tstr_arms import ARMS, arm_images, load_sides
+from tfcxr.evaluation.protocols.tstr_cohorts import PREDICTIONS_FOLDER, side_by_side
 from tfcxr.evaluation.protocols.tstr_page import page_parts
 from tfcxr.evaluation.protocols.tstr_scores import BOOTSTRAP_SEED, report_scores, score_gan_test, score_test
 from tfcxr.evaluation.protocols.tstr_verdict import verdict
@@ -35,7 +36,7 @@ from tfcxr.evaluation.report.report import Findings
 from tfcxr.evaluation.trainings import Training, TrainingTask, find_or_train, write_predictions
 
 VERSION = 3  # raise it when a change makes kept trainings wrong
-ARMS_FOLDER, PREDICTIONS_FOLDER = "arms", "predictions"
+ARMS_FOLDER = "arms"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,4 +214,5 @@ TSTR = Protocol(
     run=run,
     unused=("extractor", "extractor_dir"),
     uses_every_seed=True,
+    side_by_side=side_by_side,
 )
