@@ -9,7 +9,7 @@ import pytest
 
 from tfcxr import command_line, experiment
 from tfcxr.config import make_config, parse_settings
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.protocols import PROTOCOLS
 from tfcxr.experiment import Command, ExperimentArguments, command, read_training, read_variant, run_commands
 from tfcxr.models import MODELS

@@ -19,7 +19,7 @@ from tfcxr.backbones.densenet import DENSENET121_BLOCKS, DenseNet
 from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
 from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.models.base import ReadRun, numbered
+from tfcxr.models.base import AdversarialModel, ReadRun, numbered
 from tfcxr.models.model_config import DEFAULT_STEPS, Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 
@@ -178,6 +178,7 @@ class TransferPGGAN(PGGAN):
 
     config_class = TransferPGGANConfig
     discriminator_class = TransferCritic
+    discriminator_features = AdversarialModel.discriminator_features  # refuses: this critic is another network
 
     def make_generator(self) -> keras.Model:
         config, network = self.config, super().make_generator()

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from tfcxr.evaluation.extractors import architectures
-from tfcxr.evaluation.extractors.classifier import (
-    build_classifier,
-    make_classifier_config,
-    open_classifier,
-    train_classifier,
-)
+from tfcxr.evaluation.extractors.classifier import build_classifier, open_classifier, train_classifier
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.extractors.initial_weights import load_initial_weights
 from tfcxr.evaluation.labelled_images import LabelledImages
 
