@@ -73,14 +73,11 @@ class TrainClassifierArguments(Arguments):
 def train_classifier(arguments: TrainClassifierArguments) -> pathlib.Path:
     """Trains, prints the table and returns the version's folder."""
     with tensorflow_started():
-        import tensorflow as tf
-
         from tfcxr.classification.classifier_data import load_classifier_data
         from tfcxr.classification.classifier_run import train_and_store
         from tfcxr.classification.classifier_scores import score_table
 
     a = arguments
-    tf.config.experimental.enable_op_determinism()
     open_network = _open_discriminator if a.classifier == DISCRIMINATOR else _open_architecture
     config, settings, run, fit = open_network(a)
     data = load_classifier_data(

@@ -19,6 +19,7 @@ from tfcxr.classification.discriminator_network import DiscriminatorConfig, Disc
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import read_batches
+from tfcxr.evaluation.extractors import CLASSIFIERS
 from tfcxr.evaluation.extractors.classifier import train_classifier
 from tfcxr.evaluation.extractors.classifier_config import ClassifierConfig
 from tfcxr.evaluation.extractors.fitting import Fit, fit_classifier, prediction_batch
@@ -64,6 +65,11 @@ def fit_architecture(
     config: ClassifierConfig, data: ClassifierData, seed: int, progress_dir: pathlib.Path
 ) -> FittedNetwork:
     """Trains a network of `CLASSIFIERS`; raises what `train_classifier` raises."""
+    if CLASSIFIERS[config.architecture].is_published_from_imagenet and not config.initial_weights:
+        logging.warning(
+            "%s starts from random weights here, in its study from ImageNet's: --set=initial_weights=imagenet",
+            config.architecture,
+        )
     trained = train_classifier(
         config, data.training, data.validation, data.info.is_single_label, seed, config.architecture,
         progress_dir=progress_dir,

@@ -183,7 +183,7 @@ class AdversarialModel(keras.Model, abc.ABC):
         """
         raise ValueError(
             f"the discriminator of a {type(self).__name__} gives no features of an image, so its last layer cannot be "
-            "replaced; give the run folder of a training with --model=pggan"
+            "replaced; give the run folder of a pggan or stylegan2"
         )
 
     def checkpoint_variables(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from tfcxr.models.acgan import ACGAN, ACGANConfig
 from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 from tfcxr.models.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig
+from tfcxr.models.stylegan2 import StyleGAN2, StyleGAN2Config
 from tfcxr.training.latent_regression import LatentRegressionConfig, latent_target, make_latent_regressor
 
 
@@ -108,9 +109,22 @@ def test_the_target_is_z_as_the_generator_sees_it():
     np.testing.assert_array_equal(latent_target(make(normalizes_generator=False), z), z)
 
 
+def test_stylegan2_gives_the_features_that_it_decides_by():
+    settings = {"image_size": 8, "latent_size": 8, "style_size": 8, "channel_base": 64, "channel_max": 8}
+    model = StyleGAN2(StyleGAN2Config(**settings), seed=3)
+    model.discriminator.typical_deviation.assign(0.3)
+    features = model.discriminator_features(images(size=8))
+    judged, _ = model.score(images(size=8), tf.zeros([4, 0]))
+    np.testing.assert_allclose(model.discriminator.out(features), judged, rtol=1e-5, atol=1e-6)
+    network = RetrainedDiscriminator(model, outputs=3)
+    loss_of = lambda given: tf.reduce_mean(tf.square(given - 1.0))  # noqa: E731
+    losses = [float(network.train_step(images(size=8), loss_of)) for _ in range(2)]
+    assert losses[1] < losses[0] and float(network.trunk.typical_deviation) == pytest.approx(0.3)
+
+
 def test_a_discriminator_without_features_is_refused():
     acgan = ACGAN(ACGANConfig(image_size=32, generator_filters=32, discriminator_filters=8, latent_size=8))
-    with pytest.raises(ValueError, match="discriminator of a ACGAN gives no features of an image.*--model=pggan"):
+    with pytest.raises(ValueError, match="discriminator of a ACGAN gives no features of an image.*give the run"):
         RetrainedDiscriminator(acgan, 3)
     with pytest.raises(ValueError, match="only a pggan embeds images by its discriminator, got a ACGAN; give the run"):
         make_latent_regressor(acgan, LatentRegressionConfig())

@@ -72,12 +72,11 @@ def tiny_medfid(monkeypatch):
         "batch_size": 8,
     }
     tiny = Architecture(tiny_trunk, defaults, architectures.relu_layers, True)
-    monkeypatch.setattr(architectures, "MEDFID", tiny)
+    monkeypatch.setattr(classifier, "CLASSIFIERS", {"medfid": tiny})
     return make_classifier_config("medfid", defaults)
 
 
 def test_the_trunk_waits_for_the_second_phase(tiny_medfid, monkeypatch, tmp_path):
-    monkeypatch.setattr(classifier, "CLASSIFIERS", {"medfid": architectures.MEDFID})
     random = np.random.default_rng(0)
     labels = np.eye(2, dtype=np.float32)[np.arange(24) % 2]
     images = random.integers(0, 120, (24, 12, 12, 1)) + (80 * labels[:, 1, None, None, None]).astype(int)
@@ -108,8 +107,7 @@ def test_the_trunk_waits_for_the_second_phase(tiny_medfid, monkeypatch, tmp_path
     np.testing.assert_array_equal(again.predict(data.images)[0], probability)
 
 
-def test_a_trunk_with_fewer_layers_is_refused(tiny_medfid, monkeypatch):
-    monkeypatch.setattr(classifier, "CLASSIFIERS", {"medfid": architectures.MEDFID})
+def test_a_trunk_with_fewer_layers_is_refused(tiny_medfid):
     data = LabelledImages(np.zeros([8, 12, 12, 1], np.uint8), np.eye(2, dtype=np.float32)[np.arange(8) % 2])
     config = dataclasses.replace(tiny_medfid, fine_tuned_from=249)
     with pytest.raises(ValueError, match="fine_tuned_from=249 leaves no layer to train: the trunk of medfid has 6"):

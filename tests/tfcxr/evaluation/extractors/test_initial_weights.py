@@ -101,7 +101,7 @@ def test_a_trunk_that_is_a_layer_of_another_network_is_found(tmp_path):
 
 
 def test_what_cannot_be_a_start_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="has no ImageNet weights of small_cnn; choose --classifier=vgg16 or dense"):
+    with pytest.raises(ValueError, match="has no ImageNet weights of small_cnn; choose --classifier=vgg16, dense"):
         make_classifier_config("small_cnn", {"initial_weights": "imagenet"})
     with pytest.raises(ValueError, match=r"expects imagenet, FILE.keras or FILE.weights.h5, got weights.npz"):
         make_classifier_config("small_cnn", {"initial_weights": "weights.npz"})
