@@ -8,6 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 COMMANDS = {
     "train",
+    "train_classifier",
     "export",
     "generate",
     "embed",
@@ -39,9 +40,11 @@ ALLOWED = {
         "precision",
     },
     "models": {"models", "registry", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
+    "classification": {"classification", "evaluation", "models", "backbones", "data", "optimizers"},
     "training": {
         "training",
         "models",
+        "layers",
         "backbones",
         "evaluation",
         "data",

@@ -14,6 +14,7 @@ COMMANDS: Registry[Callable[[Any], Any]] = Registry(
     train="tfcxr.train:train",
     export="tfcxr.export:export",
     generate="tfcxr.generate:generate",
+    train_classifier="tfcxr.train_classifier:train_classifier",
     evaluate="tfcxr.evaluate:evaluate",
     compare="tfcxr.compare:compare",
     card="tfcxr.card:card",

@@ -85,7 +85,7 @@ def _protocol_settings(name: str, protocol: Any) -> str:
 
 
 def _classifier_settings(name: str, architecture: Any) -> str:
-    from tfcxr.evaluation.extractors.classifier import ClassifierConfig
+    from tfcxr.evaluation.extractors.classifier_config import ClassifierConfig
 
     about = inspect.getdoc(architecture.trunk) or ""
     defaults = {**architecture.defaults, "architecture": name}

@@ -221,7 +221,7 @@ def _settings_by_prefix(settings: Sequence[str], names: Sequence[str]) -> dict[s
 
 def _evaluation(arguments: EvaluateArguments, classifier: dict[str, Any]) -> "Evaluation":
     from tfcxr.evaluation.evaluation import Evaluation
-    from tfcxr.evaluation.extractors.classifier import make_classifier_config
+    from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 
     label_map = _label_map(arguments.label_map)
     try:

@@ -3,13 +3,12 @@
 import hashlib
 import os
 import pathlib
-from collections.abc import Collection
 
 import tensorflow as tf
 
 from tfcxr.data.records import file_sha256
 
-TEXT_FILES = ("README.md", "scores.json")  # no output of a network depends on them
+IGNORED = ("README.md", "scores.json", "predictions_*.npz")  # no output of a network depends on them
 
 
 def save_quietly(served: tf.Module, folder: str | os.PathLike, function: tf.types.experimental.GenericFunction) -> None:
@@ -39,10 +38,10 @@ def folder_with(path: str | os.PathLike, file: str) -> pathlib.Path | None:
     return None
 
 
-def folder_sha256(folder: pathlib.Path, ignored: Collection[str] = TEXT_FILES) -> str:
-    """SHA-256 over the names and contents of a folder's files, but for `ignored` names."""
+def folder_sha256(folder: pathlib.Path) -> str:
+    """SHA-256 over the names and contents of a network's files."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in ignored:
+        if path.is_file() and not any(path.match(pattern) for pattern in IGNORED):
             digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()

@@ -45,7 +45,11 @@ class ServedClassifier(tf.Module):
 
 
 def write_classifier(
-    path: str | os.PathLike, classify: Classify, variables: Collection[Any], description: Mapping[str, Any]
+    path: str | os.PathLike,
+    classify: Classify,
+    variables: Collection[Any],
+    description: Mapping[str, Any],
+    write_beside: Callable[[pathlib.Path], None] | None = None,
 ) -> pathlib.Path:
     """Writes the folder, which appears only when it is whole.
 
@@ -57,6 +61,7 @@ def write_classifier(
       description: of `classifier.json`, plain JSON. It needs "labels", "is_single_label", "image_size", "thresholds"
         (label -> probability with the largest Youden's J on validation images, None where these lack a side) and
         "validation_auc" (label -> AUC or None); data and training settings stand beside them.
+      write_beside: writes further files into the folder, on which no output depends.
 
     Raises:
       ValueError: something is there already, or the description lacks an entry.
@@ -72,6 +77,8 @@ def write_classifier(
     with atomic_path(path) as folder:
         save_quietly(served, folder, served.classify)
         (folder / CLASSIFIER_FILE).write_text(json.dumps(description, indent=2, allow_nan=False) + "\n", "utf-8")
+        if write_beside:
+            write_beside(folder)
     return path
 
 

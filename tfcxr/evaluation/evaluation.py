@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tfcxr.data.records import read_dataset_info
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.data.sizes import find_size, stored_sizes
-from tfcxr.evaluation.extractors.classifier import ClassifierConfig
+from tfcxr.evaluation.extractors.classifier_config import ClassifierConfig
 from tfcxr.evaluation.label_map import map_info
 from tfcxr.registry import nearest_name
 

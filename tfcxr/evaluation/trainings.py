@@ -16,12 +16,8 @@ from absl import logging
 from tfcxr.data.atomic import write_atomically
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, Cohorts
-from tfcxr.evaluation.extractors.classifier import (
-    ClassifierConfig,
-    TrainedClassifier,
-    open_classifier,
-    train_classifier,
-)
+from tfcxr.evaluation.extractors.classifier import TrainedClassifier, open_classifier, train_classifier
+from tfcxr.evaluation.extractors.classifier_config import ClassifierConfig
 from tfcxr.evaluation.extractors.fitting import Fit
 from tfcxr.evaluation.labelled_images import LabelledImages
 from tfcxr.evaluation.scores import youden_thresholds

@@ -171,6 +171,21 @@ class AdversarialModel(keras.Model, abc.ABC):
         """The averaged generator, or the trained one where no average is kept."""
         return self.generator if self.ema_generator is None else self.ema_generator
 
+    def discriminator_features(self, image: tf.Tensor, network: keras.Model | None = None) -> tf.Tensor:
+        """What the discriminator's last layer reads, float32 [batch, features]; each image stands for itself.
+
+        Args:
+          image: float32 [batch, image_size, image_size, 1 or channels] in [-1, 1].
+          network: a discriminator of the same layers and other weights; the model's own where None.
+
+        Raises:
+          ValueError: the discriminator gives no features; a model whose does overrides this.
+        """
+        raise ValueError(
+            f"the discriminator of a {type(self).__name__} gives no features of an image, so its last layer cannot be "
+            "replaced; give the run folder of a pggan or stylegan2"
+        )
+
     def checkpoint_variables(self) -> dict[str, Any]:
         """Everything that training changes, by a name that does not depend on the process."""
         owners = ("generator", "discriminator", "ema_generator", "generator_optimizer", "discriminator_optimizer")

@@ -349,6 +349,15 @@ class Discriminator(keras.Model):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """`is_alone`: each image is scored for itself, with the typical deviation in place of its batch's."""
         image, condition = inputs
+        features, deviation = self.features(image, is_alone)
+        logits = self.out(features)
+        if self.mapping is not None:  # projection on the label's embedding
+            projected = logits * self.mapping(None, condition)
+            logits = tf.reduce_sum(projected, axis=-1, keepdims=True) / math.sqrt(projected.shape[-1])
+        return logits, deviation
+
+    def features(self, image: tf.Tensor, is_alone: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the last layer reads, [batch, filters at 4 px], and the mean minibatch stddev; see `call`."""
         features = self.fromrgb(image)
         for block in self.blocks:
             features = block(features)
@@ -359,12 +368,7 @@ class Discriminator(keras.Model):
             features = minibatch_stddev(features, self.group_size)
             deviation = tf.reduce_mean(tf.cast(features[..., -1], tf.float32))
         features = self.conv(features)
-        features = self.fc(tf.reshape(features, [-1, math.prod(features.shape[1:])]))
-        logits = self.out(features)
-        if self.mapping is not None:  # projection on the label's embedding
-            projected = logits * self.mapping(None, condition)
-            logits = tf.reduce_sum(projected, axis=-1, keepdims=True) / math.sqrt(projected.shape[-1])
-        return logits, deviation
+        return self.fc(tf.reshape(features, [-1, math.prod(features.shape[1:])])), deviation
 
 
 class StyleGAN2(GAN):
@@ -400,6 +404,12 @@ class StyleGAN2(GAN):
         """Realism logits; each image is scored for itself, whatever batch it is in."""
         logits, _ = self.discriminator((image, self.condition(label, label_mask)), is_alone=True)
         return logits, None
+
+    def discriminator_features(self, image: tf.Tensor, network: keras.Model | None = None) -> tf.Tensor:
+        """float32 [batch, filters at 4 px], with the typical minibatch stddev noted in training; see the base."""
+        network = self.discriminator if network is None else network
+        features, _ = network.features(with_channels(image, self.config.channels), is_alone=True)
+        return tf.cast(features, tf.float32)
 
     def generate_from_latent(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
         """Images of z and label by the averaged generator, float32 in [-1, 1].

@@ -17,8 +17,10 @@ from absl import logging
 from tqdm import tqdm
 
 from tfcxr.config import check_range
+from tfcxr.layers.pixel_normalization import pixel_normalization
+from tfcxr.models.base import AdversarialModel
 from tfcxr.models.pggan import PGGAN
-from tfcxr.models.pggan.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig, latent_target
+from tfcxr.models.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig
 
 HELD_OUT_STREAM, TRAINING_STREAM = 0, 1  # of the random numbers, so that no held-out z is trained on
 EARLY_REPORTS = (25, 50, 100)  # steps
@@ -106,13 +108,23 @@ def train_latent_regressor(
     return network, curve
 
 
-def make_latent_regressor(model: PGGAN, config: LatentRegressionConfig) -> RetrainedDiscriminator:
+def make_latent_regressor(model: AdversarialModel, config: LatentRegressionConfig) -> RetrainedDiscriminator:
     """The regressor before its training, or to restore a trained one's weights into.
 
     Raises:
       ValueError: the model is no PGGAN with a discriminator of its own.
     """
+    if not isinstance(model, PGGAN):
+        raise ValueError(
+            f"only a pggan embeds images by its discriminator, got a {type(model).__name__}; give the run folder of a "
+            "training with --model=pggan"
+        )
     return RetrainedDiscriminator(model, model.config.latent_size, config)
+
+
+def latent_target(model: PGGAN, z: tf.Tensor) -> tf.Tensor:
+    """The part of z [batch, latent_size] that the images depend on: where the generator normalizes z, its direction."""
+    return pixel_normalization(z) if model.config.normalizes_generator else z
 
 
 def latent_cosine(predicted: tf.Tensor, true: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfcxr.evaluation import label_checks
 from tfcxr.evaluation.cohorts import check_folders, load_cohorts
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.protocols import distances, ranking, tstr
 
 

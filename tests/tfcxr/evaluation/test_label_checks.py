@@ -9,7 +9,8 @@ import pytest
 from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.classifier import TrainedClassifier, make_classifier_config
+from tfcxr.evaluation.extractors.classifier import TrainedClassifier
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.label_checks import LabelCounts, check_labels, check_patients
 from tfcxr.evaluation.protocols import PROTOCOLS
 from tfcxr.evaluation.protocols.ranking import RankingSettings

@@ -262,7 +262,7 @@ def test_a_regressor_of_something_else_is_refused(run_dir, regressor_dir, embedd
 
 def test_another_model_is_refused(tmp_path):
     write_run(tmp_path / "run", ("A", "B"), model_class=ACGAN, generator_filters=32, discriminator_filters=8)
-    with pytest.raises(ValueError, match="only the discriminator of a pggan can be retrained, got a ACGAN"):
+    with pytest.raises(ValueError, match="only a pggan embeds images by its discriminator, got a ACGAN"):
         open_embedder(tmp_path / "run", tmp_path / "regressor")
     assert not (tmp_path / "regressor").exists()
     with pytest.raises(FileNotFoundError, match="is not a run folder"):

@@ -8,5 +8,6 @@ if TYPE_CHECKING:
 CLASSIFIERS: "Registry[Architecture]" = Registry(
     vgg16="tfcxr.evaluation.extractors.architectures:VGG16",
     densenet121="tfcxr.evaluation.extractors.architectures:DENSENET121",
+    medfid="tfcxr.evaluation.extractors.architectures:MEDFID",
     small_cnn="tfcxr.evaluation.extractors.architectures:SMALL_CNN",
 )

@@ -40,14 +40,13 @@ class BackboneTrainingConfig(FittingConfig):
     """What is trained and how; the architecture's defaults are DenseNet-121's, the rest is ours to choose.
 
     Attributes:
-      growth_rate: of `DenseNet`, as the next four; its images are grey, in the range "xrv".
+      growth_rate: of `DenseNet`, as the next three; its images are grey, in the range "xrv".
     """
 
     growth_rate: int = 32
     block_config: tuple[int, ...] = DENSENET121_BLOCKS
     initial_filters: int = 64
     bottleneck_size: int = 4
-    input_size: int = 0
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
 
     def __post_init__(self) -> None:
@@ -130,7 +129,7 @@ def train_backbone(
     fit = fit_classifier(
         network, optimizer, training, validation, info.is_single_label, config, seed, "DenseNet", network.from_signed
     )
-    logits = predict_logits(network, validation.images, network.from_signed)
+    logits = predict_logits(network, validation.images, network.from_signed, config.input_size)
     auc = mean_auc(names, info.is_single_label, validation.labels, logits)
     network.trainable = False
     facts = {

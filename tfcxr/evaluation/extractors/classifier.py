@@ -16,80 +16,33 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcxr.config import check_range, make_config, to_plain
 from tfcxr.data.atomic import atomic_path
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import Images, read_batches
 from tfcxr.evaluation.extractors import CLASSIFIERS
+from tfcxr.evaluation.extractors.classifier_config import ClassifierConfig
 from tfcxr.evaluation.extractors.fitting import (
     Fit,
-    FittingConfig,
     fit_classifier,
     prediction_batch,
     quick_momentum,
 )
 from tfcxr.evaluation.extractors.initial_weights import (
     IMAGENET,
-    check_initial_weights,
-    initial_weights_hash,
+    global_pooling,
     load_initial_weights,
 )
 from tfcxr.evaluation.labelled_images import LabelledImages
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
-from tfcxr.registry import nearest_name
 
-
-@dataclasses.dataclass(frozen=True)
-class ClassifierConfig(FittingConfig):
-    """How a classifier is built and trained; the defaults are those of singh2023.
-
-    Attributes:
-      architecture: a name in `CLASSIFIERS`.
-      dropout: before each dense layer.
-      dense_units: widths of the hidden layers; the last one gives the features.
-      batch_norm_momentum: at most; lower where an epoch has few steps, so that the first epoch's statistics arrive
-        before early stopping looks. Keras's .99 needs more steps than a short training has: chance-level scores.
-      initializer: of all kernels; "glorot_uniform" is Keras's own.
-      initial_weights: what training starts from: "" is random weights, "imagenet" Keras's own, else FILE.keras or
-        FILE.weights.h5 of a network of this architecture that takes images in [0, 1].
-      precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32.
-    """
-
-    architecture: str = "vgg16"
-    learning_rate: float = 1e-5
-    batch_size: int = 64
-    max_epochs: int = 60
-    patience: int = 2
-    validation_fraction: float = 0.2
-    dropout: float = 0.4
-    dense_units: tuple[int, ...] = (512, 128)
-    batch_norm_momentum: float = 0.9
-    initializer: Literal["glorot_uniform", "he_normal"] = "glorot_uniform"
-    initial_weights: str = ""
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.architecture not in CLASSIFIERS:
-            raise ValueError(
-                f"unknown classifier {self.architecture!r}; {nearest_name(self.architecture, CLASSIFIERS)}"
-            )
-        check_range(self, "dropout", "batch_norm_momentum", minimum=0, below=1)
-        if any(width < 1 for width in self.dense_units):
-            raise ValueError(f"ClassifierConfig.dense_units must be 1 or more each, got {self.dense_units}")
-        check_initial_weights(self.initial_weights, self.architecture, CLASSIFIERS[self.architecture])
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a training depends on, plain: the settings, with the hash of a file in place of its path."""
-        return to_plain(self) | {"initial_weights": initial_weights_hash(self.initial_weights)}
+RGB, RGB_OF_IMAGENET = "rgb", "rgb_of_imagenet"  # layers that end what is done to an image before the trunk
+OPTIMIZERS = {"adam": FusedAdam, "rmsprop": keras.optimizers.RMSprop}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +53,12 @@ class TrainedClassifier:
       model: float32 images [batch, size, size, 1] in [-1, 1] -> (probabilities [batch, labels], features of the last
         hidden layer [batch, features]), both float32.
       fit: how it was trained.
+      input_size: to which it resizes images, 0 for none.
     """
 
     model: keras.Model
     fit: Fit
+    input_size: int = 0
 
     def predict(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
         """Of uint8 images [images, size, size, 1], of which only some batches are in memory.
@@ -111,7 +66,8 @@ class TrainedClassifier:
         Returns:
           (probabilities float32 [images, labels], features of the last hidden layer float32 [images, features]).
         """
-        batches = [self.predict_batch(batch) for batch in read_batches(images, prediction_batch(images.shape[1]))]
+        rows = prediction_batch(max(images.shape[1], self.input_size))
+        batches = [self.predict_batch(batch) for batch in read_batches(images, rows)]
         probability, features = (np.concatenate(column) for column in zip(*batches, strict=True))
         return probability, features
 
@@ -132,18 +88,6 @@ class TrainedClassifier:
         return tf.function(predict_batch, input_signature=[spec], autograph=False)
 
 
-def make_classifier_config(architecture: str, settings: dict[str, Any]) -> ClassifierConfig:
-    """The configuration of an architecture: its own defaults, then `settings`.
-
-    Raises:
-      ValueError: an unknown architecture or setting, a value of another type or range, or `architecture` in `settings`.
-    """
-    if "architecture" in settings:
-        raise ValueError("architecture is not a setting here; choose it with --classifier")
-    defaults = CLASSIFIERS[architecture].defaults if architecture in CLASSIFIERS else {}
-    return make_config(ClassifierConfig, defaults, settings, {"architecture": architecture})
-
-
 def build_classifier(
     config: ClassifierConfig, image_size: int, labels: int, is_single_label: bool, seed: int
 ) -> keras.Model:
@@ -154,17 +98,18 @@ def build_classifier(
     """
     with precision_scope(config.precision):
         grey = keras.Input([image_size, image_size, 1])
-        unit_range = keras.layers.Rescaling(0.5, offset=0.5)(grey)  # [-1, 1] -> [0, 1], as in the paper
-        architecture, rgb = CLASSIFIERS[config.architecture], keras.layers.Concatenate()([unit_range] * 3)
+        image = grey
+        if config.input_size not in (0, image_size):
+            sides = (config.input_size, config.input_size)
+            image = keras.layers.Resizing(*sides, "bicubic", antialias=True, dtype="float32")(image)
+        unit_range = keras.layers.Rescaling(0.5, offset=0.5)(image)  # [-1, 1] -> [0, 1], as in the paper
+        architecture, rgb = CLASSIFIERS[config.architecture], keras.layers.Concatenate(name=RGB)([unit_range] * 3)
         if config.initial_weights == IMAGENET:
-            rgb = keras.layers.Rescaling(*map(list, architecture.imagenet_input))(rgb)
-        hidden = architecture.trunk(rgb)
-        for index, width in enumerate(config.dense_units):
-            hidden = keras.layers.Dropout(config.dropout, seed=seed + index)(hidden)
-            hidden = keras.layers.BatchNormalization()(keras.layers.Dense(width, use_bias=False)(hidden))
-            hidden = keras.layers.LeakyReLU(negative_slope=0.2)(hidden)
+            rgb = keras.layers.Rescaling(*map(list, architecture.imagenet_input), name=RGB_OF_IMAGENET)(rgb)
+        hidden = architecture.dense_layers(architecture.trunk(rgb), config.dense_units, config.dropout, seed)
         features = keras.layers.Activation("linear", dtype="float32", name="features")(hidden)
-        logits = keras.layers.Dense(labels, dtype="float32", name="logits")(features)
+        seen = keras.layers.Dropout(config.dropout, seed=seed)(features) if architecture.drops_features else features
+        logits = keras.layers.Dense(labels, dtype="float32", name="logits")(seen)
         activation = "softmax" if is_single_label else "sigmoid"
         probability = keras.layers.Activation(activation, dtype="float32", name="probability")(logits)
     model = keras.Model(grey, [probability, features, logits], name=config.architecture)
@@ -188,6 +133,7 @@ def train_classifier(
     description: str = "training",
     start: pathlib.Path | None = None,
     steps_per_epoch: int | None = None,
+    progress_dir: pathlib.Path | None = None,
 ) -> TrainedClassifier:
     """Trains one classifier with a progress bar; the same arguments give the same weights on one CPU.
 
@@ -195,6 +141,7 @@ def train_classifier(
       seed: of the weights and of the order of the images.
       start: weights that `TrainedClassifier.save` wrote of the same classifier, in place of the configuration's.
       steps_per_epoch: as for `fit_classifier`.
+      progress_dir: keeps the state after each epoch; a training that was stopped goes on from there.
 
     Raises:
       ValueError: no training or validation image, no label that can be learned or none that is known of the validation
@@ -214,13 +161,40 @@ def train_classifier(
         classifier.load_weights(start)
     elif config.initial_weights:
         load_initial_weights(model, config.initial_weights, CLASSIFIERS[config.architecture])
-    optimizer = FusedAdam(config.learning_rate)
-    optimizer.build(trained.trainable_variables)
-    fit = fit_classifier(
-        trained, optimizer, training, validation, is_single_label, config, seed, description,
-        steps_per_epoch=steps_per_epoch,
-    )  # fmt: skip
-    return TrainedClassifier(classifier, fit)
+
+    def fit_phase(phase: int, config: ClassifierConfig, words: str) -> Fit:
+        steps = steps_per_epoch or max(1, count // min(config.batch_size, count))
+        optimizer = OPTIMIZERS[config.optimizer](config.rate(steps))
+        optimizer.build(trained.trainable_variables)
+        return fit_classifier(
+            trained, optimizer, training, validation, is_single_label, config, seed, words,
+            steps_per_epoch=steps_per_epoch, progress_file=progress_dir and progress_dir / f"phase_{phase}.npz",
+        )  # fmt: skip
+
+    if not config.fine_tuned_from:
+        return TrainedClassifier(classifier, fit_phase(1, config, description), config.input_size)
+    trunk = trunk_layers(model)
+    if config.fine_tuned_from > len(trunk):
+        raise ValueError(
+            f"fine_tuned_from={config.fine_tuned_from} leaves no layer to train: the trunk of "
+            f"{config.architecture} has {len(trunk)}"
+        )
+    _freeze(trunk, len(trunk))
+    first = fit_phase(1, config, f"{description}, phase 1 of 2")
+    _freeze(trunk, config.fine_tuned_from - 1)
+    second = dataclasses.replace(config, max_epochs=config.fine_tuning_epochs, learning_rate=config.fine_tuning_rate)
+    second = fit_phase(2, second, f"{description}, phase 2 of 2")
+    curves = {name: first.curves[name] + second.curves[name] for name in first.curves}
+    best_epoch = len(first.curves["loss"]) + second.best_epoch
+    fit = Fit(curves, best_epoch, first.seconds + second.seconds)
+    return TrainedClassifier(classifier, fit, config.input_size)
+
+
+def trunk_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a classifier between the image and its dense layers, the last global pooling among them."""
+    names = [layer.name for layer in model.layers]
+    start = names.index(RGB_OF_IMAGENET if RGB_OF_IMAGENET in names else RGB) + 1
+    return model.layers[start : names.index(global_pooling(model).name) + 1]
 
 
 def open_classifier(
@@ -230,4 +204,10 @@ def open_classifier(
     model = build_classifier(config, image_size, labels, is_single_label, seed=0)
     classifier = keras.Model(model.input, model.output[:2])
     classifier.load_weights(path)
-    return TrainedClassifier(classifier, fit)
+    return TrainedClassifier(classifier, fit, config.input_size)
+
+
+def _freeze(trunk: list[keras.layers.Layer], count: int) -> None:
+    """Keeps the first layers, and their statistics, as they are; the others learn."""
+    for index, layer in enumerate(trunk):
+        layer.trainable = index >= count

@@ -64,7 +64,7 @@ class EpochSelection:
         """Writes all that is needed to go on after this epoch."""
         facts = {name: value for name, value in vars(self).items() if name != "best_weights"}
         groups = {
-            "weights": network.get_weights(),
+            "network": [np.asarray(variable) for variable in network.variables],  # also the state of its dropout
             "optimizer": [np.asarray(variable) for variable in optimizer.variables],
             "best": self.best_weights,
         }
@@ -84,16 +84,16 @@ class EpochSelection:
                 groups = {
                     name: [arrays[f"{name}/{index}"] for index in range(count)]
                     for name, count in (
-                        ("weights", len(network.weights)),
+                        ("network", len(network.variables)),
                         ("optimizer", len(optimizer.variables)),
                         ("best", len(network.weights)),
                     )
                 }
-            network.set_weights(groups["weights"])
         except Exception as error:  # zip, JSON and numpy raise many classes for a file that is cut off
             raise ValueError(
                 f"{path} is damaged ({type(error).__name__}: {error}); remove its folder and train again"
             ) from error
-        for variable, value in zip(optimizer.variables, groups["optimizer"], strict=True):
+        variables = [*network.variables, *optimizer.variables]
+        for variable, value in zip(variables, groups["network"] + groups["optimizer"], strict=True):
             variable.assign(value)
         vars(self).update(facts | {"best_weights": groups["best"]})

@@ -1,7 +1,8 @@
 """What `--extractor` names: the networks and pixels by which images are compared, with features kept on disk.
 
 `trained` is the evaluation's own classifier, trained on the real training images; `pixels` are grey values at 32 px;
-all else is a path, see `frozen_network`, or NAME=PATH; without a name it is called as its file or folder is.
+all else is a path, of a classifier that `python -m tfcxr.train_classifier` stored or see `frozen_network`, or
+NAME=PATH; without a name it is called as its file or folder is.
 """
 
 import dataclasses
@@ -13,14 +14,19 @@ from typing import Any
 
 import cv2
 import numpy as np
+import tensorflow as tf
 
 from tfcxr.backbones.frozen_network import open_frozen_network
+from tfcxr.backbones.saved_network import folder_with
+from tfcxr.backbones.stored_classifier import CLASSIFIER_FILE, StoredClassifier
 from tfcxr.command_line import name_and_path
+from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import Images, read_batches
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, Cohorts
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.feature_extractor import FeatureExtractor, find_or_train_extractor
+from tfcxr.evaluation.extractors.fitting import prediction_batch
 
 TRAINED, PIXELS = "trained", "pixels"
 PIXELS_SIZE = 32
@@ -85,7 +91,8 @@ def open_extractors(evaluation: Evaluation, cohorts: Cohorts) -> list[Extractor]
             passport |= {"input_size": None, "resize": "none", "sha256": trained.facts["weights_sha256"]}
             passport |= {name: trained.facts[name] for name in ("classifier", "seed", "features", "label_names")}
             read = functools.partial(_read_classifier, trained)
-            opened.append(Extractor(name, passport, read, folder, evaluation.classifier.architecture, True))
+            words = f"{evaluation.classifier.architecture}, trained on the real training images"
+            opened.append(Extractor(name, passport, read, folder, words, True))
         elif name == PIXELS:
             passport = {
                 "extractor": name,
@@ -95,6 +102,8 @@ def open_extractors(evaluation: Evaluation, cohorts: Cohorts) -> list[Extractor]
                 "channels": 1,
             }
             opened.append(Extractor(name, passport, _read_pixels, folder, "grey pixels"))
+        elif folder_with(given, CLASSIFIER_FILE):
+            opened.append(_stored_classifier(name, StoredClassifier(given), cohorts, folder))
         else:
             network = open_frozen_network(given)
             read = lambda images, network=network: {"features": network.features(images)}  # noqa: E731
@@ -127,6 +136,40 @@ def _file_name(text: str) -> str:
 def _read_classifier(extractor: FeatureExtractor, images: Images) -> dict[str, np.ndarray]:
     probability, features = extractor.classifier.predict(images)
     return {"features": features, "probability": probability}
+
+
+def _stored_classifier(name: str, classifier: StoredClassifier, cohorts: Cohorts, folder: pathlib.Path) -> Extractor:
+    """Features and, where it tells all labels of the evaluation, their probabilities."""
+    labels = list(cohorts.label_names)
+    has_labels = bool(labels) and set(labels) <= set(classifier.label_names)
+    has_labels &= classifier.is_single_label == cohorts.is_single_label
+    has_labels &= not classifier.is_single_label or len(labels) == len(classifier.label_names)
+    columns = [classifier.label_names.index(label) for label in labels] if has_labels else None
+    passport = {
+        "extractor": "a stored classifier",
+        "sha256": classifier.sha256,
+        "layer": "features",
+        "values": "[-1, 1]",
+        "channels": 1,
+        "input_size": classifier.image_size,
+        "resize": "bilinear, antialiased",
+        "label_names": labels if has_labels else [],
+    }
+    read = functools.partial(_read_stored, classifier, columns)
+    return Extractor(name, passport, read, folder, name, has_labels)
+
+
+def _read_stored(classifier: StoredClassifier, columns: list[int] | None, images: Images) -> dict[str, np.ndarray]:
+    spec = tf.TensorSpec([None, *images.shape[1:]], tf.as_dtype(images.dtype))
+    outputs_of = tf.function(
+        lambda batch: classifier.outputs(from_pixels(batch)), input_signature=[spec], autograph=False
+    )
+    rows = prediction_batch(max(images.shape[1], classifier.image_size))
+    batches = [outputs_of(batch) for batch in read_batches(images, rows)]
+    found = {"features": np.concatenate([batch["features"] for batch in batches])}
+    if columns is not None:
+        found["probability"] = np.concatenate([batch["probability"] for batch in batches])[:, columns]
+    return found
 
 
 def _read_pixels(images: Images) -> dict[str, np.ndarray]:

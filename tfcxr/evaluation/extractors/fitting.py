@@ -32,6 +32,7 @@ class FittingConfig:
     """How any classifier is trained.
 
     Attributes:
+      input_size: pixels to which images are resized inside the network, antialiased; 0 takes them as they are.
       learning_rate: of the optimizer.
       batch_size: images per step.
       max_epochs: at most.
@@ -47,6 +48,7 @@ class FittingConfig:
       plateau_patience: in epochs.
     """
 
+    input_size: int = 0
     learning_rate: float = 1e-3
     batch_size: int = 32
     max_epochs: int = 20
@@ -61,6 +63,7 @@ class FittingConfig:
     def __post_init__(self) -> None:
         check_range(self, "batch_size", "max_epochs", "patience", "plateau_patience", "learning_rate", above=0)
         check_range(self, "validation_fraction", minimum=0, below=1)
+        check_range(self, "input_size", minimum=0)
         if self.schedule not in ("constant", "cosine", "plateau"):
             raise ValueError(f"schedule must be constant, cosine or plateau, got {self.schedule!r}")
 
@@ -137,7 +140,7 @@ def fit_classifier(
         optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
         return total
 
-    predict = _predictor(network, scale)
+    predict = _predictor(network, scale, config.input_size)
     batches = iter(training_batches(training, batch_size, scale, seed, config.augmentation, selection.epochs * steps))
     done, before = selection.epochs * steps, selection.seconds
     started = time.monotonic()
@@ -167,9 +170,9 @@ def fit_classifier(
     return Fit(selection.curves, selection.best_epoch, selection.seconds)
 
 
-def predict_logits(network: keras.Model, images: Images, scale: Scale = unchanged) -> np.ndarray:
-    """Logits float32 [images, labels] of stored images."""
-    return _predictor(network, scale)(images)
+def predict_logits(network: keras.Model, images: Images, scale: Scale = unchanged, input_size: int = 0) -> np.ndarray:
+    """Logits float32 [images, labels] of stored images, which the network resizes to `input_size` where it is not 0."""
+    return _predictor(network, scale, input_size)(images)
 
 
 def quick_momentum(momentum: float, steps_per_epoch: int) -> float:
@@ -185,14 +188,14 @@ def prediction_batch(image_size: int) -> int:
     return max(1, min(PREDICTION_BATCH, PREDICTION_PIXELS // image_size**2))
 
 
-def _predictor(network: keras.Model, scale: Scale) -> Callable[[Images], np.ndarray]:
+def _predictor(network: keras.Model, scale: Scale, input_size: int) -> Callable[[Images], np.ndarray]:
     """Stored images -> logits float32 [images, labels], traced once."""
     graph = tf.function(
         lambda pixels: network(scale(from_pixels(pixels)), training=False), autograph=False, reduce_retracing=True
     )
 
     def predict(images: Images) -> np.ndarray:
-        batches = read_batches(images, prediction_batch(images.shape[1]))
+        batches = read_batches(images, prediction_batch(max(images.shape[1], input_size)))
         return np.concatenate([graph(tf.constant(batch)) for batch in batches])
 
     return predict

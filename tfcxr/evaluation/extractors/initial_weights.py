@@ -42,8 +42,8 @@ def check_initial_weights(given: str, name: str, architecture: Architecture) -> 
         return
     if given == IMAGENET:
         raise ValueError(
-            f"classifier.initial_weights=imagenet: Keras has no ImageNet weights of {name}; choose --classifier=vgg16 "
-            "or densenet121, or give a file"
+            f"classifier.initial_weights=imagenet: Keras has no ImageNet weights of {name}; choose --classifier=vgg16, "
+            "densenet121 or medfid, or give a file"
         )
     if not given.endswith(SUFFIXES):
         raise ValueError(f"classifier.initial_weights expects imagenet, FILE.keras or FILE.weights.h5, got {given}")

@@ -28,7 +28,8 @@ from tfcxr.data.stored_images import Images, read_batches
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.classifier import ClassifierConfig, build_classifier
+from tfcxr.evaluation.extractors.classifier import build_classifier
+from tfcxr.evaluation.extractors.classifier_config import ClassifierConfig
 from tfcxr.evaluation.extractors.fitting import prediction_batch
 from tfcxr.evaluation.extractors.initial_weights import global_pooling
 from tfcxr.evaluation.metrics.classification import roc_auc

@@ -114,7 +114,7 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
 
 def _introduction(extractor: Extractor, found: Mapping[str, Any]) -> str:
     aucs = ", ".join(f"{value:.3f} on {name}" for name, value in found["auc"].items() if not math.isnan(value))
-    trained = f", trained on the real training images (AUC {html.text(aucs)})" if extractor.is_classifier else ""
+    trained = f" (AUC {html.text(aucs)})" if extractor.is_classifier else ""
     weights = (
         f", weights <code>{html.text(found['passport']['sha256'])}</code>" if "sha256" in found["passport"] else ""
     )

@@ -116,13 +116,8 @@ class PGGAN(GAN):
         deviation = self.state["deviation"].value
         return self.discriminator(inputs, alpha=self._blending(), deviation=deviation)[:, :1], None
 
-    def critic_features(self, image: tf.Tensor, network: Discriminator | None = None) -> tf.Tensor:
-        """What the critic's last layer reads, float32 [batch, filters[0]]; each image stands for itself.
-
-        Args:
-          image: float32 [batch, image_size, image_size, 1 or channels] in [-1, 1].
-          network: a discriminator of the same layers and other weights; the model's own where None.
-        """
+    def discriminator_features(self, image: tf.Tensor, network: Discriminator | None = None) -> tf.Tensor:
+        """float32 [batch, filters[0]], with the typical minibatch stddev that was noted in training; see the base."""
         image = with_channels(self._critic_images(image), self.config.channels)
         network = self.discriminator if network is None else network
         return tf.cast(network.features(image, self._blending(), self.state["deviation"].value), tf.float32)

@@ -21,7 +21,7 @@ from tfcxr.backbones.frozen_network import FrozenNetwork, open_frozen_network
 from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
 from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.models.base import ReadRun, numbered
+from tfcxr.models.base import AdversarialModel, ReadRun, numbered
 from tfcxr.models.model_config import DEFAULT_STEPS, Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
 
@@ -197,6 +197,7 @@ class TransferPGGAN(PGGAN):
 
     config_class = TransferPGGANConfig
     discriminator_class = TransferCritic
+    discriminator_features = AdversarialModel.discriminator_features  # refuses: this critic is another network
 
     def make_generator(self) -> keras.Model:
         config, network = self.config, super().make_generator()

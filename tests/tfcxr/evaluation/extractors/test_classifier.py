@@ -5,13 +5,8 @@ import pytest
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.stored_images import open_images
 from tfcxr.evaluation.extractors import classifier, fitting
-from tfcxr.evaluation.extractors.classifier import (
-    ClassifierConfig,
-    TrainedClassifier,
-    build_classifier,
-    make_classifier_config,
-    train_classifier,
-)
+from tfcxr.evaluation.extractors.classifier import TrainedClassifier, build_classifier, train_classifier
+from tfcxr.evaluation.extractors.classifier_config import ClassifierConfig, make_classifier_config
 from tfcxr.evaluation.extractors.fitting import Fit
 from tfcxr.evaluation.labelled_images import LabelledImages
 

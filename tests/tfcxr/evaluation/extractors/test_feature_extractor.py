@@ -5,7 +5,7 @@ import numpy as np
 from tfcxr.data.records import read_dataset_info
 from tfcxr.evaluation.cohorts import load_cohort
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
 
 

@@ -67,6 +67,7 @@ def test_published_weights_are_twice_ours():
 def make_network():
     image = keras.Input([8, 8, 1])
     hidden = keras.layers.Flatten()(keras.layers.BatchNormalization()(image))
+    hidden = keras.layers.Dropout(0.2, seed=3)(hidden)
     logits = keras.layers.Dense(2, kernel_initializer=keras.initializers.HeNormal(seed=1))(hidden)
     return keras.Model(image, logits)
 

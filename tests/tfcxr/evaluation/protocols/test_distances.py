@@ -9,7 +9,7 @@ from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info
 from tfcxr.data.schema import Record, encode_record
 from tfcxr.evaluation.cohorts import load_cohorts
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.frechet_distance import FRECHET
 from tfcxr.evaluation.metrics.metric import FeatureDistance

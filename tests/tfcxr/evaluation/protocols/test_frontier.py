@@ -5,7 +5,7 @@ import pytest
 
 from tfcxr.evaluation import trainings as classifier_trainings
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.metrics.nearest_neighbours import Nearest
 from tfcxr.evaluation.protocols import frontier
 from tfcxr.evaluation.protocols.frontier import FrontierSettings, Mix

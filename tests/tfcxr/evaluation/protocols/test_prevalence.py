@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.protocols.prevalence import PrevalenceSettings, _difference, run
 
 

@@ -10,7 +10,7 @@ from tfcxr.data.records import shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors import patient_network
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.extractors.patient_network import draw_pairs, images_by_patient
 from tfcxr.evaluation.protocols import reidentification_verdict as verdict
 from tfcxr.evaluation.protocols.reidentification import ReidentificationSettings, run

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from tfcxr.evaluation import trainings as classifier_trainings
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.protocols import tstr
 from tfcxr.evaluation.protocols.tstr import TSTRSettings
 from tfcxr.evaluation.report.report import Findings

@@ -7,12 +7,9 @@ import tensorflow as tf
 from tfcxr.models.acgan import ACGAN, ACGANConfig
 from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
-from tfcxr.models.pggan.retrained_discriminator import (
-    RetrainedDiscriminator,
-    RetrainingConfig,
-    checked_pggan,
-    latent_target,
-)
+from tfcxr.models.retrained_discriminator import RetrainedDiscriminator, RetrainingConfig
+from tfcxr.models.stylegan2 import StyleGAN2, StyleGAN2Config
+from tfcxr.training.latent_regression import LatentRegressionConfig, latent_target, make_latent_regressor
 
 
 def make(**settings):
@@ -39,11 +36,13 @@ def step(network, rows=4, outputs=3):
 
 def test_features_are_those_that_the_critic_decides_by():
     model = make()
-    features = model.critic_features(images())
+    features = model.discriminator_features(images())
     assert features.shape == (4, 8) and features.dtype == tf.float32
     judged, _ = model.score(images(), tf.zeros([4, 0]))
     np.testing.assert_allclose(model.discriminator.decision(features), judged, rtol=1e-5)
-    np.testing.assert_allclose(model.critic_features(images()[1:2]), features[1:2], rtol=1e-4, atol=1e-6)  # alone
+    np.testing.assert_allclose(
+        model.discriminator_features(images()[1:2]), features[1:2], rtol=1e-4, atol=1e-6
+    )  # alone
 
 
 def test_features_of_a_growing_model_and_of_grey_images_for_colour():
@@ -53,7 +52,7 @@ def test_features_of_a_growing_model_and_of_grey_images_for_colour():
     small = tf.nn.avg_pool2d(images(), 2, 2, "VALID")
     inside = 0.5 * (tf.repeat(small, 3, axis=-1) + 1.0)
     expected = model.discriminator.features(inside, 0.25, model.state["deviation"].value)
-    np.testing.assert_allclose(model.critic_features(images()), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.discriminator_features(images()), expected, rtol=1e-5)
 
 
 def test_one_step_moves_the_copy_and_never_the_gan():
@@ -97,7 +96,7 @@ def test_while_a_block_fades_in_the_old_path_is_trained_too():
 def test_bfloat16_computes_nearly_the_same():
     model = make()
     coarse = RetrainedDiscriminator(model, 3, RetrainingConfig(precision="mixed_bfloat16"))
-    exact = model.critic_features(images())
+    exact = model.discriminator_features(images())
     assert coarse.features(images()).dtype == tf.float32
     np.testing.assert_allclose(coarse.features(images()), exact, atol=0.03 * float(tf.reduce_max(tf.abs(exact))))
     assert step(coarse)[-1] < step(RetrainedDiscriminator(model, 3, RetrainingConfig(learning_rate=1e-9)))[0]
@@ -110,14 +109,25 @@ def test_the_target_is_z_as_the_generator_sees_it():
     np.testing.assert_array_equal(latent_target(make(normalizes_generator=False), z), z)
 
 
-def test_only_a_pggan_with_its_own_discriminator_is_retrained():
+def test_stylegan2_gives_the_features_that_it_decides_by():
+    settings = {"image_size": 8, "latent_size": 8, "style_size": 8, "channel_base": 64, "channel_max": 8}
+    model = StyleGAN2(StyleGAN2Config(**settings), seed=3)
+    model.discriminator.typical_deviation.assign(0.3)
+    features = model.discriminator_features(images(size=8))
+    judged, _ = model.score(images(size=8), tf.zeros([4, 0]))
+    np.testing.assert_allclose(model.discriminator.out(features), judged, rtol=1e-5, atol=1e-6)
+    network = RetrainedDiscriminator(model, outputs=3)
+    loss_of = lambda given: tf.reduce_mean(tf.square(given - 1.0))  # noqa: E731
+    losses = [float(network.train_step(images(size=8), loss_of)) for _ in range(2)]
+    assert losses[1] < losses[0] and float(network.trunk.typical_deviation) == pytest.approx(0.3)
+
+
+def test_a_discriminator_without_features_is_refused():
     acgan = ACGAN(ACGANConfig(image_size=32, generator_filters=32, discriminator_filters=8, latent_size=8))
-    with pytest.raises(ValueError, match="only the discriminator of a pggan can be retrained, got a ACGAN; give the"):
+    with pytest.raises(ValueError, match="discriminator of a ACGAN gives no features of an image.*give the run"):
         RetrainedDiscriminator(acgan, 3)
-    other = make()
-    other.discriminator = acgan.discriminator
-    with pytest.raises(ValueError, match="only the discriminator of a pggan"):
-        checked_pggan(other)
+    with pytest.raises(ValueError, match="only a pggan embeds images by its discriminator, got a ACGAN; give the run"):
+        make_latent_regressor(acgan, LatentRegressionConfig())
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "batch_size"])

@@ -1,11 +1,10 @@
-"""The discriminator of a trained PGGAN put to another task: a copy of it whose last layer is replaced and trained.
+"""The discriminator of a trained GAN put to another task: a copy of it whose last layer is replaced and trained.
 
     network = RetrainedDiscriminator(model, outputs=128)
     loss = network.train_step(images, lambda z: tf.reduce_mean(tf.square(z - target)))
 
 Segal et al. 2021 use it twice: with z as the output to embed real images, and with labels as a second classifier. The
-GAN's own weights are never touched. Each image stands for itself: the minibatch stddev is the typical one that the GAN
-noted while it was trained.
+GAN's own weights are never touched. It works for every model that overrides `discriminator_features`.
 """
 
 import dataclasses
@@ -16,10 +15,7 @@ import tensorflow as tf
 
 from tfcxr.config import check_range
 from tfcxr.layers.equalized import ScaledDense
-from tfcxr.layers.pixel_normalization import pixel_normalization
 from tfcxr.models.base import AdversarialModel, numbered
-from tfcxr.models.pggan.model import PGGAN
-from tfcxr.models.pggan.networks import Discriminator
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 
@@ -58,20 +54,26 @@ class RetrainedDiscriminator:
         """The new layer's weights start at zero, from where it learns sooner than from noise.
 
         Raises:
-          ValueError: the model is no PGGAN with a discriminator of its own.
+          ValueError: the model's discriminator gives no features.
         """
-        self._model = checked_pggan(model)
+        self._model = model
         config = config or RetrainingConfig()
         with precision_scope(config.precision):
             self.trunk = model.make_discriminator()
+            if not self.trunk.built:
+                self.trunk(model.discriminator_inputs())
         for copy, variable in zip(self.trunk.variables, model.discriminator.variables, strict=True):
             copy.assign(variable)
-        self.last_layer = ScaledDense(model.config.filters[0], outputs, seed=0, dtype="float32", name="last_layer")
+        with tf.GradientTape() as tape:
+            size = model.config.image_size
+            width = self.features(tf.zeros([1, size, size, model.config.channels])).shape[-1]
+        self.last_layer = ScaledDense(width, outputs, seed=0, dtype="float32", name="last_layer")
         self.last_layer.kernel.assign(tf.zeros_like(self.last_layer.kernel))
         self.trained_variables = list(self.last_layer.trainable_variables)
         self._trains_trunk = config.trains == "all_layers"
         if self._trains_trunk:
-            self.trained_variables += self._used_variables()
+            read = {id(variable) for variable in tape.watched_variables()}  # a growing model leaves some out
+            self.trained_variables += [item for item in self.trunk.trainable_variables if id(item.value) in read]
         self._optimizer = FusedAdam(config.learning_rate)
         self._optimizer.build(self.trained_variables)
         self.predict = tf.function(self._predict, autograph=False)
@@ -80,8 +82,8 @@ class RetrainedDiscriminator:
         return self._predict(image)[0]
 
     def features(self, image: tf.Tensor) -> tf.Tensor:
-        """What the last layer reads, float32 [batch, channels at 4 px]."""
-        return self._model.critic_features(image, self.trunk)
+        """What the last layer reads, float32 [batch, features]."""
+        return self._model.discriminator_features(image, self.trunk)
 
     def train_step(self, image: tf.Tensor, loss_of: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """One step of Adam on the loss of this batch's outputs, which is returned."""
@@ -100,30 +102,3 @@ class RetrainedDiscriminator:
     def _predict(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features = self.features(image)
         return self.last_layer(features), features
-
-    def _used_variables(self) -> list[Any]:
-        """The copy's variables that the features of images of the present size depend on."""
-        is_fading = float(self._model.state["alpha"].numpy()) > 0
-        heads = [head for head in (self.trunk.decision, self.trunk.projection) if head is not None]
-        left_out = {id(variable) for head in heads for variable in head.trainable_variables}
-        used = self.trunk.weights_of(self._model.current_size, is_fading)
-        return [variable for variable in used if id(variable) not in left_out]
-
-
-def checked_pggan(model: AdversarialModel) -> PGGAN:
-    """The model itself.
-
-    Raises:
-      ValueError: it is no PGGAN, or one whose critic is another network, such as a transferred one.
-    """
-    if not isinstance(model, PGGAN) or not isinstance(model.discriminator, Discriminator):
-        raise ValueError(
-            f"only the discriminator of a pggan can be retrained, got a {type(model).__name__}; give the run folder of "
-            "a training with --model=pggan"
-        )
-    return model
-
-
-def latent_target(model: PGGAN, z: tf.Tensor) -> tf.Tensor:
-    """The part of z [batch, latent_size] that the images depend on: where the generator normalizes z, its direction."""
-    return pixel_normalization(z) if model.config.normalizes_generator else z

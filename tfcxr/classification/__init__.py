@@ -1,0 +1,1 @@
+"""Classifiers as products of their own: trained on real patients, scored, and stored in a folder."""
