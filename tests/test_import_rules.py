@@ -50,7 +50,17 @@ ALLOWED = {
         "precision",
     },
     "serving": {"serving", "training", "models", "data", "config", "command_line", "registry"},
-    "sampling": {"sampling", "serving", "data", "config", "command_line", "registry", "training"},
+    "sampling": {
+        "sampling",
+        "serving",
+        "training",
+        "backbones",
+        "evaluation",
+        "data",
+        "config",
+        "command_line",
+        "registry",
+    },
     "porting": {
         "porting",
         "serving",
