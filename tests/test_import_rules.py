@@ -86,6 +86,8 @@ ALLOWED = {
         "command_line",
         "registry",
         "precision",
+        "sampling",
+        "backbones",
     },
     "config": {"command_line", "registry"},
     "experiment": {"command_line", "registry", "data"},

@@ -78,6 +78,7 @@ class PatientOptimizer:
 
     Attributes:
       patients: the whole plan.
+      objective: what is optimised.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class PatientOptimizer:
         """
         _check_labels(model, classifier, labels)
         self._model, self._classifier, self._labels, self._options = model, classifier, labels, options
-        self._objective = LatentObjective(
+        self.objective = LatentObjective(
             differentiable_generator(model), classifier.logits, classifier.is_single_label, model.description.chunk_rows
         )
         probabilities = [classifier.thresholds[name] for name in classifier.label_names]
@@ -115,10 +116,10 @@ class PatientOptimizer:
         """
         waiting = collections.deque(patients)
 
-        def next_start() -> LatentStart | None:
-            return self._start(waiting.popleft()) if waiting else None
+        def next_waiting() -> LatentStart | None:
+            return self.next_start(waiting.popleft()) if waiting else None
 
-        for latent in optimize_latents(self._objective, next_start, self._options.optimization):
+        for latent in optimize_latents(self.objective, next_waiting, self._options.optimization):
             patient = latent.start.subject
             if latent.is_reached:
                 yield patient, latent
@@ -133,7 +134,7 @@ class PatientOptimizer:
         random = np.random.default_rng([self._options.seed, patient.number, 0])  # tries count from 1
         around = random.normal(0.0, PATIENT_DEVIATION, [patient.images, len(optimum.z)])
         conditions = np.tile(self._condition(targets), [patient.images, 1])
-        outputs = self._objective.render((optimum.z + around).astype(np.float32), conditions)
+        outputs = self.objective.render((optimum.z + around).astype(np.float32), conditions)
         pixels, log_odds = (output.numpy() for output in outputs)
         found = np.where(np.isnan(self._thresholds), np.nan, log_odds >= self._thresholds)
         others = 0.0 if self._classifier.is_single_label else found
@@ -142,7 +143,7 @@ class PatientOptimizer:
         labels = np.where(targets == 1, 1.0, others)
         return PatientImages(pixels, labels, int(is_held.sum()), self._tries[patient.number])
 
-    def _start(self, patient: PseudoPatient) -> LatentStart:
+    def next_start(self, patient: PseudoPatient) -> LatentStart:
         """The next try of a patient."""
         self._tries[patient.number] += 1
         targets, options = self.targets(patient), self._options

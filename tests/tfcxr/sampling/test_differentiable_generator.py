@@ -15,7 +15,7 @@ from tfcxr.training.run_folder import RunConfig
 @pytest.fixture(scope="module")
 def stylegan2(tmp_path_factory):
     """It has custom gradients, leaky ReLU and resampling, within the loop over chunks."""
-    config = StyleGAN2Config(image_size=16, latent_size=8, label_count=2, fmap_base=64, fmap_max=8, mapping_layers=2)
+    config = StyleGAN2Config(image_size=16, latent_size=8, style_size=8, label_count=2, channel_base=64, channel_max=8)
     model = StyleGAN2(config, seed=3)
     run = RunConfig("stylegan2", to_plain(config), ("NORMAL", "PNEUMONIA"), 3, 4, 0, {"name": "discs"})
     return model, LoadedModel(export_model(model, run, tmp_path_factory.mktemp("models") / "s", {"step": 0}))
