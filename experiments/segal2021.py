@@ -157,7 +157,7 @@ VARIANTS = {
         },
         "classifier": {"max_epochs": 1},
         "discriminator": {"max_epochs": 1},
-        "optimization": {"steps": 3, "severity": 0.0},
+        "optimization": {"optimize_steps": 3, "severity": 0.0},
         "judge": "small_cnn",
         "judged": {"max_epochs": 1},
         "seeds": [0],

@@ -170,7 +170,7 @@ def test_settings_resume_growth_and_embedding_of_the_training_page(run):
 
 @pytest.mark.slow
 def test_exports_cohorts_and_cascades_of_the_serving_page_and_their_evaluation(run, disc_records):
-    export, by_counts, like_real, card, cgan, srgan, gated, cascade, calibrated, no_copies, export_gated = (
+    export, by_counts, like_real, card, cgan, srgan, gated, cascade, calibrated, no_copies, export_gated, _ = (
         line.replace("/512", "/32") for line in map(at_32, python_lines_of("tfcxr/serving/README.md"))
     )
     pathlib.Path("records").mkdir()

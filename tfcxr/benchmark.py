@@ -1,8 +1,11 @@
-"""Measures training, reading, generation and the building of records on this machine, as a table and as JSON.
+"""Measures training, reading, generation, optimisation of latents and the building of records on this machine.
+
+The figures come as a table and as JSON.
 
     python -m tfcxr.benchmark --measure=train,pipeline,generate --model=acgan --image_size=64 --batch_size=16
     python -m tfcxr.benchmark --measure=train --model=all --image_size=64 --batch_size=16
     python -m tfcxr.benchmark --measure=builder,pipeline --image_size=256 --batch_size=64
+    python -m tfcxr.benchmark --measure=optimize --saved_model=saved_models/pggan --classifiers=saved_models/densenet
     python -m tfcxr.benchmark --measure=stages --model=pggan --image_size=1024 --sizes=512,1024 --batches=1,2,3
 
 With --model=all each model is measured in a process of its own, so that its memory is its own too; --set must fit all.

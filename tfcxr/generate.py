@@ -14,7 +14,12 @@
     python -m tfcxr.generate --saved_model=saved_models/cgan --max_copy_ratio=2 --copies_of=records/64 \\
         --out_dir=cohorts/no_copies --counts=NORMAL=100,PNEUMONIA=100
 
-After an interruption the same command resumes; whole shards are kept.
+    python -m tfcxr.generate --saved_model=saved_models/pggan --optimize --classifier=saved_models/densenet \\
+        --like=records/64 --out_dir=cohorts/optimized
+
+The last one needs no labels of the generator: for each pseudo-patient a latent is optimised until the classifier finds
+the labels (latent class optimisation, Segal et al. 2021). After an interruption the same command resumes; whole shards
+are kept.
 """
 
 import dataclasses
@@ -29,9 +34,20 @@ from tfcxr.serving.min_realism import check_calibration, parse_min_realism, real
 from tfcxr.startup import tensorflow_started
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tfcxr.data.schema import DatasetInfo
     from tfcxr.sampling.cohort_labels import CohortLabels
-    from tfcxr.serving.loaded_model import LoadedModel
+
+OF_OPTIMIZATION = (
+    "classifier",
+    "severity",
+    "suppress_others",
+    "optimize_rate",
+    "optimize_steps",
+    "optimize_tries",
+    "optimize_batch",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,6 +76,14 @@ class GenerateArguments(Arguments):
       batch_size: Images generated at once.
       shard_images: Images per shard, at most.
       preview: Write a captioned preview.png beside the shards.
+      optimize: Optimise latents until --classifier finds the labels; writes optimization.html beside the shards.
+      classifier: With --optimize: a classifier of tfcxr.train_classifier, whose labels the cohort gets.
+      severity: With --optimize: how far classes exceed their thresholds; 0 stops at them.
+      suppress_others: With --optimize: keep classes that are not asked for below their thresholds; often fails.
+      optimize_rate: With --optimize: learning rate of Adam.
+      optimize_steps: With --optimize: gradient steps per latent, at most.
+      optimize_tries: With --optimize: latents per pseudo-patient, at most.
+      optimize_batch: With --optimize: latents optimised at once; changes no image.
     """
 
     saved_model: str
@@ -81,28 +105,38 @@ class GenerateArguments(Arguments):
     batch_size: int = flag(64, minimum=1)
     shard_images: int = flag(2000, minimum=1)
     preview: bool = False
+    optimize: bool = False
+    classifier: str | None = None
+    severity: float = flag(1.0, minimum=0.0)
+    suppress_others: bool = False
+    optimize_rate: float = 0.05
+    optimize_steps: int = flag(200, minimum=1)
+    optimize_tries: int = flag(10, minimum=1)
+    optimize_batch: int = flag(256, minimum=1)
 
 
 def generate(arguments: GenerateArguments) -> "DatasetInfo":
     """Chooses the labels, generates the cohort and prints what it holds.
 
     Raises:
-      ValueError: flags that do not fit each other or the model, or see `generate_cohort`.
+      ValueError: flags that do not fit each other or the model, or see `generate_cohort` and `optimize_cohort`.
     """
     check_data_dirs(arguments.like, arguments.copies_of, arguments.calibrate_on)
     min_realism = parse_min_realism(arguments.min_realism)
     check_calibration(arguments.calibrate_on, arguments.calibrate_splits, min_realism)
+    if not arguments.like:
+        refuse_flags(arguments, ["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
+    if arguments.optimize:
+        return _generate_optimized(arguments)
+    refuse_flags(arguments, OF_OPTIMIZATION, "it goes with --optimize; without it no latent is optimised")
     with tensorflow_started():
         from tfcxr.sampling.cohort import CohortOptions, generate_cohort
-        from tfcxr.sampling.cohort_preview import write_cohort_preview
         from tfcxr.serving.copy_check import open_copy_check
         from tfcxr.serving.gate_calibration import make_gate
         from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
 
     a = arguments
     options = CohortOptions(a.seed, a.truncation, a.batch_size, a.shard_images)
-    if not a.like:
-        refuse_flags(a, ["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
     if a.max_copy_ratio is None:
         refuse_flags(a, ["copies_of"], "it goes with --max_copy_ratio; without it no image is compared")
     elif a.copies_of is None:
@@ -118,10 +152,10 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     if is_gated:
         gate = make_gate(model, min_realism, a.max_tries, copies, a.calibrate_on, a.calibrate_splits)
     super_resolution = LoadedModel(a.super_resolution) if a.super_resolution else None
-    info = generate_cohort(model, _labels(a, model), a.out_dir, options, gate, super_resolution)
-    data_dir = pathlib.Path(a.out_dir) / str(info.image_size)
-    positives = ", ".join(f"{name} {counts['positive']}" for name, counts in info.splits["train"].labels.items())
-    print(f"wrote {info.images_written} images ({positives or 'no labels'}) to {data_dir}")
+    facts = model.description
+    labels = _labels(a, facts.label_names, facts.is_single_label, model.path)
+    info = generate_cohort(model, labels, a.out_dir, options, gate, super_resolution)
+    data_dir = _print_written(a, info)
     if log := info.provenance.get("realism_gate"):
         tries = ", ".join(f"{name} {counts['tries']}" for name, counts in log["tries_by_label"].items())
         limit = realism_text(log["min_realism"])
@@ -133,23 +167,75 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
         )
     if model.description.channels == 3:
         print("the model makes 3 channels; they were turned to grey by luma")
-    if a.like:
-        real = shlex.join(
-            [f"--synthetic_dir={data_dir}", f"--real_dir={a.like}", f"--out_dir=runs/verdict_{model.description.name}"]
-        )
-        print(f"next: python -m tfcxr.evaluate {real}")
-    if a.preview:
-        print(f"preview: {write_cohort_preview(data_dir)}")
+    _print_next(a, info, data_dir)
     return info
 
 
-def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
+def _generate_optimized(a: GenerateArguments) -> "DatasetInfo":
+    """The labelled cohort of a generator that need not know labels."""
+    refuse_flags(
+        a,
+        ["truncation", "min_realism", "max_copy_ratio", "copies_of", "max_tries", "super_resolution", "batch_size"],
+        "with --optimize a classifier chooses the images, at the generator's own size; generate without it, or leave "
+        "them out (--optimize_batch says how many latents are optimised at once)",
+    )
+    if a.classifier is None:
+        raise ValueError("--optimize needs a classifier of python -m tfcxr.train_classifier: --classifier=FOLDER")
+    with tensorflow_started():
+        from tfcxr.backbones.stored_classifier import StoredClassifier
+        from tfcxr.sampling.latent_optimization import OptimizationSettings
+        from tfcxr.sampling.optimization_page import PAGE_FILE
+        from tfcxr.sampling.optimized_cohort import optimize_cohort
+        from tfcxr.sampling.patient_optimizer import OptimizedCohortOptions
+        from tfcxr.serving.loaded_model import load_generating_model
+
+    settings = OptimizationSettings(a.optimize_rate, a.optimize_steps, a.optimize_batch)
+    options = OptimizedCohortOptions(
+        a.seed, a.severity, a.suppress_others, a.optimize_tries, a.shard_images, optimization=settings
+    )
+    model, classifier = load_generating_model(a.saved_model), StoredClassifier(a.classifier)
+    labels = _labels(a, classifier.label_names, classifier.is_single_label, classifier.path)
+    info = optimize_cohort(model, classifier, labels, a.out_dir, options)
+    data_dir = _print_written(a, info)
+    targets = info.provenance["optimization"]["targets"]
+    print(f"pseudo-patients {info.splits['train'].patients}; latents that reached their thresholds:")
+    for name, target in targets.items():
+        print(
+            f"  {name}: {target['patients']} of {target['tries']} ({target['failures']} failed), "
+            f"{target['median_steps']:g} steps (median)"
+        )
+    print(f"page: {data_dir / PAGE_FILE}")
+    _print_next(a, info, data_dir)
+    return info
+
+
+def _print_written(a: GenerateArguments, info: "DatasetInfo") -> pathlib.Path:
+    data_dir = pathlib.Path(a.out_dir) / str(info.image_size)
+    positives = ", ".join(f"{name} {counts['positive']}" for name, counts in info.splits["train"].labels.items())
+    print(f"wrote {info.images_written} images ({positives or 'no labels'}) to {data_dir}")
+    return data_dir
+
+
+def _print_next(a: GenerateArguments, info: "DatasetInfo", data_dir: pathlib.Path) -> None:
+    from tfcxr.sampling.cohort_preview import write_cohort_preview
+
+    if a.like:
+        real = [f"--synthetic_dir={data_dir}", f"--real_dir={a.like}", f"--out_dir=runs/verdict_{info.name}"]
+        print(f"next: python -m tfcxr.evaluate {shlex.join(real)}")
+    if a.preview:
+        print(f"preview: {write_cohort_preview(data_dir)}")
+
+
+def _labels(a: GenerateArguments, names: "Sequence[str]", is_single_label: bool, path: pathlib.Path) -> "CohortLabels":
+    """The labels that the flags ask for, of a generator or classifier at `path` that knows `names`."""
     from tfcxr.data.sizes import stored_sizes
     from tfcxr.sampling import cohort_labels
 
-    names, is_single_label = model.description.label_names, model.description.is_single_label
     if not names:
-        how = f"{model.path} makes images without labels; give their number as --images=1000"
+        how = (
+            f"{path} makes images without labels; give their number as --images=1000, or let a classifier choose them: "
+            "--optimize --classifier=FOLDER"
+        )
         refuse_flags(a, ["counts", "shares", "like"], how)
         if a.images is None:
             raise ValueError(how)
@@ -157,7 +243,7 @@ def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
     if (bool(a.counts), bool(a.shares), bool(a.like)).count(True) != 1:
         kind = "exactly one per image" if is_single_label else "any number per image"
         raise ValueError(
-            f"{model.path} has the labels {', '.join(names)} ({kind}); give one of --counts=LABEL=COUNT,..., "
+            f"{path} has the labels {', '.join(names)} ({kind}); give one of --counts=LABEL=COUNT,..., "
             "--shares=LABEL=SHARE,... with --images, and --like=DATA_FOLDER"
         )
     if a.counts:
@@ -170,7 +256,7 @@ def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
         shares = cohort_labels.parse_shares(a.shares)
         return cohort_labels.shared_labels(shares, a.images, names, is_single_label, a.seed)
     like = next(iter(stored_sizes(a.like or "").values()), a.like or "")  # every size has the same labels
-    return cohort_labels.labels_like(like, a.like_split, names, is_single_label, a.images, a.seed)
+    return cohort_labels.labels_like(like, a.like_split, names, is_single_label, a.images, a.seed, a.optimize)
 
 
 if __name__ == "__main__":

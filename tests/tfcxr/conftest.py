@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.backbones.stored_classifier import write_classifier
 from tfcxr.config import to_plain
 from tfcxr.models.acgan import ACGAN, ACGANConfig
+from tfcxr.models.vanilla_gan import VanillaGAN, VanillaGANConfig
 from tfcxr.serving.model_card import read_description
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.run_folder import RunConfig
@@ -81,3 +83,58 @@ def tiny_enlarger(tiny_export: pathlib.Path, tmp_path_factory: pytest.TempPathFa
     (path / "model.json").write_text(description.to_json())
     (path / "training_patients.txt").write_text("patient-b\npatient-c\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def unlabelled_export(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """`.../unlabelled/1`, a vanilla GAN of 32 px without labels, whose pictures vary. Do not change it."""
+    config = VanillaGANConfig(image_size=32, latent_size=8, generator_units=(16,), discriminator_units=(8,))
+    model = VanillaGAN(config, seed=3)
+    for variable in model.sampling_generator.trainable_variables:
+        if variable.name == "kernel":
+            variable.assign(variable * (1.0 / np.std(variable) / np.sqrt(variable.shape[0])))
+    run = RunConfig("vanilla_gan", to_plain(config), (), 3, 4, 7, DATA)
+    run_dir = tmp_path_factory.mktemp("run")
+    (run_dir / "training_patients.txt").write_text("patient-a\n")
+    return export_model(model, run, tmp_path_factory.mktemp("models") / "unlabelled", {"step": 7}, run_dir=run_dir)
+
+
+@pytest.fixture(scope="session")
+def make_classifier() -> Callable[..., pathlib.Path]:
+    """A function that writes a classifier of how much brighter each quarter of an image is than the whole of it.
+
+    Its classes are those quarters, from the top left on, as many as there are labels.
+    """
+
+    def make(
+        path: pathlib.Path,
+        thresholds: dict[str, float | None] | None = None,
+        is_single_label: bool = False,
+        image_size: int = 32,
+    ) -> pathlib.Path:
+        thresholds = thresholds or {"NORMAL": 0.6, "PNEUMONIA": 0.6, "Mass": 0.6, "Edema": None}
+
+        def classify(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            halves = tf.reduce_mean(tf.reshape(image, [-1, 2, image_size // 2, 2, image_size // 2]), axis=[2, 4])
+            quarters = tf.reshape(halves, [-1, 4])
+            logits = 40.0 * (quarters - tf.reduce_mean(quarters, axis=1, keepdims=True))
+            return quarters, logits[:, : len(thresholds)]
+
+        description = {
+            "labels": list(thresholds),
+            "is_single_label": is_single_label,
+            "image_size": image_size,
+            "thresholds": thresholds,
+            "validation_auc": dict.fromkeys(thresholds, 0.9),
+        }
+        write_classifier(path, classify, (), description)
+        (path / "training_patients.txt").write_text("patient-b\n")
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(make_classifier: Callable, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A classifier of four quarters of 32-px images, the last without a threshold. Do not change it."""
+    return make_classifier(tmp_path_factory.mktemp("classifiers") / "quarters" / "1")

@@ -96,3 +96,39 @@ def test_a_share_of_the_images_has_a_label(tiny_export, tmp_path, capsys):
     assert "wrote 8 images (NORMAL 2, PNEUMONIA 6)" in capsys.readouterr().out
     plan = read_dataset_info(tmp_path / "cohort" / "32").provenance["label_plan"]
     assert plan["shares"] == {"NORMAL": 0.25, "PNEUMONIA": 0.75}
+
+
+def test_a_generator_without_labels_gets_those_of_a_classifier(
+    unlabelled_export, make_classifier, disc_records, tmp_path, capsys
+):
+    classifier = make_classifier(tmp_path / "classifier" / "1", {"PNEUMONIA": 0.6, "NORMAL": 0.6}, is_single_label=True)
+    given = {"optimize": True, "classifier": str(classifier.parent), "optimize_rate": 0.2, "severity": 0.0}
+    generate(arguments(unlabelled_export, tmp_path / "cohort", like=str(disc_records), like_split="test", **given))
+    printed, data_dir = capsys.readouterr().out, tmp_path / "cohort" / "32"
+    assert f"wrote 16 images (PNEUMONIA 8, NORMAL 8) to {data_dir}" in printed
+    assert f"page: {data_dir / 'optimization.html'}" in printed and (data_dir / "optimization.html").is_file()
+    assert "  NORMAL: 2 of " in printed and f"--synthetic_dir={data_dir} --real_dir={disc_records}" in printed
+    assert read_dataset_info(data_dir).provenance["label_plan"]["split"] == "test"
+
+
+def test_what_does_not_go_with_the_optimisation(unlabelled_export, tiny_classifier, disc_records, tmp_path):
+    given = {"optimize": True, "classifier": str(tiny_classifier), "counts": ("NORMAL=3",)}
+    refused = [
+        ({"optimize": True, "counts": ("NORMAL=3",)}, "--optimize needs a classifier of python -m tfcxr.train_classif"),
+        (
+            {"classifier": str(tiny_classifier), "images": 3},
+            "--classifier would have no effect: it goes with --optimize",
+        ),
+        (given | {"min_realism": 0.9}, "--min_realism would have no effect: with --optimize a classifier chooses"),
+        (given | {"super_resolution": "x"}, "--super_resolution would have no effect: with --optimize"),
+        (given | {"truncation": 0.7}, "--truncation would have no effect: with --optimize"),
+        (given | {"counts": ("NORML=3",)}, "the model has no label 'NORML'; did you mean 'NORMAL'"),
+        (given | {"counts": (), "like": str(disc_records)}, "Edema, Mass occurs on one side only"),
+        (given | {"counts": ("Edema=3",)}, "1 has no threshold for Edema: its validation images"),
+    ]
+    for others, message in refused:
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+            generate(arguments(unlabelled_export, tmp_path / "wrong", **others))
+    with pytest.raises(ValueError, match="let a classifier choose them: --optimize --classifier=FOLDER"):
+        generate(arguments(unlabelled_export, tmp_path / "wrong"))
+    assert not (tmp_path / "wrong").exists()

@@ -12,6 +12,7 @@ MEASUREMENTS: "Registry[Measurement]" = Registry(
     pipeline="tfcxr.benchmarks.pipeline:PIPELINE",
     generate="tfcxr.benchmarks.generation:GENERATE",
     features="tfcxr.benchmarks.features:FEATURES",
+    optimize="tfcxr.benchmarks.optimization:OPTIMIZE",
     builder="tfcxr.benchmarks.builder:BUILDER",
     stages="tfcxr.benchmarks.stage_memory:STAGES",
 )

@@ -30,7 +30,8 @@ class MeasurementArguments(Arguments):
       model: Name of the model, or the file of your own.
       image_size: Pixels.
       batch_size: Images per training step, and per batch of the pipeline.
-      generate_batch_size: Images per request to the exported model, and per batch of the extractor.
+      generate_batch_size: Images per request to the exported model, per batch of the extractor, and latents optimised
+        at once.
       extractor: Network whose features are timed, as in tfcxr.evaluate; an untrained Inception-v3 by default.
       repeats: How many training steps and requests are timed.
       builder_repeats: How often the builder is timed.
@@ -39,6 +40,7 @@ class MeasurementArguments(Arguments):
       data_dir: Data folder that the pipeline reads; without it raw records of noise are made.
       splits: Splits of --data_dir to read.
       saved_model: Exported model to generate with; without it --model is exported untrained.
+      classifiers: Folders of classifiers by which latents of --saved_model are optimised.
       sizes: Image sizes of a growing model to measure; all of them by default.
       batches: Images per step at each size: two to fit its memory by, more to check the fit.
       steps_per_size: How many steps are timed at each size.
@@ -57,6 +59,7 @@ class MeasurementArguments(Arguments):
     data_dir: str | None = None
     splits: tuple[str, ...] = ("train",)
     saved_model: str | None = None
+    classifiers: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     batches: tuple[str, ...] = ("2", "4", "6")
     steps_per_size: int = flag(3, minimum=1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcxr.data.label_choice import choose_labels
 from tfcxr.data.pipeline import read_facts
 from tfcxr.data.records import read_dataset_info, split_info
 from tfcxr.registry import nearest_name
@@ -108,6 +109,7 @@ def labels_like(
     is_single_label: bool,
     images: int | None = None,
     seed: int = 0,
+    may_have_others: bool = False,
 ) -> CohortLabels:
     """The labels of a real split, those of one image kept together, so that prevalence and co-occurrence stay.
 
@@ -120,6 +122,8 @@ def labels_like(
       is_single_label: whether the model's labels exclude each other.
       images: None for as many as the split holds (of known label).
       seed: of the sampling.
+      may_have_others: whether the data may have further labels, which are left out, as are images of exclusive labels
+        that have no other.
 
     Raises:
       FileNotFoundError: no data folder, or a shard is missing.
@@ -127,12 +131,16 @@ def labels_like(
         exclusive labels, an image without exactly one.
     """
     info = read_dataset_info(data_dir)
-    if missing := sorted(set(label_names) ^ set(info.label_names)):
+    differing = (
+        set(label_names) - set(info.label_names) if may_have_others else set(label_names) ^ set(info.label_names)
+    )
+    if missing := sorted(differing):
         raise ValueError(
             f"the model has {', '.join(label_names)}, but {info.name} has {', '.join(info.label_names)}; "
             f"{', '.join(missing)} occurs on one side only, so joint labels cannot be kept"
         )
-    stored = read_facts(data_dir, split)["label"][:, [info.label_names.index(name) for name in label_names]]
+    choice, stored = choose_labels(info, label_names), read_facts(data_dir, split)["label"]
+    stored = choice.of(stored[choice.keeps(stored)])
     unknown = np.isnan(stored)
     known = stored[~unknown.all(axis=1)]
     if not len(known):

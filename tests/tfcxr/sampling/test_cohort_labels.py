@@ -177,3 +177,12 @@ def test_a_damaged_record_and_a_missing_shard(findings):
     shard.unlink()
     with pytest.raises(FileNotFoundError, match="is missing"):
         labels_like(findings, "train", FINDINGS, False)
+
+
+def test_further_labels_of_the_data_are_left_out(findings, disc_records):
+    own = labels_like(findings, "train", FINDINGS[:2], False, may_have_others=True)
+    assert set(map(tuple, own.rows)) == {(1, 1), (0, 0)}
+    exclusive = labels_like(disc_records, "validation", ("NORMAL",), True, may_have_others=True)
+    assert len(exclusive) == 8 and exclusive.rows.tolist() == [[1]]  # the others show none of the labels
+    with pytest.raises(ValueError, match="Edema occurs on one side only"):
+        labels_like(findings, "train", ("Mass", "Edema"), False, may_have_others=True)

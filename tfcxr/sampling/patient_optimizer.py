@@ -1,0 +1,189 @@
+"""Pseudo-patients of a generator and a classifier: an optimised z each, its images and their labels.
+
+    optimizer = PatientOptimizer(model, classifier, labels, OptimizedCohortOptions())
+    for patient, optimum in optimizer.search(optimizer.patients):  # in the order in which they are found
+        images = optimizer.images(patient, optimum)
+
+Everything random follows from the cohort's seed, the patient's number and the try. A latent that fails is tried again
+from a new start, with a new severity.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tfcxr.backbones.stored_classifier import StoredClassifier
+from tfcxr.sampling.cohort_labels import CohortLabels
+from tfcxr.sampling.differentiable_generator import differentiable_generator
+from tfcxr.sampling.latent_optimization import (
+    LatentObjective,
+    LatentStart,
+    OptimizationSettings,
+    OptimizedLatent,
+    log_odds_of,
+    optimize_latents,
+    truncated_normal,
+)
+from tfcxr.sampling.optimization_log import target_name
+from tfcxr.sampling.pseudo_patients import PseudoPatient, plan_patients
+from tfcxr.serving.loaded_model import LoadedModel
+
+START_BOUND = 0.7  # of the standard normal that z starts from
+PATIENT_DEVIATION = 0.2  # of the images of a pseudo-patient around its optimum
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizedCohortOptions:
+    """How a cohort is optimised.
+
+    Attributes:
+      seed: of the cohort, from 0.
+      severity: multiplies |N(1, 1)|, by which a class exceeds its threshold in log odds; 0 stops at the threshold.
+      suppress_others: keep classes that are not asked for below their thresholds; it often fails to converge.
+      max_tries: latents per pseudo-patient, each from a new start.
+      shard_images: images per shard, at most.
+      optimization: of the latents.
+    """
+
+    seed: int = 0
+    severity: float = 1.0
+    suppress_others: bool = False
+    max_tries: int = 10
+    shard_images: int = 2000
+    optimization: OptimizationSettings = OptimizationSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientImages:
+    """The images of a pseudo-patient.
+
+    Attributes:
+      pixels: uint8 [images, size, size].
+      labels: float [images, classes]: 1 present, 0 absent, NaN for a class without a threshold.
+      held: images in which every target is still above its threshold without severity; without a target, those in
+        which no class is.
+      tries: latents that were optimised for the patient.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    held: int
+    tries: int
+
+
+class PatientOptimizer:
+    """Optimises the latents of a cohort's pseudo-patients.
+
+    Attributes:
+      patients: the whole plan.
+      objective: what is optimised.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        classifier: StoredClassifier,
+        labels: CohortLabels,
+        options: OptimizedCohortOptions,
+    ) -> None:
+        """Checks that the model, the classifier and the labels fit.
+
+        Raises:
+          ValueError: a model without a `latent` signature or conditional on other labels than the classifier's, or a
+            label without a threshold.
+        """
+        _check_labels(model, classifier, labels)
+        self._model, self._classifier, self._labels, self._options = model, classifier, labels, options
+        self.objective = LatentObjective(
+            differentiable_generator(model), classifier.logits, classifier.is_single_label, model.description.chunk_rows
+        )
+        probabilities = [classifier.thresholds[name] for name in classifier.label_names]
+        self._thresholds = np.array([np.nan if p is None else log_odds_of(p) for p in probabilities], np.float32)
+        self._tries: collections.Counter[int] = collections.Counter()
+        self.patients = plan_patients(labels, options.seed)
+
+    def targets(self, patient: PseudoPatient) -> np.ndarray:
+        """float32 [classes], 1 for what its images shall show."""
+        return self._labels.rows[patient.row]
+
+    def search(self, patients: Sequence[PseudoPatient]) -> Iterator[tuple[PseudoPatient, OptimizedLatent]]:
+        """Patients with their optima, as they are found.
+
+        Raises:
+          ValueError: none of the latents of a patient reached its thresholds, or a score that is not finite.
+        """
+        waiting = collections.deque(patients)
+
+        def next_waiting() -> LatentStart | None:
+            return self.next_start(waiting.popleft()) if waiting else None
+
+        for latent in optimize_latents(self.objective, next_waiting, self._options.optimization):
+            patient = latent.start.subject
+            if latent.is_reached:
+                yield patient, latent
+            elif self._tries[patient.number] < self._options.max_tries:
+                waiting.appendleft(patient)
+            else:
+                raise ValueError(self._nothing_reached(patient, latent))
+
+    def images(self, patient: PseudoPatient, optimum: OptimizedLatent) -> PatientImages:
+        """The images around an optimum."""
+        targets = self.targets(patient)
+        random = np.random.default_rng([self._options.seed, patient.number, 0])  # tries count from 1
+        around = random.normal(0.0, PATIENT_DEVIATION, [patient.images, len(optimum.z)])
+        conditions = np.tile(self._condition(targets), [patient.images, 1])
+        outputs = self.objective.render((optimum.z + around).astype(np.float32), conditions)
+        pixels, log_odds = (output.numpy() for output in outputs)
+        found = np.where(np.isnan(self._thresholds), np.nan, log_odds >= self._thresholds)
+        others = 0.0 if self._classifier.is_single_label else found
+        shows = found == 1
+        is_held = shows[:, targets == 1].all(axis=1) if targets.any() else ~shows.any(axis=1)
+        labels = np.where(targets == 1, 1.0, others)
+        return PatientImages(pixels, labels, int(is_held.sum()), self._tries[patient.number])
+
+    def next_start(self, patient: PseudoPatient) -> LatentStart:
+        """The next try of a patient."""
+        self._tries[patient.number] += 1
+        targets, options = self.targets(patient), self._options
+        random = np.random.default_rng([options.seed, patient.number, self._tries[patient.number]])
+        z = truncated_normal(random, self._model.description.latent_size, START_BOUND)
+        severity = options.severity * np.abs(random.normal(1.0, 1.0, len(targets)))
+        # an image without any label is one in which no class reaches its threshold
+        is_kept_below = (targets == 0) & (options.suppress_others or not targets.any())
+        has_threshold = ~np.isnan(self._thresholds)
+        thresholds = np.where(has_threshold, self._thresholds, 0) + targets * severity
+        directions = (targets - is_kept_below) * has_threshold
+        return LatentStart(
+            patient, z, self._condition(targets), thresholds.astype(np.float32), directions.astype(np.float32)
+        )
+
+    def _condition(self, targets: np.ndarray) -> np.ndarray:
+        """What a conditional generator is asked for: the targets in the order of its own labels."""
+        columns = [self._classifier.label_names.index(name) for name in self._model.description.label_names]
+        return targets[columns].astype(np.float32)
+
+    def _nothing_reached(self, patient: PseudoPatient, latent: OptimizedLatent) -> str:
+        names = target_name(self.targets(patient), self._classifier.label_names)
+        return (
+            f"no latent of {self._model.path} reached the thresholds of {names} in {self._options.max_tries} tries of "
+            f"{latent.steps} steps, the last fell short by {latent.shortfalls[-1]:.3g} in log odds; finished shards "
+            "are kept: the same command with a higher --optimize_tries resumes from them, or choose a lower "
+            "--severity, more --optimize_steps or other labels, and another --out_dir"
+        )
+
+
+def _check_labels(model: LoadedModel, classifier: StoredClassifier, labels: CohortLabels) -> None:
+    conditions, names = model.description.label_names, classifier.label_names
+    if conditions and set(conditions) != set(names):
+        raise ValueError(
+            f"{model.path} is conditional on {', '.join(conditions)}, but {classifier.path} knows {', '.join(names)}; "
+            "give a classifier of the same labels, or a generator without labels"
+        )
+    asked = [name for name, value in zip(names, labels.rows.max(axis=0), strict=True) if value == 1]
+    if missing := [name for name in asked if classifier.thresholds[name] is None]:
+        raise ValueError(
+            f"{classifier.path} has no threshold for {', '.join(missing)}: its validation images had no positive or no "
+            "negative one; ask for other labels with --counts, or train it with more validation images"
+        )
