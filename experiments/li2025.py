@@ -14,10 +14,11 @@ one real batch for both critic steps.
         --set=pretrained=runs/cxr_pggan --set=critic=saved_models/xrv_chex/1
 
 `as_published` shows the critic generated images by tanh twice and real ones standardised, as the authors' notebook
-does; `as_in_paper` both by tanh, as the paper says. Both start from the raw generator and let the frozen critic's batch
-statistics move. `corrected` starts from the averaged generator and treats both alike. `cpu` pretrains a small PGGAN on
-another set (`pretraining_raw_dir`, such as children's chests), trains a small DenseNet on the labels of the new set for
-its critic, and fine-tunes: the last block, two, three, and everything, side by side.
+does; `as_in_paper` both by tanh, as the paper says. Both start from the raw generator and let the frozen critic's
+batch statistics move. `corrected` starts from the averaged generator and treats both alike. `cpu` pretrains a small
+PGGAN on another set (`pretraining_raw_dir`, such as children's chests), trains a DenseNet-121 on the labels of the new set for
+its critic, takes another network beside it where `keras_critic` names a .keras file, such as ImageNet's Xception, and
+fine-tunes: the last block, two, three, and everything, side by side.
 
 SSIM is the paper's metric, a poor one (`tfcxr.evaluation.metrics.pairwise_similarity` says why): distances stand beside
 it. What the images teach is asked by giving them labels through latent class optimisation with the critic's labels.
@@ -148,7 +149,8 @@ VARIANTS = {
             "everything": {"trained_blocks": [0, 1, 2, 3], "trains_base": True},
         },
         "keras_critic": "",
-        "critic_training": {"growth_rate": 12, "block_config": [3, 6, 12, 8], "initial_filters": 24, "max_epochs": 8},
+        "critic_classifier": "densenet121",
+        "critic_training": {"max_epochs": 12},
         "images": 1500,
         "classifier": {"max_epochs": 8},
         "seeds": [0],
@@ -190,7 +192,8 @@ VARIANTS = {
         },
         "tunings": {"last_two": {}},
         "keras_critic": "",
-        "critic_training": {"growth_rate": 4, "block_config": [1, 1], "initial_filters": 8, "max_epochs": 1},
+        "critic_classifier": "small_cnn",
+        "critic_training": {"max_epochs": 1},
         "images": 60,
         "classifier": {"max_epochs": 1},
         "seeds": [0],
@@ -228,14 +231,16 @@ def stages(study: Study) -> list[Stage]:
             study.stage(
                 "train critic",
                 "tfcxr.train_classifier",
-                classifier="densenet",
+                classifier=s["critic_classifier"],
                 data_dir=real,
-                validation_splits=[],
+                validation_split="",
+                test_splits=["held_out"],
                 out_dir=critic,
                 settings=s["critic_training"],
             )
         )
-    starts = {"pretrained": pretrained, "critic_weights": critic}
+    critic_weights = s["critic"] or f"{critic}/1/network.keras:layer=features"
+    starts = {"pretrained": pretrained, "critic_weights": critic_weights}
     critics = {"": starts}
     if s.get("keras_critic"):
         critics["_keras_critic"] = {"pretrained": pretrained, "critic_weights": s["keras_critic"]}

@@ -90,7 +90,7 @@ VARIANTS = {
             "batch_size": 2,
             "steps": 3,
         },
-        "min_realism": "quantile:.1",
+        "min_realism": "0.1",
         "max_tries": 1000,
         "images": 9,
         "classifier": {"max_epochs": 1},

@@ -15,7 +15,6 @@ import tensorflow as tf
 ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = sorted(path for name in ("tfcxr", "tfrecords_builder", "experiments") for path in (ROOT / name).rglob("*.py"))
 OPTIMIZER_NAMES = ("_all_reduce_sum_gradients", "_get_variable_index", "_momentums", "_velocities")  # in optimizers.py
-LAYERS_NAME = "_flatten_layers"  # of a model, in evaluation/extractors/backbone_training.py
 GRAPH_NAME = "_functions"  # of a graph, in benchmarks/flop_count.py
 INTERNAL_NAME = "tf.__internal__.distribute.interim.maybe_merge_call"  # in models/base.py
 NOT_OF_THEM = {"_exit"}  # Python's own: os._exit
@@ -26,10 +25,6 @@ def test_adam_has_what_the_fused_one_relies_on(name):
     optimizer = keras.optimizers.Adam()
     optimizer.build([keras.Variable([1.0])])
     assert hasattr(optimizer, name), f"Keras {keras.__version__} has no Adam.{name}; adapt tfcxr/optimizers.py"
-
-
-def test_a_model_gives_all_layers_inside_it():
-    assert hasattr(keras.Model, LAYERS_NAME), f"Keras {keras.__version__} has no Model.{LAYERS_NAME}"
 
 
 def test_a_graph_holds_its_functions():
@@ -64,7 +59,7 @@ def test_no_other_private_name_is_used():
                     name for name in modules if re.search(r"keras\.src|tensorflow\.(python|core|compiler)|\._", name)
                 ], path
     foreign = {name: path for name, path in used.items() if name not in ours | NOT_OF_THEM}
-    allowed = {*OPTIMIZER_NAMES, LAYERS_NAME, GRAPH_NAME, "__internal__"}
+    allowed = {*OPTIMIZER_NAMES, GRAPH_NAME, "__internal__"}
     assert {name: path for name, path in foreign.items() if name not in allowed} == {}
 
 

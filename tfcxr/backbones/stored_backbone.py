@@ -26,7 +26,7 @@ from tfcxr.precision import precision_scope
 DESCRIPTION_FILE = "backbone.json"
 WEIGHTS_FILE = "weights.weights.h5"
 ARCHITECTURE = ("growth_rate", "block_config", "initial_filters", "bottleneck_size", "classes", "channels")
-WRITERS = "tfcxr.port or tfcxr.evaluation.extractors.backbone_training"
+WRITERS = "tfcxr.port"
 
 
 class ServedBackbone(tf.Module):
@@ -101,7 +101,7 @@ def read_backbone(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def load_backbone(folder: str | os.PathLike) -> DenseNet:
-    """The DenseNet of a folder that `tfcxr.port` or `backbone_training` wrote, frozen, in float32.
+    """The DenseNet of a folder that `tfcxr.port` wrote, frozen, in float32.
 
     Raises:
       FileNotFoundError: no such folder, or no description or weights in it.

@@ -78,7 +78,7 @@ def load_classifier_data(
     real = load_cohort(folder, info, [train_split], names)
     validation = load_cohort(folder, info, [validation_split], names) if validation_split else None
     tests = {split: load_cohort(folder, info, [split], names) for split in test_splits}
-    if shared := training_leaks(real, validation, tests, info, info):
+    if shared := training_leaks(real, validation, tests, info, dict.fromkeys(tests, info)):
         raise ValueError(f"{shared[0]}; choose other splits, or build them by patient")
     facts = {
         "name": info.name,

@@ -31,6 +31,7 @@ from tfcxr.optimizers import FusedAdam
 
 UNFINISHED, REQUEST_FILE = "unfinished", "request.json"
 SCORES_FILE, PREDICTIONS_FILE = "scores.json", "predictions_{split}.npz"
+NETWORK_FILE = "network.keras"
 REQUESTED = ("classifier", "settings", "seed", "labels", "data", "run")  # entries of classifier.json
 
 
@@ -43,12 +44,14 @@ class FittedNetwork:
       variables: all that it reads.
       fit: how it was trained.
       input_size: to which it resizes images, 0 for none.
+      network: the same as a Keras model of Keras's own layers, images -> (features, logits); None where it is none.
     """
 
     classify: Classify
     variables: Collection[Any]
     fit: Fit
     input_size: int = 0
+    network: keras.Model | None = None
 
     def probability(self, images: Images, is_single_label: bool) -> np.ndarray:
         """float32 [images, labels] of uint8 images [images, size, size, 1]."""
@@ -77,7 +80,7 @@ def fit_architecture(
     model = trained.model
     network = keras.Model(model.input, [model.get_layer(name).output for name in ("features", "logits")])
     return FittedNetwork(
-        lambda image: tuple(network(image, training=False)), network.variables, trained.fit, config.input_size
+        lambda image: tuple(network(image, training=False)), network.variables, trained.fit, config.input_size, network
     )
 
 
@@ -159,6 +162,8 @@ def train_and_store(
         for split, test in data.tests.items():
             arms = {request["classifier"]: [sides[split][1]]}
             write_predictions(folder / PREDICTIONS_FILE.format(split=split), test, names, arms)
+        if fitted.network is not None:
+            fitted.network.save(folder / NETWORK_FILE)
         write_atomically(folder / SCORES_FILE, json.dumps(facts, indent=2, allow_nan=False) + "\n")
 
     write_classifier(path, fitted.classify, fitted.variables, description, write_beside)

@@ -8,7 +8,7 @@ import pytest
 
 from tfcxr import command_line
 from tfcxr.config import parse_settings
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.protocols import PROTOCOLS
 from tfcxr.registry import load_plugin
 from tfcxr.studies.declaration import read_variant, study_files
