@@ -5,6 +5,7 @@ A release that drops one fails here by name; setup.cfg bounds the releases by th
 
 import ast
 import configparser
+import importlib
 import pathlib
 import re
 
@@ -17,6 +18,7 @@ SOURCES = sorted(path for name in ("tfcxr", "tfrecords_builder", "experiments") 
 OPTIMIZER_NAMES = ("_all_reduce_sum_gradients", "_get_variable_index", "_momentums", "_velocities")  # in optimizers.py
 GRAPH_NAME = "_functions"  # of a graph, in benchmarks/flop_count.py
 INTERNAL_NAME = "tf.__internal__.distribute.interim.maybe_merge_call"  # in models/base.py
+CONVERTER = "tensorflow.python.framework.convert_to_constants"  # in sampling/differentiable_generator.py
 NOT_OF_THEM = {"_exit"}  # Python's own: os._exit
 
 
@@ -38,6 +40,11 @@ def test_replicas_can_be_merged():
         found = getattr(found, part)
 
 
+def test_a_function_can_be_frozen():
+    name = "convert_variables_to_constants_v2"
+    assert hasattr(importlib.import_module(CONVERTER), name), f"TensorFlow {tf.__version__} has no {CONVERTER}.{name}"
+
+
 def test_no_other_private_name_is_used():
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
     ours, used = set(), {}
@@ -56,7 +63,9 @@ def test_no_other_private_name_is_used():
                     [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
                 )
                 assert not [
-                    name for name in modules if re.search(r"keras\.src|tensorflow\.(python|core|compiler)|\._", name)
+                    name
+                    for name in modules
+                    if re.search(r"keras\.src|tensorflow\.(python|core|compiler)|\._", name) and name != CONVERTER
                 ], path
     foreign = {name: path for name, path in used.items() if name not in ours | NOT_OF_THEM}
     allowed = {*OPTIMIZER_NAMES, GRAPH_NAME, "__internal__"}
