@@ -38,18 +38,19 @@ def underdiagnosis_gap(
     columns = [column for column, name in enumerate(label_names) if name.lower() not in HEALTHY]
     by_seed = []
     for probability, threshold in zip(probabilities, thresholds, strict=True):
-        predicted = _predicted(probability, threshold, is_single_label)
+        predicted = predicted_labels(probability, threshold, is_single_label)
         gaps = []
         for column in columns:
             is_ill = labels[:, column] == 1
             if (is_ill & is_in_group).any() and (is_ill & ~is_in_group).any():
-                rates = [_rate(~predicted[:, column], is_ill & side, weights) for side in (is_in_group, ~is_in_group)]
+                is_missed, sides = ~predicted[:, column], (is_in_group, ~is_in_group)
+                rates = [weighted_share(is_missed, is_ill & side, weights) for side in sides]
                 gaps.append(rates[0] - rates[1])
         by_seed.append(np.mean(gaps, axis=0) if gaps else np.full(len(weights), np.nan))
     return seed_summary(np.stack(by_seed))
 
 
-def _predicted(probability: np.ndarray, thresholds: list[float] | None, is_single_label: bool) -> np.ndarray:
+def predicted_labels(probability: np.ndarray, thresholds: list[float] | None, is_single_label: bool) -> np.ndarray:
     """Which labels are predicted, bool [images, labels]."""
     if thresholds is None:
         return probability == probability.max(axis=1, keepdims=True)
@@ -59,8 +60,8 @@ def _predicted(probability: np.ndarray, thresholds: list[float] | None, is_singl
     return probability >= np.asarray(thresholds)
 
 
-def _rate(is_missed: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Share of the chosen images that are missed, [rows of weights]; NaN where none is drawn."""
+def weighted_share(is_marked: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Share of the chosen images that are marked, [rows of weights]; NaN where none is drawn."""
     drawn = weights[:, chosen].astype(np.float64)
     totals = drawn.sum(axis=1)
-    return np.divide(drawn @ is_missed[chosen], totals, out=np.full(len(weights), np.nan), where=totals > 0)
+    return np.divide(drawn @ is_marked[chosen], totals, out=np.full(len(weights), np.nan), where=totals > 0)

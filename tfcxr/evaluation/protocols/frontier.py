@@ -14,6 +14,8 @@ what giving away the cohort is worth beside those few, not data from nothing.
 Privacy is counted beside it: real training images that have a near copy among the synthetic ones in use, nearer by grey
 values at 32 px than all but 1 % of test images are to any training image. By chance 1 % of synthetic images are.
 
+`minority=LABEL` asks for one rare label instead, see `frontier_minority.py`.
+
 Each finished training is kept in `out_dir/frontier`, so a killed evaluation continues where it stopped.
 """
 
@@ -23,10 +25,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from tfcxr.config import check_names, check_range
-from tfcxr.data.atomic import remove_temporary_files
 from tfcxr.evaluation import kept, label_checks
 from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
@@ -37,6 +37,8 @@ from tfcxr.evaluation.metrics.classification import patient_resamples, percentil
 from tfcxr.evaluation.metrics.metric import LabelScore
 from tfcxr.evaluation.metrics.nearest_neighbours import Nearest, nearest
 from tfcxr.evaluation.metrics.pairwise_tests import holm
+from tfcxr.evaluation.protocols.frontier_minority import run_minority
+from tfcxr.evaluation.protocols.frontier_trainings import FOLDER, train_mixes
 from tfcxr.evaluation.protocols.frontier_verdict import page_parts, report_scores, sentences
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html
@@ -61,12 +63,17 @@ class FrontierSettings:
       compute: early_stopping ends each training where validation gets no better; equal_steps gives all trainings on the
         same real images as many gradient steps.
       bootstrap_resamples: of the test patients, for intervals and p-values; no p-value is below 2 / resamples.
+      minority: a rare label, of which few real images are kept and synthetic ones added; `ratios` then count synthetic
+        images of the label for each real one of it.
+      real_positives: real images of `minority` that are kept; the patients of the others are left out.
     """
 
     ratios: tuple[float, ...] = (0.0, 1.0, 4.0)
     real_images: tuple[int, ...] = (100, 0)
     compute: tuple[str, ...] = ("early_stopping",)
     bootstrap_resamples: int = 2000
+    minority: str = ""
+    real_positives: tuple[int, ...] = (50,)
 
     def __post_init__(self) -> None:
         check_range(self, "ratios", "real_images", minimum=0)
@@ -74,7 +81,13 @@ class FrontierSettings:
         check_names(self, "compute", COMPUTE)
         if 0 not in self.ratios:
             raise ValueError(f"frontier.ratios needs 0, what real images teach alone, got {list(self.ratios)}")
-        for name in ("ratios", "real_images", "compute"):
+        check_range(self, "real_positives", minimum=1)
+        without_effect = ("real_images", "compute") if self.minority else ("real_positives",)
+        for field in dataclasses.fields(self):
+            if field.name in without_effect and getattr(self, field.name) != field.default:
+                which = f"frontier.minority={self.minority}" if self.minority else "no frontier.minority"
+                raise ValueError(f"frontier.{field.name} would have no effect with {which}; leave it out")
+        for name in ("ratios", "real_images", "compute", "real_positives"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"frontier.{name} expects different values, got {list(getattr(self, name))}")
 
@@ -111,13 +124,21 @@ def run(evaluation: Evaluation, settings: FrontierSettings) -> Findings:
     for split, test in cohorts.tests.items():
         where = evaluation.test_split_flag(split)
         notices += label_checks.check_patients(where, test.labels, test.patient_keys, names)
+    if settings.minority:
+        how = settings.real_positives, settings.ratios, settings.bootstrap_resamples
+        return run_minority(evaluation, cohorts.with_notices(notices), settings.minority, *how)
     mixes, left_out = _mixes(settings, cohorts)
     cohorts = cohorts.with_notices([*notices, *left_out])
     for count, seed in itertools.product({mix.real_images for mix in mixes}, evaluation.classifier_seeds):
         training, _ = _real_images(evaluation, cohorts, count, seed)
         counts = label_checks.counts_of_labels(training.labels, names, cohorts.is_single_label)
         label_checks.check_labels(f"a draw of {count} real images (seed {seed})", counts, "learned")
-    trainings = _train(evaluation, cohorts, mixes)
+    trainings = train_mixes(
+        evaluation,
+        mixes,
+        lambda mix, seed: _find_or_train(evaluation, cohorts, mix, seed),
+        lambda mix: mix.real_images + mix.synthetic_images,
+    )
     copies = _nearest_by_pixels(evaluation, cohorts)
     seeds = evaluation.classifier_seeds
     tests = {}
@@ -167,23 +188,6 @@ def _mixes(settings: FrontierSettings, cohorts: Cohorts) -> tuple[list[Mix], lis
     return mixes, [f"the cohort has {images} images, so these are left out: {'; '.join(left_out)}"] if left_out else []
 
 
-def _train(evaluation: Evaluation, cohorts: Cohorts, mixes: Sequence[Mix]) -> dict[Mix, list[Training]]:
-    """All trainings, by mix; the log says how many there are and about how long they take."""
-    folder = evaluation.out_dir / "frontier"
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_temporary_files(folder)
-    trainings: dict[Mix, list[Training]] = {mix: [] for mix in mixes}
-    runs = list(itertools.product(evaluation.classifier_seeds, mixes))
-    seconds, images, left = 0.0, 0, sum(mix.real_images + mix.synthetic_images for _, mix in runs)
-    for index, (seed, mix) in enumerate(runs, start=1):
-        about = f"about {seconds / images * left / 60:.0f} minutes left" if images else "no estimate yet"
-        logging.info("training %d of %d: %s", index, len(runs), about)
-        trainings[mix].append(_find_or_train(evaluation, cohorts, mix, seed))
-        size = mix.real_images + mix.synthetic_images
-        seconds, images, left = seconds + trainings[mix][-1].facts["seconds"], images + size, left - size
-    return trainings
-
-
 def _find_or_train(evaluation: Evaluation, cohorts: Cohorts, mix: Mix, seed: int) -> Training:
     """One training, from `out_dir/frontier` where it is kept; without synthetic images it serves all cohorts."""
     config, steps = evaluation.classifier, None
@@ -199,7 +203,7 @@ def _find_or_train(evaluation: Evaluation, cohorts: Cohorts, mix: Mix, seed: int
         depends_on["synthetic"] = [cohorts.only_synthetic.identity, mix.synthetic_images]
         name = f"{evaluation.cohort_name}-{mix.synthetic_images}-{name}"
     task = TrainingTask(config, seed, training, validation, steps_per_epoch=steps)
-    path = evaluation.out_dir / "frontier" / f"{name}-seed{seed}.json"
+    path = evaluation.out_dir / FOLDER / f"{name}-seed{seed}.json"
     return find_or_train(path, task, cohorts, depends_on, f"{mix}, seed {seed}")
 
 

@@ -161,6 +161,14 @@ def test_what_cannot_be_trained_is_refused(evaluation, trainings):
         ({"real_images": (20, 20)}, "frontier.real_images expects different values"),
         ({"compute": ("forever",)}, r"unknown compute \['forever'\]; valid names: early_stopping, equal_steps"),
         ({"bootstrap_resamples": 0}, "bootstrap_resamples must be at least 1"),
+        ({"real_positives": (9,)}, "frontier.real_positives would have no effect with no frontier.minority; leave it"),
+        ({"minority": "A", "real_images": (9,)}, "frontier.real_images would have no effect with frontier.minority=A"),
+        (
+            {"minority": "A", "compute": ("equal_steps",)},
+            "frontier.compute would have no effect with frontier.minority",
+        ),
+        ({"minority": "A", "real_positives": (9, 9)}, "frontier.real_positives expects different values"),
+        ({"minority": "A", "real_positives": (0,)}, "real_positives must be at least 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):

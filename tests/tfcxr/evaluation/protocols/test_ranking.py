@@ -91,7 +91,7 @@ def test_what_cannot_be_ranked_is_refused(evaluation, noise_cohort, copy_records
         ({}, {"extractor_data_dir": str(salted)}, "the extractor's training set .* different salts"),
         ({}, {"draws": 60}, "60 draws need 4 images each or more, the smallest cohort or split 'test' gives 1"),
         ({"synthetic_dirs": {"noise": noise_cohort}}, {}, "a ranking needs two cohorts or more, got 1"),
-        ({"test_splits": ("test", "validation")}, {}, "a ranking takes one test split, got --test_splits=test,valid"),
+        ({"test_splits": ("test", "validation")}, {}, "a ranking takes one test split of one data set, got test, va"),
     )
     for changes, settings, message in cases:
         with pytest.raises(ValueError, match=message):
