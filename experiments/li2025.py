@@ -16,9 +16,9 @@ one real batch for both critic steps.
 `as_published` shows the critic generated images by tanh twice and real ones standardised, as the authors' notebook
 does; `as_in_paper` both by tanh, as the paper says. Both start from the raw generator and let the frozen critic's
 batch statistics move. `corrected` starts from the averaged generator and treats both alike. `cpu` pretrains a small
-PGGAN on another set (`pretraining_raw_dir`, such as children's chests), trains a DenseNet-121 on the labels of the new set for
-its critic, takes another network beside it where `keras_critic` names a .keras file, such as ImageNet's Xception, and
-fine-tunes: the last block, two, three, and everything, side by side.
+PGGAN on another set (`pretraining_raw_dir`, such as children's chests), trains a DenseNet-121 on the labels of the new
+set for its critic, takes another network beside it where `keras_critic` names a .keras file, such as ImageNet's
+Xception, and fine-tunes: the last block, two, three, and everything, side by side.
 
 SSIM is the paper's metric, a poor one (`tfcxr.evaluation.metrics.pairwise_similarity` says why): distances stand beside
 it. What the images teach is asked by giving them labels through latent class optimisation with the critic's labels.
@@ -163,7 +163,7 @@ VARIANTS = {
             "uncertain": "as_is",
             "require_any": "Cardiomegaly,Pleural Effusion,Pneumothorax",
         },
-        "phantom_images": 200,
+        "phantom_images": 300,
         "phantom_image_size": 32,
         "data_size": 32,
         "splits": "train=.6,held_out=.4",
@@ -171,7 +171,7 @@ VARIANTS = {
         "critic": "",
         "pretraining_dataset": "chexpert",
         "pretraining_raw_dir": "",
-        "pretraining_splits": "train=.8,held_out=.2",
+        "pretraining_splits": "train=.6,held_out=.4",
         "pretraining": {
             "model_name": "pggan",
             "model": {
@@ -299,6 +299,7 @@ def _pretraining(study: Study) -> list[Stage]:
         raise ValueError("give --set=pretraining_raw_dir=FOLDER, or --set=pretrained=RUN_FOLDER of a grown PGGAN")
     sizes = sizes_to(s["data_size"])
     source = {"dataset": s["pretraining_dataset"], "raw_dir": raw_dir, "splits": s["pretraining_splits"]}
+    source["split_by"] = "hash"
     return [
         study.stage("build records to pretrain on", "tfrecords_builder", **source, out_dir=other, image_sizes=sizes),
         study.train("pretrained", s["pretraining"], data_dir=other / str(sizes[-1])),
