@@ -24,6 +24,14 @@ def test_a_folder_without_models(tmp_path):
         find_version(tmp_path)
 
 
+def test_a_classifier_is_named_as_what_it_is(tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "classifier.json").write_text("{}")
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="1 is no exported model but a classifier, which reads images and gen"):
+        find_version(tmp_path)
+
+
 def test_draws_and_tells_its_patients(tiny_export, one_hot):
     model = LoadedModel(tiny_export.parent)
     images = model.generate(np.arange(3), one_hot([0, 1, 1]))

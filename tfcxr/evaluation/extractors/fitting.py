@@ -119,10 +119,15 @@ def fit_classifier(
       ValueError: no label that can be learned, no known label of the validation images, or none with both sides where
         the AUC decides; a damaged `progress_file`, or a loss that is not finite.
     """
-    if not ((training.labels == 1).any(axis=0) & (training.labels == 0).any(axis=0)).any():
+    if not _has_both_sides(training.labels):
         raise ValueError("no label is known to be in some training images and not in others, so nothing can be learned")
     if np.isnan(validation.labels).all():
         raise ValueError("no label of the validation images is known, so training cannot tell when to end")
+    if config.selects_by == "auc" and not _has_both_sides(validation.labels):
+        raise ValueError(
+            "no label is known to be in some validation images and not in others, so that no AUC can choose the best "
+            "epoch; give other validation images, or set selects_by=loss"
+        )
     weights = _label_weights(training.labels, is_single_label, config.balance_classes)
     loss_of = _cross_entropy(is_single_label, weights)
     batch_size = min(config.batch_size, len(training.images))
@@ -132,12 +137,14 @@ def fit_classifier(
         selection.restore(progress_file, network, optimizer)
         logging.info("%s: resuming after epoch %d", description, selection.epochs)
     variables = network.trainable_variables
+    values = [variable.value for variable in variables]
 
     @tf.function(autograph=False, jit_compile=False)
     def train_step(image: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:  # keeps nothing for a frozen trunk
+            tape.watch(values)
             total = loss_of(label, network(image, training=True))
-        optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
+        optimizer.apply_gradients(zip(tape.gradient(total, values), variables, strict=True))
         return total
 
     predict = _predictor(network, scale, config.input_size)
@@ -157,7 +164,8 @@ def fit_classifier(
             curves = {"loss": float(np.mean(losses))}
             curves["validation_loss"] = float(loss_of(tf.constant(validation.labels), tf.constant(logits)))
             if config.selects_by == "auc":
-                curves["validation_auc"] = _macro_auc(validation.labels, logits, is_single_label)
+                names = range(logits.shape[1])
+                curves["validation_auc"] = mean_auc(names, is_single_label, validation.labels, logits)
             value = list(curves.values())[-1]
             selection.add(value, curves, network)
             selection.seconds = before + time.monotonic() - started
@@ -201,15 +209,9 @@ def _predictor(network: keras.Model, scale: Scale, input_size: int) -> Callable[
     return predict
 
 
-def _macro_auc(labels: np.ndarray, logits: np.ndarray, is_single_label: bool) -> float:
-    """Mean AUC over the labels that the validation images have both sides of."""
-    value = mean_auc(range(labels.shape[1]), is_single_label, labels, logits)
-    if math.isnan(value):
-        raise ValueError(
-            "no label is known to be in some validation images and not in others, so that no AUC can choose the best "
-            "epoch; give other validation images, or set selects_by=loss"
-        )
-    return value
+def _has_both_sides(labels: np.ndarray) -> bool:
+    """Whether a label is known to be in some images and not in others."""
+    return bool(((labels == 1).any(axis=0) & (labels == 0).any(axis=0)).any())
 
 
 def _label_weights(labels: np.ndarray, is_single_label: bool, balance: str) -> np.ndarray:

@@ -127,7 +127,7 @@ def test_a_damaged_progress_file_is_named(tmp_path):
 
 def test_the_best_auc_is_kept_and_the_rate_falls_on_a_plateau(monkeypatch):
     values = iter([0.6, 0.8, 0.7, 0.7, 0.75, 0.7, 0.7, 0.7])
-    monkeypatch.setattr(fitting, "_macro_auc", lambda *_: next(values))
+    monkeypatch.setattr(fitting, "mean_auc", lambda *_: next(values))
     found, optimizer = fit(
         make_network(), max_epochs=20, patience=5, selects_by="auc", schedule="plateau", plateau_patience=2
     )
