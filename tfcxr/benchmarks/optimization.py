@@ -21,7 +21,7 @@ from tfcxr.sampling.patient_optimizer import OptimizedCohortOptions, PatientOpti
 from tfcxr.sampling.pseudo_patients import MOST
 from tfcxr.serving.loaded_model import LoadedModel
 
-ROUNDS = 3  # of both ways in turn, of which the fastest counts: the machine's load is the same for both
+ROUNDS = 2  # of both ways in turn, of which the fastest counts: the machine's load is the same for both
 
 
 def measure_optimization(arguments: MeasurementArguments) -> dict[str, Any]:

@@ -108,14 +108,18 @@ class _Cohort:
     def arguments(self) -> dict[str, Any]:
         """Everything that the written bytes depend on."""
         rows, order = self.labels.rows.astype("<f4"), self.labels.order.astype("<i4")
-        options = dataclasses.asdict(self.options)
-        del options["max_tries"], options["optimization"]["batch_size"]
         return {
             "weights_sha256": self.model.description.weights_sha256,
             "classifier": self.classifier.sha256,
             "labels": hashlib.sha256(rows.tobytes() + order.tobytes()).hexdigest(),
-            **options,
+            **self._settings(),
         }
+
+    def _settings(self) -> dict[str, Any]:
+        """The options without those that change no image."""
+        settings = dataclasses.asdict(self.options)
+        del settings["max_tries"], settings["optimization"]["batch_size"]
+        return settings
 
     def write_shards(self, work: ResumableWork) -> list[ShardInfo]:
         """Writes the shards that are not there yet."""
@@ -230,7 +234,7 @@ class _Cohort:
             "thresholds": self.classifier.thresholds,
             "start_bound": START_BOUND,
             "patient_deviation": PATIENT_DEVIATION,
-            **dataclasses.asdict(self.options),
+            **self._settings(),
             "labels": "1 for a target; for others what the classifier finds at its own threshold, unknown without one",
             "targets": {name: {count: target[count] for count in counts} for name, target in targets},
         }

@@ -137,7 +137,7 @@ class PatientOptimizer:
         outputs = self.objective.render((optimum.z + around).astype(np.float32), conditions)
         pixels, log_odds = (output.numpy() for output in outputs)
         found = np.where(np.isnan(self._thresholds), np.nan, log_odds >= self._thresholds)
-        others = 0.0 if self._classifier.is_single_label else found
+        others = np.zeros_like(found) if self._classifier.is_single_label else found
         shows = found == 1
         is_held = shows[:, targets == 1].all(axis=1) if targets.any() else ~shows.any(axis=1)
         labels = np.where(targets == 1, 1.0, others)

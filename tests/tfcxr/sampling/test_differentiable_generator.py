@@ -15,7 +15,7 @@ from tfcxr.training.run_folder import RunConfig
 @pytest.fixture(scope="module")
 def stylegan2(tmp_path_factory):
     """It has custom gradients, leaky ReLU and resampling, within the loop over chunks."""
-    config = StyleGAN2Config(image_size=16, latent_size=8, style_size=8, label_count=2, channel_base=64, channel_max=8)
+    config = StyleGAN2Config(image_size=32, latent_size=8, style_size=8, label_count=2, channel_base=64, channel_max=8)
     model = StyleGAN2(config, seed=3)
     run = RunConfig("stylegan2", to_plain(config), ("NORMAL", "PNEUMONIA"), 3, 4, 0, {"name": "discs"})
     return model, LoadedModel(export_model(model, run, tmp_path_factory.mktemp("models") / "s", {"step": 0}))
@@ -25,7 +25,7 @@ def test_images_and_gradients_are_those_of_the_model(stylegan2, one_hot):
     model, loaded = stylegan2
     generate = differentiable_generator(loaded)
     z = np.random.default_rng(0).normal(size=[11, 8]).astype(np.float32)  # two chunks
-    label, weights = one_hot([0, 1] * 5 + [0]), np.random.default_rng(1).normal(size=[16, 16, 1])
+    label, weights = one_hot([0, 1] * 5 + [0]), np.random.default_rng(1).normal(size=[32, 32, 1])
     expected = loaded.call("generate_from_latent", z=z, label=label)["image"]
     np.testing.assert_allclose(generate(z, label), expected, atol=1e-5)
 

@@ -105,12 +105,11 @@ def test_interrupted_in_any_batch_it_goes_on_to_the_same_bytes(cohort, parts, tm
         optimize_cohort(*parts, out_dir, options)
     with pytest.raises(ValueError, match="holds an unfinished cohort of another severity"):
         optimize_cohort(*parts, out_dir, dataclasses.replace(options, severity=0.5))
-    assert len(list((out_dir / "32").glob("*.tfrecord"))) == 1
+    assert len(list((out_dir / "32").glob("*.tfrecord"))) in (1, 2)  # two to four patients in each
     monkeypatch.setattr(PatientOptimizer, "images", images)
     optimize_cohort(*parts, out_dir, options)
     other, whole = content(out_dir), content(cohort[0])
-    differing = {name for name in {*other, *whole} if other.get(name) != whole.get(name)}
-    assert differing == {"32/dataset_info.json"}  # which tells the batch
+    assert {name for name in {*other, *whole} if other.get(name) != whole.get(name)} == set()
 
 
 def test_severity_is_a_dial(parts):
@@ -147,12 +146,12 @@ def test_a_threshold_nobody_reaches(parts, tmp_path):
 
 def test_failures_are_tried_again_and_counted(parts, tmp_path):
     model, classifier, _ = parts
-    options = dataclasses.replace(OPTIONS, max_tries=100, optimization=OptimizationSettings(0.1, 2))
+    options = dataclasses.replace(OPTIONS, max_tries=10_000, optimization=OptimizationSettings(0.2, 4))
     optimize_cohort(model, classifier, plan_of({"NORMAL": 40}), tmp_path, options)
     summary = json.loads((tmp_path / "32" / "optimization.json").read_text())
     target = summary["targets"]["NORMAL"]
     assert target["failures"] > 0 and target["tries"] == target["patients"] + target["failures"]
-    assert max(len(curve) for curve in target["curves"]) <= 3
+    assert max(len(curve) for curve in target["curves"]) <= 5
 
 
 def test_a_conditional_generator_is_asked_for_the_target(tiny_export, make_classifier, tmp_path):
