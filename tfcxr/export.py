@@ -20,7 +20,7 @@ import tempfile
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.data.sizes import check_data_dirs
-from tfcxr.serving.min_realism import check_calibration, parse_min_realism
+from tfcxr.serving.min_realism import check_calibration, parse_min_realism, path_and_splits
 from tfcxr.startup import tensorflow_started
 
 MIN_REALISM = 0.9  # with super-resolution: a cascade as Woloszyn et al. 2025 have it
@@ -39,8 +39,8 @@ class ExportArguments(Arguments):
       super_resolution: With --saved_model: an exported super-resolution model.
       min_realism: With --saved_model: the discriminator's score that an image must reach, or quantile:.1 for the score
         that all but 0.1 of held-out real images reach; 0.9 with --super_resolution.
-      calibrate_on: With --min_realism=quantile: records of real images, or the folder of their builds.
-      calibrate_splits: Splits of --calibrate_on; by default all that the model was not trained on.
+      calibrate_on: With --min_realism=quantile: records of held-out real images, or the folder of their builds, with
+        splits such as records/64:validation; by default all splits that the model was not trained on.
       max_copy_ratio: Generate only images at most so many times as near to a training image as held-out images usually
         are, such as 2.
       copies_of: With --max_copy_ratio: records that the model was trained on, or the folder of their builds.
@@ -56,7 +56,6 @@ class ExportArguments(Arguments):
     super_resolution: str | None = None
     min_realism: str | float | None = None
     calibrate_on: str | None = None
-    calibrate_splits: tuple[str, ...] = ()
     max_copy_ratio: float | None = flag(None, minimum=1.0)
     copies_of: str | None = None
     max_tries: int = flag(100, minimum=1)
@@ -70,8 +69,9 @@ def export(arguments: ExportArguments) -> pathlib.Path:
       ValueError: neither a run folder nor exported models, flags without an effect, or see `export_model`,
         `export_cascade` and `open_copy_check`.
     """
-    check_data_dirs(arguments.copies_of, arguments.calibrate_on)
-    check_calibration(arguments.calibrate_on, arguments.calibrate_splits, parse_min_realism(arguments.min_realism))
+    calibrated = path_and_splits(arguments.calibrate_on)[0] if arguments.calibrate_on else None
+    check_data_dirs(arguments.copies_of, calibrated)
+    check_calibration(arguments.calibrate_on, parse_min_realism(arguments.min_realism))
     with tensorflow_started():
         from tfcxr.serving.saved_model import export_model
         from tfcxr.training.run_folder import load_model
@@ -124,7 +124,7 @@ def _export_cascade(a: ExportArguments, generator: str | os.PathLike) -> pathlib
     if a.copies_of and a.max_copy_ratio:
         copies = open_copy_check(a.copies_of, model.description, a.max_copy_ratio)
     min_realism = MIN_REALISM if a.min_realism is None and a.super_resolution else parse_min_realism(a.min_realism)
-    gate = make_gate(model, min_realism, a.max_tries, copies, a.calibrate_on, a.calibrate_splits)
+    gate = make_gate(model, min_realism, a.max_tries, copies, a.calibrate_on)
     return export_cascade(generator, a.super_resolution, a.out_dir, gate, a.version)
 
 

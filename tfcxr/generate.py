@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.data.sizes import check_data_dirs
-from tfcxr.serving.min_realism import check_calibration, parse_min_realism, realism_text
+from tfcxr.serving.min_realism import check_calibration, parse_min_realism, path_and_splits, realism_text
 from tfcxr.startup import tensorflow_started
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class GenerateArguments(Arguments):
       truncation: Below 1 images vary less.
       min_realism: Keep only images that the discriminator rates so, such as 0.9; with quantile:.1, as high as all but
         0.1 of held-out real images. All are kept by default.
-      calibrate_on: With --min_realism=quantile: records of real images, or the folder of their builds.
-      calibrate_splits: Splits of --calibrate_on; by default all that the model was not trained on.
+      calibrate_on: With --min_realism=quantile: records of held-out real images, or the folder of their builds, with
+        splits such as records/64:validation; by default all splits that the model was not trained on.
       max_copy_ratio: Keep only images at most so many times as near to a training image as held-out images usually
         are, such as 2; all by default.
       copies_of: With --max_copy_ratio: records that the model was trained on, or the folder of their builds.
@@ -97,7 +97,6 @@ class GenerateArguments(Arguments):
     truncation: float = 1.0
     min_realism: str | float | None = None
     calibrate_on: str | None = None
-    calibrate_splits: tuple[str, ...] = ()
     max_copy_ratio: float | None = flag(None, minimum=1.0)
     copies_of: str | None = None
     max_tries: int = flag(100, minimum=1)
@@ -121,9 +120,10 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     Raises:
       ValueError: flags that do not fit each other or the model, or see `generate_cohort` and `optimize_cohort`.
     """
-    check_data_dirs(arguments.like, arguments.copies_of, arguments.calibrate_on)
+    calibrated = path_and_splits(arguments.calibrate_on)[0] if arguments.calibrate_on else None
+    check_data_dirs(arguments.like, arguments.copies_of, calibrated)
     min_realism = parse_min_realism(arguments.min_realism)
-    check_calibration(arguments.calibrate_on, arguments.calibrate_splits, min_realism)
+    check_calibration(arguments.calibrate_on, min_realism)
     if not arguments.like:
         refuse_flags(arguments, ["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
     if arguments.optimize:
@@ -150,7 +150,7 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
         copies = open_copy_check(a.copies_of, model.description, a.max_copy_ratio)
     gate = None
     if is_gated:
-        gate = make_gate(model, min_realism, a.max_tries, copies, a.calibrate_on, a.calibrate_splits)
+        gate = make_gate(model, min_realism, a.max_tries, copies, a.calibrate_on)
     super_resolution = LoadedModel(a.super_resolution) if a.super_resolution else None
     facts = model.description
     labels = _labels(a, facts.label_names, facts.is_single_label, model.path)

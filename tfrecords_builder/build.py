@@ -167,6 +167,7 @@ def _describe(
             "reader_settings": arguments_of(reader),
             "labels": list(options.labels),
             "only_labels": list(options.only_labels),
+            **_drawn_per_label(plan, options),
             "splits": dict(plan.assignment.fractions),
             "split_by": options.split_by,
             "kept_patients": plan.assignment.kept_patients,
@@ -180,6 +181,18 @@ def _describe(
         notice=reader.notice,
         **facts,
     )
+
+
+def _drawn_per_label(plan: Plan, options: BuildOptions) -> dict[str, Any]:
+    """The limit of images per label, and how many of each were drawn, some of which may have been damaged."""
+    if not options.max_images_per_label:
+        return {}
+    drawn = [example for job in plan.jobs for example in job.examples]
+    counts = {
+        name: sum(plan.labels.of_image(example.label)[column] == 1 for example in drawn)
+        for column, name in enumerate(plan.labels.names)
+    }
+    return {"max_images_per_label": {"limit": options.max_images_per_label, "drawn": counts}}
 
 
 def _describe_split(chosen: LabelChoice, size: int, of_split: _Written) -> SplitInfo:

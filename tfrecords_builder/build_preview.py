@@ -22,8 +22,9 @@ from tfcxr.data.atomic import write_atomically
 from tfrecords_builder.datasets.reader import RawExample, Reader
 from tfrecords_builder.images.preprocess import adjust_greys, to_bits, to_square, to_squares, to_stored
 from tfrecords_builder.images.radiograph import ImageError, Radiograph
+from tfrecords_builder.label_balance import shuffle_key
 from tfrecords_builder.options import BuildOptions
-from tfrecords_builder.plan import plan_build, shuffle_key
+from tfrecords_builder.plan import plan_build
 
 PREVIEW_FILE = "preview.png"
 MAX_WIDTH = 2000  # pixels, as long as the panels keep `_SMALLEST_PANEL`

@@ -34,6 +34,8 @@ class BuildSettings(PreprocessOptions):
       labels: Labels of interest in their order, such as Effusion,No Finding; by default all. Every image stays, but for
         those of other classes where classes exclude each other, counted as excluded_label.
       only_labels: Leave out images that have none of these labels, counted as excluded_label, such as NORMAL.
+      max_images_per_label: At most this many images of each label, such as 5000, drawn by --seed, where labels exclude
+        each other; the others are counted as excluded_beyond_max_images_per_label. 0 takes all.
       keep_splits: Data folder of a former build whose patients stay in their splits; new ones are divided.
       seed: Seed of the division by patient and of the order of images in the shards.
       bits: Bits of a stored pixel, 8 or 16.
@@ -51,6 +53,7 @@ class BuildSettings(PreprocessOptions):
     split_by: str = "labels"
     labels: tuple[str, ...] = ()
     only_labels: tuple[str, ...] = ()
+    max_images_per_label: int = flag(0, minimum=0)
     keep_splits: str = ""
     seed: int = 0
     bits: int = 8
@@ -115,7 +118,9 @@ class BuildOptions(BuildSettings):
         """The arguments that the written bytes depend on, as JSON values; the salt only by its fingerprint."""
         steps = {field.name: getattr(self, field.name) for field in dataclasses.fields(PreprocessOptions)}
         names = ("split_by", "seed", "duplicates", "bits", "encoding", "shard_images", "salt_fingerprint")
+        drawn = {"max_images_per_label": self.max_images_per_label} if self.max_images_per_label else {}
         return {name: getattr(self, name) for name in names} | {
+            **drawn,
             "image_sizes": list(self.image_sizes),
             "splits": dict(self.splits) if self.splits is not None else None,
             "only_labels": list(self.only_labels),

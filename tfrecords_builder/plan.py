@@ -12,6 +12,7 @@ from tfcxr.data.label_choice import LabelChoice, choose_labels
 from tfcxr.data.records import divide_into_shards, shard_name
 from tfrecords_builder.assignment import Assignment, assign_splits, read_kept_splits
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
+from tfrecords_builder.label_balance import check_exclusive, keep_at_most, shuffle_key
 from tfrecords_builder.listing import drop_duplicates, is_fault, keep_labelled, list_examples
 from tfrecords_builder.options import BuildOptions
 
@@ -74,11 +75,13 @@ def plan_build(reader: Reader, options: BuildOptions) -> Plan:
     Raises:
       NothingLeftError: no image at all, or none that can be used.
       ValueError: fractions for a split that is published, too few patients for the splits, a label of another length
-        than the reader's names, an unknown label to choose or keep, duplicates that are an error; with `on_error`
-        "stop" any fault.
+        than the reader's names, an unknown label to choose or keep, joint labels of which at most so many images are
+        asked for, duplicates that are an error; with `on_error` "stop" any fault.
     """
     labels = choose_labels(reader, options.labels)
     choose_labels(reader, options.only_labels)  # their names
+    if options.max_images_per_label:
+        check_exclusive(reader)
     listing = list_examples(reader)
     if options.on_error == "stop" and (faults := list(filter(is_fault, listing.rejects))):
         raise ValueError(stop_message(faults[0]))
@@ -88,6 +91,8 @@ def plan_build(reader: Reader, options: BuildOptions) -> Plan:
         listing = keep_labelled(reader, listing, options.only_labels)
     if listing.examples and options.duplicates != "report":
         listing = drop_duplicates(reader, listing, options.workers, options.duplicates == "error")
+    if options.max_images_per_label:
+        listing = keep_at_most(reader, listing, options.max_images_per_label, options.seed)
     if not listing.examples:
         raise NothingLeftError(listing.images_read, listing.rejects, str(reader.raw_dir))
     kept_splits = {}
@@ -124,11 +129,6 @@ def _nothing_left_message(images_read: int, rejects: Sequence[Reject], where: st
     example = max(rejects, key=lambda reject: (is_fault(reject), counts[reject.reason]))
     such_as = f"such as {example.key}, {example.reason}" + (f": {example.detail}" if example.detail else "")
     return f"none of {images_read} images in {where} can be used: {listed}; {such_as}"
-
-
-def shuffle_key(seed: int, key: str) -> bytes:
-    """Orders images at random, the same for a key whatever others there are."""
-    return hashlib.sha256(f"{seed}\0{key}".encode()).digest()
 
 
 def arguments_of(reader: Reader) -> dict[str, Any]:

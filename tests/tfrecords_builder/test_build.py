@@ -107,6 +107,17 @@ def test_every_argument_is_recorded_and_no_path_or_patient(raw_dir, tmp_path):
             assert private not in content, name
 
 
+def test_what_was_drawn_of_each_label_is_recorded(raw_dir, tmp_path):
+    (raw_dir / "healthy" / "p0_1.png").unlink()  # 11 are left
+    plain = build_dataset(reader(raw_dir), tmp_path / "plain", options())[16]
+    assert "max_images_per_label" not in plain.preprocessing
+    info = build_dataset(reader(raw_dir), tmp_path / "out", options(max_images_per_label=5))[16]
+    assert info.preprocessing["max_images_per_label"] == {"limit": 5, "drawn": {"healthy": 5, "sick": 5}}
+    assert (info.images_written, info.rejected) == (10, {"excluded_beyond_max_images_per_label": 13})
+    few = build_dataset(reader(raw_dir), tmp_path / "few", options(max_images_per_label=12))[16]
+    assert few.preprocessing["max_images_per_label"]["drawn"] == {"healthy": 11, "sick": 12}
+
+
 def test_damaged_files_are_counted_by_reason_and_named_in_private(raw_dir, tmp_path):
     (raw_dir / "sick" / "p1_cut.png").write_bytes((raw_dir / "sick" / "p0_0.png").read_bytes()[:-20])
     (raw_dir / "sick" / "p1_text.png").write_text("no picture")

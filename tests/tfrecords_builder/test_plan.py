@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from absl import logging as absl_logging
 
 from tfcxr.data.schema import hashed_key
 from tfrecords_builder import assignment
@@ -352,3 +353,41 @@ def test_only_images_of_chosen_labels_are_kept_and_the_others_counted():
     assert sorted(map(int, kept)) == list(range(0, 60, 2))
     assert reasons(plan) == {"excluded_label": 30}
     assert plan.images_read == 60
+
+
+def drawn_keys(entries, most, **options):
+    plan = plan_build(ThreeClasses(entries), BuildOptions(max_images_per_label=most, on_error="stop", **options))
+    kept = {key for keys in split_keys(plan).values() for key in keys}
+    assert plan.images_read == len(entries) == len(kept) + len(plan.rejects)
+    return kept, plan
+
+
+def test_at_most_so_many_images_of_each_label_are_drawn(caplog):
+    unequal = [entry for entry in classes(120) if entry.label[2] == 0 or int(entry.key) < 24]  # 40, 40 and 8
+    absl_logging.set_verbosity(absl_logging.INFO)
+    kept, plan = drawn_keys(unequal, 30)
+    labels = np.array([entry.label for entry in unequal if entry.key in kept])
+    assert labels.sum(axis=0).tolist() == [30, 30, 8]
+    assert reasons(plan) == {"excluded_beyond_max_images_per_label": 20}
+    assert "at most 30 images per label: NORMAL 30 of 40, BACTERIA 30 of 40, VIRUS 8 of 8" in caplog.text
+    assert drawn_keys(unequal[::-1], 30)[0] == kept, "the order of the images does not matter"
+    assert drawn_keys(unequal, 30, seed=1)[0] != kept
+    added = drawn_keys([*unequal, example("new", "new", label=(1.0, 0.0, 0.0))], 30)[0]
+    assert added - kept <= {"new"} and len(kept - added) <= 1
+
+
+def test_patients_stay_in_one_split_when_images_are_drawn():
+    entries = [dataclasses.replace(entry, patient_id=f"p{int(entry.key) // 5}") for entry in classes(300)]
+    _, plan = drawn_keys(entries, 60, splits={"a": 0.5, "b": 0.5})
+    patients = [
+        {member.patient_id for job in plan.jobs if job.split == name for member in job.examples} for name in "ab"
+    ]
+    assert all(patients) and not patients[0] & patients[1]
+
+
+def test_images_of_joint_labels_cannot_be_drawn_per_label(monkeypatch):
+    monkeypatch.setattr(plan_module, "list_examples", None)  # it is told before the listing
+    with pytest.raises(
+        ValueError, match="--max_images_per_label needs labels that exclude each other, but an image of"
+    ):
+        plan_build(ListReader(many(6)), BuildOptions(max_images_per_label=2))

@@ -22,7 +22,7 @@ from tfcxr.data.stored_images import open_images, read_batches
 from tfcxr.serving.copy_check import CopyCheck
 from tfcxr.serving.gate import Gate, check_discriminator
 from tfcxr.serving.loaded_model import LoadedModel
-from tfcxr.serving.min_realism import MinRealism, Quantile, realism_text
+from tfcxr.serving.min_realism import MinRealism, Quantile, path_and_splits, realism_text
 from tfcxr.training.run_folder import describe_data
 
 MIN_IMAGES = 10  # of a label, below which its threshold is that of all images
@@ -47,10 +47,9 @@ def make_gate(
     min_realism: float | Quantile | None,
     max_tries: int,
     copies: CopyCheck | None,
-    calibrate_on: str | os.PathLike | None,
-    splits: Sequence[str] = (),
+    calibrate_on: str | None,
 ) -> Gate:
-    """The gate of a command's flags; see `calibrate` for a quantile, which needs `calibrate_on`.
+    """The gate of a command's flags; a quantile needs `calibrate_on`, a data folder or one with its splits.
 
     Raises:
       ValueError: see `Gate` and `calibrate`.
@@ -58,7 +57,7 @@ def make_gate(
     if not isinstance(min_realism, Quantile):
         return Gate(min_realism, max_tries, copies)
     assert calibrate_on is not None  # `check_calibration`
-    found = calibrate(model, min_realism, calibrate_on, splits)
+    found = calibrate(model, min_realism, *path_and_splits(calibrate_on))
     return Gate(found.min_realism, max_tries, copies, found.facts)
 
 
@@ -92,7 +91,7 @@ def calibrate(
     if not len(kept):
         raise ValueError(
             f"no image of {', '.join(names)} in {data_dir} has labels that {description.version_name} knows, so its "
-            "gate cannot be calibrated; name other records or --calibrate_splits"
+            "gate cannot be calibrated; name other records or another split"
         )
     realism = np.empty(len(kept), np.float32)
     images = open_images(data_dir, names).where(kept)
@@ -145,7 +144,8 @@ def _check_patients(model: LoadedModel, data_dir: str, splits: Sequence[str]) ->
     if shared := trained_on.intersection(read_patient_keys(data_dir, ",".join(splits))):
         raise ValueError(
             f"{model.description.version_name} was trained on {len(shared)} of the patients in {', '.join(splits)} of "
-            f"{data_dir}, so its discriminator knows their images; name held-out ones with --calibrate_splits"
+            f"{data_dir}, so its discriminator knows their images; name held-out ones such as "
+            f"--calibrate_on={data_dir}:test"
         )
 
 

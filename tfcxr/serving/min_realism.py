@@ -41,12 +41,17 @@ def realism_text(min_realism: MinRealism, labels: Sequence[str] = ()) -> str:
     return ", ".join(f"{name} {min_realism[name]:.3g}" for name in labels or min_realism)
 
 
-def check_calibration(calibrate_on: str | None, splits: Sequence[str], min_realism: float | Quantile | None) -> None:
-    """Raises ValueError where --calibrate_on and a quantile are not given together, or splits without them."""
+def check_calibration(calibrate_on: str | None, min_realism: float | Quantile | None) -> None:
+    """Raises ValueError where --calibrate_on and a quantile are not given together."""
     if isinstance(min_realism, Quantile) and not calibrate_on:
         raise ValueError(
             f"--min_realism=quantile:{min_realism.share:g} needs held-out real images: --calibrate_on=records/64"
         )
-    if (calibrate_on or splits) and not isinstance(min_realism, Quantile):
-        flag = "--calibrate_on" if calibrate_on else "--calibrate_splits"
-        raise ValueError(f"{flag} would have no effect: it goes with --min_realism=quantile:.1")
+    if calibrate_on and not isinstance(min_realism, Quantile):
+        raise ValueError("--calibrate_on would have no effect: it goes with --min_realism=quantile:.1")
+
+
+def path_and_splits(calibrate_on: str) -> tuple[str, list[str]]:
+    """The two parts of a value such as records/64:validation,test; no split where it names the data folder alone."""
+    matched = re.fullmatch(r"(.+):([a-z][a-z0-9_]*(?:,[a-z][a-z0-9_]*)*)", calibrate_on)
+    return (matched[1], matched[2].split(",")) if matched else (calibrate_on, [])

@@ -14,7 +14,7 @@ from tfcxr.generate import GenerateArguments, generate
 from tfcxr.serving.gate import Gate, GatedGenerator
 from tfcxr.serving.gate_calibration import calibrate
 from tfcxr.serving.loaded_model import LoadedModel
-from tfcxr.serving.min_realism import Quantile, parse_min_realism, realism_text
+from tfcxr.serving.min_realism import Quantile, parse_min_realism, path_and_splits, realism_text
 
 NAMES = ("NORMAL", "PNEUMONIA")
 
@@ -74,7 +74,7 @@ def test_what_cannot_calibrate_is_refused(model, tiny_enlarger, disc_records, wr
     with pytest.raises(ValueError, match=r"min_realism must be in \[0, 1\], got"):
         Gate({"NORMAL": 1.5})
     monkeypatch.setattr(model, "training_patients", lambda: "patient-test-0\npatient-test-1\n")
-    with pytest.raises(ValueError, match="tiny/1 was trained on 2 of the patients in test of .*calibrate_splits"):
+    with pytest.raises(ValueError, match="tiny/1 was trained on 2 of the patients in test of .*32:test"):
         calibrate(model, Quantile(0.1), disc_records, ["test"])
     calibrate(model, Quantile(0.1), disc_records, ["validation"])
     monkeypatch.setattr(model, "score", lambda image, label: np.full(len(image), np.nan))
@@ -108,6 +108,8 @@ def test_the_flag_is_a_number_or_a_quantile():
     assert realism_text(0.9) == "0.9"
     assert realism_text(0.9) == "0.9"
     by_label = {"A": 0.25, "B": 0.5}
+    assert path_and_splits("records/64:validation,test") == ("records/64", ["validation", "test"])
+    assert path_and_splits("C:\\records/64") == ("C:\\records/64", [])
     assert (realism_text(by_label), realism_text(by_label, ["B"])) == ("A 0.25, B 0.5", "0.5")
 
 
@@ -117,18 +119,18 @@ def test_flags_that_belong_together(command, tiny_export, disc_records, tmp_path
     refused = [
         ({"min_realism": "quantile:.1"}, "--min_realism=quantile:0.1 needs held-out real images: --calibrate_on="),
         ({"min_realism": ".5", "calibrate_on": str(disc_records)}, "--calibrate_on would have no effect: it goes"),
-        ({"calibrate_splits": ("test",)}, "--calibrate_splits would have no effect: it goes with"),
+        ({"min_realism": "quantile:.1", "calibrate_on": f"{tmp_path}:test"}, f"{tmp_path} has no dataset_info.json"),
         ({"min_realism": "half"}, "--min_realism expects a number from 0 to 1 such as .9, or quantile"),
     ]
     for flags, message in refused:
-        with pytest.raises(ValueError, match=re.escape(message)):
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
             function(command(saved_model=str(tiny_export), out_dir=str(tmp_path / "out"), **flags))
     assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture
 def gate(disc_records):
-    return {"min_realism": "quantile:.05", "calibrate_on": str(disc_records), "max_tries": 500}
+    return {"min_realism": "quantile:.05", "calibrate_on": f"{disc_records}:validation,test", "max_tries": 500}
 
 
 COUNTS = ("NORMAL=4", "PNEUMONIA=4")
@@ -138,7 +140,7 @@ def test_a_cohort_records_what_its_gate_was_calibrated_on(tiny_export, model, ga
     generate(GenerateArguments(saved_model=str(tiny_export), out_dir=str(tmp_path), counts=COUNTS, **gate))
     assert "realism of NORMAL 0." in capsys.readouterr().out
     recorded = read_dataset_info(tmp_path / "32").provenance["realism_gate"]
-    found = calibrate(model, Quantile(0.05), disc_records)
+    found = calibrate(model, Quantile(0.05), disc_records, ["validation", "test"])
     assert recorded["min_realism"] == found.min_realism and recorded["calibration"] == found.facts
     assert recorded["realism"]["minimum"] >= np.float32(min(found.min_realism.values()))
 
@@ -147,7 +149,10 @@ def test_a_cohort_records_what_its_gate_was_calibrated_on(tiny_export, model, ga
 def test_an_exported_gate_has_the_same_thresholds(tiny_export, model, gate, disc_records, tmp_path):
     saved_model = str(tiny_export)
     cascade = LoadedModel(export(ExportArguments(saved_model=saved_model, out_dir=str(tmp_path / "gated"), **gate)))
-    found, settings = calibrate(model, Quantile(0.05), disc_records), cascade.description.settings
+    found, settings = (
+        calibrate(model, Quantile(0.05), disc_records, ["validation", "test"]),
+        cascade.description.settings,
+    )
     assert settings["min_realism"] == found.min_realism and settings["calibration"] == found.facts
     card = (cascade.path / "README.md").read_text(encoding="utf-8")
     assert "Of 32 held-out real images of discs, the share 0.05 is rated lower." in card
