@@ -80,13 +80,13 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
         that the extractor could learn, or test patients that a generator or the extractor has seen.
     """
     cohorts, extractor_data, is_single_label = _load(evaluation, settings)
-    (test,) = cohorts.tests.values()
+    ((split, test),) = cohorts.tests.items()
     sizes = [len(cohort.images) // settings.draws for cohort in cohorts.synthetic.values()]
     per_draw = min(len(test.images), *sizes)
     if per_draw < MIN_IMAGES:
         raise ValueError(
             f"{settings.draws} draws need {MIN_IMAGES} images each or more, the smallest cohort or split "
-            f"{evaluation.test_splits[0]!r} gives {per_draw}"
+            f"{split!r} gives {per_draw}"
         )
     if len(cohorts.real.images) < 2:
         raise ValueError(
@@ -130,7 +130,7 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
     for name, ranked in found.items():
         rows = [row for row in ranked["table"] if row["cohort"] in (REAL, *ranked["compared"])]
         verdicts[name] = [
-            *verdict(rows, ranked["tests"], evaluation.test_splits[0], per_draw),
+            *verdict(rows, ranked["tests"], split, per_draw),
             *step_sentences(ranked["table"]),
         ]
     if len(verdicts) > 1:

@@ -1,10 +1,10 @@
 """Similarity: mean structural similarity (SSIM) of synthetic images to real patients, as Li, Guo, Zhang 2025 report it.
 
 The paper gives neither pairing nor N; it prints .3739 for the generator before fine-tuning and .5925 after.
-`preset=li2025` measures at the size that its images had, 224 px (bilinear, antialiased), by SSIM alone. Otherwise images
-are compared as they are stored. Every synthetic image is compared with a random real one (`pairing`), as many on each
-side as the smaller side has (`images`), and the same real images in two halves that share no patient are compared with
-each other by the same pairing. Intervals are by patient.
+`preset=li2025` measures at the size that its images had, 224 px (bilinear, antialiased), by SSIM alone. Otherwise
+images are compared as they are stored. Every synthetic image is compared with a random real one (`pairing`), as many on
+each side as the smaller side has (`images`), and the same real images in two halves that share no patient are compared
+with each other by the same pairing. Intervals are by patient.
 
 SSIM knows no distribution: a blurred average of the real images is more similar to each of them than they are to each
 other. So a ratio above 1 is no praise, and one picture repeated can score best.
