@@ -88,6 +88,11 @@ class Cohorts:
         return cohort
 
     @property
+    def real_sets(self) -> dict[str, Cohort]:
+        """Training patients by the names of their splits, then the test sets."""
+        return {", ".join(self.real.facts["splits"]): self.real, **self.tests}
+
+    @property
     def facts(self) -> dict[str, dict[str, Any] | None]:
         """Of every cohort, by role."""
         named = {("synthetic" if len(self.synthetic) == 1 else name): side for name, side in self.synthetic.items()}

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 from tqdm import tqdm
 
 from tfcxr.config import check_range
@@ -26,15 +25,22 @@ from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohort
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.extractors import open_extractors
 from tfcxr.evaluation.metrics.frechet_distance import frechet_distance
+from tfcxr.evaluation.protocols.label_distances import (
+    NO_FINDING,
+    SEED,
+    TITLES,
+    between_sexes,
+    images_of_labels,
+    label_distances,
+    stratified_floor,
+)
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html, plots
 from tfcxr.evaluation.report.report import Findings
 from tfcxr.evaluation.report.score import Score
 
-VERSION = 2
-SEED = 0
-NO_FINDING = ("no finding", "normal")  # in any case; comes first
-STRATIFIED_DRAWS = 3
+VERSION = 3
+SIDES = ("real", "synthetic")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +98,8 @@ def run(evaluation: Evaluation, settings: ClassDistanceSettings) -> Findings:
         found[extractor.name]["between_sexes"] = {
             side: between_sexes(extractor.features_of(cohort), cohort, count) for side, cohort in sides.items()
         }
+        features = {side: extractor.features_of(cohort) for side, cohort in sides.items()}
+        found[extractor.name]["label_distances"] = label_distances(features, sides, cohorts.label_names, names, count)
         found[extractor.name]["ratio"] = _ratio(found[extractor.name])
         agreement = mantel(*(np.sqrt(found[extractor.name][side]) for side in sides), settings.permutations)
         found[extractor.name] |= {"agreement": agreement, "passport": extractor.passport}
@@ -102,7 +110,7 @@ def run(evaluation: Evaluation, settings: ClassDistanceSettings) -> Findings:
         verdict=[_sentence(name, result) for name, result in found.items()],
         data={"version": VERSION, "label_names": names, "images": count, "extractors": found},
         introduction=f"Frechet distances of {count} images per label; on the diagonal, halves of one label.",
-        parts=[part for name, result in found.items() for part in _page_part(name, result, names)],
+        parts=[part for name, result in found.items() for part in _page_part(name, result, names, count)],
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=[*cohorts.notices, *notices],
@@ -116,8 +124,7 @@ def _matrix(
     features: np.ndarray, cohort: Cohort, label_names: Sequence[str], names: Sequence[str], count: int
 ) -> np.ndarray:
     """float64 [labels, labels] of squared distances of `count` images each; floors on the diagonal."""
-    random = np.random.default_rng(SEED)
-    rows = {name: random.permutation(np.flatnonzero(cohort.labels[:, label_names.index(name)] == 1)) for name in names}
+    rows = images_of_labels(cohort, label_names, names)
     matrix = np.zeros([len(names), len(names)])
     for (i, first), (j, second) in itertools.combinations(enumerate(names), 2):
         matrix[i, j] = matrix[j, i] = frechet_distance(features[rows[first][:count]], features[rows[second][:count]])
@@ -129,30 +136,6 @@ def _matrix(
         else:
             matrix[index, index] = frechet_distance(*(features[half] for half in halves))
     return matrix
-
-
-def stratified_floor(features: np.ndarray, cohort: Cohort, count: int) -> float:
-    """Mean squared distance of `count` images of two halves that share no patient and have the same label shares.
-
-    A patient has a label where any of the images has it. NaN where one patient has all images of a half.
-    """
-    patients, number = np.unique(cohort.patient_keys, return_inverse=True)
-    has_label = np.zeros([len(patients), cohort.labels.shape[1]], int)
-    np.maximum.at(has_label, number, (cohort.labels == 1).astype(int))
-    splitter = MultilabelStratifiedShuffleSplit(n_splits=STRATIFIED_DRAWS, test_size=0.5, random_state=SEED)
-    random, distances = np.random.default_rng(SEED), []
-    for halves in splitter.split(has_label, has_label):
-        chosen = [random.permutation(np.flatnonzero(np.isin(number, half)))[:count] for half in halves]
-        fewest = min(map(len, chosen))
-        distances.append(frechet_distance(*(features[rows[:fewest]] for rows in chosen)) if fewest > 1 else np.nan)
-    return float(np.mean(distances))
-
-
-def between_sexes(features: np.ndarray, cohort: Cohort, count: int) -> float:
-    """Squared distance of `count` images of women from as many of men, NaN where fewer are known to be of either."""
-    random = np.random.default_rng(SEED)
-    rows = [random.permutation(np.flatnonzero(cohort.groups["sex"] == sex))[:count] for sex in ("F", "M")]
-    return frechet_distance(*(features[of_sex] for of_sex in rows)) if min(map(len, rows)) == count else float("nan")
 
 
 def mantel(first: np.ndarray, second: np.ndarray, permutations: int, seed: int = SEED) -> dict[str, float] | None:
@@ -199,6 +182,13 @@ def _scores(
     scores = [
         Score(metric="class_distance_ratio", value=ratio, better="real", of_real=1.0, passport=passport, **shared)
     ]
+    for row in result.get("label_distances", ()):
+        of_real = (row["real"] or {"mean": float("nan")})["mean"]
+        for side in (side for side in ("real", "synthetic") if row[side]):
+            low, high = row[side]["interval"]
+            name, value = f"frechet_{row['what']}", row[side]["mean"]
+            facts = {"subject": side, "label": row["label"], "passport": passport, **shared}
+            scores.append(Score(metric=name, value=value, low=low, high=high, of_real=of_real, better="real", **facts))
     if agreement := result["agreement"]:
         passport = passport | {"permutations": settings.permutations}
         correlation = agreement["correlation"]
@@ -217,11 +207,16 @@ def _sentence(name: str, result: Mapping[str, Any]) -> str:
     return f"{said}; the two matrices agree with correlation {agreement['correlation']:.2f} (p = {agreement['p']:.3f})."
 
 
-def _page_part(name: str, result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def _page_part(name: str, result: Mapping[str, Any], names: Sequence[str], count: int) -> list[str]:
     floor = html.number(result["stratified_floor"], ".3g")
+    rows = [
+        [html.text(TITLES[row["what"]].format(row["label"])), *(html.estimate(row[side], ".3g") for side in SIDES)]
+        for row in result["label_distances"]
+    ]
     parts = [
         f"<h3>{html.text(name)}</h3>",
         f"<p class=small>Halves of all real images with equal shares of labels: {floor}. {_sexes_said(result)}</p>",
+        html.table(["Frechet distance", *SIDES], rows, f"{count} images on each side; 95 % intervals by patient"),
     ]
     for side in ("real", "synthetic"):
         rows = [

@@ -19,10 +19,10 @@ def distance_scores(data: Mapping[str, Any], cohorts: Cohorts, images: int) -> l
       cohorts: what was compared.
       images: the setting.
     """
-    shas = {", ".join(real.facts["splits"]): real.facts["sha256"] for real in (cohorts.real, *cohorts.tests.values())}
+    shas = {name: real.facts["sha256"] for name, real in cohorts.real_sets.items()}
     rule = "smallest half of the real images, or the cohort" + (f", at most {images}" if images else "")
     shared = {"version": data["version"], "seed": data["seed"], "floor_draws": data["floor_draws"], "n_rule": rule}
-    first_test = next(iter(cohorts.tests.values())).facts["splits"][0]
+    first_test = next(iter(cohorts.tests))
     scores, main = [], distance_metrics()
     for extractor, found in data["extractors"].items():
         is_first = extractor == next(iter(data["extractors"]))

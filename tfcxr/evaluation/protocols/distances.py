@@ -87,10 +87,7 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
         "label_names": cohorts.label_names,
         "has_synthetic_labels": bool(cohorts.only_synthetic.labels.shape[1]),
         "extractors": found,
-        "of_images": {
-            ", ".join(real.facts["splits"]): compare_images(cohorts.only_synthetic, real)
-            for real in (cohorts.real, *cohorts.tests.values())
-        },
+        "of_images": {name: compare_images(cohorts.only_synthetic, real) for name, real in cohorts.real_sets.items()},
         "floor_draws": FLOOR_DRAWS,
         "seed": SEED,
     }
@@ -172,7 +169,7 @@ def _compare(
             training = None if name == TRAINING else features[TRAINING]
             comparison = {
                 "role": "training" if training is None else "test",
-                "set": ", ".join(sets[name].facts["splits"]),
+                "set": ", ".join(cohorts.real.facts["splits"]) if training is None else name,
                 "features": synthetic.rows.shape[1],
                 **compare(synthetic, real, training, settings.images),
                 "by_label": {},

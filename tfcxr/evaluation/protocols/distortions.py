@@ -24,7 +24,7 @@ from tfcxr.evaluation.cohorts import check_folders, load_cohorts, split_off_vali
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.extractors import open_extractors
 from tfcxr.evaluation.feature_distances import MIN_HALF_IMAGES
-from tfcxr.evaluation.image_distortions import CHETTY2023, DISTORTIONS, distorted
+from tfcxr.evaluation.image_distortions import CHETTY2023, CHETTY2023_PEARSON, DISTORTIONS, distorted
 from tfcxr.evaluation.metrics import distance_metrics, metrics_of
 from tfcxr.evaluation.metrics.frechet_distance import FRECHET
 from tfcxr.evaluation.metrics.metric import FeatureDistance
@@ -125,7 +125,7 @@ def run(evaluation: Evaluation, settings: DistortionSettings) -> Findings:
         data=data,
         introduction=f"{count} distorted images of {html.text(split)} against "
         + ("the same, clean." if settings.is_published else f"{count} clean ones of other patients."),
-        parts=_page_parts(metrics, found),
+        parts=_page_parts(metrics, found, CHETTY2023_PEARSON if settings.is_published else {}),
         cohorts=cohorts.facts,
         shared_patients=cohorts.shared_patients,
         notices=cohorts.notices,
@@ -190,13 +190,18 @@ def _published_sentence(name: str, found: Mapping[str, Mapping[str, Any]]) -> st
     headline = distance_metrics()[0]
     said = [
         f"{kind.partition(',')[0]} {answers[headline.name]['pearson']['correlation']:.3f} (p = "
-        f"{answers[headline.name]['pearson']['p']:.3f})"
+        f"{answers[headline.name]['pearson']['p']:.3f}; published {CHETTY2023_PEARSON[kind][0]:.3f})"
         for kind, answers in found.items()
     ]
     return f"Pearson's correlation of the {headline.title} distance by {name} with the strength: {', '.join(said)}."
 
 
-def _page_parts(metrics: Sequence[FeatureDistance], found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+def _page_parts(
+    metrics: Sequence[FeatureDistance],
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    published: Mapping[str, Sequence[float]],
+) -> list[str]:
+    """HTML; `published` are Pearson's correlations of MedFID and of CelebA's Inception, by distortion."""
     parts = []
     for name, kinds in found.items():
         rows = [
@@ -206,10 +211,12 @@ def _page_parts(metrics: Sequence[FeatureDistance], found: Mapping[str, Mapping[
                     f"{_said(answers[metric.name], 'pearson')}, {_said(answers[metric.name], 'spearman')}"
                     for metric in metrics
                 ),
+                *(f"{value:.3f}" for value in published.get(kind, ())),
             ]
             for kind, answers in kinds.items()
         ]
         headers = ["correlation: Pearson, Spearman (p)", *(html.text(metric.title) for metric in metrics)]
+        headers += ["Pearson, MedFID as published", "CelebA as published"] if published else []
         lines = {kind: answers[metrics[0].name] for kind, answers in kinds.items()}
         parts += [
             f"<h3>{html.text(name)}</h3>",

@@ -5,17 +5,19 @@ distance from the same held-out real images; pairs of cohorts are compared by t-
 draw's distance says what sampling from one generator does; that another training of the same settings
 would give another generator, it cannot say.
 
+Cohorts of one run at several steps are named RUN@STEP, such as --synthetic_dir=wgan@1000=FOLDER,wgan@2000=FOLDER: their
+distances are drawn over the steps with standard deviations of the draws, the step of the least distance is named, and
+the t-tests compare the last step of each run.
+
 Beside the distances stand diversity (so that a collapsed generator is seen) and the floor: real training images, drawn
 alike, against the same held-out ones.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 from tqdm import tqdm
 
 from tfcxr.data.records import read_dataset_info
@@ -36,13 +38,13 @@ from tfcxr.evaluation.feature_distances import distances_of_draws
 from tfcxr.evaluation.metrics import distance_metrics, metrics_of
 from tfcxr.evaluation.metrics.image_diversity import scales_of
 from tfcxr.evaluation.metrics.kernel_distance import MIN_IMAGES
-from tfcxr.evaluation.metrics.metric import ClassDiversity, FeatureDistance
+from tfcxr.evaluation.metrics.metric import ClassDiversity
 from tfcxr.evaluation.metrics.pairwise_tests import pairwise_t_tests
 from tfcxr.evaluation.protocols.protocol import Protocol
-from tfcxr.evaluation.protocols.ranking_verdict import LEVEL, REAL, deviation_text, verdict
-from tfcxr.evaluation.report import html
+from tfcxr.evaluation.protocols.ranking_page import page_parts, report_scores
+from tfcxr.evaluation.protocols.ranking_steps import compared_cohorts, step_sentences
+from tfcxr.evaluation.protocols.ranking_verdict import LEVEL, REAL, verdict
 from tfcxr.evaluation.report.report import Findings
-from tfcxr.evaluation.report.score import Score
 from tfcxr.evaluation.shared_patients import refuse_shared_patients, training_leaks
 
 VERSION = 2
@@ -78,13 +80,13 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
         that the extractor could learn, or test patients that a generator or the extractor has seen.
     """
     cohorts, extractor_data, is_single_label = _load(evaluation, settings)
-    (test,) = cohorts.tests.values()
+    ((split, test),) = cohorts.tests.items()
     sizes = [len(cohort.images) // settings.draws for cohort in cohorts.synthetic.values()]
     per_draw = min(len(test.images), *sizes)
     if per_draw < MIN_IMAGES:
         raise ValueError(
             f"{settings.draws} draws need {MIN_IMAGES} images each or more, the smallest cohort or split "
-            f"{evaluation.test_splits[0]!r} gives {per_draw}"
+            f"{split!r} gives {per_draw}"
         )
     if len(cohorts.real.images) < 2:
         raise ValueError(
@@ -124,10 +126,13 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
     if not any(spread.spread(diversity[REAL][spread.name].mean) > spread.least_spread for spread in spreads):
         notices.append(f"the {REAL} are all the same, so that diversity has no ratio to them")
     data = {"version": VERSION, "extractors": found, "images_per_draw": per_draw, "seed": seed}
-    verdicts = {
-        name: verdict(ranked["table"], ranked["tests"], evaluation.test_splits[0], per_draw)
-        for name, ranked in found.items()
-    }
+    verdicts = {}
+    for name, ranked in found.items():
+        rows = [row for row in ranked["table"] if row["cohort"] in (REAL, *ranked["compared"])]
+        verdicts[name] = [
+            *verdict(rows, ranked["tests"], split, per_draw),
+            *step_sentences(ranked["table"]),
+        ]
     if len(verdicts) > 1:
         verdicts = {name: [f"By {name}: {said[0]}", *said[1:]] for name, said in verdicts.items()}
     page = kept.plain_json(data)
@@ -136,18 +141,21 @@ def run(evaluation: Evaluation, settings: RankingSettings) -> Findings:
         verdict=[sentence for said in verdicts.values() for sentence in said],
         data=data,
         introduction=f"{per_draw} images per draw; mean and standard deviation over draws.",
-        parts=[part for name, ranked in page["extractors"].items() for part in _page_parts(name, ranked)],
+        parts=[part for name, ranked in page["extractors"].items() for part in page_parts(name, ranked)],
         cohorts={**cohorts.facts, "extractor training": extractor_data.facts},
         shared_patients=cohorts.shared_patients,
         notices=notices,
-        scores=_scores(found, per_draw, settings, test),
+        scores=report_scores(found, per_draw, {"version": VERSION, "draws": settings.draws}, test),
     )
 
 
 def _ranked(
     distances: Mapping[str, Mapping[str, np.ndarray]], ratios: Mapping[str, Mapping[str, float]], names: Sequence[str]
 ) -> dict[str, Any]:
-    """The table, the nearest first, and the tests of all pairs, of distances by cohort and metric, float [draws]."""
+    """The table, the nearest first, and the tests of all pairs, of distances by cohort and metric, float [draws].
+
+    Of a run with several steps, the last one is in the tests.
+    """
     rows = []
     for name, by_metric in distances.items():
         row = {"cohort": name, "draws": min(map(len, by_metric.values())), **ratios[name]}
@@ -155,47 +163,16 @@ def _ranked(
             row[f"{metric}_mean"] = float(np.mean(values))
             row[f"{metric}_deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
         rows.append(row)
-    headline = distance_metrics()[0]
+    headline, compared = distance_metrics()[0], compared_cohorts(names)
     rows.sort(key=lambda row: row[f"{headline.name}_mean"])
     tests = {
         metric.name: [
             dataclasses.asdict(pair)
-            for pair in pairwise_t_tests({name: distances[name][metric.name] for name in names}, LEVEL)
+            for pair in pairwise_t_tests({name: distances[name][metric.name] for name in compared}, LEVEL)
         ]
         for metric in distance_metrics()
     }
-    return {"table": rows, "tests": tests, "distances": distances}
-
-
-def _scores(
-    found: Mapping[str, Mapping[str, Any]], per_draw: int, settings: RankingSettings, test: Cohort
-) -> list[Score]:
-    """The mean distance of each cohort's draws; the interval is that of a mean of as many draws (Student's t)."""
-    scores = []
-    for extractor, ranked in found.items():
-        passport = {"version": VERSION, "extractor": ranked["passport"], "real": test.facts["sha256"]}
-        of_real = {row["cohort"]: row for row in ranked["table"]}.get(REAL, {})
-        for row, metric in itertools.product(ranked["table"], distance_metrics()):
-            if row["cohort"] == REAL:
-                continue
-            mean, deviation, draws = row[f"{metric.name}_mean"], row[f"{metric.name}_deviation"], row["draws"]
-            apart = stats.t.ppf(0.975, draws - 1) * deviation / np.sqrt(draws)
-            scores.append(
-                Score(
-                    metric=metric.name,
-                    value=mean,
-                    low=mean - apart,
-                    high=mean + apart,
-                    of_real=of_real.get(f"{metric.name}_mean", float("nan")),
-                    images=per_draw,
-                    better=metric.better,
-                    subject=row["cohort"],
-                    extractor=extractor,
-                    split=", ".join(test.facts["splits"]),
-                    passport=passport | {"draws": settings.draws},
-                )
-            )
-    return scores
+    return {"table": rows, "compared": compared, "tests": tests, "distances": distances}
 
 
 def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, Cohort, bool]:
@@ -230,53 +207,6 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
         extractor_data,
         info.is_single_label,
     )
-
-
-def _page_parts(extractor: str, ranked: Mapping[str, Any]) -> list[str]:
-    metrics, table = distance_metrics(), ranked["table"]
-    spreads = [metric for metric in metrics_of(ClassDiversity) if metric.reads == "images"]
-    rows = [
-        [
-            html.text(row["cohort"]),
-            *(html.number(row[f"{m.name}_mean"], m.format) + deviation_text(row, m) for m in metrics),
-            *(html.number(row[f"{spread.name}_ratio"], ".2f") for spread in spreads),
-        ]
-        for row in table
-    ]
-    header = ["cohort", *map(html.metric_header, metrics), *(html.text(spread.spread_title) for spread in spreads)]
-    names = [row["cohort"] for row in table if row["cohort"] != REAL]
-    of_real = {
-        metric.name: html.number(row[f"{metric.name}_mean"], metric.format) + deviation_text(row, metric)
-        for row in table
-        for metric in metrics
-        if row["cohort"] == REAL
-    }
-    return [
-        f"<h2>Nearest first, by {html.text(extractor)}</h2>",
-        html.table(header, rows),
-        html.explained([*metrics, *spreads], of_real),
-        *(_test_table(metric, names, ranked["tests"][metric.name]) for metric in metrics),
-        f"<p class=small>{html.metric_notes(FeatureDistance)} {html.metric_notes(ClassDiversity)}</p>",
-    ]
-
-
-def _test_table(metric: FeatureDistance, names: Sequence[str], tests: Sequence[Mapping[str, Any]]) -> str:
-    """p of every pair, in a square: adjusted above the diagonal, of the pair alone below it."""
-    adjusted = {frozenset((pair["first"], pair["second"])): pair["adjusted_p"] for pair in tests}
-    alone = {frozenset((pair["first"], pair["second"])): pair["p"] for pair in tests}
-    cells = dict.fromkeys(itertools.product(names, repeat=2), "")
-    for pair in itertools.combinations(names, 2):
-        cells[pair], cells[pair[::-1]] = _p_text(adjusted[frozenset(pair)]), _p_text(alone[frozenset(pair)])
-    rows = [[html.text(first), *(cells[first, second] for second in names)] for first in names]
-    caption = (
-        f"p of Welch's t-tests of the {metric.title} distance: above the diagonal adjusted by Holm for all pairs, "
-        f"below it of the pair alone; * below {LEVEL:g}"
-    )
-    return html.table(["", *map(html.text, names)], rows, caption)
-
-
-def _p_text(p: float) -> str:
-    return f"{p:.3f}{'*' if p < LEVEL else ''}" if p >= 0.001 else "&lt;.001*"
 
 
 RANKING = Protocol(

@@ -36,7 +36,8 @@ def verdict(
                 found.append(f"{spread.spread_title} {ratio:.2f}")
         sentences.append(f"{place}. {row['cohort']}: {', '.join(found)}.")
     differ = [
-        f"{metric.title} {sum(pair['is_different'] for pair in tests[metric.name])} of {len(tests[metric.name])}"
+        f"{metric.title} {sum(pair['is_different'] for pair in tests[metric.name])} of {len(tests[metric.name])} "
+        f"({sum(pair['p'] < LEVEL for pair in tests[metric.name])} by each pair's own p)"
         for metric in distance_metrics()
     ]
     sentences.append(

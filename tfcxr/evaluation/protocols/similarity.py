@@ -1,8 +1,10 @@
 """Similarity: mean structural similarity (SSIM) of synthetic images to real patients, as Li, Guo, Zhang 2025 report it.
 
-The paper gives neither pairing nor N. Here every synthetic image is compared with a random real one (`pairing`), as
-many on each side as the smaller side has (`images`), and the same real images in two halves that share no patient are
-compared with each other by the same pairing. Intervals are by patient.
+The paper gives neither pairing nor N; it prints .3739 for the generator before fine-tuning and .5925 after.
+`preset=li2025` measures at the size that its images had, 224 px (bilinear, antialiased), by SSIM alone. Otherwise
+images are compared as they are stored. Every synthetic image is compared with a random real one (`pairing`), as many on
+each side as the smaller side has (`images`), and the same real images in two halves that share no patient are compared
+with each other by the same pairing. Intervals are by patient.
 
 SSIM knows no distribution: a blurred average of the real images is more similar to each of them than they are to each
 other. So a ratio above 1 is no praise, and one picture repeated can score best.
@@ -14,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfcxr.config import check_range
 from tfcxr.evaluation.cohorts import Cohort, check_folders, load_cohorts
@@ -30,7 +33,9 @@ from tfcxr.evaluation.report.score import Score
 VERSION = 1
 SEED = 0
 MIN_IMAGES = 8
+RESIZED_AT_ONCE = 64
 MAX_IMAGES = 2000  # where `images` is 0
+PRESETS = {"as_stored": 0, "li2025": 224}  # name -> pixels that images are resized to; 0 leaves them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +46,13 @@ class SimilaritySettings:
       images: N, on each side; 0 is as many as the smaller side has, at most 2,000.
       pairing: random, in_order or all (every synthetic with every real image, N times the work).
       is_multiscale: multi-scale SSIM beside SSIM.
+      preset: as_stored compares images as they are; li2025 at 224 px by SSIM alone, as that paper did.
     """
 
     images: int = 0
     pairing: str = "random"
     is_multiscale: bool = True
+    preset: str = "as_stored"
 
     def __post_init__(self) -> None:
         check_range(self, "images", minimum=0)
@@ -53,6 +60,8 @@ class SimilaritySettings:
             raise ValueError(f"similarity.images must be 0, or {MIN_IMAGES} or more, got {self.images}")
         if self.pairing not in PAIRINGS:
             raise ValueError(f"similarity.pairing must be one of {', '.join(PAIRINGS)}, got {self.pairing}")
+        if self.preset not in PRESETS:
+            raise ValueError(f"similarity.preset must be one of {', '.join(PRESETS)}, got {self.preset}")
 
 
 def run(evaluation: Evaluation, settings: SimilaritySettings) -> Findings:
@@ -64,18 +73,22 @@ def run(evaluation: Evaluation, settings: SimilaritySettings) -> Findings:
     """
     check_folders(evaluation, allows_unlabelled=True)
     cohorts = load_cohorts(evaluation, evaluation.label_names)
-    scales = scales_of(cohorts.real.images.shape[1]) if settings.is_multiscale else 1
+    image_size = PRESETS[settings.preset]
+    is_multiscale = settings.is_multiscale and not image_size
+    scales = scales_of(cohorts.real.images.shape[1]) if is_multiscale else 1
     measures = {"ssim": 1} | ({"ms_ssim": scales} if scales > 1 else {})
     found: dict[str, dict[str, Any]] = {}
     scores: list[Score] = []
     for split, test in cohorts.tests.items():
         made, real = _drawn(cohorts.only_synthetic, test, split, settings)
-        found[split] = {"images": len(made), "measures": {}}
+        sides = [
+            _resized(side.images[rows], image_size) for side, rows in ((cohorts.only_synthetic, made), (test, real))
+        ]
+        found[split] = {"images": len(made), "image_size": sides[0].shape[1], "measures": {}}
         for name, count in measures.items():
             measure = SimilarityMeasure(255.0, count)
             result = similarity_to_real(
-                cohorts.only_synthetic.images[made],
-                test.images[real],
+                *sides,
                 pairing=settings.pairing,
                 measure=measure,
                 real_groups=test.patient_keys[real],
@@ -86,6 +99,7 @@ def run(evaluation: Evaluation, settings: SimilaritySettings) -> Findings:
             found[split]["measures"][name] = {key: _summary(value) for key, value in rows.items()}
             found[split]["measures"][name]["weights"] = measure.weights
             passport = {"version": VERSION, "seed": SEED, "pairing": settings.pairing, "weights": measure.weights}
+            passport |= {"image_size": image_size} if image_size else {}
             scores.append(
                 Score(
                     metric=f"{name}_to_real",
@@ -126,6 +140,15 @@ def _drawn(synthetic: Cohort, test: Cohort, split: str, settings: SimilaritySett
     return [np.sort(random.permutation(len(side.images))[:count]) for side in sides.values()]
 
 
+def _resized(images: np.ndarray, image_size: int) -> np.ndarray:
+    """uint8 images [images, size, size, 1] in another size, rounded; as they are where it is 0."""
+    if not image_size:
+        return images
+    batches = [images[start : start + RESIZED_AT_ONCE] for start in range(0, len(images), RESIZED_AT_ONCE)]
+    resized = [tf.image.resize(batch, [image_size] * 2, "bilinear", antialias=True) for batch in batches]
+    return np.concatenate([np.clip(np.rint(batch), 0, 255).astype(np.uint8) for batch in resized])
+
+
 def _summary(estimate: Estimate) -> dict[str, Any]:
     return {"mean": estimate.mean, "interval": [estimate.low, estimate.high]}
 
@@ -143,7 +166,8 @@ def _sentence(split: str, result: Mapping[str, Any], settings: SimilaritySetting
         conclusion = "less similar to real images than these are to each other"
     return (
         f"Synthetic images are {conclusion}: mean SSIM {said['to_real']} to real patients of {split}, "
-        f"{said['real_to_real']} between these (pairing {settings.pairing}, {result['images']} images per side)."
+        f"{said['real_to_real']} between these (pairing {settings.pairing}, {result['images']} images per side, "
+        f"{result['image_size']} px)."
     )
 
 

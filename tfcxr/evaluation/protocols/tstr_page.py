@@ -41,7 +41,7 @@ def page_parts(report: dict[str, Any], cohorts: Cohorts, trainings: Mapping[str,
     validation = OWN_VALIDATION_TEXT if cohorts.validation is None else SHARED_VALIDATION_TEXT
     intervals = INTERVAL_TEXT.format(resamples=report["bootstrap"]["resamples"])
     return [
-        *([score_tables.test_set_tables(report["tests"])] if len(report["tests"]) > 1 else []),
+        *([score_tables.tables_of_test_sets(report["tests"])] if len(report["tests"]) > 1 else []),
         *(_test_part(report, split, test.labels, trainings) for split, test in cohorts.tests.items()),
         _gan_test_part(report["gan_test"]),
         f"<h2>Diversity within a class</h2><p>{DIVERSITY_TEXT}</p>",

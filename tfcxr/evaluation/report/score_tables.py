@@ -81,7 +81,7 @@ def threshold_tables(arms: Mapping[str, Any], label_names: Sequence[str], is_sin
     return "".join(parts)
 
 
-def test_set_tables(tests: Mapping[str, Mapping[str, Any]]) -> str:
+def tables_of_test_sets(tests: Mapping[str, Mapping[str, Any]]) -> str:
     """All test sets side by side: means over classes, accuracy and the like, at each threshold rule.
 
     Args:

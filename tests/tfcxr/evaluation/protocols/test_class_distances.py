@@ -33,14 +33,28 @@ def test_labels_are_apart_and_copies_are_as_far_apart_as_real_ones(evaluation):
     assert synthetic[0, 1] == pytest.approx(real[0, 1], rel=0.3)
     assert report["extractors"]["pixels"]["agreement"] is None, "two labels have one distance"
     assert "times as far apart as real ones" in findings.verdict[0]
-    (score,) = findings.scores  # two labels have no Mantel test
+    score, *of_table = findings.scores  # two labels have no Mantel test
     assert (score.metric, score.extractor, score.images, score.of_real) == ("class_distance_ratio", "pixels", 12, 1.0)
     assert score.value == pytest.approx(np.sqrt(synthetic[0, 1] / real[0, 1]))
     assert score.passport["extractor"] == report["extractors"]["pixels"]["passport"]
     floor = report["extractors"]["pixels"]["stratified_floor"]
     assert 0 < floor < real[0, 1] / 3, "halves with equal shares of labels are nearer than labels are"
     assert "Halves of all real images with equal shares of labels" in "".join(findings.parts)
-    assert "Too few images have a known sex." in "".join(findings.parts)
+    page = "".join(findings.parts)
+    assert "Too few images have a known sex." in page
+    table = {row["what"]: row for row in report["extractors"]["pixels"]["label_distances"]}
+    assert list(table) == ["halves", "between_sexes", "synthetic_to_real", "from_no_finding"]
+    assert table["halves"]["real"]["mean"] == pytest.approx(floor) and table["halves"]["synthetic"] is None
+    assert table["between_sexes"]["real"] is table["between_sexes"]["synthetic"] is None, "no sex is known"
+    label = table["from_no_finding"]
+    assert label["label"] == "PNEUMONIA" and label["real"]["mean"] == pytest.approx(real[0, 1])
+    assert label["synthetic"]["mean"] == pytest.approx(synthetic[0, 1])
+    for row in (table["halves"]["real"], table["synthetic_to_real"]["synthetic"], label["real"]):
+        assert row["interval"][0] <= row["mean"] < row["interval"][1]
+    assert "<td>PNEUMONIA from no finding</td>" in page and "12 images on each side; 95 % intervals" in page
+    named = {(score.metric, score.subject, score.label): score for score in of_table}
+    assert named["frechet_from_no_finding", "synthetic", "PNEUMONIA"].of_real == label["real"]["mean"]
+    assert len(named) == len(of_table) == 4
 
 
 def test_the_label_of_no_finding_comes_first(evaluation, copy_records, copy_as_synthetic, tmp_path):

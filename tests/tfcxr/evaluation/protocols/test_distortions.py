@@ -65,6 +65,9 @@ def test_the_validation_of_medfid_on_one_image_and_on_a_set(evaluation, images):
     assert findings.verdict[0].startswith("Pearson's correlation of the Frechet distance by pixels with the strength: ")
     assert set(found["black block, share"]) >= ({"frechet"} if images == 1 else {"frechet", "kernel"})
     assert ("the same, clean" in findings.introduction) and "(p" in findings.verdict[0]
+    assert findings.verdict[0].count("published 0.") == 4 and "published 0.438)" in findings.verdict[0]
+    page = "".join(findings.parts)
+    assert "<td>0.816</td><td>0.837</td>" in page and "<td>0.438</td><td>-0.312</td>" in page, "beside ours"
 
 
 def test_the_distance_of_one_image_is_the_squared_distance_of_its_features():

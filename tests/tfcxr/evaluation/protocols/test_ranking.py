@@ -48,7 +48,7 @@ def test_verdict_and_page_show_every_cohort_and_pair(findings):
         "Nothing can be said of which cohort is nearest to real patients of test: 14 images per"
     )
     assert len(cohorts) == 3 and cohorts[-1].startswith("3. noise: Frechet distance ")
-    assert "Frechet 1 of 1, kernel 1 of 1" in pairs
+    assert "Frechet 1 of 1 (1 by each pair's own p), kernel 1 of 1" in pairs
     page = "".join(findings.parts)
     assert page.index("<td>copies</td>") < page.index("<td>noise</td>")
     assert page.count("adjusted by Holm for all pairs") == 2 and page.count("*</td>") == 4, "and of each pair alone"

@@ -17,7 +17,7 @@ ROWS = [row(REAL, 1.0, draws=1), row("a", 2.0), row("b", 3.0), row("c", 9.0)]
 def tests_of(*different: str) -> dict:
     """All pairs of a, b and c; those such as "ab" differ."""
     pairs = [
-        {"first": first, "second": second, "is_different": first + second in different}
+        {"first": first, "second": second, "is_different": first + second in different, "p": 0.04}
         for first, second in ("ab", "ac", "bc")
     ]
     return {"frechet": pairs, "kernel": pairs}
@@ -32,7 +32,9 @@ def test_the_nearest_is_named_where_it_differs_from_all_others():
         "a is nearest to real patients of test: Frechet distance 2 (sd 0.5), the next, b, 3 (sd 0.5), real training "
         "images at 1; it differs from every other cohort at 0.05 with 5 draws of 60 images."
     )
-    assert "Frechet 3 of 3, kernel 3 of 3" in pairs
+    assert "Frechet 3 of 3 (3 by each pair's own p), kernel 3 of 3" in pairs
+    *_, pairs = verdict(ROWS, tests_of("ab"), "test", 60)
+    assert "Frechet 1 of 3 (3 by each pair's own p)" in pairs, "both ways"
 
 
 def test_nothing_can_be_said_of_the_nearest_where_the_next_does_not_differ():

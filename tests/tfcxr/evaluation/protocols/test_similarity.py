@@ -22,7 +22,7 @@ def test_copies_are_as_similar_as_real_images_and_noise_is_not(evaluation, noise
     assert report["images"] == 16 and set(report["measures"]) == {"ssim", "ms_ssim"}
     ssim = report["measures"]["ssim"]
     assert ssim["ratio"]["interval"][0] < 1 < ssim["ratio"]["interval"][1] + 0.2
-    assert "(pairing random, 16 images per side)" in findings.verdict[0]
+    assert "(pairing random, 16 images per side, 32 px)" in findings.verdict[0]
     noise = run(dataclasses.replace(evaluation, synthetic_dirs={"noise": noise_cohort}), SimilaritySettings())
     assert noise.report()["splits"]["test"]["measures"]["ssim"]["to_real"]["mean"] < ssim["to_real"]["mean"] / 3
     assert noise.verdict[0].startswith("Synthetic images are less similar to real images than these are to each other")
@@ -38,6 +38,20 @@ def test_scores_carry_pairing_n_and_the_value_of_real_images(evaluation):
     assert "real to real, other patients" in "".join(findings.parts)
 
 
+def test_the_published_measure_is_ssim_alone_at_224_px(evaluation):
+    findings = run(evaluation, SimilaritySettings(images=8, preset="li2025"))
+    found = findings.report()["splits"]["test"]
+    assert (
+        found["image_size"] == 224
+        and list(found["measures"]) == ["ssim"]
+        and "8 images per side, 224 px" in str(findings.verdict)
+    )
+    assert findings.scores[0].passport["image_size"] == 224
+    as_stored = run(evaluation, SimilaritySettings(images=8)).report()["splits"]["test"]["measures"]["ssim"]
+    enlarged = found["measures"]["ssim"]
+    assert enlarged["to_real"]["mean"] > as_stored["to_real"]["mean"], "enlarged images are smooth"
+
+
 def test_a_blurred_average_is_not_praised():
     random = np.random.default_rng(0)
     shared, own = random.integers(0, 100, (1, 16, 16, 1)), random.integers(0, 100, (40, 16, 16, 1))
@@ -49,7 +63,7 @@ def test_a_blurred_average_is_not_praised():
         "real_to_real": {"mean": result.real_to_real.mean},
         "ratio": {"interval": [result.ratio_low, result.ratio_high]},
     }
-    said = _sentence("test", {"images": 40, "measures": {"ssim": summary}}, SimilaritySettings())
+    said = _sentence("test", {"images": 40, "image_size": 16, "measures": {"ssim": summary}}, SimilaritySettings())
     assert "more similar to real images than these are to each other, as blurred or average images are" in said
 
 
@@ -58,5 +72,7 @@ def test_what_cannot_be_compared_is_refused(evaluation):
         run(evaluation, SimilaritySettings(images=17))
     with pytest.raises(ValueError, match="similarity.images must be 0, or 8 or more, got 3"):
         SimilaritySettings(images=3)
+    with pytest.raises(ValueError, match="preset must be one of as_stored, li2025, got li"):
+        SimilaritySettings(preset="li")
     with pytest.raises(ValueError, match="pairing must be one of random, in_order, all, got nearest"):
         SIMILARITY.make_settings({"pairing": "nearest"})
