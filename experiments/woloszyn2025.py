@@ -108,7 +108,7 @@ def stages(study: Study) -> list[Stage]:
     real = study.records / str(small)
     gate = {"min_realism": s["min_realism"], "max_tries": s["max_tries"]}
     if s["min_realism"].startswith("quantile"):
-        gate |= {"calibrate_on": real, "calibrate_splits": ["held_out"]}
+        gate["calibrate_on"] = f"{real}:held_out"
     pair = {"saved_model": study.saved_model("cgan"), "super_resolution": study.saved_model("srgan")}
     like = {"like": real, "like_split": "train", "preview": True}
     return [
