@@ -250,7 +250,7 @@ def rows(study: Study) -> list[Row]:
             "figures 3, 6, 7",
             f"MedFID of {run} at its last step",
             "StyleGAN2: least 20, 26 at 8,400" if run == "stylegan2" else "shown",
-            results.score("ranking", cohort=run, metric="frechet"),
+            results.score("ranking", subject=run, protocol="ranking", metric="frechet"),
             "another network and other images: not the paper's scale",
         )
         for run in runs_of(study)

@@ -189,6 +189,7 @@ VARIANTS = {
             "model": {"critic_size": 32, "critic_head": 8, "ema_decay": 0.99},
             "batch_size": 4,
             "steps": 2,
+            "sample_every": 1,
         },
         "tunings": {"last_two": {}},
         "keras_critic": "",
@@ -329,7 +330,7 @@ def rows(study: Study) -> list[Row]:
         ),
     ]
     for name in ("pretrained", *study.settings["tunings"]):
-        found = results.score("report", cohort=name, **frechet)
+        found = results.score("report", subject=name, **frechet)
         made.append(
             Row("", f"Frechet distance of {name}", "avoided", found, "by a classifier of the real training images")
         )

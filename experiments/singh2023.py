@@ -12,10 +12,6 @@ the GAN nor the classifier has seen, and a classifier trained on as many real im
 from tfcxr.studies.page import Results, Row
 from tfcxr.studies.stages import Stage, Study
 
-DATASET = "chest_xray_pneumonia"
-SPLITS = "train=.7,validation=.1,held_out=.2"
-MAPPED = "Pneumonia:PNEUMONIA,No Finding:NORMAL"
-
 VARIANTS = {
     "as_published": {
         "dataset": "chest_xray_pneumonia",
@@ -52,7 +48,7 @@ VARIANTS = {
         "classifier_name": "vgg16",
         "classifier_images": 30000,
         "seeds": [0],
-        "other_dataset": "nih_chestxray14",
+        "other_dataset": "chestxray8",
         "other_raw_dir": "",
         "minutes": {"build records": 1, "train acgan": 18, "generate cohort": 4},
     },
@@ -77,7 +73,7 @@ VARIANTS = {
         "classifier_name": "vgg16",
         "classifier_images": 1000,
         "seeds": [0, 1, 2],
-        "other_dataset": "nih_chestxray14",
+        "other_dataset": "chestxray8",
         "other_raw_dir": "",
         "minutes": {"build records": 1, "train acgan": 23, "generate cohort": 2, "evaluate": 52},
     },
@@ -106,7 +102,7 @@ VARIANTS = {
         "classifier_name": "small_cnn",
         "classifier_images": 40,
         "seeds": [0],
-        "other_dataset": "",
+        "other_dataset": "chestxray8",
         "other_raw_dir": "",
         "minutes": {
             "draw phantoms": 0.1,
@@ -116,6 +112,12 @@ VARIANTS = {
             "evaluate": 0.3,
         },
     },
+}
+
+
+PAPER_TABLE_1 = {
+    "NORMAL": {"precision": 0.99, "recall": 0.64, "f1": 0.78},
+    "PNEUMONIA": {"precision": 0.81, "recall": 1.00, "f1": 0.89},
 }
 
 
@@ -141,6 +143,36 @@ def stages(study: Study) -> list[Stage]:
             preview=True,
         ),
     ]
+    test_dirs, test_splits, other_raw_dir = [f"children={real}"], list(s["test_splits"]), s["other_raw_dir"]
+    if study.variant == "smoke":
+        other_raw_dir = study.folder / "other_raw"
+        drawn = {"images": s["phantom_images"], "image_size": s["phantom_image_size"], "seed": 1}
+        made.append(
+            study.stage(
+                "draw phantoms of another set",
+                "tfrecords_builder imitate",
+                dataset=s["other_dataset"],
+                out_dir=other_raw_dir,
+                **drawn,
+            )
+        )
+    if other_raw_dir:
+        other = records.with_name("records_other")
+        made.append(
+            study.stage(
+                "build records of another set",
+                "tfrecords_builder",
+                dataset=s["other_dataset"],
+                raw_dir=other_raw_dir,
+                out_dir=other,
+                image_sizes=[size],
+                splits="other=1",
+                only_labels=["No Finding", "Pneumonia"],
+                settings={"exclusive": False},
+            )
+        )
+        test_dirs.append(f"adults={other / str(size)}")
+        test_splits.append("other")
     judged = {
         "synthetic_dir": cohort / str(size),
         "classifier": s["classifier_name"],
@@ -157,7 +189,9 @@ def stages(study: Study) -> list[Stage]:
             "tfcxr.evaluate",
             protocols="tstr",
             real_dir=real,
-            test_splits=s["test_splits"],
+            test_dir=test_dirs if other_raw_dir else None,
+            test_splits=test_splits,
+            label_map=["Pneumonia:PNEUMONIA", "No Finding:NORMAL"] if other_raw_dir else None,
             out_dir=study.folder / "report",
             **judged,
         )
@@ -168,8 +202,9 @@ def stages(study: Study) -> list[Stage]:
 def rows(study: Study) -> list[Row]:
     """Every table and figure of the paper."""
     results = Results(study.folder)
-    split = study.settings["test_splits"][0]
-    tstr = {"protocol": "tstr", "subject": "synthetic", "split": split, "group": ""}
+    splits = sorted({row["split"] for row in results.scores("report", protocol="tstr", metric="auc", label="")})
+    own = [split for split in splits if split.endswith(study.settings["test_splits"][0])]
+    tstr = {"protocol": "tstr", "subject": "synthetic", "split": own[0] if own else "", "group": ""}
 
     def score(metric: str, label: str = ""):
         return results.score("report", metric=metric, label=label, **tstr)
@@ -201,7 +236,34 @@ def rows(study: Study) -> list[Row]:
     ]
     return [
         Row("Table 1", "accuracy, threshold .5", 0.85, score("accuracy_at_half"), tested),
-        Row("Table 1", "balanced accuracy (macro recall)", 0.82, score("balanced_accuracy_at_half"), tested),
+        *(
+            Row("Table 1", f"macro {metric}", paper, score(f"macro_{metric}_at_half"), tested)
+            for metric, paper in (("precision", 0.90), ("recall", 0.82), ("f1", 0.83))
+        ),
+        *(
+            Row("Table 1", f"{metric} of {label}", paper, score(f"{metric}_at_half", label), tested)
+            for label, papers in PAPER_TABLE_1.items()
+            for metric, paper in papers.items()
+        ),
+        Row(
+            "Table 1",
+            "support",
+            "2,069 NORMAL, 3,147 PNEUMONIA",
+            "report/report.html",
+            "do not fit the set's 1,341, 3,875",
+        ),
+        Row("figure", "confusion matrix", "shown", "report/report.html", ""),
+        *(
+            Row(
+                "Table 2",
+                f"AUC on {other}",
+                "other data sets, by name",
+                results.score("report", **(tstr | {"split": other}), metric="auc", label=""),
+                "labels are mapped to the study's two",
+            )
+            for other in splits
+            if other not in own
+        ),
         Row("", "AUC", "not given", score("auc"), "what a threshold hides"),
         Row("", "AUC of the same classifier trained on real images", "not given", real, "the ceiling"),
         *losses,

@@ -73,7 +73,7 @@ class Row:
     def cells(self) -> list[str]:
         """The row's text, column by column."""
         difference = ""
-        if isinstance(self.paper, float) and isinstance(self.ours, Found):
+        if isinstance(self.paper, float) and isinstance(self.ours, Found) and math.isfinite(self.ours.value):
             difference = f"{self.ours.value - self.paper:+.3g}"
         paper = _number(self.paper) if isinstance(self.paper, float) else self.paper
         return [self.where, self.what, paper, str(self.ours), difference, self.why]
