@@ -59,7 +59,8 @@ class GenerateArguments(Arguments):
       super_resolution: An exported super-resolution model that enlarges the images.
       batch_size: Images generated at once.
       shard_images: Images per shard, at most.
-      preview: Write a captioned preview.png beside the shards.
+      preview: Write a captioned preview.png beside the shards; with --like also real_and_synthetic.png, a real image of
+        each label above a synthetic one.
     """
 
     saved_model: str
@@ -94,7 +95,7 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     check_calibration(arguments.calibrate_on, min_realism)
     with tensorflow_started():
         from tfcxr.sampling.cohort import CohortOptions, generate_cohort
-        from tfcxr.sampling.cohort_preview import write_cohort_preview
+        from tfcxr.sampling.cohort_preview import write_cohort_preview, write_real_and_synthetic
         from tfcxr.serving.copy_check import open_copy_check
         from tfcxr.serving.gate_calibration import make_gate
         from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
@@ -140,6 +141,8 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
         print(f"next: python -m tfcxr.evaluate {real}")
     if a.preview:
         print(f"preview: {write_cohort_preview(data_dir)}")
+        if a.like and (compared := write_real_and_synthetic(data_dir, a.like, a.like_split)):
+            print(f"real above synthetic: {compared}")
     return info
 
 
