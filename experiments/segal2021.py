@@ -336,6 +336,7 @@ def rows(study: Study) -> list[Row]:
     def distance(what: str, label: str = "", **fields: str):
         return results.score("table_1", metric=f"frechet_{what}", label=label, **(classes | fields))
 
+    by_synthetic = distance("synthetic_to_real", subject="synthetic")
     made = [
         Row("Table 1", "FID of stratified halves", 0.53, distance("halves"), scale),
         Row("Table 1", "FID of women from men", 7.87, distance("between_sexes"), scale),

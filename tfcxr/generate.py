@@ -75,7 +75,8 @@ class GenerateArguments(Arguments):
       super_resolution: An exported super-resolution model that enlarges the images.
       batch_size: Images generated at once.
       shard_images: Images per shard, at most.
-      preview: Write a captioned preview.png beside the shards.
+      preview: Write a captioned preview.png beside the shards; with --like also real_and_synthetic.png, a real image of
+        each label above a synthetic one.
       optimize: Optimise latents until --classifier finds the labels; writes optimization.html beside the shards.
       classifier: With --optimize: a classifier of tfcxr.train_classifier, whose labels the cohort gets.
       severity: With --optimize: how far classes exceed their thresholds; 0 stops at them.
@@ -217,13 +218,15 @@ def _print_written(a: GenerateArguments, info: "DatasetInfo") -> pathlib.Path:
 
 
 def _print_next(a: GenerateArguments, info: "DatasetInfo", data_dir: pathlib.Path) -> None:
-    from tfcxr.sampling.cohort_preview import write_cohort_preview
+    from tfcxr.sampling.cohort_preview import write_cohort_preview, write_real_and_synthetic
 
     if a.like:
         real = [f"--synthetic_dir={data_dir}", f"--real_dir={a.like}", f"--out_dir=runs/verdict_{info.name}"]
         print(f"next: python -m tfcxr.evaluate {shlex.join(real)}")
     if a.preview:
         print(f"preview: {write_cohort_preview(data_dir)}")
+        if a.like and (compared := write_real_and_synthetic(data_dir, a.like, a.like_split)):
+            print(f"real above synthetic: {compared}")
 
 
 def _labels(a: GenerateArguments, names: "Sequence[str]", is_single_label: bool, path: pathlib.Path) -> "CohortLabels":

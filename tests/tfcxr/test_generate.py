@@ -2,6 +2,8 @@
 
 import re
 
+import cv2
+import numpy as np
 import pytest
 
 from tfcxr.config import to_plain
@@ -13,6 +15,7 @@ from tfcxr.models.vanilla_gan import VanillaGAN, VanillaGANConfig
 from tfcxr.serving.gate import Gate
 from tfcxr.serving.saved_model import export_model
 from tfcxr.training.run_folder import RunConfig
+from tfcxr.training.sample_grid import CAPTION_HEIGHT
 
 
 def arguments(saved_model, out_dir, **others):
@@ -26,6 +29,14 @@ def test_generates_a_cohort_like_a_real_split(tiny_export, disc_records, tmp_pat
     assert (tmp_path / "cohort" / "32" / "preview.png").is_file()
     generated, real = load_images(tmp_path / "cohort" / "32", "train"), load_images(disc_records, "validation")
     assert (generated.labels == real.labels).all()
+    both = cv2.imread(str(tmp_path / "cohort" / "32" / "real_and_synthetic.png"), cv2.IMREAD_GRAYSCALE)
+    assert both.shape == (2 * (CAPTION_HEIGHT + 128), 2 * 128)  # two labels, each image four times as large
+    for row, images in enumerate((real, generated)):  # real above synthetic
+        top = row * (CAPTION_HEIGHT + 128) + CAPTION_HEIGHT
+        for column in range(2):
+            first = images.images[images.labels[:, column] == 1][0, ..., 0]
+            tile = both[top : top + 128, column * 128 : (column + 1) * 128]
+            np.testing.assert_array_equal(tile, first.repeat(4, axis=0).repeat(4, axis=1))
 
 
 def test_a_gate_and_an_enlargement(tiny_export, tiny_enlarger, tmp_path, capsys):
