@@ -344,7 +344,7 @@ def rows(study: Study) -> list[Row]:
             "Table 1",
             "FID of synthetic images (100,000)",
             8.02,
-            distance("synthetic_to_real", subject="synthetic"),
+            by_synthetic,
             scale,
         ),
     ]

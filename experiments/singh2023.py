@@ -95,6 +95,7 @@ VARIANTS = {
             },
             "batch_size": 8,
             "steps": 4,
+            "sample_every": 2,
         },
         "generated_images": 40,
         "arms": "real,synthetic",

@@ -24,9 +24,11 @@ from tfrecords_builder.commands import COMMANDS
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted(
-    page.as_posix()
-    for page in (path.relative_to(ROOT) for path in ROOT.rglob("README.md"))
-    if not any(part == "tests" or part.startswith(".") for part in page.parts)
+    {
+        page.as_posix()
+        for page in (path.relative_to(ROOT) for path in [*ROOT.rglob("README.md"), *ROOT.glob("experiments/*.md")])
+        if not any(part == "tests" or part.startswith(".") for part in page.parts)
+    }
 )
 SMALL_MODEL = ["--set=generator_filters=32", "--set=discriminator_filters=8"]
 RAW_DATA = {"chest_xray_pneumonia", "nih_chestxray14", "image_folder", "phantom"}
@@ -45,12 +47,7 @@ def python_lines_of(page):
 def parsed(line, *extra):
     """The function that a command line calls, and its arguments."""
     _, *words = shlex.split(line)
-    if words[0] != "-m":
-        spec = importlib.util.spec_from_file_location(pathlib.Path(words[0]).stem, ROOT / words[0])
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        function, flags = module.main, words[1:]
-    elif words[1] == "tfcxr":
+    if words[1] == "tfcxr":
         function, flags = ALL_COMMANDS[words[2]], words[3:]
     elif words[1] == "tfrecords_builder":
         name, flags = ("build", words[2:]) if words[2].startswith("-") else (words[2], words[3:])
