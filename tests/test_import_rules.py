@@ -40,7 +40,7 @@ ALLOWED = {
         "precision",
     },
     "models": {"models", "registry", "backbones", "layers", "losses", "config", "optimizers", "precision", "data"},
-    "classification": {"classification", "evaluation", "models", "backbones", "data", "optimizers"},
+    "classification": {"classification", "evaluation", "models", "training", "backbones", "data", "optimizers"},
     "training": {
         "training",
         "models",

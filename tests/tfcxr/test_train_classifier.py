@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.backbones.frozen_network import open_frozen_network
 from tfcxr.backbones.stored_classifier import StoredClassifier
 from tfcxr.data.pipeline import from_pixels, load_images
 from tfcxr.evaluation.extractors.epoch_selection import EpochSelection
@@ -43,6 +44,15 @@ def test_a_stored_classifier_its_scores_and_its_predictions_are_written(out_dir,
     assert description["settings"]["architecture"] == "small_cnn" and description["seed"] == 0
     assert description["data"]["name"] == "discs" and len(description["fit"]["curves"]["validation_auc"]) == 3
     assert [entry.name for entry in out_dir.iterdir()] == ["1"], "nothing unfinished is left"
+    learned_from = {
+        *load_images(disc_records, "train").patient_keys,
+        *load_images(disc_records, "validation").patient_keys,
+    }
+    assert set((out_dir / "1" / "training_patients.txt").read_text().split()) == learned_from
+    network = open_frozen_network(f"{out_dir / '1' / 'network.keras'}:layer=features")
+    np.testing.assert_allclose(
+        network.features(test.images), stored.features(from_pixels(tf.constant(test.images))), atol=1e-4
+    )
 
 
 def test_the_same_command_prints_again_and_another_is_refused(out_dir, disc_records, capsys):
@@ -101,7 +111,7 @@ def test_what_cannot_be_trained_is_refused(disc_records, write_records, tmp_path
         arguments(disc_records, tmp_path, classifier="discriminator")
     with pytest.raises(ValueError, match="go together"):
         arguments(disc_records, tmp_path, run_dir="runs/pggan")
-    with pytest.raises(ValueError, match="names a split twice; training, validation and test are separate"):
+    with pytest.raises(ValueError, match="names a split twice; training, validation and test need splits of"):
         train_classifier(arguments(disc_records, tmp_path, test_splits=("train",)))
     with pytest.raises(ValueError, match="--labels=NORMAL leaves a single one of the exclusive classes"):
         train_classifier(arguments(disc_records, tmp_path, labels=("NORMAL",)))

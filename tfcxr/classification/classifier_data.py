@@ -24,6 +24,7 @@ class ClassifierData:
       training: images and labels.
       validation: likewise.
       validation_patients: string [images], the patient of each validation image.
+      training_patients: string [patients], of training and validation images.
       tests: by split.
       facts: name, splits, counts and fingerprints, ready for JSON.
     """
@@ -33,6 +34,7 @@ class ClassifierData:
     training: LabelledImages
     validation: LabelledImages
     validation_patients: np.ndarray
+    training_patients: np.ndarray
     tests: dict[str, Cohort]
     facts: dict[str, Any]
 
@@ -91,5 +93,8 @@ def load_classifier_data(
     if validation is None:
         is_kept_back = split_off_validation(real.patient_keys, validation_fraction, seed)
         sides = real.labelled.where(~is_kept_back), real.labelled.where(is_kept_back)
-        return ClassifierData(info, names, *sides, real.patient_keys[is_kept_back], tests, facts)
-    return ClassifierData(info, names, real.labelled, validation.labelled, validation.patient_keys, tests, facts)
+        of_validation = real.patient_keys[is_kept_back]
+    else:
+        sides, of_validation = (real.labelled, validation.labelled), validation.patient_keys
+    patients = np.unique(np.concatenate([real.patient_keys, of_validation]))
+    return ClassifierData(info, names, *sides, of_validation, patients, tests, facts)

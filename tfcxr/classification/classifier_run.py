@@ -28,6 +28,7 @@ from tfcxr.evaluation.labelled_images import Images
 from tfcxr.evaluation.trainings import write_predictions
 from tfcxr.models.base import AdversarialModel
 from tfcxr.optimizers import FusedAdam
+from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 UNFINISHED, REQUEST_FILE = "unfinished", "request.json"
 SCORES_FILE, PREDICTIONS_FILE = "scores.json", "predictions_{split}.npz"
@@ -162,6 +163,8 @@ def train_and_store(
         for split, test in data.tests.items():
             arms = {request["classifier"]: [sides[split][1]]}
             write_predictions(folder / PREDICTIONS_FILE.format(split=split), test, names, arms)
+        patients = "".join(f"{patient}\n" for patient in data.training_patients)
+        write_atomically(folder / TRAINING_PATIENTS_FILE, patients)
         if fitted.network is not None:
             fitted.network.save(folder / NETWORK_FILE)
         write_atomically(folder / SCORES_FILE, json.dumps(facts, indent=2, allow_nan=False) + "\n")
