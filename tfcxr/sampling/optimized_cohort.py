@@ -11,7 +11,6 @@ Beside the shards stand `optimization.json` and `optimization.html`. A cohort th
 shards kept.
 """
 
-import collections
 import dataclasses
 import functools
 import hashlib
@@ -43,7 +42,7 @@ from tfcxr.sampling.patient_optimizer import (
     PatientImages,
     PatientOptimizer,
 )
-from tfcxr.sampling.pseudo_patients import PseudoPatient, divide_patients
+from tfcxr.sampling.pseudo_patients import PseudoPatient, divide_patients, first_of_each_row
 from tfcxr.serving.cascade import LUMA
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
@@ -100,10 +99,7 @@ class _Cohort:
         self.optimizer = PatientOptimizer(model, classifier, labels, options)
         self.search: Iterator[tuple[PseudoPatient, OptimizedLatent]] | None = None
         self.optima: dict[int, OptimizedLatent] = {}  # found, but not written yet
-        numbers = collections.defaultdict(list)
-        for patient in self.optimizer.patients:
-            numbers[patient.row].append(patient.number)
-        self.drawn = {number for of_row in numbers.values() for number in of_row[:CURVES_PER_TARGET]}
+        self.drawn = first_of_each_row(self.optimizer.patients, CURVES_PER_TARGET)
 
     def arguments(self) -> dict[str, Any]:
         """Everything that the written bytes depend on."""
@@ -175,9 +171,8 @@ class _Cohort:
 
     def target_names(self) -> list[str]:
         """Of each image in order: what it was asked to show."""
-        names = self.classifier.label_names
         return [
-            optimization_log.target_name(self.optimizer.targets(patient), names)
+            optimization_log.target_name(self.optimizer.targets(patient), self.classifier.label_names)
             for patient in self.optimizer.patients
             for _ in range(patient.images)
         ]
@@ -188,13 +183,10 @@ class _Cohort:
         """What is written beside the shards, with the whole provenance."""
         description, classifier = self.model.description, self.classifier
         shown = np.concatenate([np.array(log.labels, float) for log in logs])
+        states = {"positive": shown == 1, "negative": shown == 0, "unknown": np.isnan(shown)}
         counts = {
-            name: {
-                "positive": int((values == 1).sum()),
-                "negative": int((values == 0).sum()),
-                "unknown": int(np.isnan(values).sum()),
-            }
-            for name, values in zip(classifier.label_names, shown.T, strict=True)
+            name: {state: int(is_in[:, column].sum()) for state, is_in in states.items()}
+            for column, name in enumerate(classifier.label_names)
         }
         data = description.data
         patients = {"patient_keys_file": TRAINING_PATIENTS_FILE} if has_patients else {}

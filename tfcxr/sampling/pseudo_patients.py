@@ -49,6 +49,14 @@ def divide_patients(patients: list[PseudoPatient], shard_images: int) -> list[li
     return shards
 
 
+def first_of_each_row(patients: list[PseudoPatient], count: int) -> set[int]:
+    """Numbers of the first patients with each combination of labels."""
+    numbers: dict[int, list[int]] = {}
+    for patient in patients:
+        numbers.setdefault(patient.row, []).append(patient.number)
+    return {number for of_row in numbers.values() for number in of_row[:count]}
+
+
 def _sizes(images: int, random: np.random.Generator) -> list[int]:
     """Numbers from `FEWEST` to `MOST` that sum to `images`, where that is possible."""
     sizes = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfcxr.sampling.cohort_labels import CohortLabels
-from tfcxr.sampling.pseudo_patients import divide_patients, plan_patients
+from tfcxr.sampling.pseudo_patients import divide_patients, first_of_each_row, plan_patients
 
 
 def labels_of(*counts):
@@ -42,3 +42,10 @@ def test_a_patient_stays_in_one_shard():
     images = [sum(patient.images for patient in shard) for shard in shards]
     assert max(images) <= 20 and min(images[:-1]) > 14
     assert len(divide_patients(patients, shard_images=1)) == len(patients)
+
+
+def test_the_first_patients_of_each_combination():
+    patients = plan_patients(labels_of(200, 7, 3), seed=1)
+    first = first_of_each_row(patients, 2)
+    assert [sum(patients[number].row == row for number in first) for row in range(3)] == [2, 2, 1]
+    assert all(number in first for number in [patient.number for patient in patients if patient.row == 0][:2])
