@@ -179,8 +179,8 @@ VARIANTS = {
                 "latent_size": 8,
                 "channel_base": 128,
                 "channel_max": 8,
-                "first_size": 16,
-                "stage_images": [16, 16],
+                "first_size": 32,
+                "stage_images": [16],
             },
             "batch_size": 8,
         },
@@ -298,7 +298,8 @@ def _pretraining(study: Study) -> list[Stage]:
     raw_dir = s["pretraining_raw_dir"] or (study.raw_dir if study.variant == "smoke" else "")
     if not raw_dir:
         raise ValueError("give --set=pretraining_raw_dir=FOLDER, or --set=pretrained=RUN_FOLDER of a grown PGGAN")
-    sizes = sizes_to(s["data_size"])
+    first_size = s["pretraining"]["model"].get("first_size", 4)
+    sizes = [size for size in sizes_to(s["data_size"]) if size >= first_size]
     source = {"dataset": s["pretraining_dataset"], "raw_dir": raw_dir, "splits": s["pretraining_splits"]}
     source["split_by"] = "hash"
     return [

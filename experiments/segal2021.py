@@ -164,6 +164,7 @@ VARIANTS = {
         "optimization": {"optimize_steps": 30, "optimize_rate": 0.3, "optimize_tries": 50, "severity": 0.0},
         "judge": "small_cnn",
         "judged": {"max_epochs": 1},
+        "tstr": {"bootstrap_resamples": 50, "diversity_pairs": 20},
         "seeds": [0],
         "generated_images": 60,
         "optimized_images": 60,
@@ -175,7 +176,8 @@ VARIANTS = {
 def build_stages(study: Study) -> list[Stage]:
     """Records of the raw folder, or of two of the same kind, merged."""
     s = study.settings
-    sizes = sizes_to(s["pggan"]["model"]["image_size"])
+    model = s["pggan"]["model"]
+    sizes = [size for size in sizes_to(model["image_size"]) if size >= model.get("first_size", 4)]
     source = {"dataset": s["dataset"], "image_sizes": sizes, "splits": s["splits"], "split_by": "hash"}
     source["settings"] = s["reader"]
     if not s["second_raw_dir"]:
@@ -274,7 +276,7 @@ def stages(study: Study) -> list[Stage]:
         "by_discriminator": "pggan_discriminator",
         "dcgan": "dcgan_densenet",
     }
-    settings = judged["settings"] | {"tstr": {"arms": "real,synthetic"}}
+    settings = judged["settings"] | {"tstr": {"arms": "real,synthetic"} | s.get("tstr", {})}
     made.append(
         study.stage(
             "table 2",

@@ -99,6 +99,7 @@ VARIANTS = {
         },
         "generated_images": 40,
         "arms": "real,synthetic",
+        "tstr": {"bootstrap_resamples": 50, "diversity_pairs": 20},
         "classifier": {"max_epochs": 1},
         "classifier_name": "small_cnn",
         "classifier_images": 40,
@@ -180,7 +181,7 @@ def stages(study: Study) -> list[Stage]:
         "classifier_seeds": s["seeds"],
         "allow_shared_patients": is_published or None,
         "settings": {
-            "tstr": {"images": s["classifier_images"], "arms": s["arms"]},
+            "tstr": {"images": s["classifier_images"], "arms": s["arms"]} | s.get("tstr", {}),
             "classifier": s["classifier"],
         },
     }

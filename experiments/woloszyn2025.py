@@ -17,7 +17,7 @@ from tfcxr.studies.stages import Stage, Study
 VARIANTS = {
     "as_published": {
         "dataset": "chestxray8",
-        "reader": {"images_per_class": 5000, "exclusive": False},
+        "reader": {"exclusive": False},
         "only_labels": [],
         "sizes": [128, 512],
         "splits": "train=.7,validation=.1,held_out=.2",
@@ -43,7 +43,7 @@ VARIANTS = {
     },
     "corrected": {
         "dataset": "chestxray8",
-        "reader": {"images_per_class": 5000},
+        "reader": {},
         "only_labels": [],
         "sizes": [64, 256],
         "splits": "train=.7,validation=.1,held_out=.2",
@@ -70,7 +70,7 @@ VARIANTS = {
     },
     "smoke": {
         "dataset": "chestxray8",
-        "reader": {"images_per_class": 5000, "exclusive": False},
+        "reader": {"exclusive": False},
         "only_labels": [],
         "phantom_images": 240,
         "phantom_image_size": 64,
@@ -94,6 +94,7 @@ VARIANTS = {
         "max_tries": 1000,
         "images": 9,
         "classifier": {"max_epochs": 1},
+        "tstr": {"arms": "real,synthetic", "bootstrap_resamples": 50, "diversity_pairs": 20},
         "seeds": [0],
         "minutes": {},
     },
@@ -121,8 +122,20 @@ def stages(study: Study) -> list[Stage]:
             image_sizes=[small, large],
             splits=s["splits"],
             only_labels=s["only_labels"],
+            max_images_per_label=5000,
             clahe=s["clahe"],
             settings=s["reader"] if s["dataset"] == "chestxray8" else {},
+        ),
+        study.stage(
+            "draw figure 1",
+            "tfrecords_builder",
+            dataset=s["dataset"],
+            raw_dir=study.raw_dir,
+            out_dir=folder / "figure_1",
+            image_sizes=[small],
+            clahe=s["clahe"],
+            preview=3,
+            result="preview.png",
         ),
         study.train("cgan", s["cgan"], data_dir=real, conditions=s["conditions"]),
         study.train("srgan", s["srgan"], data_dir=study.records / str(large)),
@@ -149,7 +162,7 @@ def stages(study: Study) -> list[Stage]:
             out_dir=folder / "report",
             classifier="small_cnn",
             classifier_seeds=s["seeds"],
-            settings={"classifier": s["classifier"]},
+            settings={"classifier": s["classifier"], "tstr": s.get("tstr", {})},
         ),
     ]
 
@@ -160,9 +173,13 @@ def rows(study: Study) -> list[Row]:
     tstr = {"protocol": "tstr", "split": "held_out", "group": "", "label": "", "metric": "auc"}
     return [
         Row(
-            "section 3", "images of each label", "5,000", "see records/dataset_info.json", "NIH has 1,431 of Pneumonia"
+            "section 3",
+            "images of each label",
+            "5,000",
+            "see dataset_info.json",
+            "NIH has 1,431 of Pneumonia",
         ),
-        Row("figure 1", "before and after CLAHE", "shown", results.file("../records/preview.png"), ""),
+        Row("figure 1", "before and after CLAHE", "shown", results.file("figure_1/preview.png"), ""),
         Row(
             "figure 3",
             "2x3 grid of real over synthetic",

@@ -98,13 +98,16 @@ class Study:
         """Records of the raw data; smoke's are its own, the other variants share theirs."""
         return (self.folder if self.variant == "smoke" else self.work_dir) / "records"
 
-    def stage(self, name: str, module: str, *, settings: Mapping[str, Any] | None = None, **flags: Any) -> Stage:
+    def stage(
+        self, name: str, module: str, *, settings: Mapping[str, Any] | None = None, result: str = "", **flags: Any
+    ) -> Stage:
         """`python -m MODULE` with flags: None is left out, True is --name, values of a list are joined by commas.
 
         Args:
           name: of the stage; "minutes" of the variant may say how long it takes.
           module: one of `RESULTS`.
           settings: one --set=name=value each; a dictionary in it gives names such as classifier.learning_rate.
+          result: what it writes last, where that is another file than usually.
           **flags: flag -> value.
         """
         given = {flag: value for flag, value in flags.items() if value is not None and value != []}
@@ -116,11 +119,11 @@ class Study:
                 else {setting: value}
             )
             words += [f"--set={key}={part}" for key, part in named.items()]
-        folder_flag, result = RESULTS[module]
+        folder_flag, usual_result = RESULTS[module]
         size = flags.get("image_sizes", ["*"])[-1]  # the largest is written last
         minutes = self.settings.get("minutes", {}).get(name)
         folder = pathlib.Path(flags[folder_flag])
-        return Stage(name, ("-m", *module.split(), *words), folder, result.format(size=size), minutes)
+        return Stage(name, ("-m", *module.split(), *words), folder, (result or usual_result).format(size=size), minutes)
 
     def train(
         self, run: str, described: Mapping[str, Any], *, settings: Mapping[str, Any] | None = None, **flags: Any

@@ -82,34 +82,10 @@ def test_faults_of_the_large_set_stay_rejects(tmp_path):
     }
 
 
-def test_the_choice_of_images_stays_when_images_are_added(tmp_path):
-    names = [f"{number:03}.png" for number in range(60)]
-    labels = {name: ("Mass", "No Finding")[index % 2] for index, name in enumerate(names)}
-
-    def chosen(labels, **settings):
-        found = read(ChestXray8(write(tmp_path, labels), images_per_class=10, **settings))
-        assert len(found) == len(labels)
-        beyond = [name for name, result in found.items() if result == "excluded_beyond_images_per_class"]
-        assert len(beyond) == len(labels) - 20
-        return set(found) - set(beyond)
-
-    before = chosen(labels)
-    assert len(before) == 20 and before != chosen(labels, seed=1)
-    assert chosen(dict(sorted(labels.items(), reverse=True))) == before
-    after = chosen({**labels, "new.png": "Mass"})
-    assert after - before <= {"new.png"} and len(before - after) <= 1
-
-
-def test_more_than_there_are(tmp_path):
-    found = read(ChestXray8(write(tmp_path, LABELS), images_per_class=5000))
-    assert [found[name] for name in ("none.png", "mass.png", "pneumonia.png")] == ["No Finding", "Mass", "Pneumonia"]
-
-
-def test_wrong_settings_and_folder(tmp_path):
+def test_wrong_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds neither Data_Entry_2017.csv nor"):
         ChestXray8(str(tmp_path))
-    with pytest.raises(ValueError, match="images_per_class expects 0 .all. or more, got -1"):
-        ChestXray8(write(tmp_path, LABELS), images_per_class=-1)
+    write(tmp_path, LABELS)
     (tmp_path / "Data_Entry_2017.csv").write_text("Image Index\n")
     with pytest.raises(ValueError, match="lacks the column 'Finding Labels'"):
         list(ChestXray8(str(tmp_path)).examples())
@@ -118,13 +94,15 @@ def test_wrong_settings_and_folder(tmp_path):
 @pytest.mark.real_data
 @pytest.mark.skipif(CXR is None, reason="no shared/cxr with real radiographs beside the checkout")
 def test_the_real_set_in_three_classes(tmp_path):
-    reader = ChestXray8(str(CXR / "nih_64"), images_per_class=20)
+    reader = ChestXray8(str(CXR / "nih_64"))
     # on_error=stop: what the settings leave out is no fault
-    options = BuildOptions(image_sizes=(16,), splits={"train": 1.0}, workers=1, on_error="stop")
+    options = BuildOptions(
+        image_sizes=(16,), splits={"train": 1.0}, workers=1, on_error="stop", max_images_per_label=20
+    )
     info = build_dataset(reader, tmp_path / "out", options)[16]
     positives = {name: count["positive"] for name, count in info.splits["train"].labels.items()}
     rows = (CXR / "nih_64/Data_Entry_2017.csv").read_text().splitlines()[1:]
     alone = {name: sum(row.split(",")[1] == name for row in rows) for name in positives}
     assert positives == {name: min(20, count) for name, count in alone.items()}
     assert info.images_read == 775 == info.images_written + sum(info.rejected.values())
-    assert info.preprocessing["reader_settings"]["images_per_class"] == 20
+    assert info.preprocessing["max_images_per_label"]["limit"] == 20
