@@ -255,7 +255,14 @@ def rows(study: Study) -> list[Row]:
         )
         for run in runs_of(study)
     ]
+    accuracy = "MedFID's network: accuracy before and after its second phase"
     return [
+        Row("method", "five settings of two GANs, StyleGAN2", "described", "RUNS and VARIANTS of the file", ""),
+        Row(
+            "method", "epsilon of .8, unused clip value .01", "in the base code", "as_published", "the clip is left out"
+        ),
+        Row("method", accuracy, ".347, .518", "saved_models/medfid/1/scores.json", "AUC per label, of other classes"),
+        Row("method", "7 body parts of MURA and LERA", "described", "tfrecords_builder/datasets/mura.py", "not here"),
         *ranked,
         Row(
             "figures 3, 6, 7", "MedFID over iterations", "shown", "over_iterations/report.html", "mean and sd of draws"
