@@ -180,7 +180,7 @@ def _pictures(evaluation: "Evaluation", answers: Sequence["Answer"]) -> dict[str
     from tfcxr.data.stored_images import open_images
 
     first_test = next(iter(evaluation.test_sets.values()))
-    sides = {"real": (first_test.folder, (first_test.split,))}
+    sides: dict[str, tuple[pathlib.Path, tuple[str, ...]]] = {"real": (first_test.folder, (first_test.split,))}
     for name, folder in evaluation.synthetic_dirs.items():
         sides[name] = (folder, evaluation.synthetic_splits or tuple(evaluation.synthetic_infos[name].splits))
     rows = {}

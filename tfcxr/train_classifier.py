@@ -121,6 +121,7 @@ def _open_discriminator(a: TrainClassifierArguments) -> tuple[Any, dict[str, Any
     from tfcxr.training.run_folder import load_model
 
     config = make_config(DiscriminatorConfig, parse_settings(a.settings))
+    assert a.run_dir is not None  # checked with the arguments
     model, run, state = load_model(a.run_dir, a.checkpoint)
     facts = {
         "model": run.model,

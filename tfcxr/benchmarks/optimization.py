@@ -76,7 +76,8 @@ def _measure(model: LoadedModel, path: str, settings: OptimizationSettings, repe
     starts = [optimizer.next_start(patient) for patient in optimizer.patients[: settings.batch_size]]
     one_by_one = OptimizationSettings(settings.learning_rate, settings.max_steps, batch_size=1)
     _timed(optimizer.objective, starts[:1], OptimizationSettings(max_steps=1, batch_size=1))  # traces
-    at_once, single = {}, {}
+    at_once: dict[str, Any] = {}
+    single: dict[str, Any] = {}
     for _ in range(ROUNDS):
         at_once = max(at_once, _timed(optimizer.objective, starts, settings), key=_rate)
         single = max(single, _timed(optimizer.objective, starts[:repeats], one_by_one), key=_rate)
