@@ -144,6 +144,7 @@ def test_a_threshold_nobody_reaches(parts, tmp_path):
     assert not list((tmp_path / "none").glob("32/*.tfrecord"))
 
 
+@pytest.mark.thorough
 def test_failures_are_tried_again_and_counted(parts, tmp_path):
     model, classifier, _ = parts
     options = dataclasses.replace(OPTIONS, max_tries=10_000, optimization=OptimizationSettings(0.2, 4))
@@ -154,6 +155,7 @@ def test_failures_are_tried_again_and_counted(parts, tmp_path):
     assert max(len(curve) for curve in target["curves"]) <= 5
 
 
+@pytest.mark.thorough
 def test_a_conditional_generator_is_asked_for_the_target(tiny_export, make_classifier, tmp_path):
     path = make_classifier(tmp_path / "c" / "1", {"PNEUMONIA": 0.5, "NORMAL": 0.5}, is_single_label=True, image_size=16)
     model, classifier = LoadedModel(tiny_export), StoredClassifier(path)  # of half the size
