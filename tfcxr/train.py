@@ -41,16 +41,21 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
     with tensorflow_started():
         from tfcxr.serving.saved_model import export_model
         from tfcxr.training.announcement import announce_results
-        from tfcxr.training.session import train_model
+        from tfcxr.training.exports import export_step
+        from tfcxr.training.session import find_export_dir, train_model
 
+    if not arguments.export:
+        command_line.refuse_flags(arguments, ["export_steps"], "--noexport exports nothing")
     resume_command = command_line.command_text(train, dataclasses.replace(arguments, resume=True))
     arguments, settings = with_defaults(arguments)
-    trained = train_model(arguments, settings, resume_command)
+    trained = train_model(arguments, settings, resume_command, export_model)
     if trained is None:
         return None
     (model, run, run_dir), version = trained, None
-    if arguments.export:
-        export_dir = pathlib.Path(arguments.export_dir or pathlib.Path("saved_models") / run_dir.name)
+    export_dir = find_export_dir(arguments, run_dir)
+    if arguments.export_steps:
+        version = export_step(export_model, model, run, run_dir, export_dir, run.steps)
+    elif arguments.export:
         version = export_model(model, run, export_dir, {"step": run.steps}, run_dir=run_dir)
     announce_results(run, run_dir, model.kind, version)
     return version

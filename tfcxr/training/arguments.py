@@ -20,6 +20,8 @@ class TrainArguments(Arguments):
       run_dir: Run folder; runs/MODEL by default.
       export_dir: Where the SavedModel goes; saved_models/NAME OF THE RUN by default.
       export: Export the generator at the end.
+      export_steps: Steps after which the model is exported too, such as 1000,2000,4000, as versions EXPORT_DIR/1000 and
+        so on; the end's is then EXPORT_DIR/STEPS.
       experiment: Experiment file to take the model, its settings and its training from.
       variant: Variant of the experiment, such as corrected (the default) or corrected/cgan.
       settings: Setting of the model, name=value; repeatable. python -m tfcxr describe MODEL lists them.
@@ -46,6 +48,7 @@ class TrainArguments(Arguments):
     run_dir: str | None = None
     export_dir: str | None = None
     export: bool = True
+    export_steps: tuple[str, ...] = ()
     experiment: str | None = None
     variant: str | None = None
     settings: tuple[str, ...] = flag((), name="set", is_repeated=True)

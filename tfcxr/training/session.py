@@ -20,6 +20,7 @@ from tfcxr.training import callbacks
 from tfcxr.training.announcement import announce_training
 from tfcxr.training.arguments import TrainArguments
 from tfcxr.training.checkpoints import Checkpoints, restore
+from tfcxr.training.exports import Export, ExportAtSteps, check_export_steps, parse_export_steps
 from tfcxr.training.loop import train_stages
 from tfcxr.training.run_folder import (
     CONFIG_FILE,
@@ -38,7 +39,7 @@ from tfcxr.training.training_data import find_training_data, labels_to_resume
 
 
 def train_model(
-    arguments: TrainArguments, settings: dict[str, Any], resume_command: str
+    arguments: TrainArguments, settings: dict[str, Any], resume_command: str, export: Export
 ) -> tuple[AdversarialModel, RunConfig, pathlib.Path] | None:
     """Trains from the start, or from the last checkpoint with `resume`.
 
@@ -46,14 +47,15 @@ def train_model(
       arguments: of the command, with model, batch size and intervals.
       settings: of the model, where they differ from its defaults.
       resume_command: the line that a user types to continue after an interruption.
+      export: writes a version at `export_steps`.
 
     Returns:
       the trained model, its run and the run folder; None where training was interrupted.
 
     Raises:
       FileNotFoundError: no such data folder or checkpoint.
-      ValueError: an unknown model or setting, data that do not fit it, a run folder of another run, or a loss that is
-        not finite.
+      ValueError: an unknown model or setting, data that do not fit it, a run folder of another run, steps at which
+        nothing can be exported, or a loss that is not finite.
     """
     assert arguments.model and arguments.batch_size  # filled in
     name, gan_class = registry.find(MODELS, arguments.model, "model")
@@ -88,6 +90,8 @@ def train_model(
         steps=stages[-1].end_step,
         data=data.description(),
     )
+    export_dir, export_steps = find_export_dir(arguments, run_dir), parse_export_steps(arguments.export_steps)
+    check_export_steps(export_steps, run.steps, export_dir, begun is not None)
     strategy = make_strategy(list(arguments.devices))
     checkpoints = Checkpoints(run_dir, arguments.keep_checkpoints)
     open_batches = data.open_batches(arguments.seed, stages, config, strategy.num_replicas_in_sync)
@@ -123,9 +127,15 @@ def train_model(
     if state["step"]:
         logging.info("resuming at step %d of %d", state["step"], run.steps)
     progress = callbacks.ProgressBar(stages, state["step"])
-    watchers = [callbacks.StopOnNonFinite(), progress, metrics_log, samples, saving]
+    exports = ExportAtSteps(export, run, run_dir, export_dir, export_steps)
+    watchers = [callbacks.StopOnNonFinite(), progress, metrics_log, samples, exports, saving]
     train_stages(model, stages, open_batches, state["step"], watchers, strategy)
     return None if model.stop_training else (model, run, run_dir)
+
+
+def find_export_dir(arguments: TrainArguments, run_dir: pathlib.Path) -> pathlib.Path:
+    """Where the SavedModels of a run go."""
+    return pathlib.Path(arguments.export_dir or pathlib.Path("saved_models") / run_dir.name)
 
 
 def _automatic_precision(config_class: type[AdversarialConfig], devices: Sequence[str], begun: RunConfig | None) -> str:
