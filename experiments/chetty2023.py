@@ -66,6 +66,7 @@ VARIANTS = {
             "steps": 33600,
         },
         "snapshots": 4,
+        "medfid_classifier": "medfid",
         "medfid": {"initial_weights": "imagenet"},
         "draws": 10,
         "images_per_draw": 200,
@@ -108,6 +109,7 @@ VARIANTS = {
             "steps": 1000,
         },
         "snapshots": 4,
+        "medfid_classifier": "medfid",
         "medfid": {"input_size": 96, "fine_tuned_from": 0, "max_epochs": 6, "patience": 3, "dense_units": "(256, 256)"},
         "draws": 10,
         "images_per_draw": 60,
@@ -143,7 +145,8 @@ VARIANTS = {
             "steps": 2,
         },
         "snapshots": 2,
-        "medfid": {"input_size": 75, "max_epochs": 1, "fine_tuning_epochs": 1, "dense_units": "(8,)"},
+        "medfid_classifier": "small_cnn",
+        "medfid": {"max_epochs": 1},
         "draws": 2,
         "images_per_draw": 8,
         "distorted_images": 8,
@@ -175,7 +178,7 @@ def stages(study: Study) -> list[Stage]:
         study.stage(
             "train medfid",
             "tfcxr.train_classifier",
-            classifier="medfid",
+            classifier=s["medfid_classifier"],
             data_dir=both / str(size),
             test_splits=["held_out"],
             out_dir=folder / "saved_models" / "medfid",
@@ -193,6 +196,7 @@ def stages(study: Study) -> list[Stage]:
                 s[model],
                 data_dir=one_class / str(size),
                 export_steps=steps,
+                result=f"{steps[-1]}/saved_model.pb",
                 settings=rates | {"beta_1": beta_1, "beta_2": beta_2},
             )
         )
