@@ -41,7 +41,8 @@ class GenerateArguments(Arguments):
     Attributes:
       saved_model: An exported version, or the folder of its versions for the newest.
       out_dir: Folder to write the cohort to.
-      counts: Images per label or joint labels: NORMAL=1000,PNEUMONIA=500 or Effusion+Cardiomegaly=5,No Finding=20.
+      counts: Images per label or joint labels: NORMAL=1000,PNEUMONIA=500 or Effusion+Cardiomegaly=5,No Finding=20; of a
+        model that reads conditions also Mass+sex=F+age=60=5.
       shares: With --images: the share of the images with each label: Effusion=.6,Mass=.1.
       like: Data folder, or folder of builds, whose joint labels are used instead, at its prevalence.
       like_split: Split of --like.
@@ -151,6 +152,7 @@ def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
     from tfcxr.sampling import cohort_labels
 
     names, is_single_label = model.description.label_names, model.description.is_single_label
+    conditions = model.description.condition_names
     if not names:
         how = f"{model.path} makes images without labels; give their number as --images=1000"
         refuse_flags(a, ["counts", "shares", "like"], how)
@@ -166,14 +168,14 @@ def _labels(a: GenerateArguments, model: "LoadedModel") -> "CohortLabels":
     if a.counts:
         refuse_flags(a, ["images"], "it goes with --shares and --like; with --counts the counts say how many")
         counts = cohort_labels.parse_counts(a.counts)
-        return cohort_labels.counted_labels(counts, names, is_single_label, a.seed)
+        return cohort_labels.counted_labels(counts, names, is_single_label, a.seed, conditions)
     if a.shares:
         if a.images is None:
             raise ValueError("--shares needs the number of images in all: --images=200")
         shares = cohort_labels.parse_shares(a.shares)
         return cohort_labels.shared_labels(shares, a.images, names, is_single_label, a.seed)
     like = next(iter(stored_sizes(a.like or "").values()), a.like or "")  # every size has the same labels
-    return cohort_labels.labels_like(like, a.like_split, names, is_single_label, a.images, a.seed)
+    return cohort_labels.labels_like(like, a.like_split, names, is_single_label, a.images, a.seed, conditions)
 
 
 if __name__ == "__main__":
