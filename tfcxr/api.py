@@ -83,7 +83,8 @@ class Generator:
         """Images of which each has all of `labels` and no other.
 
         Args:
-          labels: such as ["Effusion", "Cardiomegaly"]; a model of exclusive labels takes one.
+          labels: such as ["Effusion", "Cardiomegaly"]; a model of exclusive labels takes one. Conditions that the model
+            reads may be among them, such as "sex=F" and "age=60".
           count: of images.
           seed: equal seeds give equal images.
           truncation: below 1 images vary less.
@@ -97,7 +98,8 @@ class Generator:
         names = (labels,) if isinstance(labels, str) else tuple(labels)
         if self.label_names:
             is_single_label = self.model.description.is_single_label
-            plan = counted_labels({"+".join(names): count}, self.label_names, is_single_label, seed)
+            conditions = self.model.description.condition_names
+            plan = counted_labels({"+".join(names): count}, self.label_names, is_single_label, seed, conditions)
         elif names:
             raise ValueError(f"{self.model.path} makes images without labels, got {', '.join(names)}")
         else:

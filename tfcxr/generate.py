@@ -57,7 +57,8 @@ class GenerateArguments(Arguments):
     Attributes:
       saved_model: An exported version, or the folder of its versions for the newest.
       out_dir: Folder to write the cohort to.
-      counts: Images per label or joint labels: NORMAL=1000,PNEUMONIA=500 or Effusion+Cardiomegaly=5,No Finding=20.
+      counts: Images per label or joint labels: NORMAL=1000,PNEUMONIA=500 or Effusion+Cardiomegaly=5,No Finding=20; of a
+        model that reads conditions also Mass+sex=F+age=60=5.
       shares: With --images: the share of the images with each label: Effusion=.6,Mass=.1.
       like: Data folder, or folder of builds, whose joint labels are used instead, at its prevalence.
       like_split: Split of --like.
@@ -154,7 +155,7 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
         gate = make_gate(model, min_realism, a.max_tries, copies, a.calibrate_on)
     super_resolution = LoadedModel(a.super_resolution) if a.super_resolution else None
     facts = model.description
-    labels = _labels(a, facts.label_names, facts.is_single_label, model.path)
+    labels = _labels(a, facts.label_names, facts.is_single_label, model.path, facts.condition_names)
     info = generate_cohort(model, labels, a.out_dir, options, gate, super_resolution)
     data_dir = _print_written(a, info)
     if log := info.provenance.get("realism_gate"):
@@ -229,8 +230,14 @@ def _print_next(a: GenerateArguments, info: "DatasetInfo", data_dir: pathlib.Pat
             print(f"real above synthetic: {compared}")
 
 
-def _labels(a: GenerateArguments, names: "Sequence[str]", is_single_label: bool, path: pathlib.Path) -> "CohortLabels":
-    """The labels that the flags ask for, of a generator or classifier at `path` that knows `names`."""
+def _labels(
+    a: GenerateArguments,
+    names: "Sequence[str]",
+    is_single_label: bool,
+    path: pathlib.Path,
+    conditions: "Sequence[str]" = (),
+) -> "CohortLabels":
+    """The labels that the flags ask for, of a generator or classifier at `path` that knows `names` and conditions."""
     from tfcxr.data.sizes import stored_sizes
     from tfcxr.sampling import cohort_labels
 
@@ -252,14 +259,16 @@ def _labels(a: GenerateArguments, names: "Sequence[str]", is_single_label: bool,
     if a.counts:
         refuse_flags(a, ["images"], "it goes with --shares and --like; with --counts the counts say how many")
         counts = cohort_labels.parse_counts(a.counts)
-        return cohort_labels.counted_labels(counts, names, is_single_label, a.seed)
+        return cohort_labels.counted_labels(counts, names, is_single_label, a.seed, conditions)
     if a.shares:
         if a.images is None:
             raise ValueError("--shares needs the number of images in all: --images=200")
         shares = cohort_labels.parse_shares(a.shares)
         return cohort_labels.shared_labels(shares, a.images, names, is_single_label, a.seed)
     like = next(iter(stored_sizes(a.like or "").values()), a.like or "")  # every size has the same labels
-    return cohort_labels.labels_like(like, a.like_split, names, is_single_label, a.images, a.seed, a.optimize)
+    return cohort_labels.labels_like(
+        like, a.like_split, names, is_single_label, a.images, a.seed, conditions, may_have_others=a.optimize
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfcxr.data.conditions import condition_values, with_unknown
 from tfcxr.data.label_choice import LabelChoice, choose_labels
 from tfcxr.data.parsing import parse_batch, parse_facts
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
@@ -81,12 +82,14 @@ def training_batches(
     verify_checksums: bool = False,
     shrink: int = 1,
     labels: Sequence[str] = (),
+    conditions: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Endless shuffled batches of equal size.
 
     Images that do not fill an epoch's last batch are left out of that epoch; the next one draws anew. With `shrink`
     they become so many times smaller, by the mean of shrink x shrink pixels. `labels` chooses among those of the data
-    set, see `tfcxr.data.label_choice`; all where none is named.
+    set, see `tfcxr.data.label_choice`; all where none is named. `conditions` are columns of `tfcxr.data.conditions`,
+    which stand behind those of the labels in "label" alone.
 
     Returns:
       a data set of {"image": float32 [batch, size, size, 1] in [-1, 1], "label": float32 [batch, labels], 0 where
@@ -121,7 +124,10 @@ def training_batches(
 
     epochs = tf.data.Dataset.range(start_step // steps_per_epoch, np.iinfo(np.int64).max)
     batches = epochs.flat_map(epoch_batches)
-    parse = lambda serialized: _training_batch(parse_batch(serialized, info), choice, batch_size, shrink)  # noqa: E731
+
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _training_batch(parse_batch(serialized, info), choice, batch_size, shrink, conditions)
+
     return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
@@ -242,7 +248,7 @@ def _is_kept(record: tf.Tensor, info: DatasetInfo, choice: LabelChoice) -> tf.Te
 
 
 def _training_batch(
-    parsed: dict[str, tf.Tensor], choice: LabelChoice, batch_size: int, shrink: int
+    parsed: dict[str, tf.Tensor], choice: LabelChoice, batch_size: int, shrink: int, conditions: Sequence[str]
 ) -> dict[str, tf.Tensor]:
     label = tf.gather(parsed["label"], choice.columns, axis=1) if choice.columns else parsed["label"]
     known = tf.logical_not(tf.math.is_nan(label))
@@ -252,4 +258,6 @@ def _training_batch(
         "label": tf.where(known, label, 0.0),
         "label_mask": tf.cast(known, tf.float32),
     }
+    if conditions:
+        batch["label"] = tf.concat([batch["label"], with_unknown(condition_values(parsed, conditions))], axis=1)
     return {name: tf.ensure_shape(tensor, [batch_size, *tensor.shape[1:]]) for name, tensor in batch.items()}

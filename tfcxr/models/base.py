@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcxr.data.conditions import UNKNOWN
 from tfcxr.layers.label_condition import label_condition
 from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
 from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
@@ -275,12 +276,12 @@ class GAN(AdversarialModel):
     config_class: ClassVar[type[GANConfig]] = GANConfig
 
     def generator_inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.zeros([1, self.config.latent_size]), tf.zeros([1, self.config.label_count])
+        return tf.zeros([1, self.config.latent_size]), tf.zeros([1, self.config.label_width])
 
     def discriminator_inputs(self) -> Any:
         """Zeros of (image, condition); a discriminator that is told no label overrides it."""
         size = self.config.image_size
-        return tf.zeros([1, size, size, self.config.channels]), tf.zeros([1, self.config.label_count])
+        return tf.zeros([1, size, size, self.config.channels]), tf.zeros([1, self.config.label_width])
 
     @property
     def discriminator_reads_label(self) -> bool:
@@ -311,10 +312,16 @@ class GAN(AdversarialModel):
     def condition(self, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tf.Tensor:
         """What the networks are told of labels float32 [batch, labels]; all are known where there is no mask.
 
-        An unconditional model is told nothing, float32 [batch, 0], also where the data have labels.
+        An unconditional model is told nothing, float32 [batch, 0], also where the data have labels. Columns behind the
+        labels are conditions, from 0 to 1, which become -1 to 1; where they are left out they are unknown, which is 0.
         """
         if not self.config.conditional:
             return label[:, :0]
+        if columns := len(self.config.condition_columns):
+            label = full_label(label, self.config.label_width)
+            labels, values = tf.split(label, [self.config.label_count, columns], axis=1)
+            told = label_condition(labels, label_mask, self.config.is_single_label)
+            return tf.concat([told, 2.0 * values - 1.0], axis=1)
         return label_condition(label, label_mask, self.config.is_single_label)
 
     def generate_from_latent(self, z: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor | float = 1.0) -> tf.Tensor:
@@ -365,6 +372,12 @@ class GAN(AdversarialModel):
                 f"a training step takes critic_steps={steps} batches of equal size, got {rows} images; "
                 f"give a multiple of {steps}"
             )
+
+
+def full_label(label: tf.Tensor, width: int) -> tf.Tensor:
+    """float32 [batch, width] of labels [batch, width or fewer]: conditions that are left out are unknown."""
+    missing = width - tf.shape(label)[1]
+    return tf.ensure_shape(tf.pad(label, [[0, 0], [0, missing]], constant_values=UNKNOWN), [label.shape[0], width])
 
 
 def latents_from_seeds(seed: tf.Tensor, latent_size: int) -> tf.Tensor:

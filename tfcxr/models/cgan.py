@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.config import check_names, check_range
+from tfcxr.data.conditions import CONDITIONS
 from tfcxr.layers.channels import with_channels
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
 from tfcxr.layers.dropout import drop_out
@@ -51,6 +52,8 @@ class CGANConfig(GANConfig):
       augmentations: of `AUGMENTATIONS`, applied to real and generated images alike (Zhao et al. 2020).
       fake_labels: classes of generated images in training: "balanced" (single-label only), or those of the "batch".
         Joint labels are always those of the batch, so that they occur together as in the data.
+      conditions: fields of a record that both networks are told beside the labels: "sex", "age", "view". Those of
+        generated images are the batch's.
     """
 
     generator_filters: int = 256
@@ -64,6 +67,7 @@ class CGANConfig(GANConfig):
     r1_interval: int = 4
     augmentations: tuple[str, ...] = ()
     fake_labels: Literal["balanced", "batch"] = "balanced"
+    conditions: tuple[str, ...] = ()  # type: ignore[misc]
 
     trains_in_bfloat16 = True
     largest_size = 256
@@ -76,6 +80,7 @@ class CGANConfig(GANConfig):
         check_range(self, "dropout", minimum=0, below=1)
         check_range(self, "r1_gamma", minimum=0)
         check_names(self, "augmentations", AUGMENTATIONS)
+        check_names(self, "conditions", CONDITIONS)
 
     @classmethod
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
@@ -169,6 +174,9 @@ class Discriminator(keras.Model):
             levels = np.linspace(-1.0, 1.0, config.label_count)
             if not config.is_single_label:  # their sums should differ too
                 levels = np.random.default_rng(next(seeds)).normal(0.0, config.label_count**-0.5, config.label_count)
+            if conditions := len(config.condition_columns):
+                values = np.random.default_rng(next(seeds)).normal(0.0, config.label_width**-0.5, conditions)
+                levels = np.concatenate([levels, values])
             level = keras.initializers.Constant(levels[:, None].astype(np.float32))
             self.embed_label = keras.layers.Dense(config.image_size**2, kernel_initializer=level)
 
@@ -252,7 +260,8 @@ class CGAN(GAN):
     def _fake_condition(self, condition: tf.Tensor) -> tf.Tensor:
         """The condition of the generated images."""
         if self.config.is_single_label and self.config.fake_labels == "balanced":
-            return self.balanced_labels(condition.shape[0], stream=5)
+            labels = self.balanced_labels(condition.shape[0], stream=5)
+            return tf.concat([labels, condition[:, self.config.label_count :]], axis=1)
         return condition
 
     def _dropout_noise(self, batch: int, stream: int) -> tf.Tensor | None:

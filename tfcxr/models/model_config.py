@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from tfcxr.config import check_range
+from tfcxr.data.conditions import condition_columns
 
 DEFAULT_STEPS = 1000
 RENAMED_SETTINGS = {  # name that an earlier version stored -> today's
@@ -69,6 +70,7 @@ class AdversarialConfig:
 
     trains_in_bfloat16: ClassVar[bool] = False  # "auto" may choose it: tests have trained the model so
     adversarial_loss: ClassVar[str] = ""  # name in `losses.adversarial`; a field where it can be chosen
+    conditions: ClassVar[tuple[str, ...]] = ()  # of `tfcxr.data.conditions`; a field where the networks read them
     smallest_size: ClassVar[int] = 32
     traces_slowly: ClassVar[bool] = False  # its contract test on two replicas takes a minute and is marked slow
     largest_size: ClassVar[int | None] = None  # no bound
@@ -116,6 +118,21 @@ class AdversarialConfig:
     def for_inference(self) -> "AdversarialConfig":
         """The same networks in float32, without what only training needs."""
         return dataclasses.replace(self, precision="float32")
+
+    @property
+    def condition_columns(self) -> tuple[str, ...]:
+        """What the networks are told of an image beside its labels."""
+        return condition_columns(self.conditions)
+
+    @property
+    def label_width(self) -> int:
+        """Labels and conditions together: the columns of `label` as the networks read it."""
+        return self.label_count + len(self.condition_columns)
+
+    @classmethod
+    def reads_conditions(cls) -> bool:
+        """Whether the networks can be told fields of a record beside the labels."""
+        return any(field.name == "conditions" for field in dataclasses.fields(cls))
 
     @property
     def batches_per_step(self) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfcxr.data.atomic import write_atomically
+from tfcxr.data.conditions import record_fields
 from tfcxr.data.records import open_shard, shard_name, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
 from tfcxr.data.unfinished import ResumableWork, resumable_work
@@ -112,12 +113,18 @@ class _Cohort:
     def arguments(self) -> dict[str, Any]:
         """Everything that the written bytes depend on."""
         rows, order = self.labels.rows.astype("<f4"), self.labels.order.astype("<i4")
-        return self.source.arguments() | {
-            "labels": hashlib.sha256(rows.tobytes() + order.tobytes()).hexdigest(),
-            "seed": self.options.seed,
-            "truncation": self.options.truncation,
-            "shard_images": self.options.shard_images,
-        }
+        given = self.labels.conditions
+        conditions = {} if given is None else {"conditions": hashlib.sha256(given.astype("<f4").tobytes()).hexdigest()}
+        return (
+            self.source.arguments()
+            | conditions
+            | {
+                "labels": hashlib.sha256(rows.tobytes() + order.tobytes()).hexdigest(),
+                "seed": self.options.seed,
+                "truncation": self.options.truncation,
+                "shard_images": self.options.shard_images,
+            }
+        )
 
     def write_shards(self, work: ResumableWork) -> list[ShardInfo]:
         """Writes the shards that are not there yet."""
@@ -139,7 +146,10 @@ class _Cohort:
             for number, image in zip(numbers, images, strict=True):
                 key = f"{prefix}-{image.seed}"
                 label = tuple(map(float, labels.rows[labels.order[number]]))
-                shard.write(encode_record(Record(image.pixels, key, label, patient_key=key), encoding))
+                fields = {}
+                if labels.conditions is not None:
+                    fields = record_fields(labels.conditions[number], self.source.description.condition_names)
+                shard.write(encode_record(Record(image.pixels, key, label, patient_key=key, **fields), encoding))
                 if self.source.gate is not None:
                     log.add(image)
                 progress.update()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcxr.data.conditions import condition_values, read_condition, with_unknown
 from tfcxr.data.label_choice import choose_labels
 from tfcxr.data.pipeline import read_facts
 from tfcxr.data.records import read_dataset_info, split_info
@@ -22,30 +23,41 @@ class CohortLabels:
       rows: float32 [distinct, labels], the different labels that occur, each value 0 or 1.
       order: int32 [images], the row of each image.
       description: how they were chosen, as it goes into the cohort's provenance.
+      conditions: float32 [images, columns] for a model that reads them, NaN where unknown; see `tfcxr.data.conditions`.
     """
 
     rows: np.ndarray
     order: np.ndarray
     description: dict[str, Any]
+    conditions: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.order)
 
     def part(self, start: int, stop: int) -> np.ndarray:
-        """float32 [stop - start, labels] of images `start` to `stop`."""
-        return self.rows[self.order[start:stop]]
+        """float32 [stop - start, labels and conditions] of images `start` to `stop`, as a model takes them."""
+        labels = self.rows[self.order[start:stop]]
+        if self.conditions is None:
+            return labels
+        return np.concatenate([labels, with_unknown(self.conditions[start:stop])], axis=1)
 
 
 def counted_labels(
-    counts: Mapping[str, int], label_names: Sequence[str], is_single_label: bool, seed: int
+    counts: Mapping[str, int],
+    label_names: Sequence[str],
+    is_single_label: bool,
+    seed: int,
+    conditions: Sequence[str] = (),
 ) -> CohortLabels:
     """A number of images for each label or set of labels, such as "Effusion+Cardiomegaly", in a random order.
 
     Args:
-      counts: labels, joined by +, to number of images; a label that is not named is absent.
+      counts: labels, joined by +, to number of images; a label that is not named is absent. Conditions may be among
+        them, as in "Mass+sex=F+age=60".
       label_names: of the model.
       is_single_label: whether the model's labels exclude each other.
       seed: of the order.
+      conditions: columns that the model reads; those that are not named are unknown.
 
     Raises:
       ValueError: a label the model does not know (the nearest name is offered), several of exclusive labels at once, or
@@ -56,10 +68,13 @@ def counted_labels(
             raise ValueError(f"the count of label {name!r} must not be negative, got {count}")
     if not sum(counts.values()):
         raise ValueError(f"no image was asked for; give counts such as {label_names[0]}=100")
-    rows = np.stack([_row(name, label_names, is_single_label) for name in counts])
+    parts = [_labels_and_conditions(name, label_names, conditions) for name in counts]
+    rows = np.stack([_row(labels, label_names, is_single_label) for labels, _ in parts])
     order = np.repeat(np.arange(len(counts), dtype=np.int32), list(counts.values()))
     np.random.default_rng(seed).shuffle(order)
-    return CohortLabels(rows, order, {"kind": "counts", "counts": dict(counts), "order_seed": seed})
+    description = {"kind": "counts", "counts": dict(counts), "order_seed": seed}
+    values = np.stack([given for _, given in parts])[order] if conditions else None
+    return CohortLabels(rows, order, description, values)
 
 
 def shared_labels(
@@ -109,6 +124,7 @@ def labels_like(
     is_single_label: bool,
     images: int | None = None,
     seed: int = 0,
+    conditions: Sequence[str] = (),
     may_have_others: bool = False,
 ) -> CohortLabels:
     """The labels of a real split, those of one image kept together, so that prevalence and co-occurrence stay.
@@ -122,6 +138,7 @@ def labels_like(
       is_single_label: whether the model's labels exclude each other.
       images: None for as many as the split holds (of known label).
       seed: of the sampling.
+      conditions: columns that the model reads; an image has those of the real image whose labels it has.
       may_have_others: whether the data may have further labels, which are left out, as are images of exclusive labels
         that have no other.
 
@@ -139,8 +156,9 @@ def labels_like(
             f"the model has {', '.join(label_names)}, but {info.name} has {', '.join(info.label_names)}; "
             f"{', '.join(missing)} occurs on one side only, so joint labels cannot be kept"
         )
-    choice, stored = choose_labels(info, label_names), read_facts(data_dir, split)["label"]
-    stored = choice.of(stored[choice.keeps(stored)])
+    choice, facts = choose_labels(info, label_names), read_facts(data_dir, split)
+    is_kept = choice.keeps(facts["label"])
+    stored = choice.of(facts["label"][is_kept])
     unknown = np.isnan(stored)
     known = stored[~unknown.all(axis=1)]
     if not len(known):
@@ -153,9 +171,11 @@ def labels_like(
         )
     rows, order = np.unique(labels, axis=0, return_inverse=True)
     order = order.reshape(-1).astype(np.int32)
+    values = condition_values(facts, conditions).numpy()[is_kept][~unknown.all(axis=1)] if conditions else None
     is_exact = images in (None, len(order))
     if not is_exact:
-        order = np.random.default_rng(seed).choice(order, images)
+        chosen = np.random.default_rng(seed).choice(len(order), images)
+        order, values = order[chosen], None if values is None else values[chosen]
     description = {
         "kind": "like",
         "data": info.name,
@@ -165,7 +185,9 @@ def labels_like(
         "unknown_labels_drawn_as_absent": int(np.isnan(known).sum()),
         "drawn": "every row once, in order" if is_exact else f"with replacement, seed {seed}",
     }
-    return CohortLabels(rows.astype(np.float32), order, description)
+    if conditions:
+        description["conditions"] = list(conditions)
+    return CohortLabels(rows.astype(np.float32), order, description, values)
 
 
 def no_labels(images: int) -> CohortLabels:
@@ -197,6 +219,18 @@ def _parsed(
             raise ValueError(f"label {name!r} is counted twice")
         numbers[name] = number(value)
     return numbers
+
+
+def _labels_and_conditions(name: str, label_names: Sequence[str], columns: Sequence[str]) -> tuple[str, np.ndarray]:
+    """The labels of a name such as "Mass+sex=F", joined by +, and float32 [columns], NaN where it says nothing."""
+    values = dict.fromkeys(columns, np.nan)
+    labels = []
+    for part in [name] if name in label_names else [part.strip() for part in name.split("+")]:
+        if "=" in part and part not in label_names:
+            values |= read_condition(part, columns)
+        else:
+            labels.append(part)
+    return "+".join(labels), np.array([*values.values()], np.float32)
 
 
 def _row(name: str, label_names: Sequence[str], is_single_label: bool) -> np.ndarray:

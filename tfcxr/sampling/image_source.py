@@ -166,7 +166,7 @@ class ImageSource:
     def _nothing_passed(self, label: np.ndarray, best: SourceImage) -> str:
         """The message for an image none of whose candidates passes; `best` is the most real of them."""
         gate, dashes = self.gate, "" if self._is_cascade else "--"
-        names = [name for name, value in zip(self.description.label_names, label, strict=True) if value == 1]
+        names = [name for name, value in zip(self.description.label_names, label, strict=False) if value == 1]
         limits, found, flags, cure = [], [], [], "train the model longer"
         if "min_realism" in gate:
             limits.append(f"reached realism {realism_text(gate['min_realism'], names)}")

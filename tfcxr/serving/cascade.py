@@ -123,6 +123,7 @@ class ServedCascade(Served):
     def __init__(self, parts: CascadeParts, gate: Gate) -> None:
         """Raises ValueError for a discriminator that cannot score a single image."""
         self.label_names = list(parts.generator.description.label_names)
+        self.condition_names = parts.generator.description.condition_names
         self._gated = GatedGenerator(parts.generator, gate)
         self._parts = parts
         if parts.super_resolution:

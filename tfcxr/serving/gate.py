@@ -60,7 +60,9 @@ class Gate:
     def limit(self, label: tf.Tensor) -> tf.Tensor:
         """The realism that an image of each label float32 [B,L] has to reach: float32 [B]."""
         if isinstance(self.min_realism, Mapping):
-            return tf.gather(tf.constant(list(self.min_realism.values())), tf.argmax(label, axis=1))
+            return tf.gather(
+                tf.constant(list(self.min_realism.values())), tf.argmax(label[:, : len(self.min_realism)], axis=1)
+            )
         return tf.fill([tf.shape(label)[0]], self.min_realism or 0.0)
 
     def choose(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from tfcxr.data.conditions import condition_values, with_unknown
 from tfcxr.data.pipeline import read_facts
 from tfcxr.data.records import read_dataset_info, read_patient_keys
 from tfcxr.data.schema import DatasetInfo
@@ -111,7 +112,7 @@ def calibrate(
     }
     min_realism: MinRealism = of_all
     if description.is_single_label and description.label_names:
-        columns = dict(zip(description.label_names, labels.T == 1, strict=True))
+        columns = dict(zip(description.label_names, labels.T[: len(description.label_names)] == 1, strict=True))
         facts["images_by_label"] = {name: int(has_label.sum()) for name, has_label in columns.items()}
         if few := [name for name, images in facts["images_by_label"].items() if images < MIN_IMAGES]:
             logging.warning(
@@ -152,18 +153,22 @@ def _check_patients(model: LoadedModel, data_dir: str, splits: Sequence[str]) ->
 def _labels(
     model: LoadedModel, info: DatasetInfo, data_dir: str, splits: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The model's labels float32 [kept, labels], and which images of the splits are kept, int64 [kept]."""
+    """The model's labels and conditions float32 [kept, columns], and which images are kept, int64 [kept]."""
     names = model.description.label_names
     if missing := [name for name in names if name not in info.label_names]:
         raise ValueError(
             f"--calibrate_on={data_dir} has no label {', '.join(missing)}, which {model.description.version_name} "
             f"has; {info.name} has {', '.join(info.label_names) or 'none'}"
         )
-    stored = read_facts(data_dir, splits)["label"][:, [info.label_names.index(name) for name in names]]
+    facts = read_facts(data_dir, splits)
+    stored = facts["label"][:, [info.label_names.index(name) for name in names]]
     if not names:
         return stored, np.arange(len(stored))
     if model.description.is_single_label:
         kept = np.flatnonzero((stored == 1).sum(axis=1) == 1)
     else:
         kept = np.flatnonzero(~np.isnan(stored).all(axis=1))
-    return (stored[kept] == 1).astype(np.float32), kept
+    labels = (stored == 1).astype(np.float32)
+    if columns := model.description.condition_names:
+        labels = np.concatenate([labels, with_unknown(condition_values(facts, columns))], axis=1)
+    return labels[kept], kept

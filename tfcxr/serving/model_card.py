@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from tfcxr.data.conditions import condition_columns
 from tfcxr.serving.min_realism import realism_text
 from tfcxr.serving.signatures import signatures_of
 from tfcxr.serving.signatures.signature import Signature
@@ -58,6 +59,7 @@ B is the number of images in a request.
 
 {settings}
 """
+CONDITION_ROW = "further columns of `label`, 0 to 1 (age: years / 100), 0.5 unknown; they may be left out"
 WHAT = {  # by kind
     "generator": """Makes synthetic frontal chest radiographs, {image_size} x {image_size} pixels, {colours}.
 Every picture is made up; none shows a patient.""",
@@ -158,6 +160,12 @@ class ModelDescription:
     scale: int = 1
 
     @property
+    def condition_names(self) -> tuple[str, ...]:
+        """Columns of the `label` input behind the labels, see `tfcxr.data.conditions`."""
+        settings = self.settings.get("generator", {}).get("settings", {}) if self.kind == "cascade" else self.settings
+        return condition_columns(settings.get("conditions", ()))
+
+    @property
     def version_name(self) -> str:
         """How reports name the model: `name/version`."""
         return f"{self.name}/{self.version}"
@@ -201,6 +209,7 @@ def card_text(description: ModelDescription, served: Any) -> str:
     rows = [
         ("model", f"{d.model}, {d.steps} steps{of_images}"),
         *([] if d.kind == "super_resolution" else [("labels, in order", labels)]),
+        *([(CONDITION_ROW, ", ".join(d.condition_names))] if d.condition_names else []),
         ("training data", f"{data.get('name', 'unknown')}, split {data.get('split', 'unknown')}"),
         ("licence of the training data", data.get("licence") or "not stated"),
         ("fingerprint of the training data", data.get("fingerprint", "unknown")),

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from tfcxr.data.pipeline import to_pixels
-from tfcxr.models.base import GAN, AdversarialModel, latents_from_seeds
+from tfcxr.models.base import GAN, AdversarialModel, full_label, latents_from_seeds
 from tfcxr.serving.signatures import signatures_of
 
 CHUNK_PIXELS = 8 * 64 * 64  # rows of a chunk x image pixels: larger chunks make a single picture slower
@@ -18,6 +18,7 @@ class Served(tf.Module):
 
     Attributes:
       label_names: order of the `label` input, empty for a model without labels.
+      condition_names: further columns of `label`, which a request may leave out, see `tfcxr.data.conditions`.
       chunk_rows: images that are computed at once, whatever the size of a request.
       latent_size: length of z, 0 for a model without.
       scale: how many times as high and wide it makes images.
@@ -25,6 +26,7 @@ class Served(tf.Module):
 
     kind: Literal["generator", "super_resolution", "cascade"]
     label_names: Sequence[str] = ()
+    condition_names: Sequence[str] = ()
     chunk_rows = 1
     latent_size = 0
     scale = 1
@@ -63,13 +65,17 @@ class Served(tf.Module):
             return tf.zeros([expected_rows, count])
         label = inputs["label"]
         rows, columns = tf.shape(label)[0], tf.shape(label)[1]
+        is_whole, expected, width = columns == count, f"{count} columns ({names})", count + len(self.condition_names)
+        if self.condition_names:
+            is_whole |= columns == width
+            expected += f" or {width} (with {', '.join(self.condition_names)})"
         checks = [
-            (columns == count, [f"label needs {count} columns ({names}), got", columns]),
+            (is_whole, [f"label needs {expected}, got", columns]),
             (rows == expected_rows, [f"label needs a row for each {beside},", expected_rows, "rows, got", rows]),
             (tf.reduce_all(tf.math.is_finite(label)), [f"label ({names}) holds NaN or infinity; give 0 or 1 instead"]),
         ]
         with tf.control_dependencies([tf.debugging.Assert(holds, message) for holds, message in checks]):
-            return tf.identity(label)
+            return full_label(label, width) if self.condition_names else tf.identity(label)
 
 
 class ServedGenerator(Served):
@@ -95,7 +101,7 @@ class ServedGenerator(Served):
             raise ValueError(f"the model has {config.label_count} labels, got {len(label_names)} names: {label_names}")
         if chunk_rows is not None and chunk_rows < 1:
             raise ValueError(f"chunk_rows must be at least 1, got {chunk_rows}")
-        self.label_names = list(label_names)
+        self.label_names, self.condition_names = list(label_names), config.condition_columns
         self.chunk_rows = chunk_rows or default_chunk_rows(config.image_size)
         self.latent_size = config.latent_size
         super().__init__(model, served_variables(model))
@@ -119,7 +125,7 @@ class ServedGenerator(Served):
         filling = [[0, -rows % chunk], [0, 0]]
         chunks = (
             tf.reshape(tf.pad(z, filling), [-1, chunk, self.latent_size]),
-            tf.reshape(tf.pad(label, filling), [(rows + chunk - 1) // chunk, chunk, config.label_count]),
+            tf.reshape(tf.pad(label, filling), [(rows + chunk - 1) // chunk, chunk, config.label_width]),
         )
         image_shape = [config.image_size, config.image_size, config.channels]
         images = tf.map_fn(

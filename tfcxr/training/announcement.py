@@ -79,7 +79,7 @@ def announce_results(run: RunConfig, run_dir: str | os.PathLike, kind: str, vers
 def _conditioning(model: AdversarialModel, names: str) -> str:
     """Whether the model reads the labels of the data, and how it would."""
     if model.config.label_count:
-        return "conditional on the labels"
+        return " and ".join(["conditional on the labels", *model.config.conditions])
     if not names:
         return "unconditional"
     can_read = model.config_class.reads_labels({"conditional": True})

@@ -5,6 +5,8 @@ import dataclasses
 from tfcxr.command_line import Arguments, flag
 from tfcxr.models import MODELS
 
+CONDITION_NAMES = ("sex", "age", "view")  # of `tfcxr.data.conditions`, which needs TensorFlow
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainArguments(Arguments):
@@ -16,6 +18,7 @@ class TrainArguments(Arguments):
       splits: Splits to train on, such as fold_1,fold_2.
       labels: Labels to train on, such as Effusion,No Finding; all by default. Of exclusive classes, images of others
         are left out.
+      conditions: Fields of a record that the networks read beside the labels: sex, age, view. A cgan can.
       validation_splits: Splits that super-resolution is measured on while it trains.
       run_dir: Run folder; runs/MODEL by default.
       export_dir: Where the SavedModel goes; saved_models/NAME OF THE RUN by default.
@@ -44,6 +47,7 @@ class TrainArguments(Arguments):
     data_dir: str | None = None
     splits: tuple[str, ...] = ("train",)
     labels: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = flag((), choices=CONDITION_NAMES)
     validation_splits: tuple[str, ...] = ("validation",)
     run_dir: str | None = None
     export_dir: str | None = None

@@ -67,6 +67,14 @@ def train_model(
     labels = arguments.labels
     if settings.get("precision") == "auto":
         settings = settings | {"precision": _automatic_precision(config_class, arguments.devices, begun)}
+    if arguments.conditions:
+        if not config_class.reads_conditions():
+            readers = ", ".join(other for other, found in MODELS.items() if found.config_class.reads_conditions())
+            raise ValueError(
+                f"{name} is told labels alone, so --conditions={','.join(arguments.conditions)} cannot be; choose a "
+                f"model that reads them ({readers}), or leave them out"
+            )
+        settings = settings | {"conditions": arguments.conditions}
     settings = gan_class.prepare_settings(settings, read_stored_run)
     if begun is not None:
         labels = labels_to_resume(run_dir, begun, labels)

@@ -71,7 +71,8 @@ class TrainingData:
             rows = stage.batch_size * config.batches_per_step
             # each stage has an order of its own
             order = seed + stage.first_step
-            return training_batches(folder, self.splits, rows, order, skipped_steps, shrink=shrink, labels=self.labels)
+            chosen = {"labels": self.labels, "conditions": config.condition_columns}
+            return training_batches(folder, self.splits, rows, order, skipped_steps, shrink=shrink, **chosen)
 
         for stage in stages:
             open_batches(stage, 0)

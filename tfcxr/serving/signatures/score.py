@@ -42,7 +42,7 @@ class Score(Signature):
         chunks = (rows + chunk_rows - 1) // chunk_rows
         filling = tf.range(chunks * chunk_rows) % rows
         images = tf.reshape(tf.gather(image, filling), [chunks, chunk_rows, *image.shape[1:]])
-        labels = tf.reshape(tf.gather(label, filling), [chunks, chunk_rows, config.label_count])
+        labels = tf.reshape(tf.gather(label, filling), [chunks, chunk_rows, config.label_width])
 
         def score_chunk(chunk: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
             realism, label_logits = served.model.score(from_pixels(chunk[0]), chunk[1])
