@@ -101,7 +101,7 @@ def test_what_cannot_be_trained_is_refused(disc_records, write_records, tmp_path
         arguments(disc_records, tmp_path, classifier="discriminator")
     with pytest.raises(ValueError, match="go together"):
         arguments(disc_records, tmp_path, run_dir="runs/pggan")
-    with pytest.raises(ValueError, match="names a split twice; training, validation and test are separate"):
+    with pytest.raises(ValueError, match="names a split twice; training, validation and test need splits of their own"):
         train_classifier(arguments(disc_records, tmp_path, test_splits=("train",)))
     with pytest.raises(ValueError, match="--labels=NORMAL leaves a single one of the exclusive classes"):
         train_classifier(arguments(disc_records, tmp_path, labels=("NORMAL",)))
