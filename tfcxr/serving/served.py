@@ -51,8 +51,8 @@ class Served(tf.Module):
     @property
     def label_specs(self) -> list[tf.TensorSpec]:
         """The `label` input, or nothing for a model without labels."""
-        names = self.label_names
-        return [tf.TensorSpec([None, len(names)], tf.float32, "label")] if names else []
+        columns = None if self.condition_names else len(self.label_names)
+        return [tf.TensorSpec([None, columns], tf.float32, "label")] if self.label_names else []
 
     def checked_label(self, inputs: dict[str, tf.Tensor], beside: str) -> tf.Tensor:
         """The label float32 [B,L], zeros where it is no input.

@@ -121,7 +121,7 @@ class Results:
     def file(self, pattern: str) -> str:
         """Where a picture or table is, or a sentence where it is not."""
         found = sorted(self.folder.glob(pattern))
-        return str(found[0].relative_to(self.folder)) if found else f"no {pattern}"
+        return str(found[0].relative_to(self.folder)) if found else f"no file {pattern}"
 
 
 def write_page(study: Study, about: str, stages: Sequence[Stage], rows: Sequence[Row]) -> pathlib.Path:
