@@ -177,7 +177,8 @@ def _generate_optimized(a: GenerateArguments) -> "DatasetInfo":
     """The labelled cohort of a generator that need not know labels."""
     refuse_flags(
         a,
-        ["truncation", "min_realism", "max_copy_ratio", "copies_of", "max_tries", "super_resolution", "batch_size"],
+        ["truncation", "min_realism", "calibrate_on", "max_copy_ratio", "copies_of", "max_tries", "super_resolution"]
+        + ["batch_size"],
         "with --optimize a classifier chooses the images, at the generator's own size; generate without it, or leave "
         "them out (--optimize_batch says how many latents are optimised at once)",
     )

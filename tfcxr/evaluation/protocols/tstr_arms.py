@@ -73,11 +73,17 @@ def arm_images(evaluation: Evaluation, cohorts: Cohorts, arm: str, seed: int) ->
         return join([side.labelled for side in chosen]), cohorts.validation.labelled
     training, validation = [], []
     for side in chosen:
-        groups = side.patient_keys if side is cohorts.real else np.arange(len(side.images))
+        groups = side.patient_keys if side is cohorts.real else synthetic_patients(side.patient_keys)
         is_kept_back = split_off_validation(groups, evaluation.classifier.validation_fraction, seed)
         training.append(side.labelled.where(~is_kept_back))
         validation.append(side.labelled.where(is_kept_back))
     return join(training), join(validation)
+
+
+def synthetic_patients(keys: np.ndarray) -> np.ndarray:
+    """int [images], equal for the images of one pseudo-patient; an image without a key is a patient of its own."""
+    _, first, of = np.unique(keys, return_index=True, return_inverse=True)
+    return np.where(keys == "", np.arange(len(keys)), first[of])
 
 
 def _check_arms(
