@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     if not words or words[0] in ("-h", "--help", "help"):
         print(__doc__)
         for name in COMMANDS:
-            print(f"  {name:<10}{COMMANDS.docstring(name).splitlines()[0]}")
+            print(f"  {name:<17}{COMMANDS.docstring(name).splitlines()[0]}")
         print("\npython -m tfcxr describe lists models, protocols, checkpoint formats and data sets.")
         return
     name, *words = words

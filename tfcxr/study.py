@@ -98,8 +98,9 @@ def _list(stages: list[Stage]) -> None:
         print(f"{number:>2}. {stage.name} ({'finished' if stage.is_finished() else minutes})\n    {stage.line}")
     known = [stage.minutes for stage in stages if stage.minutes is not None and not stage.is_finished()]
     unknown = sum(stage.minutes is None and not stage.is_finished() for stage in stages)
-    also = f", and {unknown} stages whose time nobody has measured" if unknown else ""
-    print(f"left: about {time_text(sum(known))} on two processor cores{also}")
+    parts = [f"about {time_text(sum(known))} on two processor cores"] if known else []
+    parts += [f"{unknown} stages whose time nobody has measured"] if unknown else []
+    print(f"left: {', and '.join(parts) or 'nothing'}")
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ def test_the_same_command_prints_again_and_another_is_refused(out_dir, disc_reco
         train_classifier(arguments(disc_records, out_dir, seed=1))
 
 
+@pytest.mark.thorough
 def test_a_stopped_training_resumes_to_the_same_classifier(out_dir, disc_records, tmp_path, monkeypatch):
     save = EpochSelection.save
 

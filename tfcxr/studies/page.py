@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Sequence
 
 from tfcxr.data.atomic import write_atomically
-from tfcxr.evaluation.report import html
+from tfcxr.startup import tensorflow_started
 from tfcxr.studies.stages import Stage, Study, seconds_of, time_text
 
 SCORES_FILE = "scores.csv"
@@ -130,6 +130,8 @@ def write_page(study: Study, about: str, stages: Sequence[Stage], rows: Sequence
     Args:
       about: the docstring of the study's file.
     """
+    with tensorflow_started():  # metrics that the report knows import it
+        from tfcxr.evaluation.report import html
     title = f"{study.name}, {study.variant}"
     times = [(stage.name, seconds_of(study, stage)) for stage in stages]
     measured = [[name, time_text(seconds / 60)] for name, seconds in times if seconds is not None]

@@ -80,6 +80,7 @@ def test_images_of_another_size_are_resized_inside(network, stored):
     np.testing.assert_allclose(StoredClassifier(stored).logits(larger), expected, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_it_loads_where_tfcxr_is_not_installed(network, stored, tmp_path):
     np.save(tmp_path / "images.npy", IMAGES)
     code = (

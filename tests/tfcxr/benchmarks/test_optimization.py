@@ -6,6 +6,7 @@ from tfcxr.benchmarks.measurement import MeasurementArguments
 from tfcxr.benchmarks.optimization import describe_optimization, measure_optimization
 
 
+@pytest.mark.thorough
 def test_classifiers_are_compared(unlabelled_export, tiny_classifier, make_classifier, tmp_path):
     hard = make_classifier(tmp_path / "hard" / "1", {"NORMAL": 0.6, "Mass": 1.0, "Edema": None})
     paths = (str(tiny_classifier), str(hard))

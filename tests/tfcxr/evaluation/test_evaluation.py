@@ -98,6 +98,7 @@ def test_images_of_other_classes_are_left_out_and_counted(tmp_path, exclusive):
         load_cohorts(request, request.label_names, images=41)
 
 
+@pytest.mark.thorough
 def test_every_protocol_evaluates_the_chosen_labels_alone(tmp_path, exclusive, trainings):
     request = evaluation(tmp_path, *exclusive, labels=("COVID", "NORMAL"))
     report = tstr.run(request, tstr.TSTRSettings(bootstrap_resamples=5, diversity_pairs=5)).report()

@@ -88,6 +88,7 @@ def facts_together(facts):
     return {(*map(str, row),) for row in zip(facts["label"], facts["sex"], facts["age"], strict=True)}
 
 
+@pytest.mark.thorough
 def test_from_training_to_a_cohort_with_age_and_sex(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = tuple(f"{name}={value}" for name, value in TINY.items())

@@ -110,15 +110,16 @@ def test_the_target_is_z_as_the_generator_sees_it():
 
 
 def test_stylegan2_gives_the_features_that_it_decides_by():
-    settings = {"image_size": 8, "latent_size": 8, "style_size": 8, "channel_base": 64, "channel_max": 8}
+    settings = {"image_size": 32, "latent_size": 8, "style_size": 8, "channel_base": 64, "channel_max": 8}
+    settings |= {"conditional": False, "label_count": 0}
     model = StyleGAN2(StyleGAN2Config(**settings), seed=3)
     model.discriminator.typical_deviation.assign(0.3)
-    features = model.discriminator_features(images(size=8))
-    judged, _ = model.score(images(size=8), tf.zeros([4, 0]))
+    features = model.discriminator_features(images(size=32))
+    judged, _ = model.score(images(size=32), tf.zeros([4, 0]))
     np.testing.assert_allclose(model.discriminator.out(features), judged, rtol=1e-5, atol=1e-6)
     network = RetrainedDiscriminator(model, outputs=3)
     loss_of = lambda given: tf.reduce_mean(tf.square(given - 1.0))  # noqa: E731
-    losses = [float(network.train_step(images(size=8), loss_of)) for _ in range(2)]
+    losses = [float(network.train_step(images(size=32), loss_of)) for _ in range(2)]
     assert losses[1] < losses[0] and float(network.trunk.typical_deviation) == pytest.approx(0.3)
 
 

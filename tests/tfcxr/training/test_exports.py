@@ -28,6 +28,7 @@ def versions(folder):
     return {path.name: json.loads((path / "model.json").read_text()) for path in folder.iterdir()}
 
 
+@pytest.mark.thorough
 def test_a_version_for_each_step_and_the_same_training(arguments, tmp_path):
     steps = {"steps": 4, "export_steps": ("3", "1")}
     assert train(arguments("with", **steps)) == pathlib.Path("saved_models/with/4")
@@ -42,6 +43,7 @@ def test_a_version_for_each_step_and_the_same_training(arguments, tmp_path):
     assert plain["weights_sha256"] == exported["4"]["weights_sha256"]
 
 
+@pytest.mark.thorough
 def test_a_resumed_training_keeps_versions_that_are_there(arguments, tmp_path):
     train(arguments("run", steps=2, export_steps=("1", "2"), checkpoint_every=1))
     before = (tmp_path / "saved_models/run/1/model.json").stat().st_mtime_ns

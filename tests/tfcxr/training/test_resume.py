@@ -51,7 +51,9 @@ def assert_same_run(first: pathlib.Path, second: pathlib.Path):
         assert (first / "samples" / name).read_bytes() == (second / "samples" / name).read_bytes()
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kills", [pytest.param(3, marks=pytest.mark.thorough), pytest.param(10, marks=pytest.mark.slow)]
+)
 def test_killed_at_random_moments_and_inside_a_checkpoint_write(disc_records, uninterrupted, tmp_path, kills):
     whole, seconds = uninterrupted
     seed = int(os.environ.get(SEED_VARIABLE) or time.time_ns() % 10**9)

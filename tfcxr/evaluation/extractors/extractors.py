@@ -91,7 +91,7 @@ def open_extractors(evaluation: Evaluation, cohorts: Cohorts) -> list[Extractor]
             passport |= {"input_size": None, "resize": "none", "sha256": trained.facts["weights_sha256"]}
             passport |= {name: trained.facts[name] for name in ("classifier", "seed", "features", "label_names")}
             read = functools.partial(_read_classifier, trained)
-            words = f"{evaluation.classifier.architecture}, trained on the real training images"
+            words = evaluation.classifier.architecture
             opened.append(Extractor(name, passport, read, folder, words, True))
         elif name == PIXELS:
             passport = {

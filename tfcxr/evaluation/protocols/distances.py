@@ -27,7 +27,7 @@ from tqdm import tqdm
 from tfcxr.evaluation import kept, label_checks
 from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohorts
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.extractors import Extractor, open_extractors
+from tfcxr.evaluation.extractors.extractors import TRAINED, Extractor, open_extractors
 from tfcxr.evaluation.feature_distances import (
     FLOOR_DRAWS,
     MIN_HALF_IMAGES,
@@ -111,7 +111,8 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
 
 def _introduction(extractor: Extractor, found: Mapping[str, Any]) -> str:
     aucs = ", ".join(f"{value:.3f} on {name}" for name, value in found["auc"].items() if not math.isnan(value))
-    trained = f" (AUC {html.text(aucs)})" if extractor.is_classifier else ""
+    where = ", trained on the real training images" if extractor.name == TRAINED else ""
+    trained = f"{where} (AUC {html.text(aucs)})" if extractor.is_classifier else ""
     weights = (
         f", weights <code>{html.text(found['passport']['sha256'])}</code>" if "sha256" in found["passport"] else ""
     )

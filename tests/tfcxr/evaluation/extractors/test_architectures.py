@@ -28,6 +28,7 @@ def test_densenet121_has_its_last_layer_replaced_and_nothing_else():
     assert published == (1e-3, "segal2021", "weights", "auc", "plateau")
 
 
+@pytest.mark.thorough
 def test_medfid_is_the_published_one():
     config = make_classifier_config("medfid", {})
     model = build_classifier(config, 64, 7, True, seed=0)
@@ -76,6 +77,7 @@ def tiny_medfid(monkeypatch):
     return make_classifier_config("medfid", defaults)
 
 
+@pytest.mark.thorough
 def test_the_trunk_waits_for_the_second_phase(tiny_medfid, monkeypatch, tmp_path):
     random = np.random.default_rng(0)
     labels = np.eye(2, dtype=np.float32)[np.arange(24) % 2]

@@ -90,6 +90,7 @@ def fit(network, progress_file=None, rows=24, **settings):
     return found, optimizer
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 @pytest.mark.parametrize("steps", [None, 7])
 def test_two_epochs_and_two_more_are_four(tmp_path, monkeypatch, schedule, steps):

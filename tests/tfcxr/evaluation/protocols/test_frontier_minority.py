@@ -5,7 +5,7 @@ import pytest
 
 from tfcxr.evaluation import trainings as classifier_trainings
 from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.classifier import make_classifier_config
+from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.protocols import frontier, frontier_minority
 from tfcxr.evaluation.protocols.frontier import FrontierSettings
 from tfcxr.evaluation.protocols.frontier_minority import MinorityMix, keep_positives
