@@ -123,7 +123,7 @@ VARIANTS = {
         "phantom_image_size": 32,
         "image_size": 32,
         "splits": "train=.6,validation=.2,held_out=.2",
-        "runs": ["vanilla_1", "wgan_gp_3", "stylegan2"],
+        "runs": ["wgan_gp_3", "stylegan2"],
         "vanilla_gan": {"model_name": "vanilla_gan", "model": {"generator_units": [8, 8]}, "batch_size": 8, "steps": 4},
         "wgan_gp": {
             "model_name": "wgan_gp",

@@ -49,6 +49,7 @@ def test_help_and_a_wrong_flag_come_before_tensorflow(name):
     assert wrong.stderr.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_a_wrong_name_of_a_choice_comes_before_tensorflow():
     for words, nearest in (
         (("train", "--model=agcan"), "acgan"),

@@ -247,6 +247,7 @@ def test_lazy_r1_is_scaled_by_gamma_and_its_interval(tiny):
     assert float(idle) == 0 and not np.any(gradients[kernel])
 
 
+@pytest.mark.thorough
 def test_path_length_is_the_slope_by_the_styles_and_its_gradient_is_right():
     """Against finite differences: of the image by the styles, and of the penalty by the learned constant."""
     model = make_model(path_length_weight=1.0, path_length_interval=1, style_mixing=0.0)

@@ -21,6 +21,7 @@ def stylegan2(tmp_path_factory):
     return model, LoadedModel(export_model(model, run, tmp_path_factory.mktemp("models") / "s", {"step": 0}))
 
 
+@pytest.mark.thorough
 def test_images_and_gradients_are_those_of_the_model(stylegan2, one_hot):
     model, loaded = stylegan2
     generate = differentiable_generator(loaded)

@@ -89,6 +89,7 @@ def test_provenance_summary_and_page(cohort, parts):
     assert not (out_dir / "unfinished_cohort").exists()
 
 
+@pytest.mark.thorough
 def test_interrupted_in_any_batch_it_goes_on_to_the_same_bytes(cohort, parts, tmp_path, monkeypatch):
     images, drawn = PatientOptimizer.images, []
 

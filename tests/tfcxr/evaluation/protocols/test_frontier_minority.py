@@ -30,6 +30,7 @@ def settings(**changes) -> FrontierSettings:
     return FrontierSettings(**given | changes)
 
 
+@pytest.mark.thorough
 def test_few_positives_stay_synthetic_ones_are_added_and_all_are_the_ceiling(evaluation, trainings, monkeypatch):
     learned, train = [], classifier_trainings.train_classifier
 
