@@ -71,8 +71,16 @@ class TrainingData:
             rows = stage.batch_size * config.batches_per_step
             # each stage has an order of its own
             order = seed + stage.first_step
-            chosen = {"labels": self.labels, "conditions": config.condition_columns}
-            return training_batches(folder, self.splits, rows, order, skipped_steps, shrink=shrink, **chosen)
+            return training_batches(
+                folder,
+                self.splits,
+                rows,
+                order,
+                skipped_steps,
+                shrink=shrink,
+                labels=self.labels,
+                conditions=config.condition_columns,
+            )
 
         for stage in stages:
             open_batches(stage, 0)
