@@ -10,11 +10,10 @@ An unknown value is NaN here, and `UNKNOWN` where a network is told it: the midd
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 YEARS = 100.0
 UNKNOWN = 0.5
@@ -29,20 +28,6 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
 def condition_columns(conditions: Sequence[str]) -> tuple[str, ...]:
     """The columns of some conditions, in their order."""
     return tuple(column for name in conditions for column in CONDITIONS[name])
-
-
-def condition_values(facts: Mapping[str, Any], columns: Sequence[str]) -> tf.Tensor:
-    """Values float32 [images, columns], NaN where unknown.
-
-    Args:
-      facts: "sex" and "view" string [images], "age" float32 [images], as `read_facts` and `parse_batch` give them.
-    """
-    return tf.stack([_column_values(facts, column) for column in columns], axis=1)
-
-
-def with_unknown(values: Any) -> tf.Tensor:
-    """Values as networks are told them: `UNKNOWN` in the place of NaN."""
-    return tf.where(tf.math.is_nan(values), tf.fill(tf.shape(values), UNKNOWN), values)
 
 
 def read_condition(text: str, columns: Sequence[str]) -> dict[str, float]:
@@ -73,11 +58,3 @@ def record_fields(values: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
     if views := [column.partition("=")[2] for column in CONDITIONS["view"] if by_column.get(column) == 1]:
         fields["view"] = views[0]
     return fields
-
-
-def _column_values(facts: Mapping[str, Any], column: str) -> tf.Tensor:
-    field, _, value = column.partition("=")
-    if field == "age":
-        return tf.clip_by_value(tf.cast(facts["age"], tf.float32) / YEARS, 0.0, 1.0)
-    words = tf.convert_to_tensor(facts[field])
-    return tf.where(tf.equal(words, ""), math.nan, tf.cast(tf.equal(words, value), tf.float32))

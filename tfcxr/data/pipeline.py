@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfcxr.data.conditions import condition_values, with_unknown
+from tfcxr.data.condition_values import condition_values, with_unknown
 from tfcxr.data.label_choice import LabelChoice, choose_labels
 from tfcxr.data.parsing import parse_batch, parse_facts
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tfcxr.data.conditions import condition_values, read_condition, with_unknown
+from tfcxr.data.condition_values import condition_values, with_unknown
+from tfcxr.data.conditions import read_condition
 from tfcxr.data.label_choice import choose_labels
 from tfcxr.data.pipeline import read_facts
 from tfcxr.data.records import read_dataset_info, split_info

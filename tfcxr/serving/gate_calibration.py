@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from tfcxr.data.conditions import condition_values, with_unknown
+from tfcxr.data.condition_values import condition_values, with_unknown
 from tfcxr.data.pipeline import read_facts
 from tfcxr.data.records import read_dataset_info, read_patient_keys
 from tfcxr.data.schema import DatasetInfo

@@ -3,9 +3,8 @@
 import dataclasses
 
 from tfcxr.command_line import Arguments, flag
+from tfcxr.data.conditions import CONDITIONS
 from tfcxr.models import MODELS
-
-CONDITION_NAMES = ("sex", "age", "view")  # of `tfcxr.data.conditions`, which needs TensorFlow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class TrainArguments(Arguments):
     data_dir: str | None = None
     splits: tuple[str, ...] = ("train",)
     labels: tuple[str, ...] = ()
-    conditions: tuple[str, ...] = flag((), choices=CONDITION_NAMES)
+    conditions: tuple[str, ...] = flag((), choices=CONDITIONS)
     validation_splits: tuple[str, ...] = ("validation",)
     run_dir: str | None = None
     export_dir: str | None = None
