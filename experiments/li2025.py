@@ -27,66 +27,22 @@ it. What the images teach is asked by giving them labels through latent class op
 from tfcxr.studies.page import Results, Row
 from tfcxr.studies.stages import Stage, Study, sizes_to
 
-CHEXPERT = {"projection": "AP", "uncertain": "as_is", "require_any": "Cardiomegaly,Pleural Effusion,Pneumothorax"}
-
 VARIANTS = {
     "as_published": {
-        "dataset": "chexpert",
-        "reader": {
-            "projection": "AP",
-            "uncertain": "as_is",
-            "require_any": "Cardiomegaly,Pleural Effusion,Pneumothorax",
-        },
-        "image_size": 1024,
-        "data_size": 256,
-        "splits": "train=.8,held_out=.2",
-        "pretrained": "",
-        "critic": "",
+        "extends": "corrected",
         "tuning": {
-            "model_name": "transfer_pggan",
             "model": {
                 "starts_from": "generator",
                 "ema_decay": 0.0,
                 "value_handling": "as_published",
                 "moves_batch_statistics": True,
             },
-            "batch_size": 32,
-            "steps": 69150,
-            "sample_every": 1000,
         },
-        "tunings": {"last_two": {}},
-        "images": 2000,
-        "classifier": {},
-        "seeds": [0],
+        "tuned": ["last_two"],
     },
     "as_in_paper": {
-        "dataset": "chexpert",
-        "reader": {
-            "projection": "AP",
-            "uncertain": "as_is",
-            "require_any": "Cardiomegaly,Pleural Effusion,Pneumothorax",
-        },
-        "image_size": 1024,
-        "data_size": 256,
-        "splits": "train=.8,held_out=.2",
-        "pretrained": "",
-        "critic": "",
-        "tuning": {
-            "model_name": "transfer_pggan",
-            "model": {
-                "starts_from": "generator",
-                "ema_decay": 0.0,
-                "value_handling": "as_in_paper",
-                "moves_batch_statistics": True,
-            },
-            "batch_size": 32,
-            "steps": 69150,
-            "sample_every": 1000,
-        },
-        "tunings": {"last_two": {}},
-        "images": 2000,
-        "classifier": {},
-        "seeds": [0],
+        "extends": "as_published",
+        "tuning": {"model": {"value_handling": "as_in_paper"}},
     },
     "corrected": {
         "dataset": "chexpert",
@@ -112,6 +68,7 @@ VARIANTS = {
             "last_two": {},
             "last_four": {"trained_blocks": [-4, -3, -2, -1]},
         },
+        "tuned": ["last_one", "last_two", "last_four"],
         "images": 2000,
         "classifier": {},
         "seeds": [0],
@@ -152,6 +109,7 @@ VARIANTS = {
             "last_three": {"trained_blocks": [-3, -2, -1]},
             "everything": {"trained_blocks": [0, 1, 2, 3], "trains_base": True},
         },
+        "tuned": ["last_one", "last_two", "last_three", "everything"],
         "keras_critic": "",
         "critic_classifier": "densenet121",
         "critic_training": {"max_epochs": 12},
@@ -197,6 +155,7 @@ VARIANTS = {
             "sample_every": 1,
         },
         "tunings": {"last_two": {}},
+        "tuned": ["last_two"],
         "keras_critic": "",
         "critic_classifier": "small_cnn",
         "critic_training": {"max_epochs": 1},
@@ -252,11 +211,11 @@ def stages(study: Study) -> list[Stage]:
         critics["_keras_critic"] = {"pretrained": pretrained, "critic_weights": s["keras_critic"]}
     cohorts = {}
     for suffix, start in critics.items():
-        for name, changes in s["tunings"].items():
+        for name in s["tuned"]:
             if suffix and name != "last_two":  # what another critic changes is asked of the paper's two blocks
                 continue
             run = f"{name}{suffix}"
-            made.append(study.train(run, s["tuning"], data_dir=real, settings=start | changes))
+            made.append(study.train(run, s["tuning"], data_dir=real, settings=start | s["tunings"][name]))
             cohorts[run] = study.saved_model(run)
     if s["pretrained"]:
         made.append(
@@ -337,7 +296,7 @@ def rows(study: Study) -> list[Row]:
         ),
     ]
     keras_critic = ["last_two_keras_critic"] if study.settings.get("keras_critic") else []
-    for name in ("pretrained", *study.settings["tunings"], *keras_critic):
+    for name in ("pretrained", *study.settings["tuned"], *keras_critic):
         found = results.score("report", subject=name, **frechet)
         made.append(
             Row("", f"Frechet distance of {name}", "avoided", found, "by a classifier of the real training images")

@@ -1,7 +1,9 @@
 """What a study's file says, read as data without running the file: its variants, and the trainings in them.
 
 `VARIANTS = {name: {setting: value}}` holds literals only. A training is a dictionary with "model_name" (of the GAN),
-"model" (settings of its configuration) and `TRAINING_FLAGS`; a variant of several trainings holds one for each.
+"model" (settings of its configuration) and `TRAINING_FLAGS`; a variant of several trainings holds one for each. A
+variant with "extends" has the settings of that other one, and its own in their place: dictionaries are joined, all else
+is replaced.
 """
 
 import ast
@@ -17,6 +19,7 @@ from tfcxr.registry import nearest_name
 
 FOLDER = "experiments"
 VARIANTS_NAME = "VARIANTS"
+EXTENDS = "extends"
 TRAINING_FLAGS = ("batch_size", "steps", "sample_every")  # flags of `tfcxr.train` that a variant may give values for
 
 
@@ -65,6 +68,7 @@ def read_variant(path: str | os.PathLike, variant: str) -> dict[str, Any]:
         settings = ast.literal_eval(next(filter(None, map(_variants_node, tree.body))))
     except (SyntaxError, ValueError, StopIteration) as error:
         raise ValueError(f"{path} has no literal dictionary {VARIANTS_NAME} = {{name: settings}}") from error
+    settings = {name: _extended(settings, name) for name in settings} if isinstance(settings, dict) else settings
     for name in variant.split("/"):
         names = settings if isinstance(settings, dict) else {}
         if name not in names:
@@ -131,6 +135,26 @@ def read_training(path: str | os.PathLike, variant: str) -> Training:
         advice = f"choose one: {', '.join(f'--variant={variant}/{name}' for name in parts)}" if parts else "and no part"
         raise ValueError(f"variant {variant!r} of {path} describes no single model; {advice}")
     return training_of(settings)
+
+
+def _extended(variants: dict[str, Any], name: str) -> Any:
+    """A variant with what it takes over from another."""
+    own = variants[name]
+    if not isinstance(own, dict) or EXTENDS not in own:
+        return own
+    if own[EXTENDS] not in variants:
+        raise ValueError(f"variant {name!r} extends {own[EXTENDS]!r}; {nearest_name(own[EXTENDS], variants)}")
+    return _joined(_extended(variants, own[EXTENDS]), {key: own[key] for key in own if key != EXTENDS})
+
+
+def _joined(base: Any, own: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(own, dict):
+        return copy.deepcopy(own)
+    both = {
+        key: _joined(base[key], own[key]) if key in base and key in own else own.get(key, base.get(key))
+        for key in base | own
+    }
+    return copy.deepcopy(both)
 
 
 def _check_has(settings: Any, part: str, name: str) -> None:

@@ -135,3 +135,17 @@ def test_settings_that_a_user_gives_win_and_the_variant_stays_as_it_was():
 def test_settings_that_a_variant_does_not_have_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         with_given(SETTINGS, (given,))
+
+
+def test_a_variant_takes_over_what_it_extends(tmp_path):
+    path = tmp_path / "paper.py"
+    base = {"gan": {"model_name": "cgan", "model": {"dropout": 0.4}}, "runs": ["a", "b"], "size": 64}
+    own = {"extends": "base", "gan": {"model": {"ema_decay": 0.0}}, "runs": ["a"]}
+    path.write_text(f"VARIANTS = { ({'base': base, 'own': own, 'last': {'extends': 'own', 'size': 32}})!r}\n")
+    joined = {"gan": {"model_name": "cgan", "model": {"dropout": 0.4, "ema_decay": 0.0}}, "runs": ["a"], "size": 64}
+    assert read_variant(path, "base") == base and read_variant(path, "own") == joined
+    assert read_variant(path, "last") == joined | {"size": 32}
+    assert read_variant(path, "own/gan") == joined["gan"]
+    path.write_text("VARIANTS = {'base': {}, 'own': {'extends': 'bas'}}\n")
+    with pytest.raises(ValueError, match="variant 'own' extends 'bas'; did you mean 'base'"):
+        read_variant(path, "own")
