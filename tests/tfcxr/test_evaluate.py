@@ -53,6 +53,7 @@ def arguments(disc_records, cohort, tmp_path_factory) -> EvaluateArguments:
     )
 
 
+@pytest.mark.thorough
 def test_one_report_of_several_protocols(arguments, tmp_path, capsys):
     flags = [
         f"--synthetic_dir={arguments.synthetic_dir[0]}",

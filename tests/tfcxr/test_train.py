@@ -119,6 +119,7 @@ def test_a_wrong_call_gives_one_sentence(disc_records, tmp_path, call):
     assert not (tmp_path / "runs").exists(), "a call that cannot work leaves no run folder in the way"
 
 
+@pytest.mark.thorough
 def test_folder_of_another_run_is_refused_and_kept(disc_records, tmp_path, call):
     run = [f"--data_dir={disc_records}", f"--run_dir={tmp_path / 'run'}", "--noexport", *TINY]
     first, again, other = call(run, run, [*run, "--resume", "--seed=5"])

@@ -79,6 +79,7 @@ def test_a_build_is_valid_and_says_what_its_records_hold(built):
     assert "Left out" not in fields["records/patient/key"].description
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("folder", ["built", "cohort"])
 def test_every_shard_has_its_checksum_and_size(folder, request):
     data_dir = request.getfixturevalue(folder)
