@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfcxr.evaluation.metrics.classification import patient_resamples, roc_auc, youden_threshold
-from tfcxr.evaluation.scores import score_text, seed_summary
+from tfcxr.evaluation.metrics.classification import AUC, patient_resamples, youden_threshold
+from tfcxr.evaluation.scores import label_rows, score_text, seed_summary
 
 BOOTSTRAP_SEED = 0
 MACRO = "macro"
@@ -28,10 +28,7 @@ def score_split(
     """
     weights = patient_resamples(patients, resamples, BOOTSTRAP_SEED)
     weights = np.concatenate([np.ones([1, len(labels)], np.float32), weights])
-    rows = []
-    for column in range(len(label_names)):
-        known = ~np.isnan(labels[:, column])
-        rows.append(roc_auc(labels[known, column] == 1, probability[known, column], weights[:, known]))
+    rows = label_rows(AUC, labels, probability, range(len(label_names)), weights)
     scored = [row for row in rows if np.isfinite(row[0])]
     macro = np.mean(scored, axis=0) if scored else np.full(len(weights), np.nan)
     by_label = {

@@ -3,7 +3,6 @@
 `study.json` in the folder of a variant keeps the command of every stage that was begun, and the seconds it took.
 """
 
-import contextlib
 import dataclasses
 import importlib
 import json
@@ -248,12 +247,9 @@ def _read_state(path: pathlib.Path) -> dict[str, Any]:
         return {}
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        with contextlib.suppress(AttributeError):
-            if all("command" in entry for entry in state.values()):
-                return state
-        raise ValueError("it does not hold the commands of stages")
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); choose another --work_dir") from error
+        return {name: {"command": entry["command"], "seconds": entry["seconds"]} for name, entry in state.items()}
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); choose another --work_dir") from error
 
 
 def _placeless(study: Study, stage: Stage) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pathlib
+import zipfile
+import zlib
 from typing import Any
 
 import keras
@@ -89,7 +91,7 @@ class EpochSelection:
                         ("best", len(network.weights)),
                     )
                 }
-        except Exception as error:  # zip, JSON and numpy raise many classes for a file that is cut off
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(
                 f"{path} is damaged ({type(error).__name__}: {error}); remove its folder and train again"
             ) from error
