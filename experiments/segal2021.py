@@ -14,7 +14,7 @@ while the new block fades in, 2,000,000 at 1024; batches of 16 per GPU (64) to 1
 critic step, lambda 10, drift .001, Adam 1e-3 (0, .99); the GAN trains on all images, test patients too. `corrected` has
 the paper's network, grey, trained on the training patients alone. `cpu` is `corrected` with fewer channels, ends at
 64 px, and sees 192,000 images in all.
-Readers: python -m tfcxr.reader_study is another part of the package's plan.
+The study's readers are not part of this command.
 """
 
 from tfcxr.studies.page import Results, Row
@@ -314,7 +314,7 @@ def rows(study: Study) -> list[Row]:
     results = Results(study.folder)
     labels = study.settings["labels"]
     auc = {"protocol": "tstr", "metric": "auc", "split": "held_out", "group": ""}
-    scale = "another network's features, another size and N: not the paper's scale"
+    scale = "another network and N: not the paper's scale"
     classes = {"protocol": "class_distances", "subject": "real", "group": ""}
 
     def distance(what: str, label: str = "", **fields: str):
@@ -323,12 +323,12 @@ def rows(study: Study) -> list[Row]:
     frechet = {"protocol": "distances", "metric": "frechet", "split": "held_out", "label": "", "group": ""}
     by_synthetic = results.score("random", **frechet)
     made = [
-        Row("Table 1", "FID of stratified halves", 0.53, distance("halves"), scale),
-        Row("Table 1", "FID of women from men", 7.87, distance("between_sexes"), scale),
+        Row("Table 1", "FID of stratified halves", "0.53", distance("halves"), scale),
+        Row("Table 1", "FID of women from men", "7.87", distance("between_sexes"), scale),
         Row(
             "Table 1",
             "FID of synthetic images (100,000)",
-            8.02,
+            "8.02",
             by_synthetic,
             scale,
         ),
@@ -337,7 +337,7 @@ def rows(study: Study) -> list[Row]:
         is_in = not labels or label in labels
         ours = distance("from_no_finding", label) if is_in else "left out"
         why = scale if is_in else "too few images"
-        made.append(Row("Table 1", f"FID of {label} from No Finding", paper, ours, why))
+        made.append(Row("Table 1", f"FID of {label} from No Finding", f"{paper:g}", ours, why))
     for label, (embedded, generated, real) in PAPER_TABLE_2.items():
         if labels and label not in ("", *labels):
             made.append(
@@ -352,7 +352,8 @@ def rows(study: Study) -> list[Row]:
         ):
             ours = results.score("table_2", cohort=cohort, subject=subject, label=label, **auc)
             what = "real" if subject == "real" else cohort.replace("_", " ")
-            made.append(Row("Table 2", f"AUC, {name}, trained on {what}", paper, ours, ""))
+            why = "as many real images as the cohort has" if subject == "real" else ""
+            made.append(Row("Table 2", f"AUC, {name}, trained on {what}", paper, ours, why))
     made += [
         Row(
             "method",

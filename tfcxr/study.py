@@ -19,9 +19,8 @@ from tfcxr.command_line import Arguments, flag
 from tfcxr.registry import load_plugin
 from tfcxr.studies.declaration import find_study, read_variant, study_files, with_given
 from tfcxr.studies.page import write_page
-from tfcxr.studies.stages import Stage, Study, run_apart, run_here, run_stages, time_text
+from tfcxr.studies.stages import SMOKE, Stage, Study, run_apart, run_here, run_stages, time_text
 
-SMOKE = "smoke"
 RAW = "raw"
 
 

@@ -29,7 +29,8 @@ from tfcxr.data.records import write_dataset_info, write_patient_keys
 from tfcxr.data.schema import DatasetInfo, SplitInfo, count_labels, named_counts
 from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfrecords_builder.assignment import patient_key
-from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
+from tfrecords_builder.datasets.phantom import Phantom
+from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject, imitation_notice
 from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMAGES, duplicate_notices
 from tfrecords_builder.options import NOTICES_FILE, REJECTS_FILE, BuildOptions
 from tfrecords_builder.plan import NothingLeftError, Plan, ShardJob, arguments_of, plan_build
@@ -176,11 +177,16 @@ def _describe(
             "duplicates": options.duplicates,
             "libraries": {"opencv": cv2.__version__, "pillow": PIL.__version__},
         },
-        source={"homepage": reader.homepage, "citation": reader.citation, "licence": reader.licence},
+        source=_source(reader),
         salt_fingerprint=options.salt_fingerprint,
-        notice=reader.notice,
+        notice=imitation_notice(reader.raw_dir) or reader.notice,
         **facts,
     )
+
+
+def _source(reader: Reader) -> dict[str, str]:
+    described: type[Reader] | Reader = Phantom if imitation_notice(reader.raw_dir) else reader
+    return {"homepage": described.homepage, "citation": described.citation, "licence": described.licence}
 
 
 def _drawn_per_label(plan: Plan, options: BuildOptions) -> dict[str, Any]:

@@ -7,16 +7,20 @@ It is written as page.md, which is printed too, and as page.html, with its pictu
 
 import csv
 import dataclasses
+import itertools
 import json
 import math
 import pathlib
+import re
 from collections.abc import Sequence
 
 from tfcxr.data.atomic import write_atomically
 from tfcxr.startup import tensorflow_started
-from tfcxr.studies.stages import Stage, Study, seconds_of, time_text
+from tfcxr.studies.stages import SMOKE, Stage, Study, seconds_of, time_text
 
 SCORES_FILE = "scores.csv"
+PICTURES = ("preview.png", "real_and_synthetic.png", "pairs.png")
+SMOKE_NOTICE = "A trial of the stages, on few images and for a few steps: the figures below say nothing."
 HEADER = ("where", "what", "paper", "ours", "difference", "why")
 
 
@@ -46,7 +50,7 @@ class Found:
             parts[0] += f" ({_number(self.low)} to {_number(self.high)})"
         if self.images:
             parts.append(f"N {self.images:,}")
-        if math.isfinite(self.of_real):
+        if math.isfinite(self.of_real) and self.of_real != self.value:
             parts.append(f"real {_number(self.of_real)}")
         return ", ".join([*parts, *filter(None, [self.note])])
 
@@ -133,33 +137,41 @@ def write_page(study: Study, about: str, stages: Sequence[Stage], rows: Sequence
     with tensorflow_started():  # metrics that the report knows import it
         from tfcxr.evaluation.report import html
     title = f"{study.name}, {study.variant}"
+    notice = SMOKE_NOTICE if study.variant == SMOKE else ""
     times = [(stage.name, seconds_of(study, stage)) for stage in stages]
     measured = [[name, time_text(seconds / 60)] for name, seconds in times if seconds is not None]
     cells = [row.cells for row in rows]
     lines = [
         f"# {title}",
         "",
+        *([f"**{notice}**", ""] if notice else []),
         about.strip(),
         "",
         *_markdown(HEADER, cells),
         "",
         *_markdown(("stage", "time"), measured),
     ]
-    path = study.folder / "page.md"
-    pictures = sorted(
-        path for name in ("preview.png", "real_and_synthetic.png", "pairs.png") for path in study.folder.rglob(name)
-    )
+    pictures = [study.folder.rglob(name) for name in PICTURES]
+
+    def cell(text: str) -> str:
+        is_file = re.fullmatch(r"[\w./@-]+\.\w+", text) and (study.folder / text).is_file()
+        return f"<a href='{text}'>{text}</a>" if is_file else html.text(text)
+
     body = [
-        "".join(f"<p>{html.text(part)}</p>" for part in about.strip().split("\n\n")),
-        html.table(list(map(html.text, HEADER)), [list(map(html.text, row)) for row in cells]),
+        f"<h1>{html.text(title)}</h1>",
+        f"<div class=note><p>{html.text(notice)}</p></div>" if notice else "",
         *(
-            f"<h3>{html.text(picture.relative_to(study.folder))}</h3>"
-            + html.picture(picture.read_bytes(), str(picture.relative_to(study.folder)))
-            for picture in pictures
+            re.sub(r"`([^`]+)`", r"<code>\1</code>", f"<p>{html.text(part)}</p>")
+            for part in about.strip().split("\n\n")
         ),
-        html.table(["stage", "time"], [list(map(html.text, row)) for row in measured]),
+        f"<div class=words>{html.table(HEADER, [list(map(cell, row)) for row in cells])}</div>",
     ]
-    write_atomically(path.with_suffix(".html"), html.frame(title, [f"<h1>{html.text(title)}</h1>", *body]))
+    for picture in sorted(itertools.chain.from_iterable(pictures)):
+        name = picture.relative_to(study.folder).as_posix()
+        body += [f"<h3>{html.text(name)}</h3>", html.picture(picture.read_bytes(), name)]
+    body.append(html.table(["stage", "time"], [list(map(html.text, row)) for row in measured]))
+    path = study.folder / "page.md"
+    write_atomically(path.with_suffix(".html"), html.frame(title, body))
     write_atomically(path, "\n".join(lines) + "\n")
     return path
 

@@ -20,6 +20,7 @@ from tfcxr import command_line
 from tfcxr.data.atomic import write_atomically
 from tfcxr.studies.declaration import training_of
 
+SMOKE = "smoke"  # the variant that tries all stages on little data
 STATE_FILE = "study.json"
 RECORDS, EXPORT = "{size}/dataset_info.json", "1/saved_model.pb"
 # command -> the flag of the folder that it writes to, and what it writes there last
@@ -95,7 +96,7 @@ class Study:
     @property
     def records(self) -> pathlib.Path:
         """Records of the raw data; smoke's are its own, the other variants share theirs."""
-        return (self.folder if self.variant == "smoke" else self.work_dir) / "records"
+        return (self.folder if self.variant == SMOKE else self.work_dir) / "records"
 
     def stage(
         self, name: str, module: str, *, settings: Mapping[str, Any] | None = None, result: str = "", **flags: Any

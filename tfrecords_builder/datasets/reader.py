@@ -61,6 +61,15 @@ def one_hot(names: Sequence[str], name: str) -> tuple[float, ...]:
     return tuple(float(other == name) for other in names)
 
 
+IMITATION_FILE = "PHANTOM_NOT_PATIENTS.txt"  # in raw folders that `python -m tfrecords_builder imitate` drew
+
+
+def imitation_notice(raw_dir: pathlib.Path) -> str:
+    """What must be said of a raw folder that holds phantoms in the layout of a data set; "" of any other."""
+    files = (folder / IMITATION_FILE for folder in (raw_dir, raw_dir.parent))
+    return next((file.read_text(encoding="utf-8").strip() for file in files if file.is_file()), "")
+
+
 class Reader(abc.ABC):
     """Base of the readers; a subclass is one data set, one file, one line in `DATASETS`.
 

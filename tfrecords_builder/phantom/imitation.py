@@ -2,8 +2,9 @@
 
 imitate("chexpert", "raw/chexpert", images=60, image_size=64, seed=0)
 
-The layouts are those that the readers in `tfrecords_builder/datasets` describe. What a phantom lacks (a finding that is
-not drawn, a body part) is in the table alone, so nothing can be learned of it.
+The layouts are those that the readers in `tfrecords_builder/datasets` describe. What a phantom lacks (a body part, a
+finding that is not drawn) is in the table alone, so nothing can be learned of it. A file beside them says what they
+are, and records that are built of them carry its notice and the phantom's source, not the data set's.
 """
 
 import csv
@@ -18,7 +19,7 @@ from tfcxr.data.atomic import atomic_path
 from tfrecords_builder.datasets.chexpert_labels import OBSERVATIONS
 from tfrecords_builder.datasets.mura import BODY_PARTS
 from tfrecords_builder.datasets.phantom import Phantom
-from tfrecords_builder.datasets.reader import RawExample
+from tfrecords_builder.datasets.reader import IMITATION_FILE, RawExample
 
 NIH_COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position")
 PREVALENCE = 0.12  # of each finding, so that about half of the images have none
@@ -45,6 +46,7 @@ def imitate(dataset: str, folder: str | os.PathLike, images: int, image_size: in
     with atomic_path(folder) as temporary, tqdm(total=len(examples), unit="img", desc=f"drawing {dataset}") as progress:
         root = pathlib.Path(temporary)
         root.mkdir(exist_ok=True)
+        (root / IMITATION_FILE).write_text(Phantom.notice + "\n", encoding="utf-8")
 
         def write(path: str, example: RawExample) -> None:
             (root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,11 @@
 import pytest
 
 from tfcxr import command_line
+from tfrecords_builder.build import build_dataset
 from tfrecords_builder.commands.imitate import ImitateArguments, imitate
 from tfrecords_builder.datasets import DATASETS
-from tfrecords_builder.datasets.reader import Reject
+from tfrecords_builder.datasets.reader import IMITATION_FILE, Reject
+from tfrecords_builder.options import BuildOptions
 from tfrecords_builder.phantom.imitation import LAYOUTS
 
 
@@ -32,6 +34,18 @@ def test_the_same_seed_draws_the_same_files_and_a_folder_is_kept(tmp_path):
     assert folders[0] == folders[1] and set(folders[0].values()) != set(folders[2].values())
     with pytest.raises(FileExistsError, match="exists already; choose another --out_dir"):
         imitate(ImitateArguments(dataset="mura", out_dir=str(tmp_path / "a")))
+
+
+@pytest.mark.parametrize("given", ["raw", "raw/chest_xray"])
+def test_records_of_phantoms_say_what_they_are(given, tmp_path):
+    imitate(ImitateArguments(dataset="chest_xray_pneumonia", out_dir=str(tmp_path / "raw"), images=20, image_size=16))
+    reader = DATASETS["chest_xray_pneumonia"](str(tmp_path / given))
+    options = BuildOptions(image_sizes=(16,), splits={"train": 1.0}, workers=1)
+    info = build_dataset(reader, tmp_path / "out", options)[16]
+    assert info.notice.startswith("PHANTOM, NOT PATIENTS") and info.source["licence"] == "Apache-2.0 (own work)"
+    (tmp_path / "raw" / IMITATION_FILE).unlink()
+    info = build_dataset(reader, tmp_path / "real", options)[16]
+    assert info.notice == "" and info.source["licence"] == "CC BY 4.0"
 
 
 def test_unknown_data_set_names_those_that_can_be_imitated(capsys):

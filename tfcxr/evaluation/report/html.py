@@ -13,6 +13,7 @@ from tfcxr.evaluation.metrics import METRICS, metrics_of
 from tfcxr.evaluation.metrics.metric import Metric
 from tfcxr.evaluation.report.score import Score
 
+PHANTOM = "PHANTOM, NOT PATIENTS"  # begins the notice of computed radiographs
 ARROWS = {"higher": " &uarr;", "lower": " &darr;", "real": ""}  # to where a metric is better
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1040px; margin: 2em auto; padding: 0 1.2em; }
@@ -30,6 +31,7 @@ th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2p
 .side { display: flex; flex-wrap: wrap; gap: 0 2.4em }
 img { max-width: 100%; height: auto } code { font-size: .85em; overflow-wrap: anywhere }
 .wide { overflow-x: auto }
+.words th, .words td { text-align: left; vertical-align: top }
 .small { color: #57636f; font-size: .92em } .small p { margin: .15em 0 }
 .confusion { font-size: .82em; line-height: 1.25 } .confusion th, .confusion td { padding: .1em .6em }
 """
@@ -206,7 +208,11 @@ def _alarm(shared_patients: Sequence[str]) -> str:
 
 
 def _notes(notices: Sequence[str]) -> str:
-    lines = ["This report shows real radiographs. Share it only as the licence of the data allows", *notices]
+    is_drawn = any(PHANTOM in notice for notice in notices)
+    of_real = (
+        [] if is_drawn else ["This report shows real radiographs. Share it only as the licence of the data allows"]
+    )
+    lines = [*of_real, *notices]
     sentences = "".join(f"<p>{text(_capitalised(line.removesuffix('.')))}.</p>" for line in lines)
     return f"<div class=note>{sentences}</div>"
 
