@@ -94,10 +94,11 @@ class PatientOptimizer:
           ValueError: a model without a `latent` signature or conditional on other labels than the classifier's, or a
             label without a threshold.
         """
+        generate = differentiable_generator(model)
         _check_labels(model, classifier, labels)
         self._model, self._classifier, self._labels, self._options = model, classifier, labels, options
         self.objective = LatentObjective(
-            differentiable_generator(model), classifier.logits, classifier.is_single_label, model.description.chunk_rows
+            generate, classifier.logits, classifier.is_single_label, model.description.chunk_rows
         )
         probabilities = [classifier.thresholds[name] for name in classifier.label_names]
         self._thresholds = np.array([np.nan if p is None else log_odds_of(p) for p in probabilities], np.float32)

@@ -262,7 +262,7 @@ def _placeless(study: Study, stage: Stage) -> tuple[str, ...]:
 
 def _check_same_command(study: Study, stage: Stage) -> None:
     before, now = _kept(study, stage).get("command"), list(_placeless(study, stage))
-    if before is None or before == now:
+    if before in (None, now) or not stage.folder.exists():  # what failed at once has left nothing to mix up
         return
     ours, theirs = ([word for word in words if word not in others] for words, others in ((now, before), (before, now)))
     raise ValueError(

@@ -1,7 +1,6 @@
 """Stages of a study: their commands, what is skipped and resumed, and what is refused."""
 
 import importlib
-import json
 import pathlib
 
 import pytest
@@ -99,15 +98,18 @@ def test_a_folder_of_other_settings_is_refused_and_one_that_was_moved_is_not(stu
         run_stages(moved, [writing(moved, "first")])
 
 
-def test_raw_data_of_another_set_are_refused(study, tmp_path):
-    built = study.stage("build", "tfrecords_builder", raw_dir=study.raw_dir, out_dir=study.records, image_sizes=[32])
-    with pytest.raises(SystemExit):
-        run_stages(study, [built], lambda words: 5)
+def test_raw_data_of_another_set_are_refused_once_something_is_built(study, tmp_path):
     other = Study(study.path, study.variant, {}, tmp_path / "other", study.work_dir)
-    built = other.stage("build", "tfrecords_builder", raw_dir=other.raw_dir, out_dir=other.records, image_sizes=[32])
-    with pytest.raises(ValueError, match="begun with --raw_dir=.*/raw, now it has --raw_dir=.*/other; choose another"):
-        run_stages(other, [built])
-    assert json.loads((study.work_dir / "study.json").read_text())["build"]["command"]
+    flags = {"out_dir": study.records, "image_sizes": [32]}
+    with pytest.raises(SystemExit):
+        run_stages(study, [study.stage("build", "tfrecords_builder", raw_dir=study.raw_dir, **flags)], lambda words: 5)
+    built = other.stage("build", "tfrecords_builder", raw_dir=other.raw_dir, **flags)
+    with pytest.raises(SystemExit):  # a wrong folder that left nothing may be given again
+        run_stages(other, [built], lambda words: 5)
+    first = study.stage("build", "tfrecords_builder", raw_dir=study.raw_dir, **flags)
+    study.records.mkdir()
+    with pytest.raises(ValueError, match="begun with --raw_dir=.*/other, now it has --raw_dir=.*/raw; choose another"):
+        run_stages(study, [first])
 
 
 def test_a_command_runs_here_too(capsys):
