@@ -10,8 +10,8 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from absl import logging
+from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tfcxr.data.tfrecord import read_records
@@ -22,6 +22,8 @@ from tfcxr.serving.signatures import SIGNATURES
 DEFAULT_SIGNATURE = "serving_default"
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress"))
+_POOL = tf.compat.v1.MetaGraphDef.DESCRIPTOR.file.pool
+SavedModelMessage = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("tensorflow.SavedModel"))
 HIDDEN_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")  # no functions of a model
 
 
@@ -194,7 +196,7 @@ def _signature_defs(path: pathlib.Path) -> dict[str, Any]:
     """Of the graph that is tagged "serve"."""
     try:
         content = (path / "saved_model.pb").read_bytes()
-        graphs = SavedModel.FromString(content).meta_graphs
+        graphs = SavedModelMessage.FromString(content).meta_graphs
     except (OSError, DecodeError) as error:
         message = f"version {path.name} holds no readable saved_model.pb"
         raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
