@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
@@ -43,7 +44,7 @@ class PredictionService:
     def __init__(self, manager: ModelManager, batcher: Batcher) -> None:
         self.manager, self.batcher = manager, batcher
 
-    def use(self, model_spec: Any) -> Servable:
+    def use(self, model_spec: Any) -> AbstractContextManager[Servable]:
         """The version that a `ModelSpec` asks for, see `ModelManager.use`."""
         version = model_spec.version.value if model_spec.HasField("version") else None
         return self.manager.use(model_spec.name, version, model_spec.version_label or None)
