@@ -125,7 +125,7 @@ def create_app(
         app.add_api_route(path, methods.status, openapi_extra=described, responses=ERRORS)
     for router in routers:
         app.include_router(router)
-    app.add_middleware(GZipMiddleware, minimum_size=4096)
+    app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     if allows_other_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["Content-Type"]
