@@ -27,9 +27,8 @@ CODES_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 MAX_MESSAGE = 600
 # where in the graph an operation failed: of no use to a client
 GRAPH_PLACE = re.compile(r"\s*\[\[\{\{node .*|\s*\(defined at .*|\s*\[Op:\w+\].*", re.DOTALL)
-GRAPH_START = re.compile(
-    r"^Graph execution error:.*?(?=assertion failed)|^assertion failed: |^\{\{function_node [^}]*\}\} ", re.DOTALL
-)
+GRAPH_START = re.compile(r"^(Graph execution error:.*?(?=assertion failed)|\{\{function_node [^}]*\}\} )+", re.DOTALL)
+ASSERTION = re.compile(r"^assertion failed: \[(.*)\]$", re.DOTALL)
 
 
 class ServingError(Exception):
@@ -56,7 +55,7 @@ def as_serving_error(error: BaseException) -> ServingError:
         return error
     if isinstance(error, tf.errors.OpError):
         code = CODES_BY_NUMBER.get(error.error_code, grpc.StatusCode.INTERNAL)
-        text = GRAPH_START.sub("", GRAPH_PLACE.sub("", error.message))
+        text = ASSERTION.sub(r"\1", GRAPH_START.sub("", GRAPH_PLACE.sub("", error.message)).strip())
         if code is grpc.StatusCode.UNIMPLEMENTED or code is grpc.StatusCode.INTERNAL:
             logging.error("a model failed: %s", text)
         return ServingError(code, " ".join(text.split())[:MAX_MESSAGE])
