@@ -55,7 +55,9 @@ def as_serving_error(error: BaseException) -> ServingError:
         return error
     if isinstance(error, tf.errors.OpError):
         code = CODES_BY_NUMBER.get(error.error_code, grpc.StatusCode.INTERNAL)
-        text = ASSERTION.sub(r"\1", GRAPH_START.sub("", GRAPH_PLACE.sub("", error.message)).strip())
+        text = GRAPH_START.sub("", GRAPH_PLACE.sub("", error.message)).strip()
+        if found := ASSERTION.match(text):
+            text = found[1].replace("] [", " ")
         if code is grpc.StatusCode.UNIMPLEMENTED or code is grpc.StatusCode.INTERNAL:
             logging.error("a model failed: %s", text)
         return ServingError(code, " ".join(text.split())[:MAX_MESSAGE])
