@@ -16,6 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from tfcxr.data.tfrecord import read_records
 from tfcxr.server.serving_error import ServingError, as_serving_error, invalid
+from tfcxr.server.session_model import SessionModel
 from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, read_description
 from tfcxr.serving.signatures import SIGNATURES
 
@@ -45,16 +46,18 @@ class Servable:
           ServingError: FAILED_PRECONDITION or INVALID_ARGUMENT, no SavedModel or a damaged one.
         """
         self.name, self.version, self.path = name, version, pathlib.Path(path)
-        self.signature_defs = _signature_defs(self.path)
+        graph = _graph(self.path)
+        self.signature_defs = {key: value for key, value in graph.signature_def.items() if key not in HIDDEN_SIGNATURES}
+        has_functions = len(graph.object_graph_def.nodes) > 0  # TensorFlow 1 wrote none
         is_ours = (self.path / DESCRIPTION_FILE).is_file()
         try:
             self.description: ModelDescription | None = read_description(self.path) if is_ours else None
-            self._saved_model = _load(self.path)
-        except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+            self._saved_model: Any = tf.saved_model.load(str(self.path)) if has_functions else SessionModel(self.path)
+        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, tf.errors.OpError) as error:
             logging.warning("%s is a damaged SavedModel: %s", self.path, error)
             message = f"version {version} of {name} is a damaged SavedModel; export it again"
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
-        self._functions = dict(self._saved_model.signatures)
+        self._functions = dict(self._saved_model.signatures) if has_functions else dict(self.signature_defs)
         self._lock = threading.Lock()
         self._users, self._is_retired = 0, threading.Event()
 
@@ -114,8 +117,12 @@ class Servable:
         whole, chosen = self.complete(signature_name, inputs), self.chosen_outputs(signature_name, outputs)
         function = self._functions[signature_name or DEFAULT_SIGNATURE]
         try:
-            found = function(**{key: tf.constant(value) for key, value in whole.items()})
-            return {key: found[key].numpy() for key in chosen}
+            if isinstance(self._saved_model, SessionModel):
+                found = self._saved_model.run(self.signature(signature_name), whole, chosen)
+            else:
+                tensors = function(**{key: tf.constant(value) for key, value in whole.items()})
+                found = {key: tensors[key].numpy() for key in chosen}
+            return {key: np.array(value, object) if isinstance(value, bytes) else value for key, value in found.items()}
         except (tf.errors.OpError, ValueError, TypeError) as error:
             if isinstance(error, tf.errors.OpError):
                 raise as_serving_error(error) from None
@@ -178,22 +185,13 @@ class Servable:
 
     def free(self) -> None:
         """Gives the memory back; call it when `retire` said true."""
+        if isinstance(self._saved_model, SessionModel):
+            self._saved_model.close()
         self._functions, self._saved_model = {}, None
 
 
-def _load(path: pathlib.Path) -> Any:
-    """The SavedModel, without a warning for each reference variable of TensorFlow 1."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        return tf.saved_model.load(str(path))
-    finally:
-        logger.setLevel(level)
-
-
-def _signature_defs(path: pathlib.Path) -> dict[str, Any]:
-    """Of the graph that is tagged "serve"."""
+def _graph(path: pathlib.Path) -> Any:
+    """The `MetaGraphDef` that is tagged "serve"."""
     try:
         content = (path / "saved_model.pb").read_bytes()
         graphs = SavedModelMessage.FromString(content).meta_graphs
@@ -203,7 +201,7 @@ def _signature_defs(path: pathlib.Path) -> dict[str, Any]:
     served = [graph for graph in graphs if "serve" in graph.meta_info_def.tags]
     if not served:
         raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'version {path.name} has no graph tagged "serve"')
-    return {key: value for key, value in served[0].signature_def.items() if key not in HIDDEN_SIGNATURES}
+    return served[0]
 
 
 def _other_inputs(signature: Any, inputs: Mapping[str, Any], wrong: list[str]) -> str:
