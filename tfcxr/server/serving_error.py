@@ -40,6 +40,7 @@ class ServingError(Exception):
     """
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."  # gRPC drops long ones
         super().__init__(message)
         self.code, self.message = code, message
 
@@ -60,7 +61,7 @@ def as_serving_error(error: BaseException) -> ServingError:
             text = found[1].replace("] [", " ")
         if code is grpc.StatusCode.UNIMPLEMENTED or code is grpc.StatusCode.INTERNAL:
             logging.error("a model failed: %s", text)
-        return ServingError(code, " ".join(text.split())[:MAX_MESSAGE])
+        return ServingError(code, " ".join(text.split()))
     logging.error("a request failed: %s", error, exc_info=error)
     return ServingError(grpc.StatusCode.INTERNAL, "the server failed on this request; its log says why")
 
