@@ -21,6 +21,7 @@ class Score(Signature):
 
     name = "score"
     kinds = ("generator",)
+    rows_are_independent = False  # minibatch stddev compares the images of a request
     meaning = "what the discriminator says of images: a training signal, not a calibrated probability"
     values = {
         "image": "0 (black) to 255 (white)",
