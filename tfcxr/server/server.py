@@ -18,7 +18,7 @@ import uvicorn
 from absl import logging
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tfcxr.server import health
+from tfcxr.server import health, page
 from tfcxr.server.access import Access
 from tfcxr.server.batching import Batcher, BatchingOptions
 from tfcxr.server.grpc_server import GrpcOptions, GrpcServer
@@ -72,6 +72,7 @@ class ServerOptions:
       allows_labels_of_unavailable: whether a label may name a version that is not available.
       metrics_path: beside /metrics.
       reload_root: the folder that models of a HandleReloadConfigRequest must be in; None for any.
+      cohorts: data folders that the page shows.
     """
 
     models: Callable[[], Iterable[ServedModel]]
@@ -94,6 +95,7 @@ class ServerOptions:
     allows_labels_of_unavailable: bool = False
     metrics_path: str = ""
     reload_root: pathlib.Path | None = None
+    cohorts: tuple[str, ...] = ()
 
 
 class Server:
@@ -111,6 +113,7 @@ class Server:
 
         Raises:
           OSError: an address is taken.
+          FileNotFoundError: a folder of `cohorts` without a finished build.
         """
         self.manager = ModelManager(
             options.models,
@@ -160,7 +163,7 @@ class Server:
             max_body_bytes=options.max_request_bytes,
             timeout_seconds=options.timeout_seconds,
             on_request=self._on_request,
-            routers=[health.router(self._health)],
+            routers=[health.router(self._health), page.router(self.manager, self.batcher, options.cohorts)],
             allows_other_origins=options.allows_other_origins,
             wrap=functools.partial(_TokenCheck, options.access),
         )

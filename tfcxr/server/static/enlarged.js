@@ -1,7 +1,7 @@
 /** The dialog that shows one picture large, with its provenance and its downloads. */
 
 import { post, ServerError } from "./server.js";
-import { fillFrame } from "./tile.js";
+import { fillFrame, withText } from "./tile.js";
 
 const element = (id) => document.getElementById(id);
 let shown = { pictures: [], index: 0 };
@@ -32,7 +32,7 @@ export function startEnlarged() {
 function show(pictures, index) {
   const picture = pictures[index];
   shown = { pictures, index };
-  fillFrame(element("enlarged-picture"), picture.kind, picture);
+  fillFrame(element("enlarged-picture"), picture);
   element("enlarged-picture").classList.add("enlarged-picture");
   element("enlarged-title").textContent = picture.title;
   element("enlarged-error").textContent = "";
@@ -44,11 +44,11 @@ function show(pictures, index) {
   element("next-picture").disabled = neighbour(1) === undefined;
 }
 
-/** The next index in a direction that has a picture. */
+/** The next index in a direction whose picture has come. */
 function neighbour(step) {
   const { pictures } = shown;
   let index = shown.index + step;
-  while (index >= 0 && index < pictures.length && !pictures[index]) index += step;
+  while (pictures[index] && !pictures[index].url) index += step;
   return pictures[index] ? index : undefined;
 }
 
@@ -70,10 +70,4 @@ async function download(format, ending) {
     if (!(error instanceof ServerError)) throw error;
     element("enlarged-error").textContent = error.message;
   }
-}
-
-function withText(tag, text) {
-  const found = document.createElement(tag);
-  found.textContent = text;
-  return found;
 }

@@ -1,6 +1,7 @@
 /** The loaded models, and the parts of the form that depend on the chosen one. */
 
 const element = (id) => document.getElementById(id);
+export const SYNTHETIC = "synthetic; shows no patient";
 
 /** Each loaded version as {name, ...facts}, the newest of each model first. */
 export function versionsOf(models) {
@@ -10,6 +11,11 @@ export function versionsOf(models) {
 /** How a version is named to the reader. */
 export function titleOf(model) {
   return `${model.name}/${model.version}`;
+}
+
+/** The lines under a picture that a model generates. */
+export function captionOf(model, inputs) {
+  return [`asked for: ${inputs.text}`, `${titleOf(model)}, weights ${model.weights_sha256.slice(0, 8)}`, SYNTHETIC];
 }
 
 /** Fills a select with texts, whose values are their positions. */

@@ -2,7 +2,7 @@
 
 import { enlarge } from "./enlarged.js";
 import { slerp } from "./latents.js";
-import { readInputs, titleOf } from "./models.js";
+import { captionOf, readInputs, SYNTHETIC, titleOf } from "./models.js";
 import { inParallel, json, predict, ServerError } from "./server.js";
 import { release, Tile } from "./tile.js";
 
@@ -25,12 +25,12 @@ async function walk(model, report) {
   const inputs = readInputs(model);
   const slider = element("walk-position");
   const places = Array.from({ length: count }, (_, index) => index / (count - 1));
-  const own = new Array(count).fill(null);
-  const tile = new Tile("synthetic", `Seed ${from} to ${to}`, (button) => enlarge(own, Number(slider.value), button));
+  const own = places.map((place) => described(model, inputs, from, to, place));
+  const tile = new Tile(own[0], (button) => enlarge(own, Number(slider.value), button));
   const showPlace = () => {
     const index = Number(slider.value);
     element("walk-place").textContent = places[index].toFixed(2);
-    if (own[index]) tile.show(own[index]);
+    tile.show(own[index]);
   };
   release(pictures);
   pictures = own;
@@ -50,9 +50,8 @@ async function walk(model, report) {
       if (model.reads_label) request.label = [inputs.label];
       const outputs = await predict(model.name, model.version, "latent", request, signal);
       const [image] = outputs.image ?? outputs;
-      const url = URL.createObjectURL(await drawn(image));
-      if (signal.aborted) return URL.revokeObjectURL(url);
-      own[index] = described(model, inputs, from, to, place, url);
+      own[index].url = URL.createObjectURL(await drawn(image));
+      if (signal.aborted) return release([own[index]]);
       if (Number(slider.value) === index) showPlace();
     });
   } catch (error) {
@@ -76,25 +75,21 @@ function drawn(image) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
-function described(model, inputs, from, to, place, url) {
+function described(model, inputs, from, to, place) {
   const where = `${place.toFixed(2)} of the way from seed ${from} to seed ${to}`;
   return {
     kind: "synthetic",
-    url,
+    url: null,
     title: `Seed ${from} to ${to}, at ${place.toFixed(2)}`,
     alt: `Synthetic chest radiograph, ${where}, asked for ${inputs.text}`,
-    caption: [
-      `asked for: ${inputs.text}`,
-      `${titleOf(model)}, weights ${model.weights_sha256.slice(0, 8)}`,
-      "synthetic; shows no patient",
-    ],
+    caption: captionOf(model, inputs),
     facts: [
+      ["what it is", SYNTHETIC],
       ["model", titleOf(model)],
       ["z", where],
       ["asked for", inputs.text],
-      ["SHA-256 of the weights", model.weights_sha256],
       ["training data", model.data],
-      ["what it is", "synthetic; shows no patient"],
+      ["SHA-256 of the weights", model.weights_sha256],
     ],
     request: null, // it has no seed of its own
   };
