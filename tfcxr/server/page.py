@@ -21,7 +21,6 @@ from fastapi.responses import HTMLResponse
 
 import tfcxr
 from tfcxr.data.dicom_writer import dicom_bytes
-from tfcxr.data.png_writer import png_bytes
 from tfcxr.data.synthetic_facts import SyntheticFacts
 from tfcxr.models.base import latents_from_seeds
 from tfcxr.server.batching import Batcher
@@ -48,7 +47,7 @@ COHORT_PATH = "/page/cohorts/{number}"
 
 
 class PictureRequest(pydantic.BaseModel):
-    """One picture to download.
+    """One picture to download as DICOM.
 
     Attributes:
       model: its name.
@@ -75,7 +74,7 @@ def router(manager: ModelManager, batcher: Batcher, cohorts: Sequence[str | os.P
     routes = fastapi.APIRouter(include_in_schema=False)
     _add_page(routes)
     _add_models(routes, manager)
-    _add_downloads(routes, manager, batcher)
+    _add_dicom(routes, manager, batcher)
     _add_cohorts(routes, CohortBrowser(cohorts))
     return routes
 
@@ -83,7 +82,11 @@ def router(manager: ModelManager, batcher: Batcher, cohorts: Sequence[str | os.P
 def _add_page(routes: fastapi.APIRouter) -> None:
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER / "templates"), autoescape=True)
     page = templates.get_template("page.html").render(version=tfcxr.__version__)
-    static = {path.name: path for path in (FOLDER / "static").iterdir() if path.suffix in STATIC_TYPES}
+    static = {
+        path.name: (path.read_bytes(), STATIC_TYPES[path.suffix])
+        for path in (FOLDER / "static").iterdir()
+        if path.suffix in STATIC_TYPES
+    }
 
     @routes.get("/")
     def show_page() -> Response:
@@ -93,7 +96,8 @@ def _add_page(routes: fastapi.APIRouter) -> None:
     def static_file(name: str) -> Response:
         if name not in static:
             raise ServingError(grpc.StatusCode.NOT_FOUND, "the page has no such file")
-        return Response(static[name].read_bytes(), media_type=STATIC_TYPES[static[name].suffix], headers=HEADERS)
+        content, media_type = static[name]
+        return Response(content, media_type=media_type, headers=HEADERS)
 
 
 def _add_models(routes: fastapi.APIRouter, manager: ModelManager) -> None:
@@ -121,12 +125,7 @@ def _add_models(routes: fastapi.APIRouter, manager: ModelManager) -> None:
         return {"latents": z.numpy().tolist()}
 
 
-def _add_downloads(routes: fastapi.APIRouter, manager: ModelManager, batcher: Batcher) -> None:
-    @routes.post("/page/png")
-    async def png(request: PictureRequest) -> Response:
-        image, facts = await _generated(manager, batcher, request)
-        return Response(png_bytes(image, facts), media_type="image/png", headers=HEADERS)
-
+def _add_dicom(routes: fastapi.APIRouter, manager: ModelManager, batcher: Batcher) -> None:
     @routes.post("/page/dicom")
     async def dicom(request: PictureRequest) -> Response:
         image, facts = await _generated(manager, batcher, request)

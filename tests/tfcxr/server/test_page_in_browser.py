@@ -12,9 +12,12 @@ import pydicom
 import pytest
 from PIL import Image
 
+from tfcxr.data.png_writer import png_bytes
+from tfcxr.data.synthetic_facts import SyntheticFacts
 from tfcxr.server.access import Access
 from tfcxr.server.served_models import models_in
 from tfcxr.server.server import Server, ServerOptions
+from tfcxr.serving.model_card import read_description
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = sync_api.expect
@@ -224,7 +227,10 @@ def test_enter_enlarges_arrows_turn_and_escape_returns_the_focus(page):
 
 
 @pytest.mark.thorough
-def test_downloads_hold_the_pixels_that_are_shown(page):
+def test_downloads_hold_the_pixels_that_are_shown_and_say_what_they_are(page, tiny_export):
+    page.get_by_label("Truncation").fill("0.5")
+    page.locator("#generate").click()
+    expect(page.locator("#generate-status")).to_contain_text("12 pictures", timeout=SECONDS)
     page.locator("#pictures .frame").first.click()
     shown = shown_pixels(page, "#enlarged-picture img")
     with page.expect_download() as download:
@@ -232,7 +238,10 @@ def test_downloads_hold_the_pixels_that_are_shown(page):
     assert download.value.suggested_filename == "tiny-1-seed-1-synthetic.png"
     with Image.open(download.value.path()) as picture:
         np.testing.assert_array_equal(np.asarray(picture), shown)
-        assert json.loads(picture.text["tfcxr"])["synthetic"]
+        told = picture.text["tfcxr"]
+    facts = SyntheticFacts("tiny/1", read_description(tiny_export).weights_sha256, ("NORMAL",), 1, 0.5)
+    with Image.open(io.BytesIO(png_bytes(shown, facts))) as picture:
+        assert json.loads(told) == json.loads(picture.text["tfcxr"])
     with page.expect_download() as download:
         page.get_by_role("button", name="Download DICOM").click()
     dataset = pydicom.dcmread(io.BytesIO(pathlib.Path(download.value.path()).read_bytes()))
@@ -254,6 +263,25 @@ def test_a_walk_begins_and_ends_at_the_pictures_of_its_seeds(page):
         np.testing.assert_array_equal(walked[index], shown_pixels(page, f"{PICTURES} >> nth={seed}"))
     assert not np.array_equal(walked[0], walked[1]) and not np.array_equal(walked[2], walked[1])
     expect(page.locator("#walk-picture .mark")).to_have_text("SYNTHETIC")
+    page.locator("#walk-picture .frame").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download PNG").click()
+    with Image.open(download.value.path()) as picture:
+        facts = json.loads(picture.text["tfcxr"])
+    assert facts["synthetic"] and (facts["from_seed"], facts["to_seed"], facts["position"]) == (1, 2, 1)
+    expect(page.get_by_role("button", name="Download DICOM")).to_be_hidden()
+
+
+@pytest.mark.thorough
+def test_facts_in_a_png_file_may_have_any_letters(page):
+    write = """async ([png, facts]) => {
+      const { withFacts } = await import("/page/static/png_text.js");
+      return [...new Uint8Array(await withFacts(Uint8Array.from(png), facts).arrayBuffer())];
+    }"""
+    plain = png_bytes(np.zeros([2, 2], np.uint8), None)
+    with Image.open(io.BytesIO(bytes(page.evaluate(write, [list(plain), {"labels": ["ä, 肺"]}])))) as picture:
+        picture.verify()  # checksums of all chunks
+        assert json.loads(picture.text["tfcxr"]) == {"labels": ["ä, 肺"]}
 
 
 @pytest.mark.thorough

@@ -117,6 +117,7 @@ function described(cohort, split, image) {
       ["licence", cohort.licence || "not stated"],
       ...(cohort.weights_sha256 ? [["SHA-256 of the weights", cohort.weights_sha256]] : []),
     ],
+    file: null,
     request: null,
   };
 }

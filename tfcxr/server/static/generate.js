@@ -5,12 +5,14 @@ import {
   captionOf,
   fillSelect,
   generates,
+  pngFacts,
   readInputs,
   showInputs,
   SYNTHETIC,
   titleOf,
   versionsOf,
 } from "./models.js";
+import { withFacts } from "./png_text.js";
 import { inParallel, predict, ServerError } from "./server.js";
 import { inListItem, release, Tile } from "./tile.js";
 import { startWalk } from "./walk.js";
@@ -105,7 +107,7 @@ async function generatePicture(picture, model, inputs, seed, signal) {
     throw new ServerError("Every candidate was a copy of a training image, so none is shown.");
   }
   const bytes = Uint8Array.from(atob(png.b64), (letter) => letter.charCodeAt(0));
-  picture.url = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+  picture.url = URL.createObjectURL(withFacts(bytes, pngFacts(model, inputs, { seed })));
   if (outputs.tries) picture.facts.push(["candidates tried", String(outputs.tries[0])]);
 }
 
@@ -126,6 +128,7 @@ function described(model, inputs, seed) {
       ["training data", model.data],
       ["SHA-256 of the weights", model.weights_sha256],
     ],
+    file: `${model.name}-${model.version}-seed-${seed}-synthetic`,
     request: {
       model: model.name,
       version: model.version,

@@ -1,9 +1,9 @@
 /**
  * One picture in a frame that says whether it is synthetic, a phantom or real.
  *
- * A picture is {kind, url, title, alt, caption, facts, request}: "synthetic", "phantom" or "real"; the address of its
- * pixels, null while it is waited for; a short title; a description; lines of text; pairs of a name and a value; and what
- * its download is asked for by, or null.
+ * A picture is {kind, url, title, alt, caption, facts, file, request}: "synthetic", "phantom" or "real"; the address of
+ * its PNG file, null while it is waited for; a short title; a description; lines of text; pairs of a name and a value;
+ * the name of its downloads without their ending, or null; and what its DICOM file is asked for by, or null.
  */
 
 const MARKS = { synthetic: "SYNTHETIC", phantom: "PHANTOM", real: "REAL" };

@@ -2,7 +2,8 @@
 
 import { enlarge } from "./enlarged.js";
 import { slerp } from "./latents.js";
-import { captionOf, readInputs, SYNTHETIC, titleOf } from "./models.js";
+import { captionOf, pngFacts, readInputs, SYNTHETIC, titleOf } from "./models.js";
+import { withFacts } from "./png_text.js";
 import { inParallel, json, predict, ServerError } from "./server.js";
 import { release, Tile } from "./tile.js";
 
@@ -22,7 +23,7 @@ async function walk(model, report) {
   running?.abort();
   const { signal } = (running = new AbortController());
   const [from, to, count] = ["walk-from", "walk-to", "walk-count"].map((id) => Number(element(id).value));
-  const inputs = readInputs(model);
+  const inputs = { ...readInputs(model), truncation: null }; // the signature of z has none
   const slider = element("walk-position");
   const places = Array.from({ length: count }, (_, index) => index / (count - 1));
   const own = places.map((place) => described(model, inputs, from, to, place));
@@ -50,7 +51,8 @@ async function walk(model, report) {
       if (model.reads_label) request.label = [inputs.label];
       const outputs = await predict(model.name, model.version, "latent", request, signal);
       const [image] = outputs.image ?? outputs;
-      own[index].url = URL.createObjectURL(await drawn(image));
+      const facts = pngFacts(model, inputs, { seed: null, from_seed: from, to_seed: to, position: place });
+      own[index].url = URL.createObjectURL(withFacts(await drawn(image), facts));
       if (signal.aborted) return release([own[index]]);
       if (Number(slider.value) === index) showPlace();
     });
@@ -62,8 +64,8 @@ async function walk(model, report) {
   }
 }
 
-/** A PNG file of an image [height][width][channels] from -1 (black) to 1 (white). */
-function drawn(image) {
+/** The bytes of a PNG file of an image [height][width][channels] from -1 (black) to 1 (white). */
+async function drawn(image) {
   const [height, width] = [image.length, image[0].length];
   const canvas = Object.assign(document.createElement("canvas"), { height, width });
   const pixels = new ImageData(width, height);
@@ -72,7 +74,8 @@ function drawn(image) {
     pixels.data.set([grey, grey, grey, 255], index * 4);
   });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const file = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return new Uint8Array(await file.arrayBuffer());
 }
 
 function described(model, inputs, from, to, place) {
@@ -91,6 +94,7 @@ function described(model, inputs, from, to, place) {
       ["training data", model.data],
       ["SHA-256 of the weights", model.weights_sha256],
     ],
+    file: `${model.name}-${model.version}-seed-${from}-to-${to}-at-${place.toFixed(2)}-synthetic`,
     request: null, // it has no seed of its own
   };
 }
