@@ -86,7 +86,9 @@ def test_batches_and_images_of_a_server(server):
     for (model, signature), given in inputs.items():
         with server.manager.use(model) as servable:
             server.metrics.observe_batch(servable, signature, 0, 0)  # so that there is a count before
-            before = {name: values(server.metrics, name) for name in ("tfcxr_batch_rows_sum", "tfcxr_batch_requests_sum")}
+            before = {
+                name: values(server.metrics, name) for name in ("tfcxr_batch_rows_sum", "tfcxr_batch_requests_sum")
+            }
             images = values(server.metrics, "tfcxr_images_generated_total")[("tiny",)]
             server.batcher.submit(servable, signature, given).result()
             rows = len(next(iter(given.values())))
