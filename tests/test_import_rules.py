@@ -65,6 +65,18 @@ ALLOWED = {
         "command_line",
         "registry",
     },
+    "server": {
+        "server",
+        "serving",
+        "sampling",
+        "evaluation",
+        "models",
+        "data",
+        "config",
+        "command_line",
+        "registry",
+        "startup",
+    },
     "porting": {
         "porting",
         "serving",

@@ -22,5 +22,6 @@ COMMANDS: Registry[Callable[[Any], Any]] = Registry(
     port="tfcxr.port:port",
     study="tfcxr.study:study",
     benchmark="tfcxr.benchmark:benchmark",
+    serve="tfcxr.serve:serve",
     describe="tfcxr.describe:describe",
 )

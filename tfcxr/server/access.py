@@ -1,0 +1,67 @@
+"""Who may use the server: whoever has its API token, or anybody where it has none; and certificates of TLS."""
+
+import dataclasses
+import hmac
+import os
+import pathlib
+import stat
+
+from absl import logging
+
+TOKEN_VARIABLE = "TFCXR_API_TOKEN"
+SCHEME = "Bearer "
+
+
+class Access:
+    """Compares the `Authorization` of a request with the server's token, in constant time."""
+
+    MESSAGE = "this server needs its API token: Authorization: Bearer TOKEN"
+
+    def __init__(self, token: str = "") -> None:
+        """`token` is "" for a server that everybody may use."""
+        self._token = token.encode()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no token is needed."""
+        return not self._token
+
+    def allows(self, authorization: str | bytes) -> bool:
+        """Whether the header of a request, "Bearer TOKEN", has the token."""
+        given = authorization.encode("utf-8", "replace") if isinstance(authorization, str) else authorization
+        return self.is_open or hmac.compare_digest(given, SCHEME.encode() + self._token)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """A certificate, as texts in PEM.
+
+    Attributes:
+      key: private.
+      certificate: of the server, and of those that vouch for it.
+      client_authority: whose clients alone are let in; "" for all.
+    """
+
+    key: str
+    certificate: str
+    client_authority: str = ""
+
+
+def read_access(token_file: str | os.PathLike | None) -> Access:
+    """The access by a file that holds the token, or else by the environment variable TFCXR_API_TOKEN.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: an empty file.
+    """
+    if token_file is None:
+        return Access(os.environ.get(TOKEN_VARIABLE, ""))
+    path = pathlib.Path(token_file)
+    if not path.is_file():
+        raise FileNotFoundError(f"--api_token_file={path} does not exist; expected a file that holds the token")
+    if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        logging.warning("others may read %s; chmod 600 keeps the token to yourself", path)
+    token = path.read_text(encoding="utf-8").strip()
+    if not token:
+        raise ValueError(f"--api_token_file={path} is empty; expected the token")
+    return Access(token)

@@ -1,0 +1,62 @@
+"""Bodies of requests: a limit on their size, also of packed ones, before anything reads them."""
+
+import json
+import zlib
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+GZIP_WINDOW = 16 + zlib.MAX_WBITS
+CODINGS = ("", "identity", "gzip")
+
+
+class BodyLimit:
+    """Reads and unpacks a body, and refuses one that is too large (429) or is packed otherwise than by gzip (415)."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app, self._max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on with its whole, plain body."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        coding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+        if coding not in CODINGS:
+            await _refuse(send, 415, f"a body must be plain or gzip, got the encoding {coding!r}")
+            return
+        unpacker = zlib.decompressobj(GZIP_WINDOW) if coding == "gzip" else None
+        parts, size, received, more = [], 0, 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            part, more = message.get("body", b""), message.get("more_body", False)
+            received += len(part)  # also what follows the end of the gzip data
+            try:
+                part = unpacker.decompress(part, self._max_bytes - size + 1) if unpacker else part
+            except zlib.error:
+                await _refuse(send, 400, "the body is not gzip, as its Content-Encoding says")
+                return
+            size += len(part)
+            parts.append(part)
+            if max(size, received) > self._max_bytes:
+                await _refuse(send, 429, f"a request may have {self._max_bytes} bytes at most; send several")
+                return
+        if unpacker and not unpacker.eof:
+            await _refuse(send, 400, "the body ends before its gzip data do")
+            return
+        plain = [(key, value) for key, value in scope["headers"] if key not in (b"content-encoding", b"content-length")]
+        scope = scope | {"headers": [*plain, (b"content-length", str(size).encode())]}
+        body: list[Message] = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
+
+        async def receive_whole() -> Message:
+            return body.pop() if body else await receive()
+
+        await self._app(scope, receive_whole, send)
+
+
+async def _refuse(send: Send, status: int, message: str) -> None:
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"error": message}).encode()})
