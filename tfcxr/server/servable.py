@@ -52,7 +52,7 @@ class Servable:
         try:
             self.description: ModelDescription | None = read_description(self.path) if is_ours else None
             self._saved_model = _load(self.path)
-        except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, tf.errors.OpError) as error:
             logging.warning("%s is a damaged SavedModel: %s", self.path, error)
             message = f"version {version} of {name} is a damaged SavedModel; export it again"
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
@@ -117,7 +117,7 @@ class Servable:
         function = self._functions[signature_name or DEFAULT_SIGNATURE]
         try:
             found = function(**{key: tf.constant(value) for key, value in whole.items()})
-            return {key: found[key].numpy() for key in chosen}
+            return {key: _as_array(found[key]) for key in chosen}
         except (tf.errors.OpError, ValueError, TypeError) as error:
             if isinstance(error, tf.errors.OpError):
                 raise as_serving_error(error) from None
@@ -181,6 +181,11 @@ class Servable:
     def free(self) -> None:
         """Gives the memory back; call it when `retire` said true."""
         self._functions, self._saved_model = {}, None
+
+
+def _as_array(tensor: tf.Tensor) -> np.ndarray:
+    value = tensor.numpy()  # of a single string: bytes
+    return np.array(value, object) if isinstance(value, bytes) else value
 
 
 def _load(path: pathlib.Path) -> Any:

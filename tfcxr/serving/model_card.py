@@ -137,6 +137,7 @@ class ModelDescription:
       kind: "generator" makes images of seeds, "super_resolution" enlarges images by `scale`, "cascade" has a gate
         between both, or after the generator alone.
       scale: how many times as high and wide super-resolution makes images.
+      golden: requests and what the export drew of them, see `tfcxr.serving.golden`; () in earlier exports.
     """
 
     model: str
@@ -158,6 +159,7 @@ class ModelDescription:
     tensorflow_version: str
     kind: Literal["generator", "super_resolution", "cascade"] = "generator"
     scale: int = 1
+    golden: tuple[dict[str, Any], ...] = ()
 
     @property
     def condition_names(self) -> tuple[str, ...]:
@@ -187,7 +189,8 @@ def read_description(version_dir: str | os.PathLike) -> ModelDescription:
         raise FileNotFoundError(f"{version_dir} is not an exported model: it has no {DESCRIPTION_FILE}")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return ModelDescription(**(fields | {"label_names": tuple(fields["label_names"])}))
+        tuples = {"label_names": tuple(fields["label_names"]), "golden": tuple(fields.get("golden", ()))}
+        return ModelDescription(**(fields | tuples))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not describe an exported model: {error}; export it again") from error
 
@@ -296,7 +299,9 @@ def _tensor_rows(signatures: Mapping[str, Signature], served: Any) -> list[tuple
 
 
 def _shape_text(shape: Any) -> str:
-    """Such as "[B, 64, 64, 1]"; sides that a request chooses are "any"."""
+    """Such as "[B, 64, 64, 1]"; sides that a request chooses are "any", and what has any rank is one value or B."""
+    if shape.rank is None:
+        return "[] or [B]"
     sides = ["any" if side is None else str(side) for side in shape]
     return f"[{', '.join(['B', *sides[1:]] if sides[:1] == ['any'] else sides)}]"
 

@@ -111,7 +111,7 @@ def test_one_bad_request_does_not_fail_the_others(half, make_batcher):
     batcher, _ = make_batcher(threads=1, wait_seconds=1.0, max_rows=3, joins_foreign=True)
     futures = [batcher.submit(half, "fail", rows(value)) for value in (1.0, -1.0, 2.0)]
     assert futures[0].result(30)["y"] == 1.0 and futures[2].result(30)["y"] == 2.0
-    with pytest.raises(ServingError, match="x must be above 0") as caught:
+    with pytest.raises(ServingError, match="^x must be above 0, got -1$") as caught:
         futures[1].result(30)
     assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT and "node" not in caught.value.message
 
