@@ -14,12 +14,16 @@
     python -m tfcxr.generate --saved_model=saved_models/cgan --max_copy_ratio=2 --copies_of=records/64 \\
         --out_dir=cohorts/no_copies --counts=NORMAL=100,PNEUMONIA=100
 
+    python -m tfcxr.generate --saved_model=saved_models/acgan --out_dir=cohorts/pictures --format=dicom \\
+        --counts=NORMAL=100,PNEUMONIA=100
+
     python -m tfcxr.generate --saved_model=saved_models/pggan --optimize --classifier=saved_models/densenet \\
         --like=records/64 --out_dir=cohorts/optimized
 
-The last one needs no labels of the generator: for each pseudo-patient a latent is optimised until the classifier finds
-the labels (latent class optimisation, Segal et al. 2021). After an interruption the same command resumes; whole shards
-are kept.
+--format=png and --format=dicom write a file per image, each marked as synthetic, and labels.csv, all in a folder of
+that name below --out_dir. The last command needs no labels of the generator: for each pseudo-patient a latent is
+optimised until the classifier finds the labels (latent class optimisation, Segal et al. 2021). After an interruption
+the same command resumes; whole shards are kept.
 """
 
 import dataclasses
@@ -29,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
+from tfcxr.data.picture_folder import PICTURE_FORMATS
 from tfcxr.data.sizes import check_data_dirs
 from tfcxr.serving.min_realism import check_calibration, parse_min_realism, path_and_splits, realism_text
 from tfcxr.startup import tensorflow_started
@@ -39,6 +44,8 @@ if TYPE_CHECKING:
     from tfcxr.data.schema import DatasetInfo
     from tfcxr.sampling.cohort_labels import CohortLabels
 
+RECORDS = "tfrecord"
+CHANGE_NO_IMAGE = ("out_dir", "batch_size", "max_tries")
 OF_OPTIMIZATION = (
     "classifier",
     "severity",
@@ -57,6 +64,7 @@ class GenerateArguments(Arguments):
     Attributes:
       saved_model: An exported version, or the folder of its versions for the newest.
       out_dir: Folder to write the cohort to.
+      format: What the images are written as.
       counts: Images per label or joint labels: NORMAL=1000,PNEUMONIA=500 or Effusion+Cardiomegaly=5,No Finding=20; of a
         model that reads conditions also Mass+sex=F+age=60=5.
       shares: With --images: the share of the images with each label: Effusion=.6,Mass=.1.
@@ -90,6 +98,7 @@ class GenerateArguments(Arguments):
 
     saved_model: str
     out_dir: str
+    format: str = flag(RECORDS, choices=(RECORDS, *PICTURE_FORMATS))
     counts: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     like: str | None = None
@@ -116,28 +125,54 @@ class GenerateArguments(Arguments):
     optimize_batch: int = flag(256, minimum=1)
 
 
-def generate(arguments: GenerateArguments) -> "DatasetInfo":
+def generate(arguments: GenerateArguments) -> None:
     """Chooses the labels, generates the cohort and prints what it holds.
 
     Raises:
       ValueError: flags that do not fit each other or the model, or see `generate_cohort` and `optimize_cohort`.
+      ImportError: --format=dicom, and pydicom is not installed.
     """
     calibrated = path_and_splits(arguments.calibrate_on)[0] if arguments.calibrate_on else None
     check_data_dirs(arguments.like, arguments.copies_of, calibrated)
-    min_realism = parse_min_realism(arguments.min_realism)
-    check_calibration(arguments.calibrate_on, min_realism)
+    check_calibration(arguments.calibrate_on, parse_min_realism(arguments.min_realism))
     if not arguments.like:
         refuse_flags(arguments, ["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
-    if arguments.optimize:
-        return _generate_optimized(arguments)
-    refuse_flags(arguments, OF_OPTIMIZATION, "it goes with --optimize; without it no latent is optimised")
+    if not arguments.optimize:
+        refuse_flags(arguments, OF_OPTIMIZATION, "it goes with --optimize; without it no latent is optimised")
+    if arguments.format != RECORDS:
+        _generate_pictures(arguments)
+    elif arguments.optimize:
+        _generate_optimized(arguments)
+    else:
+        _generate_records(arguments)
+
+
+def _generate_pictures(a: GenerateArguments) -> None:
+    if a.optimize:
+        raise ValueError(
+            f"--optimize writes records and a page about them: leave --format={a.format} out, then run python -m tfcxr "
+            f"convert {a.out_dir}/SIZE --to={a.format} --out_dir=FOLDER"
+        )
+    refuse_flags(a, ["preview"], f"with --format={a.format} each picture can be looked at")
+    with tensorflow_started():
+        from tfcxr.sampling.cohort_pictures import write_cohort_pictures
+
+    chosen = {name: value for name, value in dataclasses.asdict(a).items() if name not in CHANGE_NO_IMAGE}
+
+    def generate_to(folder: pathlib.Path) -> None:
+        _generate_records(dataclasses.replace(a, out_dir=str(folder)))
+
+    folder = write_cohort_pictures(a.out_dir, a.format, chosen, generate_to)
+    print(f"wrote {folder}; labels.csv beside the pictures has their labels")
+
+
+def _generate_records(a: GenerateArguments) -> None:
     with tensorflow_started():
         from tfcxr.sampling.cohort import CohortOptions, generate_cohort
         from tfcxr.serving.copy_check import open_copy_check
         from tfcxr.serving.gate_calibration import make_gate
         from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
 
-    a = arguments
     options = CohortOptions(a.seed, a.truncation, a.batch_size, a.shard_images)
     if a.max_copy_ratio is None:
         refuse_flags(a, ["copies_of"], "it goes with --max_copy_ratio; without it no image is compared")
@@ -152,7 +187,7 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
         copies = open_copy_check(a.copies_of, model.description, a.max_copy_ratio)
     gate = None
     if is_gated:
-        gate = make_gate(model, min_realism, a.max_tries, copies, a.calibrate_on)
+        gate = make_gate(model, parse_min_realism(a.min_realism), a.max_tries, copies, a.calibrate_on)
     super_resolution = LoadedModel(a.super_resolution) if a.super_resolution else None
     facts = model.description
     labels = _labels(a, facts.label_names, facts.is_single_label, model.path, facts.condition_names)
@@ -170,10 +205,9 @@ def generate(arguments: GenerateArguments) -> "DatasetInfo":
     if model.description.channels == 3:
         print("the model makes 3 channels; they were turned to grey by luma")
     _print_next(a, info, data_dir)
-    return info
 
 
-def _generate_optimized(a: GenerateArguments) -> "DatasetInfo":
+def _generate_optimized(a: GenerateArguments) -> None:
     """The labelled cohort of a generator that need not know labels."""
     refuse_flags(
         a,
@@ -209,17 +243,19 @@ def _generate_optimized(a: GenerateArguments) -> "DatasetInfo":
         )
     print(f"page: {data_dir / PAGE_FILE}")
     _print_next(a, info, data_dir)
-    return info
 
 
 def _print_written(a: GenerateArguments, info: "DatasetInfo") -> pathlib.Path:
     data_dir = pathlib.Path(a.out_dir) / str(info.image_size)
     positives = ", ".join(f"{name} {counts['positive']}" for name, counts in info.splits["train"].labels.items())
-    print(f"wrote {info.images_written} images ({positives or 'no labels'}) to {data_dir}")
+    done, where = ("wrote", f" to {data_dir}") if a.format == RECORDS else ("generated", "")
+    print(f"{done} {info.images_written} images ({positives or 'no labels'}){where}")
     return data_dir
 
 
 def _print_next(a: GenerateArguments, info: "DatasetInfo", data_dir: pathlib.Path) -> None:
+    if a.format != RECORDS:
+        return
     from tfcxr.sampling.cohort_preview import write_cohort_preview, write_real_and_synthetic
 
     if a.like:

@@ -10,6 +10,7 @@ of a request.
 """
 
 import dataclasses
+import os
 import pathlib
 import signal
 import threading
@@ -22,8 +23,9 @@ from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.startup import tensorflow_started
 
 if TYPE_CHECKING:
+    from tfcxr.server.access import Tls
     from tfcxr.server.batching import BatchingOptions
-    from tfcxr.server.server import ServerOptions, Tls
+    from tfcxr.server.server import ServerOptions
 
 EXTRA = "python -m tfcxr.serve needs the extra serving: pip install '.[serving]' in the checkout"
 # of tensorflow_model_server: accepted, and without an effect here
@@ -161,13 +163,15 @@ def serve(arguments: ServeArguments) -> None:
         raise ValueError("--port=0 and --rest_api_port=0 leave nothing to listen at")
     if ignored := [name for name in WITHOUT_EFFECT if getattr(a, name) is not None]:
         logging.info("no effect here: %s", ", ".join(f"--{name}" for name in ignored))
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters comes back as a Python error
     try:
+        checked = _checked_before_tensorflow(a)
         with tensorflow_started():
             from tfcxr.server.server import Server, log_addresses
     except ModuleNotFoundError as error:
         raise ImportError(f"{error}. {EXTRA}") from error
 
-    options = _options(a)
+    options = _options(a, checked)
     stops = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stops.set())
@@ -180,15 +184,28 @@ def serve(arguments: ServeArguments) -> None:
         logging.info("stopping; requests that run are answered first")
 
 
-def _options(a: ServeArguments) -> "ServerOptions":
+def _checked_before_tensorflow(a: ServeArguments) -> dict[str, Any]:
+    """Those of `ServerOptions` whose files and texts may be wrong."""
     from tfcxr.server.access import read_access
-    from tfcxr.server.server import ServerOptions
     from tfcxr.server.text_messages import read_text_message
 
     metrics_path = ""
     if a.monitoring_config_file:
         monitoring = read_text_message(a.monitoring_config_file, "MonitoringConfig").prometheus_config
         metrics_path = (monitoring.path or "/monitoring/prometheus/metrics") if monitoring.enable else ""
+    if a.model_config_file:
+        read_text_message(a.model_config_file, "ModelServerConfig")
+    return {
+        "channel_arguments": _channel_arguments(a.grpc_channel_arguments or ""),
+        "access": read_access(a.api_token_file),
+        "tls": _tls(a),
+        "metrics_path": metrics_path,
+    }
+
+
+def _options(a: ServeArguments, checked: dict[str, Any]) -> "ServerOptions":
+    from tfcxr.server.server import ServerOptions
+
     polls = [a.file_system_poll_wait_seconds, a.model_config_file_poll_wait_seconds]
     return ServerOptions(
         models=_models(a),
@@ -204,13 +221,10 @@ def _options(a: ServeArguments) -> "ServerOptions":
         max_request_bytes=a.max_request_mb * 2**20,
         timeout_seconds=a.rest_api_timeout_in_ms / 1000,
         grpc_requests=a.grpc_max_threads,
-        channel_arguments=_channel_arguments(a.grpc_channel_arguments or ""),
-        access=read_access(a.api_token_file),
-        tls=_tls(a),
         allows_other_origins=a.rest_api_enable_cors_support,
         allows_labels_of_unavailable=a.allow_version_labels_for_unavailable_models,
-        metrics_path=metrics_path,
         reload_root=pathlib.Path(a.saved_models) if a.saved_models else None,
+        **checked,
     )
 
 
@@ -262,7 +276,7 @@ def _channel_arguments(text: str) -> tuple[tuple[str, Any], ...]:
 
 
 def _tls(a: ServeArguments) -> "Tls | None":
-    from tfcxr.server.server import Tls
+    from tfcxr.server.access import Tls
     from tfcxr.server.text_messages import read_text_message
 
     if a.ssl_config_file:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfcxr.config import to_plain
+from tfcxr.data.picture_folder import write_pictures
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info
 from tfcxr.export import MIN_REALISM, ExportArguments
@@ -37,6 +38,38 @@ def test_generates_a_cohort_like_a_real_split(tiny_export, disc_records, tmp_pat
             first = images.images[images.labels[:, column] == 1][0, ..., 0]
             tile = both[top : top + 128, column * 128 : (column + 1) * 128]
             np.testing.assert_array_equal(tile, first.repeat(4, axis=0).repeat(4, axis=1))
+
+
+@pytest.mark.parametrize("picture_format", ["png", "dicom"])
+def test_pictures_are_those_of_the_records(tiny_export, tmp_path, capsys, picture_format):
+    if picture_format == "dicom":
+        pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
+    counts = {"counts": ("NORMAL=3", "PNEUMONIA=2"), "seed": 4}
+    generate(arguments(tiny_export, tmp_path / "records", **counts))
+    capsys.readouterr()
+    generate(arguments(tiny_export, tmp_path / "pictures", format=picture_format, **counts))
+    folder = tmp_path / "pictures" / picture_format
+    assert capsys.readouterr().out == (
+        f"generated 5 images (NORMAL 3, PNEUMONIA 2)\nwrote {folder}; labels.csv beside the pictures has their labels\n"
+    )
+    expected = write_pictures(tmp_path / "records" / "32", tmp_path / "converted", picture_format)
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    assert len(files) == 7 and [path.name for path in (tmp_path / "pictures").iterdir()] == [picture_format]
+    assert all((folder / name).read_bytes() == (expected / name).read_bytes() for name in files)
+
+
+def test_what_does_not_go_with_pictures(tiny_export, tmp_path):
+    given = {"counts": ("NORMAL=3",), "format": "png"}
+    refused = [
+        ({"preview": True}, "--preview would have no effect: with --format=png each picture can be looked at"),
+        ({"optimize": True, "classifier": "x"}, "wrong/SIZE --to=png --out_dir=FOLDER"),
+        ({"format": "jpg"}, "--format=jpg is unknown; did you mean 'png'"),
+        ({"counts": ("NORML=3",)}, "no label 'NORML'"),
+    ]
+    for others, message in refused:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            generate(arguments(tiny_export, tmp_path / "wrong", **(given | others)))
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_a_gate_and_an_enlargement(tiny_export, tiny_enlarger, tmp_path, capsys):

@@ -330,7 +330,8 @@ class GAN(AdversarialModel):
         Args:
           z: float32 [batch, latent_size].
           label: float32 [batch, labels].
-          truncation: below 1 the images are less varied. It scales z here; a model may do otherwise.
+          truncation: one number, or float32 [batch, 1]; below 1 the images are less varied. It scales z here; a model
+            may do otherwise.
         """
         image = self.sampling_generator((z * truncation, self.condition(label)), training=False)
         return tf.clip_by_value(tf.cast(image, tf.float32), -1.0, 1.0)

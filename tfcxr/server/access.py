@@ -1,5 +1,6 @@
-"""Who may use the server: whoever has its API token, or anybody where it has none."""
+"""Who may use the server: whoever has its API token, or anybody where it has none; and certificates of TLS."""
 
+import dataclasses
 import hmac
 import os
 import pathlib
@@ -29,6 +30,21 @@ class Access:
         """Whether the header of a request, "Bearer TOKEN", has the token."""
         given = authorization.encode("utf-8", "replace") if isinstance(authorization, str) else authorization
         return self.is_open or hmac.compare_digest(given, SCHEME.encode() + self._token)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """A certificate, as texts in PEM.
+
+    Attributes:
+      key: private.
+      certificate: of the server, and of those that vouch for it.
+      client_authority: whose clients alone are let in; "" for all.
+    """
+
+    key: str
+    certificate: str
+    client_authority: str = ""
 
 
 def read_access(token_file: str | os.PathLike | None) -> Access:

@@ -44,7 +44,11 @@ class GrpcOptions:
 
 
 class GrpcServer:
-    """A gRPC server that runs until `stop`."""
+    """A gRPC server.
+
+    Attributes:
+      ports: that it listens at, one for each address.
+    """
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class GrpcServer:
         on_request: Callable[[str, str, str, str, float], None],
         additions: tuple[Callable[[grpc.Server], None], ...] = (),
     ) -> None:
-        """Listens.
+        """Takes its addresses and answers nothing yet.
 
         Args:
           on_request: called with protocol, model, signature, name of the status and seconds.
@@ -83,7 +87,11 @@ class GrpcServer:
         for add in additions:
             add(self._server)
         self.ports = [self._listen(address, options.credentials) for address in options.addresses]
+
+    def start(self) -> None:
+        """Answers from now on."""
         self._server.start()
+        self._health.set("", health_pb2.HealthCheckResponse.SERVING)
 
     def _listen(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         try:
@@ -92,11 +100,6 @@ class GrpcServer:
             return self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise OSError(f"gRPC cannot listen on {address}: is another server running there?") from error
-
-    def set_ready(self, is_ready: bool) -> None:
-        """What the health service says."""
-        serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-        self._health.set("", serving if is_ready else not_serving)
 
     def stop(self) -> None:
         """Answers what runs, refuses what is new."""

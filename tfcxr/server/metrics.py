@@ -106,7 +106,8 @@ class ServerMetrics:
         if model not in self._manager.names():
             return UNKNOWN, UNKNOWN
         try:
-            known = self._manager.use(model).signature_defs
+            with self._manager.use(model) as servable:
+                known = servable.signature_defs
         except ServingError:  # no version is available
             return model, UNKNOWN
         signature = signature or DEFAULT_SIGNATURE

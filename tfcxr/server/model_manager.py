@@ -4,12 +4,13 @@ A new version is available before the old one goes, a version in use is freed wh
 that cannot be loaded leaves the others as they are.
 """
 
+import contextlib
 import dataclasses
 import gc
 import pathlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -150,8 +151,9 @@ class ModelManager:
             raise invalid(f"Unrecognized servable version label: {label}")
         return labels[label]
 
-    def use(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
-        """A version to use in a `with` block, by default the highest that is available; it is not freed meanwhile.
+    @contextlib.contextmanager
+    def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
+        """A version for a `with` block, by default the highest that is available; it is not freed meanwhile.
 
         Raises:
           ServingError: INVALID_ARGUMENT, no name or an unknown label; NOT_FOUND, no such model or version.
@@ -166,12 +168,14 @@ class ModelManager:
                 for number, found in self._versions.get(name, {}).items()
                 if found.state.state == AVAILABLE and found.servable
             }
-        if version is None and available:
-            return available[max(available)]
-        if version is not None and version in available:
-            return available[version]
-        request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-        raise ServingError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {request}")
+            number = max(available, default=None) if version is None else version
+            if number not in available:
+                request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+                raise ServingError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {request}")
+            lease = contextlib.ExitStack()
+            servable = lease.enter_context(available[number])  # while no other thread can retire it
+        with lease:
+            yield servable
 
     def _keep_polling(self) -> None:
         while not self._stops.wait(self._poll_seconds):

@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import grpc
@@ -112,13 +112,14 @@ def is_model_ready(manager: ModelManager, name: str, version: str = "") -> bool:
     model, signature = split_name(manager, name)
     if model not in manager.names():
         raise _not_found(name, manager.names())
-    try:
-        servable = _find(manager, model, version)
-    except ServingError as error:
-        if error.code is grpc.StatusCode.NOT_FOUND:
-            return False
-        raise
-    _check_signature(servable, signature)
+    with ExitStack() as stack:
+        try:
+            servable = stack.enter_context(_find(manager, model, version))
+        except ServingError as error:
+            if error.code is grpc.StatusCode.NOT_FOUND:
+                return False
+            raise
+        _check_signature(servable, signature)
     return True
 
 
@@ -134,7 +135,7 @@ def model_metadata(manager: ModelManager, name: str, version: str = "") -> Model
         return ModelMetadata(name, versions, PLATFORM, _tensors(found.inputs), _tensors(found.outputs))
 
 
-def _find(manager: ModelManager, model: str, version: str) -> Servable:
+def _find(manager: ModelManager, model: str, version: str) -> AbstractContextManager[Servable]:
     if version.isdecimal() and version.isascii():
         return manager.use(model, int(version))
     return manager.use(model, label=version or None)

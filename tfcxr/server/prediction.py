@@ -1,7 +1,7 @@
 """Predict, Classify, Regress and MultiInference on TensorFlow Serving's messages, whichever way they came."""
 
 import math
-from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
@@ -14,7 +14,7 @@ from tfcxr.server.model_manager import ModelManager
 from tfcxr.server.servable import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, Servable
 from tfcxr.server.serving_error import ServingError, invalid
 
-MAX_VALUES = 2**26  # of an input
+MAX_REPEATED = 2**20  # values of an input that gives fewer, whose last one is then repeated
 MAX_LISTED_VALUES = 2**20  # of an output that is answered value by value, as TensorFlow Serving does
 # the name of numpy's kind and size -> the field of TensorProto
 _FIELDS = {
@@ -43,7 +43,7 @@ class PredictionService:
     def __init__(self, manager: ModelManager, batcher: Batcher) -> None:
         self.manager, self.batcher = manager, batcher
 
-    def use(self, model_spec: Any) -> Servable:
+    def use(self, model_spec: Any) -> AbstractContextManager[Servable]:
         """The version that a `ModelSpec` asks for, see `ModelManager.use`."""
         version = model_spec.version.value if model_spec.HasField("version") else None
         return self.manager.use(model_spec.name, version, model_spec.version_label or None)
@@ -192,12 +192,14 @@ def tensor_of(name: str, message: Any) -> np.ndarray:
             raise ValueError("its shape is not whole")
         dtype = tf.as_dtype(message.dtype)
         size = math.prod(shape)
-        if size > MAX_VALUES:  # few values may stand for a large tensor, since the last one is repeated
-            raise ValueError(f"it may have {MAX_VALUES} values at most, got the shape {shape}")
-        if not message.tensor_content and not _has_values(message):
-            if size:
+        if not message.tensor_content:
+            given = _value_count(message)
+            if size and not given:
                 raise ValueError(f"it has no values for the shape {shape}")
-            return np.zeros(shape, dtype.as_numpy_dtype)
+            if size > max(given, MAX_REPEATED):
+                raise ValueError(f"it has {given} values for the shape {shape}")
+            if not size:
+                return np.zeros(shape, dtype.as_numpy_dtype)
         return tf.make_ndarray(message)
     except (TypeError, ValueError, KeyError, MemoryError, OverflowError) as error:
         raise invalid(f"input {name} is no whole tensor: {' '.join(str(error).split())[:200]}") from None
@@ -227,8 +229,9 @@ def _takes_examples(signature: Any, method: str) -> bool:
     return list(signature.inputs) == ["inputs"] and form
 
 
-def _has_values(message: Mapping[str, Any] | Any) -> bool:
-    return any(getattr(message, field.name) for field in message.DESCRIPTOR.fields if field.name.endswith("_val"))
+def _value_count(message: Any) -> int:
+    fields = (field.name for field in message.DESCRIPTOR.fields if field.name.endswith("_val"))
+    return max(len(getattr(message, name)) for name in fields)
 
 
 def _text(label: Any) -> str:

@@ -26,12 +26,13 @@ class BodyLimit:
             await _refuse(send, 415, f"a body must be plain or gzip, got the encoding {coding!r}")
             return
         unpacker = zlib.decompressobj(GZIP_WINDOW) if coding == "gzip" else None
-        parts, size, more = [], 0, True
+        parts, size, received, more = [], 0, 0, True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return
             part, more = message.get("body", b""), message.get("more_body", False)
+            received += len(part)  # also what follows the end of the gzip data
             try:
                 part = unpacker.decompress(part, self._max_bytes - size + 1) if unpacker else part
             except zlib.error:
@@ -39,7 +40,7 @@ class BodyLimit:
                 return
             size += len(part)
             parts.append(part)
-            if size > self._max_bytes:
+            if max(size, received) > self._max_bytes:
                 await _refuse(send, 429, f"a request may have {self._max_bytes} bytes at most; send several")
                 return
         if unpacker and not unpacker.eof:

@@ -31,11 +31,12 @@ from tfcxr.server.model_status import SIGNATURE_FIELD, as_document, metadata_doc
 from tfcxr.server.prediction import PredictionService
 from tfcxr.server.request_body import BodyLimit
 from tfcxr.server.servable import DEFAULT_SIGNATURE
-from tfcxr.server.serving_error import ServingError, as_serving_error, invalid
+from tfcxr.server.serving_error import MAX_MESSAGE, ServingError, as_serving_error, invalid
 
 REST = "rest"
 JSON = "application/json"
 MAX_VERSION = 2**63 - 1
+V1 = "/v1/"
 # what a path under /v1/models says of its version
 NAME = {"name": "name", "schema": {"type": "string"}}
 VERSIONS: dict[str, list[dict[str, Any]]] = {
@@ -106,6 +107,7 @@ def create_app(
       wrap: puts more around the application, such as the check of the API token.
     """
     app = fastapi.FastAPI(title="tfcxr", version=tfcxr.__version__, description=__doc__, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False
     for error_class in (ServingError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error_class, _on_error)
     methods = _Methods(service, timeout_seconds, on_request)
@@ -125,7 +127,7 @@ def create_app(
         app.add_api_route(path, methods.status, openapi_extra=described, responses=ERRORS)
     for router in routers:
         app.include_router(router)
-    app.add_middleware(GZipMiddleware, minimum_size=4096)
+    app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     if allows_other_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["Content-Type"]
@@ -236,12 +238,14 @@ def _model_spec(request: Request) -> Any:
 async def _on_error(request: Request, raised: Exception) -> Response:
     """Every error is `{"error": "..."}`."""
     if isinstance(raised, HTTPException):
-        message = f"Malformed request: {request.method} {request.url.path}" if raised.status_code in (404, 405) else ""
-        message = message or str(raised.detail)
-        return _error_answer(raised.status_code, message, raised.headers)
+        is_path_wrong, status = raised.status_code in (404, 405), raised.status_code
+        message = f"Malformed request: {request.method} {request.url.path}" if is_path_wrong else str(raised.detail)
+        if is_path_wrong and request.url.path.startswith(V1):  # as TensorFlow Serving answers
+            status = 400
+        return _error_answer(status, message[:MAX_MESSAGE], raised.headers)
     if isinstance(raised, RequestValidationError):
         problems = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in raised.errors())
-        return _error_answer(400, f"Malformed request: {problems}"[:600], None)
+        return _error_answer(400, f"Malformed request: {problems}"[:MAX_MESSAGE], None)
     error = as_serving_error(raised)
     return _error_answer(error.http_status, error.message, None)
 

@@ -19,6 +19,7 @@ from tfcxr.server.serving_error import invalid
 SIGNATURE, INSTANCES, INPUTS, B64 = "signature_name", "instances", "inputs", "b64"
 BYTES_SUFFIX = "_bytes"  # outputs so named are binary
 MAX_SHOWN = 80  # characters of a value in a message
+MAX_RANK = 32
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
@@ -95,6 +96,11 @@ def listed(name: str, value: np.ndarray) -> Any:
     """Nested lists of an output, or its only value."""
     if value.dtype.kind in "OSU":
         return _strings(value.tolist(), name.endswith(BYTES_SUFFIX))
+    dtype = tf.as_dtype(value.dtype)
+    if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+        raise invalid(f"Failed to write JSON value for tensor type: {dtype.name} of output {name}; use gRPC")
+    if dtype.is_floating and dtype.size < 8:  # 0.2, not 0.20000000298023224
+        return value.astype(np.float32).astype(str).astype(np.float64).tolist()
     return value.tolist()
 
 
@@ -107,13 +113,20 @@ def tensor(name: str, value: Any, dtype: tf.DType) -> np.ndarray:
     shape: list[int] = []
     level = [value]
     while level and isinstance(level[0], list):
-        sizes = {len(part) if isinstance(part, list) else None for part in level}
-        if len(sizes) > 1:
-            raise invalid(f"input {name}: Encountered list at unexpected size: parts of level {len(shape)} differ")
+        if len(shape) == MAX_RANK:
+            raise invalid(f"input {name}: lists may be nested {MAX_RANK} times at most")
+        sizes = [len(part) if isinstance(part, list) else None for part in level]
+        if len(set(sizes)) > 1:
+            other = next(size for size in sizes if size != sizes[0])
+            what = "shape: a list and a value are" if other is None else f"tensor size: {sizes[0]} but got: {other}"
+            raise invalid(f"input {name}: Expecting {what} side by side at level {len(shape)}")
         shape.append(len(level[0]))
         level = list(itertools.chain.from_iterable(level))
+    if any(isinstance(part, list) for part in level):
+        raise invalid(f"input {name}: Expecting shape {shape}, but a list is beside a value at level {len(shape)}")
     values = [_leaf(name, leaf, dtype) for leaf in level] if dtype == tf.string else _numbers(name, level, dtype)
-    array = np.empty(len(level), object) if dtype == tf.string else np.array(values, dtype.as_numpy_dtype)
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite
+        array = np.empty(len(level), object) if dtype == tf.string else np.array(values, dtype.as_numpy_dtype)
     if dtype == tf.string:
         array[:] = values
     return array.reshape(shape)
@@ -210,5 +223,8 @@ def _strings(value: Any, is_binary: bool) -> Any:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except RecursionError:
+        text = "lists in lists"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

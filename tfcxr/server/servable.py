@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, read_de
 from tfcxr.serving.signatures import SIGNATURES
 
 DEFAULT_SIGNATURE = "serving_default"
+MODEL_FILE = "saved_model.pb"
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress"))
 _POOL = tf.compat.v1.MetaGraphDef.DESCRIPTOR.file.pool
@@ -50,13 +52,13 @@ class Servable:
         try:
             self.description: ModelDescription | None = read_description(self.path) if is_ours else None
             self._saved_model = _load(self.path)
-        except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, tf.errors.OpError) as error:
             logging.warning("%s is a damaged SavedModel: %s", self.path, error)
             message = f"version {version} of {name} is a damaged SavedModel; export it again"
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
         self._functions = dict(self._saved_model.signatures)
         self._lock = threading.Lock()
-        self._users, self._is_retired = 0, threading.Event()
+        self._users, self._is_retired = 0, False
 
     def signature(self, name: str) -> Any:
         """The `SignatureDef` of a name, "" for the default one.
@@ -115,7 +117,7 @@ class Servable:
         function = self._functions[signature_name or DEFAULT_SIGNATURE]
         try:
             found = function(**{key: tf.constant(value) for key, value in whole.items()})
-            return {key: found[key].numpy() for key in chosen}
+            return {key: _as_array(found[key]) for key in chosen}
         except (tf.errors.OpError, ValueError, TypeError) as error:
             if isinstance(error, tf.errors.OpError):
                 raise as_serving_error(error) from None
@@ -161,7 +163,7 @@ class Servable:
 
     def __enter__(self) -> "Servable":
         with self._lock:
-            if self._is_retired.is_set():
+            if self._is_retired and not self._users:
                 raise ServingError(grpc.StatusCode.UNAVAILABLE, f"version {self.version} of {self.name} is unloading")
             self._users += 1
         return self
@@ -173,12 +175,17 @@ class Servable:
     def retire(self) -> bool:
         """No new user from now on; whether nobody uses it any more, so that it may be freed."""
         with self._lock:
-            self._is_retired.set()
+            self._is_retired = True
             return self._users == 0
 
     def free(self) -> None:
         """Gives the memory back; call it when `retire` said true."""
         self._functions, self._saved_model = {}, None
+
+
+def _as_array(tensor: tf.Tensor) -> np.ndarray:
+    value = tensor.numpy()  # of a single string: bytes
+    return np.array(value, object) if isinstance(value, bytes) else value
 
 
 def _load(path: pathlib.Path) -> Any:
@@ -188,14 +195,46 @@ def _load(path: pathlib.Path) -> Any:
     logger.setLevel("ERROR")
     try:
         return tf.saved_model.load(str(path))
+    except ValueError:
+        if not _is_of_tensorflow_1(path):
+            raise
+        return _load_with_open_shapes(path)
     finally:
         logger.setLevel(level)
+
+
+def _load_with_open_shapes(path: pathlib.Path) -> Any:
+    """A SavedModel of TensorFlow 1 that TensorFlow 2 refuses for the shapes it says.
+
+    Its signatures may say other shapes than its graph, and once a placeholder without sides was one of any shape.
+    """
+    message = SavedModelMessage.FromString((path / MODEL_FILE).read_bytes())
+    for graph in message.meta_graphs:
+        for signature in graph.signature_def.values():
+            for tensor in (*signature.inputs.values(), *signature.outputs.values()):
+                tensor.tensor_shape.Clear()
+                tensor.tensor_shape.unknown_rank = True
+        for node in graph.graph_def.node:
+            if node.op == "Placeholder" and not node.attr["shape"].shape.dim:
+                node.attr["shape"].shape.unknown_rank = True
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder)
+        for entry in path.iterdir():
+            if entry.name != MODEL_FILE:
+                (copy / entry.name).symlink_to(entry.resolve())
+        (copy / MODEL_FILE).write_bytes(message.SerializeToString())
+        return tf.saved_model.load(folder)
+
+
+def _is_of_tensorflow_1(path: pathlib.Path) -> bool:
+    graphs = SavedModelMessage.FromString((path / MODEL_FILE).read_bytes()).meta_graphs
+    return not any(graph.HasField("object_graph_def") for graph in graphs)
 
 
 def _signature_defs(path: pathlib.Path) -> dict[str, Any]:
     """Of the graph that is tagged "serve"."""
     try:
-        content = (path / "saved_model.pb").read_bytes()
+        content = (path / MODEL_FILE).read_bytes()
         graphs = SavedModelMessage.FromString(content).meta_graphs
     except (OSError, DecodeError) as error:
         message = f"version {path.name} holds no readable saved_model.pb"

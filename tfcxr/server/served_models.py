@@ -8,9 +8,9 @@ from typing import Any
 
 from absl import logging
 
+from tfcxr.server.servable import MODEL_FILE
 from tfcxr.server.text_messages import read_text_message
 
-MODEL_FILE = "saved_model.pb"
 PLATFORMS = ("", "tensorflow")
 
 

@@ -19,7 +19,7 @@ from absl import logging
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tfcxr.server import health, metrics, open_inference_rest
-from tfcxr.server.access import Access
+from tfcxr.server.access import Access, Tls
 from tfcxr.server.batching import Batcher, BatchingOptions
 from tfcxr.server.grpc_server import GrpcOptions, GrpcServer
 from tfcxr.server.metrics import ServerMetrics
@@ -33,21 +33,6 @@ OPEN_PATHS = ("/livez", "/readyz", "/healthz", "/v2/health/", "/page/static/")  
 OPEN_EXACTLY = ("/", "/favicon.ico")
 METRICS_PATH = "/metrics"
 START_SECONDS = 30.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Tls:
-    """A certificate, as texts in PEM.
-
-    Attributes:
-      key: private.
-      certificate: of the server, and of those that vouch for it.
-      client_authority: whose clients alone are let in; "" for all.
-    """
-
-    key: str
-    certificate: str
-    client_authority: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +96,7 @@ class Server:
     """
 
     def __init__(self, options: ServerOptions) -> None:
-        """Loads the models and listens.
+        """Listens, then loads the models; gRPC answers when they are loaded, REST says meanwhile that it is not ready.
 
         Raises:
           OSError: an address is taken.
@@ -136,10 +121,11 @@ class Server:
                 listener = _listen(options.host, options.rest_port)
                 self.rest_address = f"{options.host}:{listener.getsockname()[1]}"
                 self._rest = _RestThread(self._application(service, options), listener, options.tls)
-            self.manager.start()
             if options.grpc_port is not None or options.grpc_socket:
-                self._grpc = self._start_grpc(service, options)
-            self._grpc and self._grpc.set_ready(True)
+                self._grpc = self._grpc_server(service, options)
+            self.manager.start()
+            if self._grpc:
+                self._grpc.start()
         except BaseException:
             self.close()
             raise
@@ -175,7 +161,7 @@ class Server:
             wrap=functools.partial(_TokenCheck, options.access),
         )
 
-    def _start_grpc(self, service: PredictionService, options: ServerOptions) -> GrpcServer:
+    def _grpc_server(self, service: PredictionService, options: ServerOptions) -> GrpcServer:
         addresses = [] if options.grpc_port is None else [f"{options.host}:{options.grpc_port}"]
         addresses += [f"unix:{options.grpc_socket}"] if options.grpc_socket else []
         credentials = None

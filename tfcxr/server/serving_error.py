@@ -27,9 +27,8 @@ CODES_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 MAX_MESSAGE = 600
 # where in the graph an operation failed: of no use to a client
 GRAPH_PLACE = re.compile(r"\s*\[\[\{\{node .*|\s*\(defined at .*|\s*\[Op:\w+\].*", re.DOTALL)
-GRAPH_START = re.compile(
-    r"^Graph execution error:.*?(?=assertion failed)|^assertion failed: |^\{\{function_node [^}]*\}\} ", re.DOTALL
-)
+GRAPH_START = re.compile(r"^(Graph execution error:.*?(?=assertion failed)|\{\{function_node [^}]*\}\} )+", re.DOTALL)
+ASSERTION = re.compile(r"^assertion failed: \[(.*)\]$", re.DOTALL)
 
 
 class ServingError(Exception):
@@ -41,6 +40,7 @@ class ServingError(Exception):
     """
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."  # gRPC drops long ones
         super().__init__(message)
         self.code, self.message = code, message
 
@@ -56,10 +56,12 @@ def as_serving_error(error: BaseException) -> ServingError:
         return error
     if isinstance(error, tf.errors.OpError):
         code = CODES_BY_NUMBER.get(error.error_code, grpc.StatusCode.INTERNAL)
-        text = GRAPH_START.sub("", GRAPH_PLACE.sub("", error.message))
+        text = GRAPH_START.sub("", GRAPH_PLACE.sub("", error.message)).strip()
+        if found := ASSERTION.match(text):
+            text = found[1].replace("] [", " ")
         if code is grpc.StatusCode.UNIMPLEMENTED or code is grpc.StatusCode.INTERNAL:
             logging.error("a model failed: %s", text)
-        return ServingError(code, " ".join(text.split())[:MAX_MESSAGE])
+        return ServingError(code, " ".join(text.split()))
     logging.error("a request failed: %s", error, exc_info=error)
     return ServingError(grpc.StatusCode.INTERNAL, "the server failed on this request; its log says why")
 

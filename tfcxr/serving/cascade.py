@@ -130,6 +130,11 @@ class ServedCascade(Served):
             self._super_resolution = parts.super_resolution.saved_model  # tracked: its weights are exported
         super().__init__()
 
+    @property
+    def truncation_shape(self) -> tf.TensorShape:
+        """Of the generator's own input: exports once took one number for all images alone."""
+        return self._parts.generator.input_specs("generate")["truncation"].shape
+
     def images(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor) -> dict[str, tf.Tensor]:
         """`image` uint8 [B,H,W,1], and of its candidate `tries`, `seed`, `is_accepted` and what the gate goes by."""
         found = self._gated(seed, label, truncation)

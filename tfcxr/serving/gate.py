@@ -81,7 +81,8 @@ class Gate:
         all the same, leave room for several candidates of each.
 
         Args:
-          candidates: seeds int64 [N] and labels float32 [N,L] -> images uint8 [N,*image_shape], realism float32 [N].
+          candidates: seeds int64 [N] and the rows int32 [N] that they are for -> images uint8 [N,*image_shape],
+            realism float32 [N].
           seed: int64 [B].
           label: float32 [B,L].
           image_shape: height, width, channels.
@@ -111,7 +112,7 @@ class Gate:
             ahead = tf.clip_by_value(chunk_rows // count, 1, self.max_tries - tried)
             offsets = tf.cast(tried + tf.range(ahead), tf.int64) * TRY_STRIDE
             seeds = tf.reshape(tf.gather(seed, searching)[:, tf.newaxis] + offsets, [-1])  # [count * ahead]
-            images, realism = candidates(seeds, tf.repeat(tf.gather(label, searching), ahead, axis=0))
+            images, realism = candidates(seeds, tf.repeat(searching, ahead))
             is_nan = tf.math.is_nan(realism)
             realism = tf.where(is_nan, tf.zeros_like(realism), realism)
             if self.copies is not None:
@@ -183,12 +184,14 @@ class GatedGenerator(tf.Module):
         self._saved_model = generator.saved_model  # tracked: a cascade is exported with its weights
 
     def __call__(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What `Gate.choose` returns, for seeds int64 [B], labels float32 [B,L] and one truncation."""
+        """What `Gate.choose` returns, for seeds int64 [B], labels float32 [B,L] and truncation float32 [] or [B]."""
         description = self.generator.description
         image_shape = [description.image_size, description.image_size, description.channels]
 
-        def candidates(seeds: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            images = self.generator.outputs("generate", seed=seeds, label=labels, truncation=truncation)["image"]
+        def candidates(seeds: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            labels = tf.gather(label, rows)
+            of_rows = tf.gather(truncation, rows) if truncation.shape.rank else truncation
+            images = self.generator.outputs("generate", seed=seeds, label=labels, truncation=of_rows)["image"]
             images = tf.ensure_shape(images, [None, *image_shape])
             if self.gate.min_realism is None:
                 return images, tf.ones([tf.shape(seeds)[0]])

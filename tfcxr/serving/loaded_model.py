@@ -57,7 +57,7 @@ class LoadedModel:
         Raises:
           ValueError: the model has no such function, or not these inputs.
         """
-        specs = self._input_specs(name)
+        specs = self.input_specs(name)
         given = {**SIGNATURES[name].defaults, **inputs}
         if given.keys() - {"label"} != specs.keys() - {"label"} or not specs.keys() <= given.keys():
             raise ValueError(
@@ -71,8 +71,14 @@ class LoadedModel:
         kinds, signature = SIGNATURES[name].kinds, SIGNATURES[name].name
         return self.description.kind in kinds and signature in self.saved_model.signatures
 
-    def generate(self, seed: np.ndarray, label: np.ndarray, truncation: float = 1.0) -> np.ndarray:
-        """Images uint8 [batch, size, size, channels] of seeds int64 [batch] and labels float32 [batch, labels]."""
+    def generate(self, seed: np.ndarray, label: np.ndarray, truncation: float | np.ndarray = 1.0) -> np.ndarray:
+        """Images uint8 [batch, size, size, channels].
+
+        Args:
+          seed: int64 [batch].
+          label: float32 [batch, labels].
+          truncation: one for all images, or [batch].
+        """
         return self.call("generate", seed=seed, label=label, truncation=truncation)["image"]
 
     def super_resolve(self, image: np.ndarray) -> np.ndarray:
@@ -86,14 +92,15 @@ class LoadedModel:
     @property
     def discriminator_reads_label(self) -> bool:
         """Whether `score` reads a label beside the image."""
-        return "label" in self._input_specs("score")
+        return "label" in self.input_specs("score")
 
     def training_patients(self) -> str | None:
         """The text of `training_patients.txt`, None where the model has none."""
         path = self.path / TRAINING_PATIENTS_FILE
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
-    def _input_specs(self, name: str) -> dict[str, tf.TensorSpec]:
+    def input_specs(self, name: str) -> dict[str, tf.TensorSpec]:
+        """The inputs of a function of `SIGNATURES` by name; raises ValueError where the model lacks it."""
         if name not in SIGNATURES:
             raise ValueError(f"unknown function {name!r}; {nearest_name(name, SIGNATURES)}")
         if not self.has(name):

@@ -296,7 +296,9 @@ def _tensor_rows(signatures: Mapping[str, Signature], served: Any) -> list[tuple
 
 
 def _shape_text(shape: Any) -> str:
-    """Such as "[B, 64, 64, 1]"; sides that a request chooses are "any"."""
+    """Such as "[B, 64, 64, 1]"; sides that a request chooses are "any", and what has any rank is one value or B."""
+    if shape.rank is None:
+        return "[] or [B]"
     sides = ["any" if side is None else str(side) for side in shape]
     return f"[{', '.join(['B', *sides[1:]] if sides[:1] == ['any'] else sides)}]"
 

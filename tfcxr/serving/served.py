@@ -9,7 +9,7 @@ from tfcxr.data.pipeline import to_pixels
 from tfcxr.models.base import GAN, AdversarialModel, full_label, latents_from_seeds
 from tfcxr.serving.signatures import signatures_of
 
-CHUNK_PIXELS = 8 * 64 * 64  # rows of a chunk x image pixels: larger chunks make a single picture slower
+CHUNK_PIXELS = 4 * 64 * 64  # rows of a chunk x image pixels: larger chunks make a single picture slower
 MAX_CHUNK_ROWS = 8
 
 
@@ -49,6 +49,11 @@ class Served(tf.Module):
         return {signature.name: getattr(self, name) for name, signature in signatures_of(self.kind).items()}
 
     @property
+    def truncation_shape(self) -> tf.TensorShape:
+        """Of the `truncation` input: of any rank, since it is one number for all images, or one per image."""
+        return tf.TensorShape(None)
+
+    @property
     def label_specs(self) -> list[tf.TensorSpec]:
         """The `label` input, or nothing for a model without labels."""
         columns = None if self.condition_names else len(self.label_names)
@@ -76,6 +81,25 @@ class Served(tf.Module):
         ]
         with tf.control_dependencies([tf.debugging.Assert(holds, message) for holds, message in checks]):
             return full_label(label, width) if self.condition_names else tf.identity(label)
+
+    def checked_truncation(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The truncation float32 [B] of `inputs` with seeds [B]; its graph checks that it is finite, [] or [B].
+
+        It stays [] where `truncation_shape` is.
+        """
+        truncation, rows = inputs["truncation"], tf.shape(inputs["seed"])[0]
+        fits = (tf.rank(truncation) < 2) & tf.reduce_all(tf.shape(truncation) == rows)
+        message = ["truncation needs one value for all images or one per seed,", rows, "values, got the shape"]
+        is_finite = tf.reduce_all(tf.math.is_finite(truncation))
+        checks = [
+            tf.debugging.Assert(fits, [*message, tf.shape(truncation)]),
+            tf.debugging.Assert(is_finite, ["truncation holds NaN or infinity; give 0 to 1 instead"]),
+        ]
+        with tf.control_dependencies(checks):
+            truncation = tf.identity(truncation)
+        if truncation.shape.rank == 0:
+            return truncation
+        return tf.ensure_shape(tf.broadcast_to(truncation, [rows]), [None])
 
 
 class ServedGenerator(Served):
@@ -107,7 +131,7 @@ class ServedGenerator(Served):
         super().__init__(model, served_variables(model))
 
     def images(self, seed: tf.Tensor, label: tf.Tensor, truncation: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`image` uint8 [B,H,W,C] of int64 seeds [B] and labels [B,L]."""
+        """`image` uint8 [B,H,W,C] of int64 seeds [B], labels [B,L] and truncation [] or [B]."""
         z = latents_from_seeds(seed, self.latent_size)
         return {"image": self.generate_in_chunks(z, label, truncation, to_pixels, tf.uint8)}
 
@@ -119,17 +143,18 @@ class ServedGenerator(Served):
         finish: Callable[[tf.Tensor], tf.Tensor],
         dtype: tf.DType,
     ) -> tf.Tensor:
-        """Images of z [B,Z] and label [B,L], of which `finish` makes `dtype` [B,H,W,C]."""
+        """Images of z [B,Z], label [B,L] and truncation [] or [B], of which `finish` makes `dtype` [B,H,W,C]."""
         config, chunk = self.model.config, self.chunk_rows
         rows = tf.shape(z)[0]
-        filling = [[0, -rows % chunk], [0, 0]]
-        chunks = (
-            tf.reshape(tf.pad(z, filling), [-1, chunk, self.latent_size]),
-            tf.reshape(tf.pad(label, filling), [(rows + chunk - 1) // chunk, chunk, config.label_width]),
-        )
+        count, filling = (rows + chunk - 1) // chunk, [[0, -rows % chunk], [0, 0]]
+        truncation = tf.broadcast_to(tf.reshape(truncation, [-1, 1]), [rows, 1])
+        chunks = [
+            tf.reshape(tf.pad(values, filling), [count, chunk, width])
+            for values, width in ((z, self.latent_size), (label, config.label_width), (truncation, 1))
+        ]
         image_shape = [config.image_size, config.image_size, config.channels]
         images = tf.map_fn(
-            lambda inputs: finish(self.model.generate_from_latent(*inputs, truncation)),
+            lambda inputs: finish(self.model.generate_from_latent(*inputs)),
             chunks,
             fn_output_signature=tf.TensorSpec([chunk, *image_shape], dtype),
             parallel_iterations=1,

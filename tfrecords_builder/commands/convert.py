@@ -1,10 +1,12 @@
 """Converts a data folder into the format of another library.
 
   python -m tfrecords_builder convert cohorts/acgan/64 --to=png --out_dir=pictures
+  python -m tfrecords_builder convert cohorts/acgan/64 --to=dicom --out_dir=dicom
   python -m tfrecords_builder convert records/phantom/64 --to=tfds --out_dir=tfds
 
-`png` writes a file per image and a labels.csv. `tfds.builder_from_directory("tfds/phantom/1.0.0")` reads the other
-without this package.
+`png` and `dicom` write a file per image and a labels.csv; each file of a synthetic image says that it is one, and which
+model, seed and labels made it. `dicom` takes synthetic images alone.
+`tfds.builder_from_directory("tfds/phantom/1.0.0")` reads the output of `tfds` without this package.
 
 Nobody has to convert in order to train: the shards are TFRecord files, which TensorFlow reads by itself.
 `dataset_info.json` says how large the images are, how they are stored, and what the labels are called.
@@ -32,11 +34,13 @@ from tfcxr.startup import tensorflow_started
 from tfrecords_builder.commands.data_folder import FolderArguments
 
 FORMATS: Registry[Callable] = Registry(
-    png="tfrecords_builder.inspect.convert_png:convert_to_png",
+    png="tfrecords_builder.inspect.convert_pictures:convert_to_png",
+    dicom="tfrecords_builder.inspect.convert_pictures:convert_to_dicom",
     tfds="tfrecords_builder.inspect.convert_tfds:convert_to_tfds",
 )
 HOW_TO_READ = {
     "png": "labels.csv beside the pictures has their labels",
+    "dicom": "labels.csv beside the pictures has their labels",
     "tfds": 'read it with tensorflow_datasets.builder_from_directory("{folder}")',
 }
 

@@ -58,7 +58,7 @@ _KEYWORDS = (
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
     "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction",
-    "VOILUTSequence", "BurnedInAnnotation", "ExtendedOffsetTable",
+    "VOILUTSequence", "BurnedInAnnotation", "SyntheticData", "ExtendedOffsetTable",
 )  # fmt: skip
 
 
@@ -109,6 +109,7 @@ def decode_dicom(data: bytes, window: str = "file") -> Radiograph:
         "unusable_window", "unusable_padding" where the file's own is none and was not followed.
         "cut_behind_picture", "bytes_behind_picture" where the pixels' element is not as long as it should be.
         "burned_in_annotation" where the file says that there is writing in the picture.
+        "synthetic" where it says that no patient was imaged.
 
     Raises:
       ImageError: "not_an_image" for a DICOM object that holds no picture, "multi_frame", "too_large",
@@ -140,6 +141,8 @@ def decode_dicom(data: bytes, window: str = "file") -> Radiograph:
     notices = frame.notices + notices
     if text_of(file.dataset, "BurnedInAnnotation") == "YES":
         notices += (("burned_in_annotation", ""),)
+    if text_of(file.dataset, "SyntheticData") == "YES":
+        notices += (("synthetic", ""),)
     return Radiograph(pixels, white, notices=notices)
 
 

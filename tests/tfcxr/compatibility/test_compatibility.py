@@ -9,6 +9,8 @@ import pytest
 
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_patient_keys
+from tfcxr.serving.cascade import export_cascade
+from tfcxr.serving.gate import Gate
 from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.train import TrainArguments, train
 from tfcxr.training.run_folder import load_model
@@ -44,6 +46,13 @@ def test_an_export_gives_the_same_pictures_and_scores(expected, labels):
     # another kind of processor may round a pixel to the next grey level
     assert np.abs(image.astype(int) - expected["image"]).max() <= 1
     np.testing.assert_allclose(model.score(image, labels), expected["score"], atol=1e-4)
+
+
+def test_an_export_of_one_truncation_for_all_images_becomes_a_cascade(labels, tmp_path):
+    generator = EARLIER / "saved_model"
+    cascade = LoadedModel(export_cascade(generator, None, tmp_path / "cascade", Gate(None, 1)))
+    expected = LoadedModel(generator).generate(SEEDS, labels, truncation=0.5)
+    np.testing.assert_array_equal(cascade.generate(SEEDS, labels, truncation=0.5), expected)
 
 
 def test_a_run_folder_generates_the_same_pictures(expected, labels):

@@ -184,6 +184,14 @@ def test_same_seed_gives_the_same_picture_in_any_batch(generator):
     assert not np.allclose(together[0], together[2], atol=1e-4), "other seeds, other pictures"
 
 
+def test_each_image_has_a_truncation_of_its_own(generator):
+    model, seed = make_gan(generator), tf.constant([11, 12, 13], tf.int64)
+    label = tf.one_hot([0, 1, 0], 2)[:, : model.config.label_count]
+    together = model.generate(seed, label, tf.constant([[0.5], [1.0], [0.2]]))
+    for row, truncation in enumerate((0.5, 1.0, 0.2)):
+        np.testing.assert_array_equal(model.generate(seed, label, truncation)[row], together[row])
+
+
 def test_same_seed_of_weights_gives_the_same_model(name):
     for first, second in zip(values(make_gan(name).generator), values(make_gan(name).generator), strict=True):
         np.testing.assert_array_equal(first, second)

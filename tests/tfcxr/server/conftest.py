@@ -2,7 +2,7 @@
 
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 import httpx
@@ -69,6 +69,12 @@ def save_half_plus_two(path: pathlib.Path, added: float = 2.0) -> pathlib.Path:
     }
     tf.saved_model.save(model, str(path), signatures=signatures)
     return path
+
+
+@pytest.fixture(name="save_half_plus_two", scope="session")
+def save_half_plus_two_fixture() -> Callable[..., pathlib.Path]:
+    """`save_half_plus_two(path, added=2.0)`."""
+    return save_half_plus_two
 
 
 @pytest.fixture(scope="session")

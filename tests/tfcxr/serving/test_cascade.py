@@ -142,6 +142,9 @@ def test_no_rows_no_gate_and_truncation(tiny_export, tiny_enlarger, exported, cl
     vague, full = images_of(cascade, SEEDS, classes, truncation=0.3), images_of(cascade, SEEDS, classes)
     assert (vague["image"] != full["image"]).any()
     np.testing.assert_array_equal(cascade.generate(SEEDS, classes), full["image"])
+    mixed = images_of(cascade, SEEDS, classes, truncation=[0.3] * 4 + [1.0] * 3)
+    for name in ("image", "seed", "tries"):
+        np.testing.assert_array_equal(mixed[name], [*vague[name][:4], *full[name][4:]])
 
 
 def test_the_description_and_the_card(exported, tiny_export, threshold):

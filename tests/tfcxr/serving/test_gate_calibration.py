@@ -90,7 +90,7 @@ def test_a_threshold_per_label_decides_what_passes():
     label = tf.constant([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     realism = tf.constant([0.5, 0.5, 0.7])
 
-    def candidates(seeds, labels):
+    def candidates(seeds, rows):
         chosen = tf.gather(realism, tf.cast(seeds % 4, tf.int32))
         return tf.zeros([tf.shape(seeds)[0], 2, 2, 1], tf.uint8), chosen
 

@@ -106,11 +106,12 @@ def test_inputs_and_outputs_are_those_of_the_export(export):
             continue
         function = loaded.signatures[signature.name]
         for side, specs in (("in", function.structured_input_signature[1]), ("out", function.structured_outputs)):
-            expected |= {(name, side, key): (spec.dtype.name, len(spec.shape)) for key, spec in specs.items()}
-    assert {key: (dtype, shape.count(",") + (shape != "[]")) for key, (dtype, shape) in shown.items()} == expected
+            expected |= {(name, side, key): (spec.dtype.name, spec.shape.rank) for key, spec in specs.items()}
+    ranks = {key: None if " or " in shape else shape.count(",") + 1 for key, (_, shape) in shown.items()}
+    assert {key: (dtype, ranks[key]) for key, (dtype, _) in shown.items()} == expected
     if ("generate", "in", "seed") in shown:
         assert shown["generate", "in", "seed"] == ("int64", "[B]")
-        assert shown["generate", "in", "truncation"] == ("float32", "[]")
+        assert shown["generate", "in", "truncation"] == ("float32", "[] or [B]")
         size = read_description(export).image_size
         assert shown["generate", "out", "image"] == ("uint8", f"[B, {size}, {size}, 1]")
 

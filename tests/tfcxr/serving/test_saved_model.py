@@ -111,6 +111,23 @@ def test_truncation_left_out_is_one(tiny_export, one_hot):
     assert (loaded.generate(seeds, labels, tf.constant(0.3))["image"].numpy() != full).any()
 
 
+def test_truncation_is_one_number_or_one_per_image(tiny_export, one_hot):
+    loaded = tf.saved_model.load(str(tiny_export))
+    inputs = {"seed": tf.range(10, dtype=tf.int64), "label": tf.constant(one_hot(np.arange(10) % 2))}
+    for name, output in (("serving_default", "image"), ("png", "png_bytes")):
+        signature = loaded.signatures[name]
+        half, whole = (signature(**inputs, truncation=tf.constant(value))[output].numpy() for value in (0.5, 1.0))
+        np.testing.assert_array_equal(signature(**inputs, truncation=tf.fill([10], 0.5))[output], half)
+        mixed = signature(**inputs, truncation=tf.constant([0.5] * 4 + [1.0] * 6))[output]
+        np.testing.assert_array_equal(mixed, [*half[:4], *whole[4:]])
+        for wrong in ([0.5, 0.5], [[0.5]] * 10):
+            message = r"truncation needs one value for all images or one per seed,\] \[10\] \[values, got the shape"
+            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                signature(**inputs, truncation=tf.constant(wrong))
+        with pytest.raises(tf.errors.InvalidArgumentError, match="truncation holds NaN or infinity; give 0 to 1 inst"):
+            signature(**inputs, truncation=tf.constant(np.nan, tf.float32))
+
+
 def test_no_rows_give_no_pictures(make_tiny_gan):
     functions = ServedGenerator(make_tiny_gan()[0], NAMES)
     none = tf.zeros([0, 2])

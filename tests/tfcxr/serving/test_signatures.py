@@ -50,6 +50,8 @@ def test_each_kind_has_the_names_that_servers_and_clients_know():
         "super_resolve": "serving_default",
         "super_resolve_png": "png",
     }
+    compared = [name for name, one in SIGNATURES.items() if not one.rows_are_independent]
+    assert compared == ["score"], "minibatch stddev compares the images of a request"
     assert all(signature.meaning and signature.kinds for signature in SIGNATURES.values())
 
 

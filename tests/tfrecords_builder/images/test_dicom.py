@@ -329,6 +329,11 @@ def test_burned_in_annotation_is_noticed():
         assert decode_dicom(dicom(ramp(12), 12, BurnedInAnnotation=value)).notices == expected
 
 
+def test_synthetic_images_are_noticed():
+    for value, expected in [("YES", (("synthetic", ""),)), ("NO", ())]:
+        assert decode_dicom(dicom(ramp(12), 12, SyntheticData=value)).notices == expected
+
+
 def test_nothing_of_the_file_is_printed_logged_or_warned(caplog, capfd):
     data = dicom(ramp(12), 12, RescaleSlope=1, RescaleIntercept=0, PatientAge="5 years", WindowCenter=5, WindowWidth=9)
     caplog.clear()

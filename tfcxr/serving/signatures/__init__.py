@@ -6,7 +6,8 @@ called by name and stands in the card. A key is the function's name in Python: `
 | function               | signature         | inputs                             | outputs                           |
 | ---------------------- | ----------------- | ---------------------------------- | --------------------------------- |
 | `generate`             | `serving_default` | `seed` int64 [B], `label` float32  | `image` uint8 [B,H,W,C]           |
-|                        |                   | [B,L], `truncation` float32 []     |                                   |
+|                        |                   | [B,L], `truncation` float32 [] or  |                                   |
+|                        |                   | [B]                                |                                   |
 | `generate_png`         | `png`             | the same                           | `png_bytes` string [B]            |
 | `generate_from_latent` | `latent`          | `z` float32 [B,Z], `label`         | `image` float32 [B,H,W,C]         |
 |                        |                   |                                    | in [-1, 1]                        |
@@ -19,9 +20,10 @@ A cascade has `generate` and `generate_png`, which also return `is_accepted` boo
 int64 [B]; `realism` float32 [B] where its gate asks the discriminator; `copy_ratio` float32 [B] and `copies_refused`
 int32 [B] where it refuses copies. A model without labels has no `label` and no `label_probability`.
 
-`truncation` is 1 where it is left out: servers read that from the signature's `defaults`, and `loaded.generate(seed,
-label)` in Python knows it too. Only `loaded.signatures["serving_default"]` in Python needs all three inputs
-(TensorFlow 2.21 does not read `defaults` there). Warm-up requests are not written: their protocol buffers are not in
+`truncation` is one number for all images, or [B], one per image, as a server's row format and batching need it. It is
+1 where it is left out: servers read that from the signature's `defaults`, and `loaded.generate(seed, label)` in Python
+knows it too. Only `loaded.signatures["serving_default"]` in Python needs all three inputs (TensorFlow 2.21 does not
+read `defaults` there). Warm-up requests are not written: their protocol buffers are not in
 TensorFlow.
 """
 

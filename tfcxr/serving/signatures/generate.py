@@ -16,7 +16,7 @@ class Generate(Signature):
     values = {
         "seed": "any whole numbers",
         "label": "0 or 1",
-        "truncation": "from 0 to 1; 1 where it is left out",
+        "truncation": "0 to 1, one for all images or one per image; 1 where it is left out",
         "image": "0 (black) to 255 (white)",
         "realism": "0 to 1",
         "is_accepted": "true or false",
@@ -27,8 +27,9 @@ class Generate(Signature):
     defaults = {"truncation": 1.0}
 
     def inputs(self, served: Any) -> list[tf.TensorSpec]:
-        seed, truncation = tf.TensorSpec([None], tf.int64, "seed"), tf.TensorSpec([], tf.float32, "truncation")
-        return [seed, *served.label_specs, truncation]
+        truncation = tf.TensorSpec(served.truncation_shape, tf.float32, "truncation")
+        return [tf.TensorSpec([None], tf.int64, "seed"), *served.label_specs, truncation]
 
     def outputs(self, served: Any, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return served.images(inputs["seed"], served.checked_label(inputs, "seed"), inputs["truncation"])
+        label, truncation = served.checked_label(inputs, "seed"), served.checked_truncation(inputs)
+        return served.images(inputs["seed"], label, truncation)

@@ -15,6 +15,7 @@ class Png(Signature):
     def __init__(self, plain: Signature) -> None:
         self._plain = plain
         self.kinds, self.defaults = plain.kinds, plain.defaults
+        self.rows_are_independent = plain.rows_are_independent
         self.values = {**plain.values, "png_bytes": "a whole PNG file each"}
         self.meaning = "the same as PNG files"
 

@@ -21,7 +21,6 @@ class Score(Signature):
 
     name = "score"
     kinds = ("generator",)
-    rows_are_independent = False  # minibatch stddev compares the images of a request
     meaning = "what the discriminator says of images: a training signal, not a calibrated probability"
     values = {
         "image": "0 (black) to 255 (white)",
@@ -29,6 +28,7 @@ class Score(Signature):
         "realism": "0 to 1, higher is more like real images",
         "label_probability": "0 to 1",
     }
+    rows_are_independent = False  # minibatch stddev compares the images of a request
 
     def inputs(self, served: Any) -> list[tf.TensorSpec]:
         config = served.model.config

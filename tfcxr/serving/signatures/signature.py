@@ -19,7 +19,8 @@ class Signature(abc.ABC):
       meaning: what it returns, for the model card.
       values: name of an input or output -> its range, for the model card.
       defaults: values of the inputs that may be left out.
-      rows_are_independent: whether a row of a request comes out the same whatever stands beside it.
+      rows_are_independent: whether a row of the outputs depends on the same row of the inputs alone. Then a server may
+        join the requests of several users to one batch.
     """
 
     name: str
