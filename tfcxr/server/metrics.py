@@ -105,13 +105,12 @@ class ServerMetrics:
         """The names, where they are of a model that is served and a signature that it has."""
         if model not in self._manager.names():
             return UNKNOWN, UNKNOWN
+        signature = signature or DEFAULT_SIGNATURE
         try:
             with self._manager.use(model) as servable:
-                known = servable.signature_defs
+                return model, signature if signature in servable.signature_defs else UNKNOWN
         except ServingError:  # no version is available
             return model, UNKNOWN
-        signature = signature or DEFAULT_SIGNATURE
-        return model, signature if signature in known else UNKNOWN
 
 
 def router(metrics: ServerMetrics, *paths: str) -> APIRouter:

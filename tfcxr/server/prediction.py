@@ -210,7 +210,7 @@ def message_of(value: np.ndarray) -> Any:
     field = _FIELDS.get(value.dtype.name)
     if field is None or value.size > MAX_LISTED_VALUES:
         return tf.make_tensor_proto(value)
-    message = tf.make_tensor_proto(0, dtype=value.dtype, shape=())
+    message = tf.make_tensor_proto(value.dtype.type(0), shape=())
     message.ClearField(field)
     message.tensor_shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
     getattr(message, field).extend(value.reshape(-1).tolist())

@@ -18,7 +18,7 @@ import uvicorn
 from absl import logging
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tfcxr.server import health, metrics, open_inference_rest
+from tfcxr.server import health, metrics, open_inference_rest, page
 from tfcxr.server.access import Access, Tls
 from tfcxr.server.batching import Batcher, BatchingOptions
 from tfcxr.server.grpc_server import GrpcOptions, GrpcServer
@@ -60,6 +60,7 @@ class ServerOptions:
       allows_labels_of_unavailable: whether a label may name a version that is not available.
       metrics_path: beside /metrics.
       reload_root: the folder that models of a HandleReloadConfigRequest must be in; None for any.
+      cohorts: data folders that the page shows.
     """
 
     models: Callable[[], Iterable[ServedModel]]
@@ -82,6 +83,7 @@ class ServerOptions:
     allows_labels_of_unavailable: bool = False
     metrics_path: str = ""
     reload_root: pathlib.Path | None = None
+    cohorts: tuple[str, ...] = ()
 
 
 class Server:
@@ -100,6 +102,7 @@ class Server:
 
         Raises:
           OSError: an address is taken.
+          FileNotFoundError: a folder of `cohorts` without a finished build.
         """
         self.manager = ModelManager(
             options.models,
@@ -124,6 +127,7 @@ class Server:
             if options.grpc_port is not None or options.grpc_socket:
                 self._grpc = self._grpc_server(service, options)
             self.manager.start()
+            self._health.log()
             if self._grpc:
                 self._grpc.start()
         except BaseException:
@@ -156,6 +160,7 @@ class Server:
                 health.router(self._health),
                 metrics.router(self.metrics, *{METRICS_PATH, options.metrics_path or METRICS_PATH}),
                 open_inference_rest.router(self.manager, self.batcher, options.timeout_seconds, on_request),
+                page.router(self.manager, self.batcher, options.cohorts),
             ],
             allows_other_origins=options.allows_other_origins,
             wrap=functools.partial(_TokenCheck, options.access),
