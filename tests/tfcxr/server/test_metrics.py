@@ -4,9 +4,13 @@ import contextlib
 import re
 import types
 
+import httpx
 import pytest
 
+from tfcxr.server.batching import BatchingOptions
 from tfcxr.server.metrics import ServerMetrics, time_request
+from tfcxr.server.served_models import models_in
+from tfcxr.server.server import Server, ServerOptions
 from tfcxr.server.serving_error import invalid
 
 
@@ -68,8 +72,8 @@ def test_versions_that_come_and_go(core):
 
 
 def test_queue_refusals_and_copies(core):
-    core.metrics.count_refusal("queue")
-    core.metrics.count_copies("tiny", 3)
+    core.batcher.on_refused("queue")
+    core.metrics.observe_copies("tiny", 3)
     assert values(core.metrics, "tfcxr_requests_refused_total") == {("queue",): 1}
     assert values(core.metrics, "tfcxr_copies_refused_total") == {("tiny",): 3}
     assert values(core.metrics, "tfcxr_queue_length") == {(): 3}
@@ -85,6 +89,20 @@ def test_batches_and_images(core, server):
     assert values(core.metrics, "tfcxr_batch_rows_sum") == rows
     assert values(core.metrics, "tfcxr_batch_requests_sum") == dict.fromkeys(rows, 2)
     assert values(core.metrics, "tfcxr_images_generated_total") == {("tiny",): 3}
+
+
+def test_requests_over_a_limit_are_counted(saved_models):
+    options = ServerOptions(
+        models=lambda: [model for model in models_in(saved_models) if model.name == "half_plus_two"],
+        grpc_port=None,
+        max_request_bytes=1000,
+        batching=BatchingOptions(max_request_rows=3),
+    )
+    with Server(options) as server, httpx.Client(base_url=f"http://{server.rest_address}", timeout=60) as client:
+        for count in (4, 1000):
+            tensor = {"name": "x", "shape": [count], "datatype": "FP32", "data": [1] * count}
+            assert client.post("/v2/models/half_plus_two/infer", json={"inputs": [tensor]}).status_code == 429
+        assert values(server.metrics, "tfcxr_requests_refused_total") == {("rows",): 1, ("request_bytes",): 1}
 
 
 def test_time_request_tells_how_it_ended():
