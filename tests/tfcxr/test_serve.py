@@ -116,7 +116,7 @@ def test_models_and_addresses_that_are_none(capsys, tmp_path):
     assert "nothing to listen at" in refusal(capsys, folder, "--port=0", "--rest_api_port=0")
     assert "--model_name would have no effect" in refusal(capsys, folder, "--model_name=x")
     assert "would have no effect" in refusal(capsys, folder, "--model_config_file_poll_wait_seconds=5")
-    assert "did you mean" in refusal(capsys, "--saved_model=x") and "unexpected argument" in refusal(capsys, "x")
+    assert "Did you mean: " in refusal(capsys, "--saved_model=x") and "unexpected argument" in refusal(capsys, "x")
     assert "--use_alts_credentials is not supported" in refusal(capsys, folder, "--use_alts_credentials")
     assert "none does not exist" in refusal(capsys, f"--model_config_file={tmp_path / 'none'}")
     broken = write(tmp_path / "models.config", "model_config_list: {\n  config: { nome: 'x' }\n}")

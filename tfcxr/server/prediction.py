@@ -30,7 +30,6 @@ _FIELDS = {
     "uint32": "uint32_val",
     "uint64": "uint64_val",
 }
-_TensorProto = type(tf.make_tensor_proto(0))
 _VALUES = _FIELDS | {"float16": "half_val", "bfloat16": "half_val", "string": "string_val"}
 
 
@@ -214,7 +213,8 @@ def message_of(value: np.ndarray) -> Any:
     field = _FIELDS.get(value.dtype.name)
     if field is None or value.size > MAX_LISTED_VALUES:
         return tf.make_tensor_proto(value)
-    message = _TensorProto(dtype=tf.as_dtype(value.dtype).as_datatype_enum)
+    message = tf.make_tensor_proto(value.dtype.type(0), shape=())
+    message.ClearField(field)
     message.tensor_shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
     getattr(message, field).extend(value.reshape(-1).tolist())
     return message

@@ -177,8 +177,9 @@ class _Methods:
         return await self._answer(request, self._regress)
 
     def metadata(self, request: Request) -> Response:
-        """A version's signatures."""
-        asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURE_FIELD])
+        """A version's signatures, and its description with `?metadata_field=description`."""
+        fields = request.query_params.getlist("metadata_field") or [SIGNATURE_FIELD]
+        asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
         asked.model_spec.CopyFrom(_model_spec(request))
         return json_answer(json.dumps(metadata_document(model_metadata(self._service, asked))))
 
