@@ -53,6 +53,7 @@ class ServeArguments(Arguments):
 
     Attributes:
       saved_models: Folder of exported models, each with its numbered versions; or one such model.
+      cohorts: Data folders, real or synthetic, that the page shows, such as cohorts/acgan/64.
       model_name: With --model_base_path: the name of its only model.
       model_base_path: Instead of --saved_models: folder of a model's numbered versions.
       model_config_file: Instead of --saved_models: a ModelServerConfig in protobuf's text format.
@@ -97,6 +98,7 @@ class ServeArguments(Arguments):
     """
 
     saved_models: str | None = None
+    cohorts: tuple[str, ...] = ()
     model_name: str = "default"
     model_base_path: str | None = None
     model_config_file: str | None = None
@@ -224,6 +226,7 @@ def _options(a: ServeArguments, checked: dict[str, Any]) -> "ServerOptions":
         allows_other_origins=a.rest_api_enable_cors_support,
         allows_labels_of_unavailable=a.allow_version_labels_for_unavailable_models,
         reload_root=pathlib.Path(a.saved_models) if a.saved_models else None,
+        cohorts=a.cohorts,
         **checked,
     )
 

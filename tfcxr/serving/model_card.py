@@ -137,6 +137,7 @@ class ModelDescription:
       kind: "generator" makes images of seeds, "super_resolution" enlarges images by `scale`, "cascade" has a gate
         between both, or after the generator alone.
       scale: how many times as high and wide super-resolution makes images.
+      golden: requests and what the export drew of them, see `tfcxr.serving.golden`; () in earlier exports.
     """
 
     model: str
@@ -158,6 +159,7 @@ class ModelDescription:
     tensorflow_version: str
     kind: Literal["generator", "super_resolution", "cascade"] = "generator"
     scale: int = 1
+    golden: tuple[dict[str, Any], ...] = ()
 
     @property
     def condition_names(self) -> tuple[str, ...]:
@@ -187,7 +189,8 @@ def read_description(version_dir: str | os.PathLike) -> ModelDescription:
         raise FileNotFoundError(f"{version_dir} is not an exported model: it has no {DESCRIPTION_FILE}")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return ModelDescription(**(fields | {"label_names": tuple(fields["label_names"])}))
+        tuples = {"label_names": tuple(fields["label_names"]), "golden": tuple(fields.get("golden", ()))}
+        return ModelDescription(**(fields | tuples))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not describe an exported model: {error}; export it again") from error
 

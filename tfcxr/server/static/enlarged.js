@@ -1,7 +1,7 @@
 /** The dialog that shows one picture large, with its provenance and its downloads. */
 
 import { post, ServerError } from "./server.js";
-import { fillFrame } from "./tile.js";
+import { fillFrame, withText } from "./tile.js";
 
 const element = (id) => document.getElementById(id);
 let shown = { pictures: [], index: 0 };
@@ -21,8 +21,8 @@ export function startEnlarged() {
   element("close-enlarged").addEventListener("click", () => dialog.close());
   element("previous-picture").addEventListener("click", () => move(-1));
   element("next-picture").addEventListener("click", () => move(1));
-  element("download-png").addEventListener("click", () => download("png", "png"));
-  element("download-dicom").addEventListener("click", () => download("dicom", "dcm"));
+  element("download-png").addEventListener("click", downloadPng);
+  element("download-dicom").addEventListener("click", downloadDicom);
   dialog.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (step) move(step);
@@ -32,23 +32,24 @@ export function startEnlarged() {
 function show(pictures, index) {
   const picture = pictures[index];
   shown = { pictures, index };
-  fillFrame(element("enlarged-picture"), picture.kind, picture);
+  fillFrame(element("enlarged-picture"), picture);
   element("enlarged-picture").classList.add("enlarged-picture");
   element("enlarged-title").textContent = picture.title;
   element("enlarged-error").textContent = "";
   element("enlarged-facts").replaceChildren(
     ...picture.facts.flatMap(([name, value]) => [withText("dt", name), withText("dd", value)]),
   );
-  element("download-png").hidden = element("download-dicom").hidden = !picture.request;
+  element("download-png").hidden = !picture.file;
+  element("download-dicom").hidden = !picture.request;
   element("previous-picture").disabled = neighbour(-1) === undefined;
   element("next-picture").disabled = neighbour(1) === undefined;
 }
 
-/** The next index in a direction that has a picture. */
+/** The next index in a direction whose picture has come. */
 function neighbour(step) {
   const { pictures } = shown;
   let index = shown.index + step;
-  while (index >= 0 && index < pictures.length && !pictures[index]) index += step;
+  while (pictures[index] && !pictures[index].url) index += step;
   return pictures[index] ? index : undefined;
 }
 
@@ -57,23 +58,23 @@ function move(step) {
   if (index !== undefined) show(shown.pictures, index);
 }
 
-async function download(format, ending) {
-  const { request } = shown.pictures[shown.index];
+function downloadPng() {
+  const { url, file } = shown.pictures[shown.index];
+  save(url, `${file}.png`);
+}
+
+async function downloadDicom() {
+  const { request, file } = shown.pictures[shown.index];
   try {
-    const file = await (await post(`page/${format}`, request)).blob();
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(file);
-    link.download = `${request.model}-${request.version}-seed-${request.seed}-synthetic.${ending}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    const url = URL.createObjectURL(await (await post("page/dicom", request)).blob());
+    save(url, `${file}.dcm`);
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     element("enlarged-error").textContent = error.message;
   }
 }
 
-function withText(tag, text) {
-  const found = document.createElement(tag);
-  found.textContent = text;
-  return found;
+function save(url, name) {
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
 }

@@ -1,9 +1,20 @@
 /** The view that generates: a picture for each seed, drawn one by one as they come. */
 
 import { enlarge } from "./enlarged.js";
-import { fillSelect, generates, readInputs, showInputs, titleOf, versionsOf } from "./models.js";
+import {
+  captionOf,
+  fillSelect,
+  generates,
+  pngFacts,
+  readInputs,
+  showInputs,
+  SYNTHETIC,
+  titleOf,
+  versionsOf,
+} from "./models.js";
+import { withFacts } from "./png_text.js";
 import { inParallel, predict, ServerError } from "./server.js";
-import { release, Tile } from "./tile.js";
+import { inListItem, release, Tile } from "./tile.js";
 import { startWalk } from "./walk.js";
 
 const element = (id) => document.getElementById(id);
@@ -55,8 +66,8 @@ async function generatePictures(model, report) {
   const first = Number(element("seed").value);
   const seeds = Array.from({ length: Number(element("count").value) }, (_, index) => first + index);
   const [list, progress, status] = ["pictures", "progress", "generate-status"].map(element);
-  const own = new Array(seeds.length).fill(null);
-  const tiles = seeds.map((seed, index) => new Tile("synthetic", `Seed ${seed}`, (button) => enlarge(own, index, button)));
+  const own = seeds.map((seed) => described(model, inputs, seed));
+  const tiles = own.map((picture, index) => new Tile(picture, (button) => enlarge(own, index, button)));
   release(pictures);
   pictures = own;
   list.replaceChildren(...tiles.map(inListItem));
@@ -68,10 +79,9 @@ async function generatePictures(model, report) {
   const start = performance.now();
   await inParallel(seeds, async (seed, index) => {
     try {
-      const picture = await generatedPicture(model, inputs, seed, signal);
-      if (signal.aborted) return;
-      own[index] = picture;
-      tiles[index].show(picture);
+      await generatePicture(own[index], model, inputs, seed, signal);
+      if (signal.aborted) return release([own[index]]);
+      tiles[index].show(own[index]);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ServerError)) throw error;
@@ -82,11 +92,12 @@ async function generatePictures(model, report) {
   });
   if (signal.aborted) return;
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  status.textContent = `${own.filter(Boolean).length} pictures of ${titleOf(model)} in ${seconds} s`;
+  status.textContent = `${own.filter(({ url }) => url).length} pictures in ${seconds} s`;
   list.removeAttribute("aria-busy");
 }
 
-async function generatedPicture(model, inputs, seed, signal) {
+/** Gives a picture its pixels, and the facts that come with them. */
+async function generatePicture(picture, model, inputs, seed, signal) {
   const request = { seed: [seed] };
   if (model.reads_label) request.label = [inputs.label];
   if (model.has_truncation) request.truncation = inputs.truncation;
@@ -96,24 +107,28 @@ async function generatedPicture(model, inputs, seed, signal) {
     throw new ServerError("Every candidate was a copy of a training image, so none is shown.");
   }
   const bytes = Uint8Array.from(atob(png.b64), (letter) => letter.charCodeAt(0));
+  picture.url = URL.createObjectURL(withFacts(bytes, pngFacts(model, inputs, { seed })));
+  if (outputs.tries) picture.facts.push(["candidates tried", String(outputs.tries[0])]);
+}
+
+function described(model, inputs, seed) {
   const title = titleOf(model);
-  const facts = [
-    ["model", title],
-    ["seed", String(seed)],
-    ["asked for", inputs.text],
-    ...(model.has_truncation ? [["truncation", inputs.truncation.toFixed(2)]] : []),
-    ...(outputs.tries ? [["candidates tried", String(outputs.tries[0])]] : []),
-    ["SHA-256 of the weights", model.weights_sha256],
-    ["training data", model.data],
-    ["what it is", "synthetic; shows no patient"],
-  ];
   return {
     kind: "synthetic",
-    url: URL.createObjectURL(new Blob([bytes], { type: "image/png" })),
+    url: null,
     title: `Seed ${seed}`,
     alt: `Synthetic chest radiograph, seed ${seed}, asked for ${inputs.text}`,
-    caption: [`asked for: ${inputs.text}`, `${title}, weights ${model.weights_sha256.slice(0, 8)}`, "synthetic; shows no patient"],
-    facts,
+    caption: captionOf(model, inputs),
+    facts: [
+      ["what it is", SYNTHETIC],
+      ["model", title],
+      ["seed", String(seed)],
+      ["asked for", inputs.text],
+      ...(model.has_truncation ? [["truncation", inputs.truncation.toFixed(2)]] : []),
+      ["training data", model.data],
+      ["SHA-256 of the weights", model.weights_sha256],
+    ],
+    file: `${model.name}-${model.version}-seed-${seed}-synthetic`,
     request: {
       model: model.name,
       version: model.version,
@@ -122,11 +137,4 @@ async function generatedPicture(model, inputs, seed, signal) {
       truncation: inputs.truncation,
     },
   };
-}
-
-/** A list's item that holds a tile. */
-export function inListItem(tile) {
-  const item = document.createElement("li");
-  item.append(tile.element);
-  return item;
 }

@@ -1,6 +1,7 @@
 /** The loaded models, and the parts of the form that depend on the chosen one. */
 
 const element = (id) => document.getElementById(id);
+export const SYNTHETIC = "synthetic; shows no patient";
 
 /** Each loaded version as {name, ...facts}, the newest of each model first. */
 export function versionsOf(models) {
@@ -10,6 +11,23 @@ export function versionsOf(models) {
 /** How a version is named to the reader. */
 export function titleOf(model) {
   return `${model.name}/${model.version}`;
+}
+
+/** The lines under a picture that a model generates. */
+export function captionOf(model, inputs) {
+  return [`asked for: ${inputs.text}`, `${titleOf(model)}, weights ${model.weights_sha256.slice(0, 8)}`, SYNTHETIC];
+}
+
+/** What a generated PNG file says of itself. */
+export function pngFacts(model, inputs, rest) {
+  return {
+    synthetic: true,
+    model: titleOf(model),
+    weights_sha256: model.weights_sha256,
+    labels: inputs.asked,
+    ...rest,
+    truncation: inputs.truncation ?? 1,
+  };
 }
 
 /** Fills a select with texts, whose values are their positions. */
@@ -40,7 +58,7 @@ export function showInputs(model) {
   element("walk-result").hidden = true;
 }
 
-/** What the form asks a model for: {label, truncation, text}, the label as a row of numbers. */
+/** What the form asks a model for: {label, truncation, asked, text}, the label as a row of numbers and in words. */
 export function readInputs(model) {
   const boxes = [...element("label-choices").querySelectorAll("input")];
   const label = model.reads_label ? boxes.map((box) => Number(box.checked)) : [];
@@ -52,7 +70,8 @@ export function readInputs(model) {
     if (given) asked.push(`${condition.name} ${condition.choices?.[input.value].text ?? input.value}`);
   }
   const text = model.reads_label ? asked.join(" + ") || "no label" : "nothing: the model reads no label";
-  return { label, truncation: model.has_truncation ? Number(element("truncation").value) : null, text };
+  const truncation = model.has_truncation ? Number(element("truncation").value) : null;
+  return { label, truncation, asked, text };
 }
 
 function choice(name, index, isSingle) {

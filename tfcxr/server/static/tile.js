@@ -1,53 +1,49 @@
 /**
- * One picture in a frame that says whether it is synthetic or real.
+ * One picture in a frame that says whether it is synthetic, a phantom or real.
  *
- * A picture is {kind, url, title, alt, caption, facts, request}: "synthetic" or "real"; the address of its pixels; a
- * short title; a description; lines of text; pairs of a name and a value; and what its download is asked for by, or null.
+ * A picture is {kind, url, title, alt, caption, facts, file, request}: "synthetic", "phantom" or "real"; the address of
+ * its PNG file, null while it is waited for; a short title; a description; lines of text; pairs of a name and a value;
+ * the name of its downloads without their ending, or null; and what its DICOM file is asked for by, or null.
  */
 
-const MARKS = { synthetic: "SYNTHETIC", real: "REAL" };
+const MARKS = { synthetic: "SYNTHETIC", phantom: "PHANTOM", real: "REAL" };
 
 export class Tile {
-  /** A place for a picture of a kind; `open(button)` is called when it is clicked. */
-  constructor(kind, title, open) {
+  /** A place for a picture; `open(button)` is called when it is clicked. All but the pixels is there at once. */
+  constructor(picture, open) {
     this.element = document.createElement("figure");
     this.element.className = "picture";
     this.button = document.createElement("button");
     this.button.type = "button";
-    this.button.disabled = true;
-    this.button.setAttribute("aria-label", `${title}, not there yet`);
     this.button.addEventListener("click", () => open(this.button));
     this.caption = document.createElement("figcaption");
-    this.caption.append(strong(title));
-    fillFrame(this.button, kind);
     this.element.append(this.button, this.caption);
+    this.show(picture);
   }
 
   show(picture) {
-    fillFrame(this.button, picture.kind, picture);
-    this.button.disabled = false;
-    this.button.setAttribute("aria-label", `Enlarge: ${picture.alt}`);
-    this.caption.replaceChildren(strong(picture.title), ...picture.caption.map(line));
+    fillFrame(this.button, picture);
+    this.button.disabled = !picture.url;
+    this.button.setAttribute("aria-label", picture.url ? `Enlarge: ${picture.alt}` : `${picture.title}, not there yet`);
+    this.caption.replaceChildren(withText("strong", picture.title), ...picture.caption.map((line) => withText("span", line)));
   }
 
   /** Says in the picture's place why there is none. */
   fail(sentence) {
-    const text = document.createElement("span");
+    const text = withText("span", sentence);
     text.className = "why-not";
-    text.textContent = sentence;
     this.button.append(text);
     this.button.setAttribute("aria-label", sentence);
   }
 }
 
-/** Puts a picture, if any, and the mark of its kind into an element. */
-export function fillFrame(element, kind, picture = null) {
-  element.className = `frame ${kind}`;
-  const mark = document.createElement("span");
+/** Puts a picture, where it has come, and the mark of its kind into an element. */
+export function fillFrame(element, picture) {
+  element.className = `frame ${picture.kind}`;
+  const mark = withText("span", MARKS[picture.kind]);
   mark.className = "mark";
-  mark.textContent = MARKS[kind];
   element.replaceChildren(mark);
-  if (picture) {
+  if (picture.url) {
     const image = document.createElement("img");
     image.alt = picture.alt;
     image.src = picture.url;
@@ -57,17 +53,19 @@ export function fillFrame(element, kind, picture = null) {
 
 /** Forgets the pixels of pictures that are no longer shown. */
 export function release(pictures) {
-  for (const picture of pictures) if (picture) URL.revokeObjectURL(picture.url);
+  for (const picture of pictures) if (picture.url) URL.revokeObjectURL(picture.url);
 }
 
-function strong(text) {
-  const element = document.createElement("strong");
+/** An element that holds a text. */
+export function withText(tag, text) {
+  const element = document.createElement(tag);
   element.textContent = text;
   return element;
 }
 
-function line(text) {
-  const element = document.createElement("span");
-  element.textContent = text;
-  return element;
+/** A list's item that holds a tile. */
+export function inListItem(tile) {
+  const item = document.createElement("li");
+  item.append(tile.element);
+  return item;
 }

@@ -2,7 +2,8 @@
 
 import { enlarge } from "./enlarged.js";
 import { slerp } from "./latents.js";
-import { readInputs, titleOf } from "./models.js";
+import { captionOf, pngFacts, readInputs, SYNTHETIC, titleOf } from "./models.js";
+import { withFacts } from "./png_text.js";
 import { inParallel, json, predict, ServerError } from "./server.js";
 import { release, Tile } from "./tile.js";
 
@@ -22,15 +23,15 @@ async function walk(model, report) {
   running?.abort();
   const { signal } = (running = new AbortController());
   const [from, to, count] = ["walk-from", "walk-to", "walk-count"].map((id) => Number(element(id).value));
-  const inputs = readInputs(model);
+  const inputs = { ...readInputs(model), truncation: null }; // the signature of z has none
   const slider = element("walk-position");
   const places = Array.from({ length: count }, (_, index) => index / (count - 1));
-  const own = new Array(count).fill(null);
-  const tile = new Tile("synthetic", `Seed ${from} to ${to}`, (button) => enlarge(own, Number(slider.value), button));
+  const own = places.map((place) => described(model, inputs, from, to, place));
+  const tile = new Tile(own[0], (button) => enlarge(own, Number(slider.value), button));
   const showPlace = () => {
     const index = Number(slider.value);
     element("walk-place").textContent = places[index].toFixed(2);
-    if (own[index]) tile.show(own[index]);
+    tile.show(own[index]);
   };
   release(pictures);
   pictures = own;
@@ -50,9 +51,9 @@ async function walk(model, report) {
       if (model.reads_label) request.label = [inputs.label];
       const outputs = await predict(model.name, model.version, "latent", request, signal);
       const [image] = outputs.image ?? outputs;
-      const url = URL.createObjectURL(await drawn(image));
-      if (signal.aborted) return URL.revokeObjectURL(url);
-      own[index] = described(model, inputs, from, to, place, url);
+      const facts = pngFacts(model, inputs, { seed: null, from_seed: from, to_seed: to, position: place });
+      own[index].url = URL.createObjectURL(withFacts(await drawn(image), facts));
+      if (signal.aborted) return release([own[index]]);
       if (Number(slider.value) === index) showPlace();
     });
   } catch (error) {
@@ -63,8 +64,8 @@ async function walk(model, report) {
   }
 }
 
-/** A PNG file of an image [height][width][channels] from -1 (black) to 1 (white). */
-function drawn(image) {
+/** The bytes of a PNG file of an image [height][width][channels] from -1 (black) to 1 (white). */
+async function drawn(image) {
   const [height, width] = [image.length, image[0].length];
   const canvas = Object.assign(document.createElement("canvas"), { height, width });
   const pixels = new ImageData(width, height);
@@ -73,29 +74,27 @@ function drawn(image) {
     pixels.data.set([grey, grey, grey, 255], index * 4);
   });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const file = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return new Uint8Array(await file.arrayBuffer());
 }
 
-function described(model, inputs, from, to, place, url) {
+function described(model, inputs, from, to, place) {
   const where = `${place.toFixed(2)} of the way from seed ${from} to seed ${to}`;
   return {
     kind: "synthetic",
-    url,
+    url: null,
     title: `Seed ${from} to ${to}, at ${place.toFixed(2)}`,
     alt: `Synthetic chest radiograph, ${where}, asked for ${inputs.text}`,
-    caption: [
-      `asked for: ${inputs.text}`,
-      `${titleOf(model)}, weights ${model.weights_sha256.slice(0, 8)}`,
-      "synthetic; shows no patient",
-    ],
+    caption: captionOf(model, inputs),
     facts: [
+      ["what it is", SYNTHETIC],
       ["model", titleOf(model)],
       ["z", where],
       ["asked for", inputs.text],
-      ["SHA-256 of the weights", model.weights_sha256],
       ["training data", model.data],
-      ["what it is", "synthetic; shows no patient"],
+      ["SHA-256 of the weights", model.weights_sha256],
     ],
+    file: `${model.name}-${model.version}-seed-${from}-to-${to}-at-${place.toFixed(2)}-synthetic`,
     request: null, // it has no seed of its own
   };
 }
