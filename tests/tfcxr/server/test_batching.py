@@ -72,13 +72,16 @@ def test_requests_are_joined_and_taken_apart(half, make_batcher):
 
 def test_requests_that_cannot_be_joined_wait_beside_each_other(gan, one_hot, make_batcher):
     batcher, sizes = make_batcher(threads=1, wait_seconds=0.3)
-    given = {"seed": np.array([5, 6], np.int64), "label": one_hot([1, 0])}
+
+    def given(**more):
+        return {"seed": np.array([5, 6], np.int64), "label": one_hot([1, 0]), **more}
+
     slow = Slow(gan)
-    running = batcher.submit(slow, "png", given)
+    running = batcher.submit(slow, "png", given())
     while batcher.waiting:
         time.sleep(0.001)
     values = (1.0, 0.5, 1.0, 0.5, 1.0)
-    futures = [batcher.submit(gan, "", given | {"truncation": np.float32(value)}) for value in values]
+    futures = [batcher.submit(gan, "", given(truncation=np.float32(value))) for value in values]
     slow.may_run.set()
     assert running.result(60)
     images = [future.result(60)["image"] for future in futures]
