@@ -41,7 +41,7 @@ class BatchingOptions:
     joins_foreign: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Request:
     servable: Servable
     signature: str
@@ -58,12 +58,14 @@ class Batcher:
 
     Attributes:
       on_batch: called with servable, signature, rows and requests of each batch that was computed.
+      on_refused: called with "rows" or "queue", the limit that a request was over.
     """
 
     def __init__(self, options: BatchingOptions = BatchingOptions()) -> None:
         """Starts the threads."""
         self.options = options
         self.on_batch: Callable[[Servable, str, int, int], None] = lambda servable, signature, rows, requests: None
+        self.on_refused: Callable[[str], None] = lambda limit: None
         self._waiting: collections.deque[_Request] = collections.deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -99,6 +101,7 @@ class Batcher:
         if sizes := {len(value) for value in batched.values()}:
             rows = max(sizes)
         if rows > self.options.max_request_rows:
+            self.on_refused("rows")
             message = f"a request may have {self.options.max_request_rows} rows at most, got {rows}; send several"
             raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         joins = servable.joins_requests(signature_name, self.options.joins_foreign)
@@ -120,6 +123,7 @@ class Batcher:
                 self._waiting.append(request)
                 self._changed.notify()
         if is_full:
+            self.on_refused("queue")
             message = f"{self.options.max_queue} requests are waiting already; try again in a moment"
             future.set_exception(refused := ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message))
             raise refused
@@ -164,22 +168,24 @@ class Batcher:
                 self._changed.wait(left)
 
     def _compute(self, batch: list[_Request]) -> None:
+        """Every request of the batch gets its outputs or an error."""
         first, rows = batch[0], sum(request.rows for request in batch)
         try:
             if len(batch) == 1:
-                first.future.set_result(first.servable.run(first.signature, first.inputs, first.outputs))
+                results = [first.servable.run(first.signature, first.inputs, first.outputs)]
             else:
                 wanted = tuple(dict.fromkeys(name for request in batch for name in request.outputs))
-                found = first.servable.run(first.signature, _joined(batch), wanted)
-                _set_results(batch, found, rows)
-            self.on_batch(first.servable, first.signature, rows, len(batch))
+                results = _taken_apart(batch, first.servable.run(first.signature, _joined(batch), wanted), rows)
         except Exception as error:  # noqa: BLE001 - whatever a foreign model does, the next request is served
-            if len(batch) > 1:  # one bad request must not fail the others
-                for request in batch:
-                    if not request.future.done():
-                        self._compute([request])
-                return
-            first.future.set_exception(as_serving_error(error))
+            if len(batch) == 1:
+                first.future.set_exception(as_serving_error(error))
+            else:
+                for request in batch:  # one bad request must not fail the others
+                    self._compute([request])
+            return
+        self.on_batch(first.servable, first.signature, rows, len(batch))
+        for request, result in zip(batch, results, strict=True):
+            request.future.set_result(result)
 
 
 def _has_rows(spec: object, value: np.ndarray) -> bool:
@@ -200,12 +206,13 @@ def _joined(batch: list[_Request]) -> dict[str, np.ndarray]:
     }
 
 
-def _set_results(batch: list[_Request], found: Mapping[str, np.ndarray], rows: int) -> None:
+def _taken_apart(batch: list[_Request], found: Mapping[str, np.ndarray], rows: int) -> list[dict[str, np.ndarray]]:
     if wrong := [name for name, value in found.items() if value.shape[:1] != (rows,)]:
         raise ServingError(grpc.StatusCode.INTERNAL, f"output {wrong[0]} has no row per input row")
-    start = 0
+    results, start = [], 0
     for request in batch:
         stop = start + request.rows
         # copies: a slice would keep the whole batch in memory until the slowest client has read its part
-        request.future.set_result({name: found[name][start:stop].copy() for name in request.outputs})
+        results.append({name: found[name][start:stop].copy() for name in request.outputs})
         start = stop
+    return results
