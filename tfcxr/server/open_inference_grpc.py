@@ -1,6 +1,7 @@
 """Open Inference Protocol V2 over gRPC: the service `inference.GRPCInferenceService`."""
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
@@ -91,8 +92,9 @@ class _Service:
         with use_model(self._manager, request.model_name, request.model_version) as (servable, signature):
             inputs, outputs = _read_inputs(request), tuple(output.name for output in request.outputs)
             future = self._batcher.submit(servable, signature, inputs, outputs)
+            seconds = min(context.time_remaining(), threading.TIMEOUT_MAX)  # centuries where there is no deadline
             try:
-                found = future.result(timeout=context.time_remaining())
+                found = future.result(seconds)
             except FutureTimeoutError as error:
                 future.cancel()
                 message = "the deadline passed before the model answered"

@@ -173,6 +173,10 @@ def test_bytes_that_are_no_message(channel):
     assert error.value.code() is grpc.StatusCode.INTERNAL and "Traceback" not in error.value.details()
 
 
+def test_a_request_without_a_deadline(call):
+    assert list(call("ModelInfer", half_plus_two([1.0]), timeout=None).outputs[0].contents.fp32_contents) == [2.5]
+
+
 def test_a_deadline_that_passes(call):
     request = raw_request("tiny", {"seed": ("INT64", np.arange(200)), "label": ("FP32", np.tile(LABELS[:1], (200, 1)))})
     refused(call, grpc.StatusCode.DEADLINE_EXCEEDED, "(?i)deadline", "ModelInfer", request, timeout=0.001)

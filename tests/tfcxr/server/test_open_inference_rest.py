@@ -5,6 +5,7 @@ import concurrent.futures
 import gzip
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -201,3 +202,13 @@ def test_openapi_describes_the_requests(rest):
     answer = infer_post["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     assert answer.endswith("/InferResponse") and "InferResponse" in document["components"]["schemas"]
     assert {"400", "404", "429", "503"} <= set(infer_post["responses"])
+
+
+def test_small_answers_are_sent_at_once(rest):
+    """An answer of two packets would wait 40 ms for the client's acknowledgement if small packets were held back."""
+    seconds = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        rest.get("/v2/health/live")
+        seconds.append(time.perf_counter() - begun)
+    assert min(seconds) < 0.03
