@@ -228,6 +228,8 @@ class _Methods:
 def _model_spec(request: Request) -> Any:
     """Name, and version or label, of a path."""
     spec, path = model_pb2.ModelSpec(name=request.path_params["name"]), request.path_params
+    if ":" in spec.name:  # such as GET /v1/models/NAME:predict
+        raise invalid(f"Malformed request: {request.method} {request.url.path}")
     if "version" in path:
         text = path["version"]
         if not (text.isascii() and text.isdecimal() and int(text) <= MAX_VERSION):
