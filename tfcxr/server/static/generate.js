@@ -27,7 +27,7 @@ export function startGenerate(models, report) {
   const usable = versionsOf(models).filter(generates);
   const model = () => usable[element("model").value];
   if (!usable.length) {
-    element("generate-view").hidden = true;
+    element("generate-view").replaceChildren();
     report("No loaded model generates pictures; export one with python -m tfcxr.export.");
     return;
   }
