@@ -21,7 +21,7 @@ from tfcxr.data.synthetic_facts import SyntheticFacts
 
 try:
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+    from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 except ImportError as pydicom_is_missing:
     raise ImportError("DICOM files need pydicom: pip install 'tfcxr[serving]'") from pydicom_is_missing
 
@@ -100,7 +100,7 @@ def dicom_bytes(image: np.ndarray, facts: SyntheticFacts) -> bytes:
     return file.getvalue()
 
 
-def _file_meta(instance_uid: str) -> FileMetaDataset:
+def _file_meta(instance_uid: UID) -> FileMetaDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = instance_uid
@@ -110,8 +110,8 @@ def _file_meta(instance_uid: str) -> FileMetaDataset:
     return meta
 
 
-def _uid(kind: str, identity: list[Any]) -> str:
-    return f"2.25.{uuid.uuid5(_UID_NAMESPACE, json.dumps([kind, *identity])).int}"
+def _uid(kind: str, identity: list[Any]) -> UID:
+    return UID(f"2.25.{uuid.uuid5(_UID_NAMESPACE, json.dumps([kind, *identity])).int}")
 
 
 def _text(text: str, length: int) -> str:

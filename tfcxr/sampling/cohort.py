@@ -26,6 +26,7 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.data.conditions import record_fields
 from tfcxr.data.records import open_shard, shard_name, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
+from tfcxr.data.seeds import SEEDS_PER_COHORT
 from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
 from tfcxr.sampling.cohort_labels import CohortLabels
@@ -36,7 +37,6 @@ from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 SPLIT = "train"
-SEEDS_PER_COHORT = 2**32
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from tfcxr.data.condition_values import condition_values, with_unknown
-from tfcxr.data.conditions import read_condition
 from tfcxr.data.label_choice import choose_labels
+from tfcxr.data.label_rows import label_and_conditions, label_column
 from tfcxr.data.pipeline import read_facts
 from tfcxr.data.records import read_dataset_info, split_info
-from tfcxr.registry import nearest_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +68,8 @@ def counted_labels(
             raise ValueError(f"the count of label {name!r} must not be negative, got {count}")
     if not sum(counts.values()):
         raise ValueError(f"no image was asked for; give counts such as {label_names[0]}=100")
-    parts = [_labels_and_conditions(name, label_names, conditions) for name in counts]
-    rows = np.stack([_row(labels, label_names, is_single_label) for labels, _ in parts])
+    parts = [label_and_conditions(name, label_names, is_single_label, conditions) for name in counts]
+    rows = np.stack([labels for labels, _ in parts])
     order = np.repeat(np.arange(len(counts), dtype=np.int32), list(counts.values()))
     np.random.default_rng(seed).shuffle(order)
     description = {"kind": "counts", "counts": dict(counts), "order_seed": seed}
@@ -96,7 +95,7 @@ def shared_labels(
     Raises:
       ValueError: a label the model does not know, a share out of range, or exclusive shares that do not add up to 1.
     """
-    columns = [_column(name, label_names) for name in shares]
+    columns = [label_column(name, label_names) for name in shares]
     if wrong := [f"{name}={share:g}" for name, share in shares.items() if not 0 <= share <= 1]:
         raise ValueError(f"a share must be from 0 to 1, got {wrong[0]}")
     random = np.random.default_rng(seed)
@@ -220,35 +219,3 @@ def _parsed(
             raise ValueError(f"label {name!r} is counted twice")
         numbers[name] = number(value)
     return numbers
-
-
-def _labels_and_conditions(name: str, label_names: Sequence[str], columns: Sequence[str]) -> tuple[str, np.ndarray]:
-    """The labels of a name such as "Mass+sex=F", joined by +, and float32 [columns], NaN where it says nothing."""
-    values = dict.fromkeys(columns, np.nan)
-    labels = []
-    for part in [name] if name in label_names else [part.strip() for part in name.split("+")]:
-        if "=" in part and part not in label_names:
-            values |= read_condition(part, columns)
-        else:
-            labels.append(part)
-    return "+".join(labels), np.array([*values.values()], np.float32)
-
-
-def _row(name: str, label_names: Sequence[str], is_single_label: bool) -> np.ndarray:
-    """float32 [labels], 1 for each label of a name such as "Effusion+Cardiomegaly"."""
-    parts = [name] if name in label_names else [part.strip() for part in name.split("+")]
-    columns = [_column(part, label_names) for part in parts]
-    if len(parts) > 1 and is_single_label:
-        raise ValueError(
-            f"the model gives each image exactly one of {', '.join(label_names)}, so {name} cannot be generated; "
-            f"give counts such as {parts[0]}=100,{parts[1]}=100"
-        )
-    row = np.zeros(len(label_names), np.float32)
-    row[columns] = 1
-    return row
-
-
-def _column(name: str, label_names: Sequence[str]) -> int:
-    if name not in label_names:
-        raise ValueError(f"the model has no label {name!r}; {nearest_name(name, label_names)}")
-    return list(label_names).index(name)

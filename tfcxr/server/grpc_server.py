@@ -13,11 +13,12 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from tfcxr.server.access import Access
 from tfcxr.server.model_status import model_metadata, model_status, reload_config
+from tfcxr.server.open_inference_messages import SERVICE
 from tfcxr.server.prediction import PredictionService
 from tfcxr.server.serving_error import as_serving_error
 
 GRPC = "grpc"
-OPEN_METHODS = ("/grpc.health.v1.Health/",)  # need no token
+OPEN_METHODS = ("/grpc.health.v1.Health/", *(f"/{SERVICE}/Server{what}" for what in ("Live", "Ready")))  # need no token
 DRAIN_SECONDS = 10.0
 
 

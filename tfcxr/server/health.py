@@ -4,14 +4,18 @@ import json
 import threading
 import time
 
+from absl import logging
 from fastapi import APIRouter, Response
 
 from tfcxr.server.model_manager import AVAILABLE, ModelManager
 from tfcxr.server.servable import Servable
 from tfcxr.server.serving_error import ServingError
+from tfcxr.serving.golden import check_golden
 
 CHECK_SECONDS = 10.0  # a check draws pictures; its answer is kept for so long
 JSON = "application/json"
+WELL = ("same", "unknown")
+HEALTHY = (*WELL, "rounded")
 
 
 class Health:
@@ -35,6 +39,12 @@ class Health:
                 self._checked_at = time.monotonic()
             return self._found
 
+    def log(self) -> None:
+        """Warns of models that draw other pictures than when they were exported."""
+        for name, found in self.check().items():
+            if found["state"] not in WELL:
+                logging.warning("version %s of %s: %s", found["version"], name, found["sentence"])
+
     def _check_model(self, name: str) -> dict[str, str]:
         try:
             with self._manager.use(name) as servable:
@@ -44,8 +54,11 @@ class Health:
 
 
 def golden_state(servable: Servable) -> dict[str, str]:
-    """ "state" and "sentence" of a version's golden pictures."""
-    return {"state": "unknown", "sentence": "the export holds no golden pictures"}
+    """ "state" and "sentence" of a version's golden pictures, see `tfcxr.serving.golden`."""
+    if servable.description is None:
+        return {"state": "unknown", "sentence": "A model of another program, which holds no golden pictures."}
+    result = check_golden(servable.description, lambda inputs: servable.run("", inputs, ("image",))["image"])
+    return {"state": result.state, "sentence": result.sentence}
 
 
 def router(health: Health) -> APIRouter:
@@ -64,7 +77,7 @@ def router(health: Health) -> APIRouter:
     @routes.get("/healthz", summary="Models draw the pictures they drew when they were exported.", responses={503: {}})
     def healthz() -> Response:
         models = health.check()
-        is_well = health.is_ready and all(found["state"] not in ("differs", "failed") for found in models.values())
+        is_well = health.is_ready and all(found["state"] in HEALTHY for found in models.values())
         return _answer(200 if is_well else 503, {"status": "ok" if is_well else "unwell", "models": models})
 
     return routes

@@ -1,18 +1,21 @@
 """Status and metadata of models, and new configurations, on TensorFlow Serving's messages."""
 
+import json
 import pathlib
 from typing import Any
 
 import grpc
-from google.protobuf import json_format
+from google.protobuf import json_format, wrappers_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_management_pb2
 
 from tfcxr.server.model_manager import ModelManager, VersionState
 from tfcxr.server.prediction import PredictionService
+from tfcxr.server.servable import Servable
 from tfcxr.server.served_models import models_of_message
 from tfcxr.server.serving_error import ServingError, invalid
 
 SIGNATURE_FIELD = "signature_def"
+DESCRIPTION_FIELD = "description"  # beyond TensorFlow Serving: what a client must know to ask for labels by name
 _State = get_model_status_pb2.ModelVersionStatus.State
 
 
@@ -47,24 +50,28 @@ def model_status(
 def model_metadata(
     service: PredictionService, request: get_model_metadata_pb2.GetModelMetadataRequest
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """The signatures of a version.
+    """The signatures of a version, and its description where it is asked for.
 
     Raises:
-      ServingError: INVALID_ARGUMENT, no model or another field than "signature_def"; NOT_FOUND, no such model.
+      ServingError: INVALID_ARGUMENT, no model, another field than "signature_def" and "description", or a description
+        of a SavedModel that has none; NOT_FOUND, no such model.
     """
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
     if not request.metadata_field:
         raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
-    if unknown := [field for field in request.metadata_field if field != SIGNATURE_FIELD]:
+    if unknown := [field for field in request.metadata_field if field not in (SIGNATURE_FIELD, DESCRIPTION_FIELD)]:
         raise invalid(f"Metadata field {unknown[0]} is not supported")
     signatures = get_model_metadata_pb2.SignatureDefMap()
     with service.use(request.model_spec) as servable:
         for name, signature in servable.signature_defs.items():
             signatures.signature_def[name].CopyFrom(signature)
         spec = {"name": servable.name, "version": {"value": servable.version}}
+        description = _description(servable) if DESCRIPTION_FIELD in request.metadata_field else ""
     response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=spec)
     response.metadata[SIGNATURE_FIELD].Pack(signatures)
+    if description:
+        response.metadata[DESCRIPTION_FIELD].Pack(wrappers_pb2.StringValue(value=description))
     return response
 
 
@@ -72,10 +79,14 @@ def metadata_document(response: get_model_metadata_pb2.GetModelMetadataResponse)
     """What REST answers of `model_metadata`: every field, also those that are empty."""
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata[SIGNATURE_FIELD].Unpack(signatures)
-    spec = response.model_spec
+    spec, metadata = response.model_spec, {SIGNATURE_FIELD: as_document(signatures)}
+    if DESCRIPTION_FIELD in response.metadata:
+        text = wrappers_pb2.StringValue()
+        response.metadata[DESCRIPTION_FIELD].Unpack(text)
+        metadata[DESCRIPTION_FIELD] = text.value
     return {
         "model_spec": {"name": spec.name, "signature_name": "", "version": str(spec.version.value)},
-        "metadata": {SIGNATURE_FIELD: as_document(signatures)},
+        "metadata": metadata,
     }
 
 
@@ -98,6 +109,8 @@ def reload_config(
       ServingError: INVALID_ARGUMENT, a configuration that cannot be served; PERMISSION_DENIED, a model outside `root`;
         FAILED_PRECONDITION, a label of a version that is not available.
     """
+    if request.config.WhichOneof("config") is None:  # would unload everything
+        raise invalid("the configuration is empty; expected a model_config_list")
     try:
         models = models_of_message(request.config)
     except ValueError as error:
@@ -108,6 +121,15 @@ def reload_config(
             raise ServingError(grpc.StatusCode.PERMISSION_DENIED, message)
     manager.apply(models)
     return model_management_pb2.ReloadConfigResponse()
+
+
+def _description(servable: Servable) -> str:
+    """What a client needs of `model.json`, as JSON."""
+    found = servable.description
+    if found is None:
+        raise invalid(f"{servable.name} was not exported by tfcxr, so nothing describes it")
+    names = ("kind", "label_names", "is_single_label", "condition_names", "image_size", "weights_sha256")
+    return json.dumps({"is_synthetic": True} | {name: getattr(found, name) for name in names})
 
 
 def _status(state: VersionState) -> dict[str, Any]:

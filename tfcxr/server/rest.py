@@ -92,6 +92,7 @@ def create_app(
     max_body_bytes: int,
     timeout_seconds: float,
     on_request: Callable[[str, str, str, str, float], None],
+    on_refused: Callable[[str], None],
     routers: Sequence[fastapi.APIRouter] = (),
     allows_other_origins: bool = False,
     wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
@@ -102,6 +103,7 @@ def create_app(
       max_body_bytes: of a request, unpacked.
       timeout_seconds: after which an answer is given up.
       on_request: called with protocol, model, signature, name of the status and seconds.
+      on_refused: called with "request_bytes" for each body that is too large.
       routers: of other modules.
       allows_other_origins: whether pages of other servers may call this one (CORS).
       wrap: puts more around the application, such as the check of the API token.
@@ -132,7 +134,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["Content-Type"]
         )
-    return wrap(BodyLimit(app, max_body_bytes))
+    return wrap(BodyLimit(app, max_body_bytes, on_refused))
 
 
 async def result_of(future: "Future[Any]", timeout_seconds: float) -> Any:
@@ -177,8 +179,9 @@ class _Methods:
         return await self._answer(request, self._regress)
 
     def metadata(self, request: Request) -> Response:
-        """A version's signatures."""
-        asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURE_FIELD])
+        """A version's signatures, and its description with `?metadata_field=description`."""
+        fields = request.query_params.getlist("metadata_field") or [SIGNATURE_FIELD]
+        asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
         asked.model_spec.CopyFrom(_model_spec(request))
         return json_answer(json.dumps(metadata_document(model_metadata(self._service, asked))))
 
@@ -225,6 +228,8 @@ class _Methods:
 def _model_spec(request: Request) -> Any:
     """Name, and version or label, of a path."""
     spec, path = model_pb2.ModelSpec(name=request.path_params["name"]), request.path_params
+    if ":" in spec.name:  # such as GET /v1/models/NAME:predict
+        raise invalid(f"Malformed request: {request.method} {request.url.path}")
     if "version" in path:
         text = path["version"]
         if not (text.isascii() and text.isdecimal() and int(text) <= MAX_VERSION):

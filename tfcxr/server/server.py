@@ -18,17 +18,20 @@ import uvicorn
 from absl import logging
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tfcxr.server import health, page
+from tfcxr.server import health, metrics, open_inference_rest, page
 from tfcxr.server.access import Access, Tls
 from tfcxr.server.batching import Batcher, BatchingOptions
 from tfcxr.server.grpc_server import GrpcOptions, GrpcServer
+from tfcxr.server.metrics import ServerMetrics
 from tfcxr.server.model_manager import ModelManager
+from tfcxr.server.open_inference_grpc import add_open_inference
 from tfcxr.server.prediction import PredictionService
 from tfcxr.server.rest import create_app
 from tfcxr.server.served_models import ServedModel
 
 OPEN_PATHS = ("/livez", "/readyz", "/healthz", "/v2/health/", "/page/static/")  # need no API token
 OPEN_EXACTLY = ("/", "/favicon.ico")
+METRICS_PATH = "/metrics"
 START_SECONDS = 30.0
 
 
@@ -89,6 +92,7 @@ class Server:
     Attributes:
       manager: the models.
       batcher: computes.
+      metrics: count requests, images, batches and versions.
       rest_address: "host:port", "" without REST.
       grpc_address: likewise.
     """
@@ -109,6 +113,7 @@ class Server:
             allows_labels_of_unavailable=options.allows_labels_of_unavailable,
         )
         self.batcher = Batcher(options.batching)
+        self.metrics = ServerMetrics(self.manager, self.batcher)
         service = PredictionService(self.manager, self.batcher)
         self._health = health.Health(self.manager)
         self._grpc: GrpcServer | None = None
@@ -122,6 +127,7 @@ class Server:
             if options.grpc_port is not None or options.grpc_socket:
                 self._grpc = self._grpc_server(service, options)
             self.manager.start()
+            self._health.log()
             if self._grpc:
                 self._grpc.start()
         except BaseException:
@@ -144,12 +150,19 @@ class Server:
         self.close()
 
     def _application(self, service: PredictionService, options: ServerOptions) -> ASGIApp:
+        on_request = self.metrics.observe_request
         return create_app(
             service,
             max_body_bytes=options.max_request_bytes,
             timeout_seconds=options.timeout_seconds,
-            on_request=self._on_request,
-            routers=[health.router(self._health), page.router(self.manager, self.batcher, options.cohorts)],
+            on_request=on_request,
+            on_refused=self.metrics.observe_refused,
+            routers=[
+                health.router(self._health),
+                metrics.router(self.metrics, *{METRICS_PATH, options.metrics_path or METRICS_PATH}),
+                open_inference_rest.router(self.manager, self.batcher, options.timeout_seconds, on_request),
+                page.router(self.manager, self.batcher, options.cohorts),
+            ],
             allows_other_origins=options.allows_other_origins,
             wrap=functools.partial(_TokenCheck, options.access),
         )
@@ -171,13 +184,14 @@ class Server:
             credentials,
             options.reload_root,
         )
-        server = GrpcServer(service, grpc_options, options.access, self._on_request)
+        on_request = self.metrics.observe_request
+        add_v2 = functools.partial(
+            add_open_inference, manager=self.manager, batcher=self.batcher, on_request=on_request
+        )
+        server = GrpcServer(service, grpc_options, options.access, on_request, (add_v2,))
         if options.grpc_port is not None:
             self.grpc_address = f"{options.host}:{server.ports[0]}"
         return server
-
-    def _on_request(self, protocol: str, model: str, signature: str, status: str, seconds: float) -> None:
-        """Counted by the metrics."""
 
 
 class _RestThread:

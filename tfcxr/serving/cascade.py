@@ -72,6 +72,7 @@ class CascadeParts:
             settings=settings | {"generator": _facts(small)},
             tfcxr_version=tfcxr.__version__,
             kind="cascade",
+            golden=(),
         )
         if self.super_resolution is None:
             return gated

@@ -5,6 +5,7 @@ Its functions and signatures are those of `tfcxr.serving.signatures`. Beside `sa
 (one salted patient key per line), by which an evaluation refuses to test on patients that the model has seen.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,10 +20,15 @@ from absl import logging
 import tfcxr
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
 from tfcxr.models.base import AdversarialModel
+from tfcxr.serving.example_request import example_request
+from tfcxr.serving.golden import golden_pictures
 from tfcxr.serving.model_card import CARD_FILE, DESCRIPTION_FILE, ModelDescription, card_text, read_description
 from tfcxr.serving.served import SERVED, Served, served_variables
+from tfcxr.serving.signatures import signatures_of
+from tfcxr.serving.warmup import write_warmup_requests
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE, RunConfig
 
+GOLDEN_SEEDS = (1, 2)
 OF_A_RUN = ("model", "label_names", "batch_size", "seed", "settings", "data")  # equal in all exports of one run
 
 
@@ -103,7 +109,10 @@ def free_version(out_dir: str | os.PathLike, version: int | None) -> int:
 def write_version(
     out_dir: str | os.PathLike, served: Served, description: ModelDescription, patients: str | None
 ) -> pathlib.Path:
-    """Writes `out_dir/<version>`, which appears only when it is whole: SavedModel, model.json, card, training patients.
+    """Writes `out_dir/<version>`, which appears only when it is whole.
+
+    It holds the SavedModel, `model.json` with golden pictures that the written SavedModel drew, warm-up requests, the
+    card and the training patients.
 
     Raises:
       OSError: no space or permission.
@@ -113,6 +122,8 @@ def write_version(
     remove_temporary_files(path.parent)
     with atomic_path(path) as folder:
         _save(served, folder)
+        write_warmup_requests(folder, description.name, served)
+        description = dataclasses.replace(description, golden=_golden_pictures(served, folder))
         (folder / DESCRIPTION_FILE).write_text(description.to_json(), encoding="utf-8")
         (folder / CARD_FILE).write_text(card_text(description, served), encoding="utf-8")
         if patients is not None:
@@ -159,6 +170,15 @@ def _float32_copy(model: AdversarialModel) -> AdversarialModel:
     for name, variable in model.state.items():
         copy.state[name].assign(np.asarray(variable))
     return copy
+
+
+def _golden_pictures(served: Served, folder: pathlib.Path) -> tuple[dict[str, Any], ...]:
+    """Pictures of two requests by the SavedModel that was just written."""
+    draw = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    (signature,) = (one for one in signatures_of(served.kind).values() if one.name == "serving_default")
+    requests = [example_request(signature, served, 1, seed) for seed in GOLDEN_SEEDS]
+    as_tensors = lambda inputs: {name: tf.constant(value) for name, value in inputs.items()}  # noqa: E731
+    return golden_pictures(requests, lambda inputs: draw(**as_tensors(inputs))["image"].numpy())
 
 
 def _save(served: Served, folder: pathlib.Path) -> None:

@@ -13,6 +13,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfcxr.config import to_plain
 from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.models.srgan import SRGAN, SRGANConfig
+from tfcxr.serving.golden import check_golden
+from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.serving.model_card import read_description
 from tfcxr.serving.saved_model import export_model, weights_sha256
 from tfcxr.serving.served import ServedSuperResolution, served_variables
@@ -102,6 +104,15 @@ def test_the_description_and_card_tell_what_it_is(exported):
     assert "2 times as high" in card and "Discs, not radiographs." in card
     assert (exported / "training_patients.txt").read_text() == "patient-a\n"
     assert json.loads((exported / "model.json").read_text())["settings"]["content_loss"] == "vgg19"
+
+
+def test_its_golden_pictures_are_of_two_small_images(exported):
+    description, model = read_description(exported), LoadedModel(exported)
+    assert [one["shape"] for one in description.golden] == [[32, 32, 1]] * 2
+    assert np.shape(description.golden[0]["inputs"]["image"]) == (1, 16, 16, 1)
+    assert check_golden(description, lambda inputs: model.call("super_resolve", **inputs)["image"]).state == "same"
+    darker = lambda inputs: model.call("super_resolve", image=inputs["image"] // 2)["image"]  # noqa: E731
+    assert check_golden(description, darker).state == "differs"
 
 
 def test_the_cards_example_runs(exported, tmp_path):

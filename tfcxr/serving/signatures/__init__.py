@@ -23,8 +23,7 @@ int32 [B] where it refuses copies. A model without labels has no `label` and no 
 `truncation` is one number for all images, or [B], one per image, as a server's row format and batching need it. It is
 1 where it is left out: servers read that from the signature's `defaults`, and `loaded.generate(seed, label)` in Python
 knows it too. Only `loaded.signatures["serving_default"]` in Python needs all three inputs (TensorFlow 2.21 does not
-read `defaults` there). Warm-up requests are not written: their protocol buffers are not in
-TensorFlow.
+read `defaults` there).
 """
 
 from tfcxr.serving.signatures.from_latent import FromLatent
