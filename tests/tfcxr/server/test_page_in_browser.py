@@ -315,6 +315,20 @@ def test_a_refusal_is_one_sentence_in_a_live_region(open_page, address):
 
 
 @pytest.mark.thorough
+def test_a_copy_of_a_training_image_is_not_shown(open_page, address):
+    outputs = {"png_bytes": [{"b64": ""}], "is_accepted": [False], "copies_refused": [5], "tries": [5]}
+
+    def change(page):
+        page.route("**:predict", lambda route: route.fulfill(json={"outputs": outputs}))
+
+    page = open_page(address, change)
+    refusals = page.locator("#pictures .why-not")
+    expect(refusals).to_have_count(12, timeout=SECONDS)
+    expect(refusals.first).to_have_text("Every candidate was a copy of a training image, so none is shown.")
+    expect(page.locator(PICTURES)).to_have_count(0)
+
+
+@pytest.mark.thorough
 def test_real_and_synthetic_pictures_of_cohorts_are_marked(page):
     page.get_by_role("link", name="Cohorts").click()
     expect(page.locator("#cohort-status")).to_have_text("1 to 16 of 16", timeout=SECONDS)
@@ -350,7 +364,8 @@ def test_a_token_is_asked_for_once_and_kept_in_the_tab(open_page, saved_models):
         for token in ("wrong", TOKEN):
             page.locator("#token").fill(token)
             page.locator("#token").press("Enter")
-            page.wait_for_timeout(500)
+            if token != TOKEN:
+                expect(page.locator("#token-refused")).to_have_text("The server refused that token.")
         expect(page.locator("#generate-status")).to_contain_text("12 pictures", timeout=SECONDS)
         page.reload()
         expect(page.locator("#generate-status")).to_contain_text("12 pictures", timeout=SECONDS)
