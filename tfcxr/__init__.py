@@ -14,7 +14,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"
-__all__ = ["Generator", "Radiographs", "load", "read"]
+__all__ = ["GeneratedImages", "Generator", "Radiographs", "load", "read"]
 
 
 def __getattr__(name: str) -> Any:

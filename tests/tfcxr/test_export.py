@@ -56,6 +56,19 @@ def test_a_run_is_exported_behind_a_gate_against_copies(make_tiny_gan, disc_reco
     assert made["is_accepted"].all() and (made["copy_ratio"] < 50).all() and made["image"].shape == (2, 32, 32, 1)
 
 
+def test_features_of_training_images_need_the_model_and_its_data(tmp_path):
+    file = str(tmp_path / "acgan.npz")
+    for arguments, message in (
+        ({}, "--out_dir is required: the folder of the model's versions"),
+        ({"training_features": file, "saved_model": "m"}, "--training_features needs the model and what it was tr"),
+        ({"training_features": file, "out_dir": "o"}, "--out_dir would have no effect: --training_features exports no"),
+        ({"training_features": file[:-3], "saved_model": "m", "copies_of": str(tmp_path), "max_copy_ratio": 2.0},
+         "--training_features must be a .npz file, got .*acgan"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^{message}"):
+            export(ExportArguments(**arguments))
+
+
 def test_flags_without_an_effect_are_refused(make_tiny_gan, tiny_export, tiny_enlarger, disc_records, tmp_path):
     model, run = make_tiny_gan()
     run_dir, enlarger_dir = tmp_path / "run", tmp_path / "srgan"

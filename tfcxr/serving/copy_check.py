@@ -2,6 +2,7 @@
 
     check = open_copy_check("records/64", generator.description, max_copy_ratio=2.0)
     check.copy_ratio(images)   # float32 [images], above 2 where an image counts as a copy
+    check.save("acgan.npz")    # CopyCheck.load needs no records
 
 An image becomes 32 numbers: its grey values averaged to 16 x 16 places, less their mean and scaled to length 1, so that
 brightness and contrast do not count, times a fixed random matrix, which nearly keeps distances (Johnson, Lindenstrauss
@@ -13,8 +14,13 @@ planted copies that are exact, mirrored, 10 % brighter, noisy (5 grey levels) or
 and none of those that are cropped to 90 %.
 """
 
+import hashlib
+import json
 import os
+import pathlib
 import types
+import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +28,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tfcxr.data.atomic import atomic_path
 from tfcxr.data.records import read_dataset_info
 from tfcxr.data.sizes import find_size
 from tfcxr.data.stored_images import StoredImages, open_images, read_batches
@@ -34,6 +41,12 @@ MAX_RATIO = 1000.0  # of an exact copy, whose distance is 0
 BATCH = 256
 Images = np.ndarray | StoredImages
 PROJECTION = (np.random.default_rng(0).standard_normal([PLACES**2, NUMBERS]) / np.sqrt(NUMBERS)).astype(np.float32)
+FORMAT = f"tfcxr training features {hashlib.sha256(PROJECTION.tobytes()).hexdigest()[:16]}"
+DAMAGED = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+WRITE_IT = (
+    "write it with python -m tfcxr.export --training_features=FILE.npz --saved_model=MODEL --copies_of=RECORDS "
+    "--max_copy_ratio=2"
+)
 
 
 class CopyCheck(tf.Module):
@@ -43,9 +56,23 @@ class CopyCheck(tf.Module):
       max_copy_ratio: an image above it is a copy.
     """
 
-    def __init__(
-        self, max_copy_ratio: float, training: Images, held_out: Images, facts: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, numbers: np.ndarray, typical_distance: float, facts: Mapping[str, Any]) -> None:
+        """See `measured` and `load`.
+
+        Args:
+          numbers: float32 [training images, 32].
+          typical_distance: median of held-out images to their nearest training image.
+          facts: of the check, plain JSON; `max_copy_ratio` is among them.
+        """
+        super().__init__()
+        self._training = tf.Variable(numbers, trainable=False, name="training_images")
+        self.max_copy_ratio, self._typical = facts["max_copy_ratio"], typical_distance
+        self._facts = types.MappingProxyType(dict(facts))  # a dictionary would become a part of the SavedModel
+
+    @classmethod
+    def measured(
+        cls, max_copy_ratio: float, training: Images, held_out: Images, facts: Mapping[str, Any] | None = None
+    ) -> "CopyCheck":
         """Measures how near held-out images usually are.
 
         Args:
@@ -57,23 +84,67 @@ class CopyCheck(tf.Module):
         Raises:
           ValueError: a ratio below 1, or held-out images that are themselves copies of training images.
         """
-        super().__init__()
         if not max_copy_ratio >= 1:
             raise ValueError(f"max_copy_ratio must be 1 or more, got {max_copy_ratio}; 1 is a typical held-out image")
         numbers = np.concatenate([numbers_of(tf.constant(batch)) for batch in read_batches(training, BATCH)])
-        self._training = tf.Variable(numbers, trainable=False, name="training_images")
-        distances = np.concatenate([self._distance(tf.constant(batch)) for batch in read_batches(held_out, BATCH)])
-        self.max_copy_ratio, self._typical = max_copy_ratio, float(np.median(distances))
-        if not self._typical > 0:
+        known = tf.constant(numbers)
+        distances = np.concatenate([_distance(tf.constant(batch), known) for batch in read_batches(held_out, BATCH)])
+        typical = float(np.median(distances))
+        if not typical > 0:
             raise ValueError("half of the held-out images are copies of training images; build the splits anew")
-        facts = {
+        measured = {
             **(facts or {}),
             "max_copy_ratio": max_copy_ratio,
             "training_images": len(training),
             "held_out_images": len(held_out),
-            "held_out_ratio_99": float(self._ratio(np.quantile(distances, 0.01))),
+            "held_out_ratio_99": float(_ratio(np.quantile(distances, 0.01), typical)),
         }
-        self._facts = types.MappingProxyType(facts)  # a dictionary would become a part of the SavedModel
+        return cls(numbers, typical, measured)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, description: ModelDescription) -> "CopyCheck":
+        """Reads what `save` wrote.
+
+        Args:
+          path: the .npz file.
+          description: of the model whose images will be checked.
+
+        Raises:
+          FileNotFoundError: no such file.
+          ValueError: another program's file, a damaged one, or one of other data than the model was trained on.
+        """
+        path = pathlib.Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist; {WRITE_IT}")
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                numbers, text = stored["numbers"], str(stored["description"])
+            written = json.loads(text)
+            facts, typical = written["facts"], float(written["typical_distance"])
+            fits = numbers.shape == (facts["training_images"], NUMBERS) and numbers.dtype == np.float32
+            is_whole = written["format"] == FORMAT and fits and np.isfinite(numbers).all() and typical > 0
+            found, is_whole = facts["fingerprint"], is_whole and facts["max_copy_ratio"] >= 1
+        except DAMAGED as error:
+            raise ValueError(f"{path} holds no training features, or is damaged ({error}); {WRITE_IT}") from error
+        if not is_whole:
+            raise ValueError(f"{path} holds training features of another version, or is damaged; {WRITE_IT}")
+        expected = _generator_data(description).get("fingerprint", found)
+        if found != expected:
+            raise ValueError(
+                f"{path} is of other images than {description.version_name} was trained on: expected the fingerprint "
+                f"{expected[:12]}, got {found[:12]} of {facts.get('data', 'unnamed data')}; {WRITE_IT}"
+            )
+        return cls(numbers, typical, facts)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a .npz file without pickle: 32 numbers of each training image, no picture, and the facts as JSON.
+
+        Raises:
+          OSError: no space or permission.
+        """
+        written = {"format": FORMAT, "typical_distance": self._typical, "facts": self.facts}
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, numbers=self._training.numpy(), description=np.array(json.dumps(written)))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -82,20 +153,7 @@ class CopyCheck(tf.Module):
 
     def copy_ratio(self, image: tf.Tensor) -> tf.Tensor:
         """Float32 [N] of uint8 images [N,H,W,C]."""
-        return self._ratio(self._distance(image))
-
-    def _ratio(self, distance: Any) -> tf.Tensor:
-        return self._typical / tf.maximum(distance, self._typical / MAX_RATIO)
-
-    def _distance(self, image: tf.Tensor) -> tf.Tensor:
-        """Float32 [N]: to the nearest training image, of the image or of its mirror image."""
-        sides = numbers_of(image), numbers_of(tf.reverse(image, [2]))
-        return tf.minimum(*map(self._distance_of_numbers, sides))
-
-    def _distance_of_numbers(self, numbers: tf.Tensor) -> tf.Tensor:
-        products = tf.matmul(numbers, self._training, transpose_b=True)
-        nearest = tf.argmax(products - tf.reduce_sum(tf.square(self._training), axis=1) / 2, axis=1)
-        return tf.norm(numbers - tf.gather(self._training, nearest), axis=1)
+        return _ratio(_distance(image, self._training), self._typical)
 
 
 def numbers_of(image: tf.Tensor) -> tf.Tensor:
@@ -140,9 +198,31 @@ def open_copy_check(copies_of: str | os.PathLike, description: ModelDescription,
         )
     training, held_out = (open_images(data_dir, splits) for splits in (training_splits, others))
     facts = {"data": info.name, "split": split, "fingerprint": found, "held_out_splits": sorted(others)}
-    check = CopyCheck(max_copy_ratio, training, held_out, facts)
+    check = CopyCheck.measured(max_copy_ratio, training, held_out, facts)
     logging.info("1 %% of held-out images have a copy ratio above %.3g", check.facts["held_out_ratio_99"])
     return check
+
+
+def _ratio(distance: Any, typical: float) -> tf.Tensor:
+    return typical / tf.maximum(distance, typical / MAX_RATIO)
+
+
+def _distance(image: tf.Tensor, training: Any) -> tf.Tensor:
+    """Float32 [N]: to the nearest of `training` float32 [images, 32], of the image or of its mirror image."""
+    sides = numbers_of(image), numbers_of(tf.reverse(image, [2]))
+    return tf.minimum(*(_distance_of_numbers(side, training) for side in sides))
+
+
+def _distance_of_numbers(numbers: tf.Tensor, training: Any) -> tf.Tensor:
+    products = tf.matmul(numbers, training, transpose_b=True)
+    nearest = tf.argmax(products - tf.reduce_sum(tf.square(training), axis=1) / 2, axis=1)
+    return tf.norm(numbers - tf.gather(training, nearest), axis=1)
+
+
+def _generator_data(description: ModelDescription) -> dict[str, str]:
+    """What the generator was trained on; a cascade's own data are those of both its models."""
+    is_cascade = description.kind == "cascade"
+    return description.settings["generator"]["training_data"] if is_cascade else description.data
 
 
 def _area_weights(pixels: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from tfcxr.data.conditions import condition_columns
+from tfcxr.serving.message_size import message_size_text
 from tfcxr.serving.min_realism import realism_text
 from tfcxr.serving.signatures import signatures_of
 from tfcxr.serving.signatures.signature import Signature
@@ -41,7 +42,9 @@ docker run --rm -p 8501:8501 -v "$PWD/saved_models/{name}:/models/{name}" -e MOD
 curl http://localhost:8501/v1/models/{name}:predict -d '{request}'
 ```
 
-The answer holds each picture as a PNG file, in base64.{label_order}
+The answer holds each picture as a PNG file, in base64.{label_order}{rows}
+
+{message_size}
 
 ## Inputs and outputs
 
@@ -59,6 +62,8 @@ B is the number of images in a request.
 
 {settings}
 """
+ROWS = """
+`truncation` is one number, or one per image, as rows (`instances`) and a server with `--enable_batching` need it."""
 CONDITION_ROW = "further columns of `label`, 0 to 1 (age: years / 100), 0.5 unknown; they may be left out"
 WHAT = {  # by kind
     "generator": """Makes synthetic frontal chest radiographs, {image_size} x {image_size} pixels, {colours}.
@@ -241,6 +246,8 @@ def card_text(description: ModelDescription, served: Any) -> str:
             ),
             "request": json.dumps(_request(d)),
             "label_order": order,
+            "rows": "" if d.kind == "super_resolution" else ROWS,
+            "message_size": message_size_text(d.image_size, d.channels, "generate_from_latent" in signatures),
             "tensors": markdown_table(
                 ("function", "in or out", "name", "dtype", "shape", "values"), _tensor_rows(signatures, served)
             ),

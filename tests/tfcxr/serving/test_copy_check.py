@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info, write_dataset_info
 from tfcxr.evaluation.protocols.memorization import PLANTED
+from tfcxr.export import ExportArguments, export
 from tfcxr.generate import GenerateArguments, generate
 from tfcxr.sampling.cohort import CohortOptions, generate_cohort
 from tfcxr.sampling.cohort_labels import counted_labels
@@ -165,6 +167,48 @@ def test_the_facts_are_plain(gate):
     assert (facts["data"], facts["split"], facts["max_copy_ratio"]) == ("discs", "train", 2.0)
 
 
+def test_a_check_is_read_back_from_its_file(planted, gate, training, disc_records, tmp_path, capsys):
+    description = LoadedModel(planted).description
+    arguments = {"saved_model": str(planted), "copies_of": str(disc_records), "max_copy_ratio": 2.0}
+    path = export(ExportArguments(training_features=str(tmp_path / "planted.npz"), **arguments))
+    assert capsys.readouterr().out.splitlines()[-1] == str(path) == str(tmp_path / "planted.npz")
+    check = CopyCheck.load(path, description)
+    assert check.facts == gate.copies.facts and check.max_copy_ratio == 2.0
+    images = tf.constant(training[:9] // 2 + 3)
+    np.testing.assert_array_equal(check.copy_ratio(images), gate.copies.copy_ratio(images))
+    gate.copies.save(tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+    with np.load(path, allow_pickle=False) as stored:
+        assert stored["numbers"].shape == (48, 32) and set(stored) == {"numbers", "description"}, "no picture"
+    cascade = LoadedModel(export_cascade(planted, None, tmp_path / "gated", gate)).description
+    assert CopyCheck.load(path, cascade).facts == check.facts
+
+
+def test_a_file_that_is_not_of_this_model_is_refused(planted, gate, tmp_path):
+    description, path = LoadedModel(planted).description, tmp_path / "planted.npz"
+    gate.copies.save(path)
+    whole = path.read_bytes()
+    with pytest.raises(FileNotFoundError, match="absent.npz does not exist; write it with python -m tfcxr.export --tr"):
+        CopyCheck.load(tmp_path / "absent.npz", description)
+    other = dataclasses.replace(description, data=description.data | {"fingerprint": "f" * 64})
+    with pytest.raises(ValueError, match="of other images than planted/1 was trained on: expected the fingerprint ff"):
+        CopyCheck.load(path, other)
+    middle = len(whole) // 2
+    damaged = [whole[:middle], whole[:middle] + b"no" + whole[middle + 2 :], b"", b"PK", pickle.dumps({"a": 1})]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="planted.npz holds no training features, or is damaged"):
+            CopyCheck.load(path, description)
+    np.save(path.with_suffix(".npy"), np.zeros([48, 32], np.float32))
+    path.write_bytes(path.with_suffix(".npy").read_bytes())
+    with pytest.raises(ValueError, match="planted.npz holds no training features, or is damaged"):
+        CopyCheck.load(path, description)
+    written = {"format": "another", "typical_distance": 1.0, "facts": gate.copies.facts}
+    np.savez(path, numbers=np.zeros([48, 32], np.float32), description=np.array(json.dumps(written)))
+    with pytest.raises(ValueError, match="holds training features of another version, or is damaged"):
+        CopyCheck.load(path, description)
+
+
 def test_what_cannot_be_checked_is_refused(planted, disc_records, write_records, tmp_path):
     description = LoadedModel(planted).description
     write_records(tmp_path / "other" / "32", {"train": 8, "test": 8})
@@ -182,6 +226,6 @@ def test_what_cannot_be_checked_is_refused(planted, disc_records, write_records,
         open_copy_check(tmp_path / "other" / "32", unknown, 2.0)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1)).astype(np.uint8)
     with pytest.raises(ValueError, match="max_copy_ratio must be 1 or more, got 0.5"):
-        CopyCheck(0.5, images, 255 - images)
+        CopyCheck.measured(0.5, images, 255 - images)
     with pytest.raises(ValueError, match="half of the held-out images are copies"):
-        CopyCheck(2.0, images, images[:, :, ::-1])
+        CopyCheck.measured(2.0, images, images[:, :, ::-1])

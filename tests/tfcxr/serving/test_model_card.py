@@ -14,6 +14,7 @@ from tfcxr.models.srgan import SRGAN, SRGANConfig
 from tfcxr.models.vanilla_gan import VanillaGAN, VanillaGANConfig
 from tfcxr.serving.cascade import export_cascade
 from tfcxr.serving.gate import Gate
+from tfcxr.serving.message_size import images_per_answer
 from tfcxr.serving.model_card import read_description
 from tfcxr.serving.saved_model import export_model
 from tfcxr.serving.signatures import SIGNATURES
@@ -131,6 +132,15 @@ def test_the_request_to_a_server_fits_the_signature(export):
     assert all(tensor.shape.is_compatible_with(specs[key].shape) for key, tensor in tensors.items())
     (png,) = signature(**tensors)["png_bytes"].numpy()
     assert png.startswith(b"\x89PNG")
+
+
+def test_the_card_says_how_many_images_fit_into_an_answer(export):
+    card, description = (export / "README.md").read_text(), read_description(export)
+    count = images_per_answer(description.image_size, description.image_size, description.channels)
+    size = f"{description.image_size} x {description.image_size} pixels"
+    assert f"Up to {count:,} images of {size} always fit, as `image` or `png_bytes`" in card
+    assert "grpc.max_receive_message_length" in card
+    assert (f", and {count // 4:,} of `latent`" in card) == (description.kind == "generator")
 
 
 def test_a_folder_without_or_with_a_damaged_description(tmp_path):
