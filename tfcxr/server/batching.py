@@ -7,6 +7,7 @@ strangers' requests.
 
 import collections
 import dataclasses
+import itertools
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -15,6 +16,7 @@ from concurrent.futures import Future
 import grpc
 import numpy as np
 
+from tfcxr.server.firewall import copy_ratios, refusal
 from tfcxr.server.servable import DEFAULT_SIGNATURE, Servable
 from tfcxr.server.serving_error import ServingError, as_serving_error
 
@@ -58,12 +60,14 @@ class Batcher:
 
     Attributes:
       on_batch: called with servable, signature, rows and requests of each batch that was computed.
+      on_copies: called with a model's name and how many of a request's pictures were refused as copies.
     """
 
     def __init__(self, options: BatchingOptions = BatchingOptions()) -> None:
         """Starts the threads."""
         self.options = options
         self.on_batch: Callable[[Servable, str, int, int], None] = lambda servable, signature, rows, requests: None
+        self.on_copies: Callable[[str, int], None] = lambda name, count: None
         self._waiting: collections.deque[_Request] = collections.deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -166,12 +170,15 @@ class Batcher:
     def _compute(self, batch: list[_Request]) -> None:
         first, rows = batch[0], sum(request.rows for request in batch)
         try:
-            if len(batch) == 1:
-                first.future.set_result(first.servable.run(first.signature, first.inputs, first.outputs))
-            else:
-                wanted = tuple(dict.fromkeys(name for request in batch for name in request.outputs))
-                found = first.servable.run(first.signature, _joined(batch), wanted)
-                _set_results(batch, found, rows)
+            wanted = tuple(dict.fromkeys(name for request in batch for name in request.outputs))
+            found = first.servable.run(first.signature, _joined(batch) if len(batch) > 1 else first.inputs, wanted)
+            ratios = copy_ratios(first.servable, found)
+            parts = [slice(None)] if len(batch) == 1 else _parts(batch, found, rows)
+            for request, part in zip(batch, parts, strict=True):
+                if ratios is None or self._passes(request, ratios[part]):
+                    # copies: a slice would keep the whole batch in memory until the slowest client has read its part
+                    own = found if len(batch) == 1 else {name: found[name][part].copy() for name in request.outputs}
+                    request.future.set_result(own)
             self.on_batch(first.servable, first.signature, rows, len(batch))
         except Exception as error:  # noqa: BLE001 - whatever a foreign model does, the next request is served
             if len(batch) > 1:  # one bad request must not fail the others
@@ -180,6 +187,14 @@ class Batcher:
                         self._compute([request])
                 return
             first.future.set_exception(as_serving_error(error))
+
+    def _passes(self, request: _Request, ratios: np.ndarray) -> bool:
+        """Whether a request has no copy of a training image; else it has its answer."""
+        refused = refusal(ratios, request.servable.copy_check, request.inputs)
+        if refused:
+            self.on_copies(request.servable.name, refused.copies)
+            request.future.set_exception(refused)
+        return refused is None
 
 
 def _has_rows(spec: object, value: np.ndarray) -> bool:
@@ -200,12 +215,9 @@ def _joined(batch: list[_Request]) -> dict[str, np.ndarray]:
     }
 
 
-def _set_results(batch: list[_Request], found: Mapping[str, np.ndarray], rows: int) -> None:
+def _parts(batch: list[_Request], found: Mapping[str, np.ndarray], rows: int) -> list[slice]:
+    """The rows of each request in the outputs of all."""
     if wrong := [name for name, value in found.items() if value.shape[:1] != (rows,)]:
         raise ServingError(grpc.StatusCode.INTERNAL, f"output {wrong[0]} has no row per input row")
-    start = 0
-    for request in batch:
-        stop = start + request.rows
-        # copies: a slice would keep the whole batch in memory until the slowest client has read its part
-        request.future.set_result({name: found[name][start:stop].copy() for name in request.outputs})
-        start = stop
+    stops = list(itertools.accumulate(request.rows for request in batch))
+    return [slice(stop - request.rows, stop) for request, stop in zip(batch, stops, strict=True)]

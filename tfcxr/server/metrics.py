@@ -55,7 +55,7 @@ class ServerMetrics:
         self._load_seconds = gauge("tfcxr_version_load_seconds", "Loading and warm-up.", "model", "version")
         gauge("tfcxr_queue_length", "Requests that wait to be computed.").set_function(lambda: batcher.waiting)
         manager.on_loaded, manager.on_unloaded = self.observe_loaded, self.observe_unloaded
-        batcher.on_batch = self.observe_batch
+        batcher.on_batch, batcher.on_copies = self.observe_batch, self.count_copies
 
     def observe_request(self, protocol: str, model: str, signature: str, status: str, seconds: float) -> None:
         """One answer.
