@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
+import tfcxr
 from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, name_and_path, refuse_flags
 from tfcxr.startup import tensorflow_started
@@ -44,6 +45,18 @@ WITHOUT_EFFECT = (
     "prefer_tflite_model",
     "enable_profiler",
     "enable_grpc_healthcheck_service",
+    "tensorflow_session_config_file",
+    "enable_per_model_batching_parameters",
+    "remove_unused_fields_from_bundle_metagraph",
+    "num_tflite_pools",
+    "num_tflite_interpreters_per_pool",
+    "enable_signature_method_name_check",
+    "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled",
+    "thread_pool_factory_config_file",
+    "mixed_precision",
+    "skip_initialize_tpu",
+    "enable_serialization_as_tensor_content",
 )
 
 
@@ -97,6 +110,20 @@ class ServeArguments(Arguments):
       prefer_tflite_model: Of tensorflow_model_server; no effect, TensorFlow Lite models are not served.
       enable_profiler: Of tensorflow_model_server; no effect.
       enable_grpc_healthcheck_service: Of tensorflow_model_server; no effect, it is always on.
+      tensorflow_session_config_file: Of tensorflow_model_server; no effect.
+      enable_per_model_batching_parameters: Of tensorflow_model_server; no effect.
+      remove_unused_fields_from_bundle_metagraph: Of tensorflow_model_server; no effect.
+      num_tflite_pools: Of tensorflow_model_server; no effect.
+      num_tflite_interpreters_per_pool: Of tensorflow_model_server; no effect.
+      enable_signature_method_name_check: Of tensorflow_model_server; no effect.
+      xla_cpu_compilation_enabled: Of tensorflow_model_server; no effect.
+      xla_gpu_compilation_enabled: Of tensorflow_model_server; no effect.
+      thread_pool_factory_config_file: Of tensorflow_model_server; no effect.
+      mixed_precision: Of tensorflow_model_server; no effect.
+      skip_initialize_tpu: Of tensorflow_model_server; no effect.
+      enable_serialization_as_tensor_content: Of tensorflow_model_server; no effect.
+      use_alts_credentials: Of tensorflow_model_server; refused, TLS is what there is.
+      version: Print the version and end.
     """
 
     saved_models: str | None = None
@@ -143,6 +170,20 @@ class ServeArguments(Arguments):
     prefer_tflite_model: bool | None = None
     enable_profiler: bool | None = None
     enable_grpc_healthcheck_service: bool | None = None
+    tensorflow_session_config_file: str | None = None
+    enable_per_model_batching_parameters: bool | None = None
+    remove_unused_fields_from_bundle_metagraph: bool | None = None
+    num_tflite_pools: int | None = None
+    num_tflite_interpreters_per_pool: int | None = None
+    enable_signature_method_name_check: bool | None = None
+    xla_cpu_compilation_enabled: bool | None = None
+    xla_gpu_compilation_enabled: bool | None = None
+    thread_pool_factory_config_file: str | None = None
+    mixed_precision: str | None = None
+    skip_initialize_tpu: bool | None = None
+    enable_serialization_as_tensor_content: bool | None = None
+    use_alts_credentials: bool = False
+    version: bool = False
 
 
 def serve(arguments: ServeArguments) -> None:
@@ -155,6 +196,11 @@ def serve(arguments: ServeArguments) -> None:
       OSError: an address is taken.
     """
     a = arguments
+    if a.version:
+        print(f"tfcxr {tfcxr.__version__}")
+        return
+    if a.use_alts_credentials:
+        raise ValueError("--use_alts_credentials is not supported; give --tls_key and --tls_certificate")
     sources = [name for name in ("saved_models", "model_base_path", "model_config_file") if getattr(a, name)]
     if len(sources) != 1:
         raise ValueError("give one of --saved_models=FOLDER, --model_base_path=FOLDER and --model_config_file=FILE")
@@ -272,6 +318,8 @@ def _batching(a: ServeArguments) -> "BatchingOptions":
         changes["max_queue"] = given.max_enqueued_batches.value * changes.get("max_rows", options.max_rows)
     if given.HasField("num_batch_threads"):
         changes["threads"] = given.num_batch_threads.value
+    if wrong := [name for name, value in changes.items() if value < (0 if name == "wait_seconds" else 1)]:
+        raise ValueError(f"{a.batching_parameters_file}: {wrong[0]} must be above 0, got {changes[wrong[0]]}")
     return dataclasses.replace(options, **changes)
 
 
@@ -299,6 +347,8 @@ def _tls(a: ServeArguments) -> "Tls | None":
     if a.ssl_config_file:
         refuse_flags(a, ["tls_key", "tls_certificate"], "--ssl_config_file holds both")
         given = read_text_message(a.ssl_config_file, "SSLConfig")
+        if given.client_verify and not given.custom_ca:
+            raise ValueError(f"{a.ssl_config_file}: client_verify needs custom_ca, whose clients alone are let in")
         return Tls(given.server_key, given.server_cert, given.custom_ca if given.client_verify else "")
     if (a.tls_key is None) != (a.tls_certificate is None):
         raise ValueError("--tls_key and --tls_certificate go together")

@@ -4,7 +4,9 @@ import dataclasses
 import hmac
 import os
 import pathlib
+import ssl
 import stat
+import tempfile
 
 from absl import logging
 
@@ -36,6 +38,9 @@ class Access:
 class Tls:
     """A certificate, as texts in PEM.
 
+    Raises:
+      ValueError: texts of another form, a key with a password, or a key of another certificate.
+
     Attributes:
       key: private.
       certificate: of the server, and of those that vouch for it.
@@ -45,6 +50,20 @@ class Tls:
     key: str
     certificate: str
     client_authority: str = ""
+
+    def __post_init__(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.TemporaryDirectory(prefix="tfcxr_tls_") as folder:
+            paths = [pathlib.Path(folder, name) for name in ("certificate", "key")]
+            for path, text in zip(paths, (self.certificate, self.key), strict=True):
+                path.write_text(text, encoding="utf-8")
+            try:
+                context.load_cert_chain(*paths, password="")
+                if self.client_authority:
+                    context.load_verify_locations(cadata=self.client_authority)
+            except ssl.SSLError as error:
+                message = "expected a certificate, its key without a password, and authorities, all in PEM"
+                raise ValueError(f"TLS: {message}; got {error.reason or error}") from None
 
 
 def read_access(token_file: str | os.PathLike | None) -> Access:

@@ -60,6 +60,7 @@ class Batcher:
 
     Attributes:
       on_batch: called with servable, signature, rows and requests of each batch that was computed.
+      on_refused: called with "rows" or "queue", the limit that a request was over.
       on_copies: called with a model's name and how many of a request's pictures were refused as copies.
     """
 
@@ -67,6 +68,7 @@ class Batcher:
         """Starts the threads."""
         self.options = options
         self.on_batch: Callable[[Servable, str, int, int], None] = lambda servable, signature, rows, requests: None
+        self.on_refused: Callable[[str], None] = lambda limit: None
         self.on_copies: Callable[[str, int], None] = lambda name, count: None
         self._waiting: collections.deque[_Request] = collections.deque()
         self._changed = threading.Condition()
@@ -103,6 +105,7 @@ class Batcher:
         if sizes := {len(value) for value in batched.values()}:
             rows = max(sizes)
         if rows > self.options.max_request_rows:
+            self.on_refused("rows")
             message = f"a request may have {self.options.max_request_rows} rows at most, got {rows}; send several"
             raise ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         joins = servable.joins_requests(signature_name, self.options.joins_foreign)
@@ -124,6 +127,7 @@ class Batcher:
                 self._waiting.append(request)
                 self._changed.notify()
         if is_full:
+            self.on_refused("queue")
             message = f"{self.options.max_queue} requests are waiting already; try again in a moment"
             future.set_exception(refused := ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message))
             raise refused

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from tfcxr.server.model_manager import AVAILABLE, ModelManager
 from tfcxr.server.servable import Servable
 from tfcxr.server.serving_error import ServingError
+from tfcxr.serving.golden import check_golden
 
 CHECK_SECONDS = 10.0  # a check draws pictures; its answer is kept for so long
 JSON = "application/json"

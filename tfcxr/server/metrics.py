@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -22,7 +21,6 @@ from tfcxr.server.synthetic_outputs import makes_images
 UNKNOWN = "unknown"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # of batches
-Limit = Literal["request_bytes", "rows", "queue"]
 
 
 class ServerMetrics:
@@ -55,7 +53,8 @@ class ServerMetrics:
         self._load_seconds = gauge("tfcxr_version_load_seconds", "Loading and warm-up.", "model", "version")
         gauge("tfcxr_queue_length", "Requests that wait to be computed.").set_function(lambda: batcher.waiting)
         manager.on_loaded, manager.on_unloaded = self.observe_loaded, self.observe_unloaded
-        batcher.on_batch, batcher.on_copies = self.observe_batch, self.count_copies
+        batcher.on_batch, batcher.on_refused = self.observe_batch, self.observe_refused
+        batcher.on_copies = self.count_copies
 
     def observe_request(self, protocol: str, model: str, signature: str, status: str, seconds: float) -> None:
         """One answer.
@@ -88,11 +87,11 @@ class ServerMetrics:
         self._loaded.remove(model, str(version))
         self._load_seconds.remove(model, str(version))
 
-    def count_refusal(self, limit: Limit) -> None:
-        """A request that was over a limit."""
+    def observe_refused(self, limit: str) -> None:
+        """A request that was over a limit of the server: "request_bytes", "rows" or "queue"."""
         self._refused.labels(limit).inc()
 
-    def count_copies(self, model: str, count: int) -> None:
+    def observe_copies(self, model: str, count: int) -> None:
         """Images that were refused because they are too near to a training image."""
         self._copies.labels(model).inc(count)
 

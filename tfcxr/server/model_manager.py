@@ -268,7 +268,8 @@ class ModelManager:
 
 
 def _changed_at(path: pathlib.Path) -> float:
+    """When anything in it was last written; a large file of variables may come long after its folder."""
     try:
-        return max(entry.stat().st_mtime for entry in (path, *path.iterdir()))
+        return max(entry.stat().st_mtime for entry in (path, *path.rglob("*")))
     except (OSError, ValueError):
         return 0.0

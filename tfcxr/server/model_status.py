@@ -109,6 +109,8 @@ def reload_config(
       ServingError: INVALID_ARGUMENT, a configuration that cannot be served; PERMISSION_DENIED, a model outside `root`;
         FAILED_PRECONDITION, a label of a version that is not available.
     """
+    if request.config.WhichOneof("config") is None:  # would unload everything
+        raise invalid("the configuration is empty; expected a model_config_list")
     try:
         models = models_of_message(request.config)
     except ValueError as error:

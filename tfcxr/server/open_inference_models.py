@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import grpc
@@ -93,7 +93,7 @@ def use_model(manager: ModelManager, name: str, version: str = "") -> Iterator[t
     """
     model, signature = split_name(manager, name)
     with _find(manager, model, version) as servable:
-        _check_signature(servable, signature)
+        _check_signature(model, servable.signature_defs, signature)
         yield servable, signature
 
 
@@ -113,12 +113,13 @@ def is_model_ready(manager: ModelManager, name: str, version: str = "") -> bool:
     if model not in manager.names():
         raise _not_found(name, manager.names())
     try:
-        servable = _find(manager, model, version)
+        with _find(manager, model, version) as servable:
+            signatures = servable.signature_defs
     except ServingError as error:
         if error.code is grpc.StatusCode.NOT_FOUND:
             return False
         raise
-    _check_signature(servable, signature)
+    _check_signature(model, signatures, signature)
     return True
 
 
@@ -134,7 +135,7 @@ def model_metadata(manager: ModelManager, name: str, version: str = "") -> Model
         return ModelMetadata(name, versions, PLATFORM, _tensors(found.inputs), _tensors(found.outputs))
 
 
-def _find(manager: ModelManager, model: str, version: str) -> Servable:
+def _find(manager: ModelManager, model: str, version: str) -> AbstractContextManager[Servable]:
     if version.isdecimal() and version.isascii():
         return manager.use(model, int(version))
     return manager.use(model, label=version or None)
@@ -144,11 +145,10 @@ def _available(manager: ModelManager, model: str) -> list[int]:
     return [number for number, version in manager.states(model).items() if version.state == AVAILABLE]
 
 
-def _check_signature(servable: Servable, signature: str) -> None:
-    if signature not in servable.signature_defs:
-        own = sorted(servable.signature_defs)
-        names = [servable.name if one == DEFAULT_SIGNATURE else f"{servable.name}:{one}" for one in own]
-        raise _not_found(f"{servable.name}:{signature}", names)
+def _check_signature(model: str, signatures: Mapping[str, Any], signature: str) -> None:
+    if signature not in signatures:
+        names = [model if one == DEFAULT_SIGNATURE else f"{model}:{one}" for one in sorted(signatures)]
+        raise _not_found(f"{model}:{signature}", names)
 
 
 def _not_found(name: str, known: list[str]) -> ServingError:

@@ -30,6 +30,7 @@ _FIELDS = {
     "uint32": "uint32_val",
     "uint64": "uint64_val",
 }
+_VALUES = _FIELDS | {"float16": "half_val", "bfloat16": "half_val", "string": "string_val"}
 
 
 class PredictionService:
@@ -192,8 +193,10 @@ def tensor_of(name: str, message: Any) -> np.ndarray:
             raise ValueError("its shape is not whole")
         dtype = tf.as_dtype(message.dtype)
         size = math.prod(shape)
+        if dtype.name not in _VALUES:
+            raise ValueError(f"tensors of dtype {dtype.name} are not taken")
         if not message.tensor_content:
-            given = _value_count(message)
+            given = len(getattr(message, _VALUES[dtype.name]))
             if size and not given:
                 raise ValueError(f"it has no values for the shape {shape}")
             if size > max(given, MAX_REPEATED):
@@ -227,11 +230,6 @@ def _takes_examples(signature: Any, method: str) -> bool:
     outputs = set(signature.outputs)
     form = outputs == {"outputs"} if method == REGRESS else bool(outputs) and outputs <= {"classes", "scores"}
     return list(signature.inputs) == ["inputs"] and form
-
-
-def _value_count(message: Any) -> int:
-    fields = (field.name for field in message.DESCRIPTOR.fields if field.name.endswith("_val"))
-    return max(len(getattr(message, name)) for name in fields)
 
 
 def _text(label: Any) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,8 +13,9 @@ CODINGS = ("", "identity", "gzip")
 class BodyLimit:
     """Reads and unpacks a body, and refuses one that is too large (429) or is packed otherwise than by gzip (415)."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int, on_refused: Callable[[str], None]) -> None:
+        """`on_refused` is called with "request_bytes" for each body that is too large."""
+        self._app, self._max_bytes, self._on_refused = app, max_bytes, on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on with its whole, plain body."""
@@ -41,6 +43,7 @@ class BodyLimit:
             size += len(part)
             parts.append(part)
             if max(size, received) > self._max_bytes:
+                self._on_refused("request_bytes")
                 await _refuse(send, 429, f"a request may have {self._max_bytes} bytes at most; send several")
                 return
         if unpacker and not unpacker.eof:

@@ -92,6 +92,7 @@ def create_app(
     max_body_bytes: int,
     timeout_seconds: float,
     on_request: Callable[[str, str, str, str, float], None],
+    on_refused: Callable[[str], None],
     routers: Sequence[fastapi.APIRouter] = (),
     allows_other_origins: bool = False,
     wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
@@ -102,6 +103,7 @@ def create_app(
       max_body_bytes: of a request, unpacked.
       timeout_seconds: after which an answer is given up.
       on_request: called with protocol, model, signature, name of the status and seconds.
+      on_refused: called with "request_bytes" for each body that is too large.
       routers: of other modules.
       allows_other_origins: whether pages of other servers may call this one (CORS).
       wrap: puts more around the application, such as the check of the API token.
@@ -132,7 +134,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["Content-Type"]
         )
-    return wrap(BodyLimit(app, max_body_bytes))
+    return wrap(BodyLimit(app, max_body_bytes, on_refused))
 
 
 async def result_of(future: "Future[Any]", timeout_seconds: float) -> Any:
@@ -226,6 +228,8 @@ class _Methods:
 def _model_spec(request: Request) -> Any:
     """Name, and version or label, of a path."""
     spec, path = model_pb2.ModelSpec(name=request.path_params["name"]), request.path_params
+    if ":" in spec.name:  # such as GET /v1/models/NAME:predict
+        raise invalid(f"Malformed request: {request.method} {request.url.path}")
     if "version" in path:
         text = path["version"]
         if not (text.isascii() and text.isdecimal() and int(text) <= MAX_VERSION):

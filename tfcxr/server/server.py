@@ -163,6 +163,7 @@ class Server:
             max_body_bytes=options.max_request_bytes,
             timeout_seconds=options.timeout_seconds,
             on_request=on_request,
+            on_refused=self.metrics.observe_refused,
             routers=[
                 health.router(self._health),
                 metrics.router(self.metrics, *{METRICS_PATH, options.metrics_path or METRICS_PATH}),

@@ -27,7 +27,10 @@ CODES_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 MAX_MESSAGE = 600
 # where in the graph an operation failed: of no use to a client
 GRAPH_PLACE = re.compile(r"\s*\[\[\{\{node .*|\s*\(defined at .*|\s*\[Op:\w+\].*", re.DOTALL)
-GRAPH_START = re.compile(r"^(Graph execution error:.*?(?=assertion failed)|\{\{function_node [^}]*\}\} )+", re.DOTALL)
+GRAPH_START = re.compile(
+    r"^(Graph execution error:\s*|Detected at node .*?<stack traces unavailable>\s*|\{\{function_node [^}]*\}\} )+",
+    re.DOTALL,
+)
 ASSERTION = re.compile(r"^assertion failed: \[(.*)\]$", re.DOTALL)
 
 

@@ -1,8 +1,11 @@
 """Cohorts as pictures: an interrupted command resumes, and nothing half-written is ever found."""
 
+import sys
+
 import pytest
 
 from tfcxr.data.records import read_dataset_info
+from tfcxr.registry import Registry
 from tfcxr.sampling import cohort_pictures
 from tfcxr.sampling.cohort_pictures import write_cohort_pictures
 
@@ -89,3 +92,12 @@ def test_a_folder_with_records_is_refused(make_cohort, tmp_path):
     assert read_dataset_info(tmp_path / "32").is_synthetic
     with pytest.raises(FileExistsError, match="already holds a data set at 32 px"):
         write_cohort_pictures(tmp_path, "png", CHOSEN, make_cohort)
+
+
+def test_without_pydicom_nothing_is_generated(make_cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(cohort_pictures, "PICTURE_FORMATS", Registry(dicom="tfcxr.data.dicom_writer:dicom_bytes"))
+    monkeypatch.delitem(sys.modules, "tfcxr.data.dicom_writer", raising=False)
+    monkeypatch.setitem(sys.modules, "pydicom.dataset", None)
+    with pytest.raises(ImportError, match=r"DICOM files need pydicom: pip install 'tfcxr\[serving\]'"):
+        write_cohort_pictures(tmp_path / "out", "dicom", CHOSEN, make_cohort)
+    assert make_cohort.calls == 0 and not (tmp_path / "out").exists()

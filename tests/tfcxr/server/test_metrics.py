@@ -1,12 +1,16 @@
 """What Prometheus reads from a server."""
 
+import contextlib
 import re
 import types
 
-import numpy as np
+import httpx
 import pytest
 
+from tfcxr.server.batching import BatchingOptions
 from tfcxr.server.metrics import ServerMetrics, time_request
+from tfcxr.server.served_models import models_in
+from tfcxr.server.server import Server, ServerOptions
 from tfcxr.server.serving_error import invalid
 
 
@@ -16,10 +20,11 @@ class Models:
     def names(self):
         return ["broken", "tiny"]
 
+    @contextlib.contextmanager
     def use(self, name):
         if name == "broken":
             raise invalid("no version is available")
-        return types.SimpleNamespace(signature_defs={"serving_default": None, "png": None})
+        yield types.SimpleNamespace(signature_defs={"serving_default": None, "png": None})
 
 
 @pytest.fixture
@@ -67,8 +72,8 @@ def test_versions_that_come_and_go(core):
 
 
 def test_queue_refusals_and_copies(core):
-    core.metrics.count_refusal("queue")
-    core.metrics.count_copies("tiny", 3)
+    core.batcher.on_refused("queue")
+    core.metrics.observe_copies("tiny", 3)
     assert values(core.metrics, "tfcxr_requests_refused_total") == {("queue",): 1}
     assert values(core.metrics, "tfcxr_copies_refused_total") == {("tiny",): 3}
     assert values(core.metrics, "tfcxr_queue_length") == {(): 3}
@@ -76,28 +81,28 @@ def test_queue_refusals_and_copies(core):
     assert values(core.metrics, "tfcxr_queue_length") == {(): 4}
 
 
-def test_batches_and_images_of_a_server(server):
-    label = np.eye(2, dtype=np.float32)[[0, 1, 1]]
-    inputs = {
-        ("tiny", "png"): {"seed": np.arange(3), "label": label},
-        ("tiny", "score"): {"image": np.zeros([5, 32, 32, 1], np.uint8)},
-        ("half_plus_two", "serving_default"): {"x": np.zeros(4, np.float32)},
-    }
-    for (model, signature), given in inputs.items():
+def test_batches_and_images(core, server):
+    rows = {("tiny", "png"): 3, ("tiny", "score"): 5, ("half_plus_two", "serving_default"): 4}
+    for (model, signature), count in rows.items():
         with server.manager.use(model) as servable:
-            server.metrics.observe_batch(servable, signature, 0, 0)  # so that there is a count before
-            before = {
-                name: values(server.metrics, name) for name in ("tfcxr_batch_rows_sum", "tfcxr_batch_requests_sum")
-            }
-            images = values(server.metrics, "tfcxr_images_generated_total")[("tiny",)]
-            server.batcher.submit(servable, signature, given).result()
-            rows = len(next(iter(given.values())))
-            server.metrics.observe_batch(servable, signature, 0, 0)
-        for name, added in (("tfcxr_batch_rows_sum", rows), ("tfcxr_batch_requests_sum", 1)):
-            assert values(server.metrics, name)[model, signature] == before[name][model, signature] + added
-        made = values(server.metrics, "tfcxr_images_generated_total")[("tiny",)] - images
-        assert made == (rows if signature == "png" else 0)
-    assert set(values(server.metrics, "tfcxr_images_generated_total")) == {("tiny",)}
+            core.batcher.on_batch(servable, signature, count, 2)
+    assert values(core.metrics, "tfcxr_batch_rows_sum") == rows
+    assert values(core.metrics, "tfcxr_batch_requests_sum") == dict.fromkeys(rows, 2)
+    assert values(core.metrics, "tfcxr_images_generated_total") == {("tiny",): 3}
+
+
+def test_requests_over_a_limit_are_counted(saved_models):
+    options = ServerOptions(
+        models=lambda: [model for model in models_in(saved_models) if model.name == "half_plus_two"],
+        grpc_port=None,
+        max_request_bytes=1000,
+        batching=BatchingOptions(max_request_rows=3),
+    )
+    with Server(options) as server, httpx.Client(base_url=f"http://{server.rest_address}", timeout=60) as client:
+        for count in (4, 1000):
+            tensor = {"name": "x", "shape": [count], "datatype": "FP32", "data": [1] * count}
+            assert client.post("/v2/models/half_plus_two/infer", json={"inputs": [tensor]}).status_code == 429
+        assert values(server.metrics, "tfcxr_requests_refused_total") == {("rows",): 1, ("request_bytes",): 1}
 
 
 def test_time_request_tells_how_it_ended():
