@@ -43,7 +43,7 @@ class BatchingOptions:
     joins_foreign: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # two requests are never the same one; arrays have no single answer to ==
 class _Request:
     servable: Servable
     signature: str
