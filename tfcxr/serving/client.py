@@ -128,9 +128,10 @@ class Client:
             known = self._signature(name, version, signature)
             arrays = {key: typed_array(key, value, known.inputs.get(key)) for key, value in inputs.items()}
             return self._tried(lambda: self._transport.predict(name, version, signature, known, arrays), name)
-        except ClientError:
-            with self._lock:  # another version may have come, with other inputs
-                self._known.pop((name, version), None)
+        except ClientError as error:
+            if error.code in ("INVALID_ARGUMENT", "NOT_FOUND"):  # another version may have come, with other inputs
+                with self._lock:
+                    self._known.pop((name, version), None)
             raise
 
     def generate(
