@@ -178,10 +178,10 @@ class Batcher:
         try:
             wanted = tuple(dict.fromkeys(name for request in batch for name in request.outputs))
             found = first.servable.run(first.signature, first.inputs if is_single else _joined(batch), wanted)
-            ratios = copy_ratios(first.servable, found)
+            ratios, check = copy_ratios(first.servable, found), first.servable.copy_check
             parts = [slice(None)] if is_single else _parts(batch, found, rows)
             refusals = [
-                ratios is not None and refusal(ratios[part], request.servable.copy_check, request.inputs)
+                refusal(ratios[part], check, request.inputs) if ratios is not None and check else None
                 for request, part in zip(batch, parts, strict=True)
             ]
         except Exception as error:  # noqa: BLE001 - whatever a foreign model does, the next request is served

@@ -54,7 +54,7 @@ class BodyLimit:
             await _refuse(send, *refusal)
             return
         plain = [(key, value) for key, value in scope["headers"] if key not in (b"content-encoding", b"content-length")]
-        scope = scope | {"headers": [*plain, (b"content-length", str(size).encode())]}
+        scope = {**scope, "headers": [*plain, (b"content-length", str(size).encode())]}
         body: list[Message] = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
 
         async def receive_whole() -> Message:
