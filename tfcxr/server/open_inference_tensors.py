@@ -39,10 +39,8 @@ _CONTENT_FIELDS = {
     "BYTES": "bytes_contents",
 }
 # datatype -> Python's types of its JSON values
-_JSON_TYPES: dict[str, set[type]] = {
-    datatype: {"b": {bool}, "O": {str}, "i": {int}, "u": {int}}.get(dtype.kind, {int, float})
-    for datatype, dtype in DTYPES.items()
-}
+_TYPES_OF_KIND: dict[str, set[type]] = {"b": {bool}, "O": {str}, "i": {int}, "u": {int}}
+_JSON_TYPES = {datatype: _TYPES_OF_KIND.get(dtype.kind, {int, float}) for datatype, dtype in DTYPES.items()}
 _LENGTH = struct.Struct("<I")  # before each element of BYTES
 
 
