@@ -1,4 +1,4 @@
-"""Measures training, reading, generation, optimisation of latents and the building of records on this machine.
+"""Measures training, reading, generation, serving, optimisation of latents and the building of records on this machine.
 
 The figures come as a table and as JSON.
 
@@ -6,6 +6,7 @@ The figures come as a table and as JSON.
     python -m tfcxr.benchmark --measure=train --model=all --image_size=64 --batch_size=16
     python -m tfcxr.benchmark --measure=builder,pipeline --image_size=256 --batch_size=64
     python -m tfcxr.benchmark --measure=optimize --saved_model=saved_models/pggan --classifiers=saved_models/densenet
+    python -m tfcxr.benchmark --measure=serve --saved_model=saved_models/acgan --clients=200 --seconds=300
     python -m tfcxr.benchmark --measure=stages --model=pggan --image_size=1024 --sizes=512,1024 --batches=1,2,3
 
 With --model=all each model is measured in a process of its own, so that its memory is its own too; --set must fit all.
@@ -41,7 +42,7 @@ class BenchmarkArguments(MeasurementArguments):
     """What is measured and where the figures go.
 
     Attributes:
-      measure: What to measure; builder and stages take minutes.
+      measure: What to measure; builder, stages and serve take minutes.
       model: Name of the model, the file of your own, or all.
       json: File for the figures.
     """

@@ -20,7 +20,7 @@ from absl import logging
 
 import tfcxr
 from tfcxr import command_line
-from tfcxr.command_line import Arguments, flag, refuse_flags
+from tfcxr.command_line import Arguments, flag, name_and_path, refuse_flags
 from tfcxr.startup import tensorflow_started
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class ServeArguments(Arguments):
     Attributes:
       saved_models: Folder of exported models, each with its numbered versions; or one such model.
       cohorts: Data folders, real or synthetic, that the page shows, such as cohorts/acgan/64.
+      training_features: NAME=FILE: refuse pictures of model NAME that are copies of training images, by the file that
+        tfcxr.export --training_features wrote.
       model_name: With --model_base_path: the name of its only model.
       model_base_path: Instead of --saved_models: folder of a model's numbered versions.
       model_config_file: Instead of --saved_models: a ModelServerConfig in protobuf's text format.
@@ -126,6 +128,7 @@ class ServeArguments(Arguments):
 
     saved_models: str | None = None
     cohorts: tuple[str, ...] = ()
+    training_features: tuple[str, ...] = ()
     model_name: str = "default"
     model_base_path: str | None = None
     model_config_file: str | None = None
@@ -248,6 +251,7 @@ def _checked_before_tensorflow(a: ServeArguments) -> dict[str, Any]:
         "access": read_access(a.api_token_file),
         "tls": _tls(a),
         "metrics_path": metrics_path,
+        "training_features": _training_features(a.training_features),
     }
 
 
@@ -317,6 +321,16 @@ def _batching(a: ServeArguments) -> "BatchingOptions":
     if wrong := [name for name, value in changes.items() if value < (0 if name == "wait_seconds" else 1)]:
         raise ValueError(f"{a.batching_parameters_file}: {wrong[0]} must be above 0, got {changes[wrong[0]]}")
     return dataclasses.replace(options, **changes)
+
+
+def _training_features(texts: tuple[str, ...]) -> dict[str, str]:
+    named = [name_and_path(text) for text in texts]
+    if wrong := [path for name, path in named if not name]:
+        raise ValueError(f"--training_features={wrong[0]} needs a model's name; expected NAME=FILE")
+    names = [name for name, _ in named]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--training_features names {twice[0]} twice")
+    return dict(named)
 
 
 def _channel_arguments(text: str) -> tuple[tuple[str, Any], ...]:

@@ -11,6 +11,7 @@ MEASUREMENTS: "Registry[Measurement]" = Registry(
     train="tfcxr.benchmarks.training_step:TRAIN",
     pipeline="tfcxr.benchmarks.pipeline:PIPELINE",
     generate="tfcxr.benchmarks.generation:GENERATE",
+    serve="tfcxr.benchmarks.serving:SERVE",
     features="tfcxr.benchmarks.features:FEATURES",
     optimize="tfcxr.benchmarks.optimization:OPTIMIZE",
     builder="tfcxr.benchmarks.builder:BUILDER",

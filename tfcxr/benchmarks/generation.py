@@ -1,9 +1,11 @@
 """How fast an exported model generates or enlarges images."""
 
+import contextlib
 import pathlib
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,19 @@ def measure_generation(arguments: MeasurementArguments) -> dict[str, Any]:
       images_per_second, milliseconds_per_batch and milliseconds_per_single_image (medians), batch_size and
       timed_requests; for super-resolution also from_pixels and to_pixels.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path: str | pathlib.Path | None = arguments.saved_model
-        if path is None:
-            run = arguments.run()
-            path = export_model(make_model(run), run, pathlib.Path(folder) / run.model, {"step": 0})
+    with exported_model(arguments) as path:
         return _measure(LoadedModel(path), arguments.generate_batch_size, arguments.repeats)
+
+
+@contextlib.contextmanager
+def exported_model(arguments: MeasurementArguments) -> Iterator[str | pathlib.Path]:
+    """The folder of `saved_model`, or of an untrained export that is there for a while."""
+    if arguments.saved_model is not None:
+        yield arguments.saved_model
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        run = arguments.run()
+        yield export_model(make_model(run), run, pathlib.Path(folder) / run.model, {"step": 0})
 
 
 def describe_generation(figures: dict[str, Any]) -> str:

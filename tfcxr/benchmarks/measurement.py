@@ -44,6 +44,8 @@ class MeasurementArguments(Arguments):
       sizes: Image sizes of a growing model to measure; all of them by default.
       batches: Images per step at each size: two to fit its memory by, more to check the fit.
       steps_per_size: How many steps are timed at each size.
+      clients: Clients that load the server at once with single images; 0 leaves the load out.
+      seconds: How long they do.
       devices: Devices to train on; all GPUs by default.
     """
 
@@ -63,6 +65,8 @@ class MeasurementArguments(Arguments):
     sizes: tuple[str, ...] = ()
     batches: tuple[str, ...] = ("2", "4", "6")
     steps_per_size: int = flag(3, minimum=1)
+    clients: int = flag(0, minimum=0)
+    seconds: float = flag(30.0, minimum=1)
     devices: tuple[str, ...] = ()
 
     def config(self) -> AdversarialConfig:

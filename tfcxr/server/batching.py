@@ -7,6 +7,7 @@ strangers' requests.
 
 import collections
 import dataclasses
+import itertools
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -15,6 +16,7 @@ from concurrent.futures import Future
 import grpc
 import numpy as np
 
+from tfcxr.server.firewall import copy_ratios, refusal
 from tfcxr.server.servable import DEFAULT_SIGNATURE, Servable
 from tfcxr.server.serving_error import ServingError, as_serving_error
 
@@ -41,7 +43,7 @@ class BatchingOptions:
     joins_foreign: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # == of arrays has no single answer
 class _Request:
     servable: Servable
     signature: str
@@ -59,6 +61,7 @@ class Batcher:
     Attributes:
       on_batch: called with servable, signature, rows and requests of each batch that was computed.
       on_refused: called with "rows" or "queue", the limit that a request was over.
+      on_copies: called with a model's name and how many of a request's pictures were refused as copies.
     """
 
     def __init__(self, options: BatchingOptions = BatchingOptions()) -> None:
@@ -66,6 +69,7 @@ class Batcher:
         self.options = options
         self.on_batch: Callable[[Servable, str, int, int], None] = lambda servable, signature, rows, requests: None
         self.on_refused: Callable[[str], None] = lambda limit: None
+        self.on_copies: Callable[[str, int], None] = lambda name, count: None
         self._waiting: collections.deque[_Request] = collections.deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -168,22 +172,34 @@ class Batcher:
                 self._changed.wait(left)
 
     def _compute(self, batch: list[_Request]) -> None:
+        """Every request of the batch gets its outputs or an error."""
         first, rows = batch[0], sum(request.rows for request in batch)
+        is_single = len(batch) == 1
         try:
-            if len(batch) == 1:
-                first.future.set_result(first.servable.run(first.signature, first.inputs, first.outputs))
-            else:
-                wanted = tuple(dict.fromkeys(name for request in batch for name in request.outputs))
-                found = first.servable.run(first.signature, _joined(batch), wanted)
-                _set_results(batch, found, rows)
-            self.on_batch(first.servable, first.signature, rows, len(batch))
+            wanted = tuple(dict.fromkeys(name for request in batch for name in request.outputs))
+            found = first.servable.run(first.signature, first.inputs if is_single else _joined(batch), wanted)
+            ratios, check = copy_ratios(first.servable, found), first.servable.copy_check
+            parts = [slice(None)] if is_single else _parts(batch, found, rows)
+            refusals = [
+                refusal(ratios[part], check, request.inputs) if ratios is not None and check else None
+                for request, part in zip(batch, parts, strict=True)
+            ]
         except Exception as error:  # noqa: BLE001 - whatever a foreign model does, the next request is served
-            if len(batch) > 1:  # one bad request must not fail the others
-                for request in batch:
-                    if not request.future.done():
-                        self._compute([request])
-                return
-            first.future.set_exception(as_serving_error(error))
+            if is_single:
+                first.future.set_exception(as_serving_error(error))
+            else:
+                for request in batch:  # one bad request must not fail the others
+                    self._compute([request])
+            return
+        self.on_batch(first.servable, first.signature, rows, len(batch))
+        for request, part, refused in zip(batch, parts, refusals, strict=True):
+            if refused:
+                self.on_copies(request.servable.name, refused.copies)
+                request.future.set_exception(refused)
+            else:
+                # copies: a slice would keep the whole batch in memory until the slowest client has read its part
+                own = found if is_single else {name: found[name][part].copy() for name in request.outputs}
+                request.future.set_result(own)
 
 
 def _has_rows(spec: object, value: np.ndarray) -> bool:
@@ -204,12 +220,9 @@ def _joined(batch: list[_Request]) -> dict[str, np.ndarray]:
     }
 
 
-def _set_results(batch: list[_Request], found: Mapping[str, np.ndarray], rows: int) -> None:
+def _parts(batch: list[_Request], found: Mapping[str, np.ndarray], rows: int) -> list[slice]:
+    """The rows of each request in the outputs of all."""
     if wrong := [name for name, value in found.items() if value.shape[:1] != (rows,)]:
         raise ServingError(grpc.StatusCode.INTERNAL, f"output {wrong[0]} has no row per input row")
-    start = 0
-    for request in batch:
-        stop = start + request.rows
-        # copies: a slice would keep the whole batch in memory until the slowest client has read its part
-        request.future.set_result({name: found[name][start:stop].copy() for name in request.outputs})
-        start = stop
+    stops = list(itertools.accumulate(request.rows for request in batch))
+    return [slice(stop - request.rows, stop) for request, stop in zip(batch, stops, strict=True)]

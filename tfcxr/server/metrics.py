@@ -54,6 +54,7 @@ class ServerMetrics:
         gauge("tfcxr_queue_length", "Requests that wait to be computed.").set_function(lambda: batcher.waiting)
         manager.on_loaded, manager.on_unloaded = self.observe_loaded, self.observe_unloaded
         batcher.on_batch, batcher.on_refused = self.observe_batch, self.observe_refused
+        batcher.on_copies = self.observe_copies
 
     def observe_request(self, protocol: str, model: str, signature: str, status: str, seconds: float) -> None:
         """One answer.

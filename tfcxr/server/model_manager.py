@@ -54,6 +54,7 @@ class ModelManager:
 
     Attributes:
       load: path and name of a version -> `Servable`.
+      prepare: called with each version before it becomes available; where it raises, the version is not served.
       on_loaded: called with name, version and seconds.
       on_unloaded: called with name and version.
     """
@@ -86,6 +87,7 @@ class ModelManager:
         self._lock, self._poll_lock = threading.Lock(), threading.Lock()
         self._stops = threading.Event()
         self._thread: threading.Thread | None = None
+        self.prepare: Callable[[Servable], None] = lambda servable: None
         self.on_loaded: Callable[[str, int, float], None] = lambda name, version, seconds: None
         self.on_unloaded: Callable[[str, int], None] = lambda name, version: None
 
@@ -232,6 +234,7 @@ class ModelManager:
         begun = time.monotonic()
         try:
             servable = Servable(name, number, version.path)
+            self.prepare(servable)
             if self._warms_up:
                 servable.warm_up()
         except Exception as error:  # noqa: BLE001 - whatever a foreign SavedModel does, the server goes on

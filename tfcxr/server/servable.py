@@ -17,6 +17,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from tfcxr.data.tfrecord import read_records
 from tfcxr.server.serving_error import ServingError, as_serving_error, invalid
+from tfcxr.serving.copy_check import CopyCheck
 from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, read_description
 from tfcxr.serving.signatures import SIGNATURES
 
@@ -38,6 +39,7 @@ class Servable:
       path: of the version's folder.
       signature_defs: signature name -> `SignatureDef`, as the file has them.
       description: what `model.json` says; None for a SavedModel of another program.
+      copy_check: by which its pictures are refused, see `tfcxr.server.firewall`; None without.
     """
 
     def __init__(self, name: str, version: int, path: str | os.PathLike) -> None:
@@ -52,10 +54,11 @@ class Servable:
         try:
             self.description: ModelDescription | None = read_description(self.path) if is_ours else None
             self._saved_model = _load(self.path)
-        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, tf.errors.OpError) as error:
+        except (OSError, ValueError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:
             logging.warning("%s is a damaged SavedModel: %s", self.path, error)
             message = f"version {version} of {name} is a damaged SavedModel; export it again"
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
+        self.copy_check: CopyCheck | None = None
         self._functions = dict(self._saved_model.signatures)
         self._lock = threading.Lock()
         self._users, self._is_retired = 0, False
@@ -180,7 +183,7 @@ class Servable:
 
     def free(self) -> None:
         """Gives the memory back; call it when `retire` said true."""
-        self._functions, self._saved_model = {}, None
+        self._functions, self._saved_model, self.copy_check = {}, None, None
 
 
 def _as_array(tensor: tf.Tensor) -> np.ndarray:

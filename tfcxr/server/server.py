@@ -10,7 +10,7 @@ import pathlib
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tfcxr.server import health, metrics, open_inference_rest, page
 from tfcxr.server.access import Access, Tls
 from tfcxr.server.batching import Batcher, BatchingOptions
+from tfcxr.server.firewall import Firewall
 from tfcxr.server.grpc_server import GrpcOptions, GrpcServer
 from tfcxr.server.metrics import ServerMetrics
 from tfcxr.server.model_manager import ModelManager
@@ -61,6 +62,7 @@ class ServerOptions:
       metrics_path: beside /metrics.
       reload_root: the folder that models of a HandleReloadConfigRequest must be in; None for any.
       cohorts: data folders that the page shows.
+      training_features: model -> file by which its pictures are refused as copies, see `tfcxr.server.firewall`.
     """
 
     models: Callable[[], Iterable[ServedModel]]
@@ -84,6 +86,7 @@ class ServerOptions:
     metrics_path: str = ""
     reload_root: pathlib.Path | None = None
     cohorts: tuple[str, ...] = ()
+    training_features: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Server:
@@ -102,7 +105,8 @@ class Server:
 
         Raises:
           OSError: an address is taken.
-          FileNotFoundError: a folder of `cohorts` without a finished build.
+          FileNotFoundError: a folder of `cohorts` without a finished build, or no file of `training_features`.
+          ValueError: `training_features` of a model that is not served.
         """
         self.manager = ModelManager(
             options.models,
@@ -112,6 +116,8 @@ class Server:
             retry_seconds=options.retry_seconds,
             allows_labels_of_unavailable=options.allows_labels_of_unavailable,
         )
+        firewall = Firewall(options.training_features)
+        self.manager.prepare = firewall.guard
         self.batcher = Batcher(options.batching)
         self.metrics = ServerMetrics(self.manager, self.batcher)
         service = PredictionService(self.manager, self.batcher)
@@ -127,6 +133,7 @@ class Server:
             if options.grpc_port is not None or options.grpc_socket:
                 self._grpc = self._grpc_server(service, options)
             self.manager.start()
+            firewall.require(self.manager.names())
             self._health.log()
             if self._grpc:
                 self._grpc.start()

@@ -128,9 +128,10 @@ class Client:
             known = self._signature(name, version, signature)
             arrays = {key: typed_array(key, value, known.inputs.get(key)) for key, value in inputs.items()}
             return self._tried(lambda: self._transport.predict(name, version, signature, known, arrays), name)
-        except ClientError:
-            with self._lock:  # another version may have come, with other inputs
-                self._known.pop((name, version), None)
+        except ClientError as error:
+            if error.code in ("INVALID_ARGUMENT", "NOT_FOUND"):  # another version may have come, with other inputs
+                with self._lock:
+                    self._known.pop((name, version), None)
             raise
 
     def generate(
@@ -204,7 +205,8 @@ class Client:
                 raise ValueError(f"{name} makes images without labels, got {', '.join(names)}")
             return None
         said = self._tried(lambda: self._transport.description(name, version), name)
-        facts = json.loads(said) if said else {"label_names": label_names, "is_single_label": False}
+        facts: dict[str, Any] = {"label_names": label_names, "is_single_label": False}
+        facts |= json.loads(said) if said else {}
         if not facts["label_names"]:
             raise ValueError(f"this server does not say the labels of {name}; give label_names=[...], as its card has")
         conditions = facts.get("condition_names", ())

@@ -12,7 +12,11 @@ from tfcxr.serving.protocol_messages import MESSAGES, STATES
 from tfcxr.serving.tensor_message import array_of, tensor_message
 
 PREDICTION, MODELS = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
-ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]  # the default is 4 MB
+OPTIONS = [
+    ("grpc.max_receive_message_length", -1),  # the default is 4 MB
+    ("grpc.max_send_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for each client
+]
 SIGNATURES_FIELD, DESCRIPTION_FIELD = "signature_def", "description"
 NO_CONNECTION = ("failed to connect", "Socket", "DNS", "resolution", "Connection", "connections")
 
@@ -27,9 +31,9 @@ class GrpcTransport:
         if tls:
             authority = pathlib.Path(tls).read_bytes() if isinstance(tls, str) else None
             credentials = grpc.ssl_channel_credentials(authority)
-            self._channel = grpc.secure_channel(address, credentials, options=ANY_SIZE)
+            self._channel = grpc.secure_channel(address, credentials, options=OPTIONS)
         else:
-            self._channel = grpc.insecure_channel(address, options=ANY_SIZE)
+            self._channel = grpc.insecure_channel(address, options=OPTIONS)
 
     def close(self) -> None:
         """Closes the channel."""
