@@ -54,11 +54,11 @@ class Tls:
     def __post_init__(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory(prefix="tfcxr_tls_") as folder:
-            paths = [pathlib.Path(folder, name) for name in ("certificate", "key")]
-            for path, text in zip(paths, (self.certificate, self.key), strict=True):
-                path.write_text(text, encoding="utf-8")
+            certificate, key = (pathlib.Path(folder, name) for name in ("certificate", "key"))
+            certificate.write_text(self.certificate, encoding="utf-8")
+            key.write_text(self.key, encoding="utf-8")
             try:
-                context.load_cert_chain(*paths, password="")
+                context.load_cert_chain(certificate, key, password="")
                 if self.client_authority:
                     context.load_verify_locations(cadata=self.client_authority)
             except ssl.SSLError as error:

@@ -43,7 +43,7 @@ class BatchingOptions:
     joins_foreign: bool = False
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # two requests are never the same one; arrays have no single answer to ==
+@dataclasses.dataclass(frozen=True, eq=False)  # == of arrays has no single answer
 class _Request:
     servable: Servable
     signature: str
@@ -172,33 +172,34 @@ class Batcher:
                 self._changed.wait(left)
 
     def _compute(self, batch: list[_Request]) -> None:
+        """Every request of the batch gets its outputs or an error."""
         first, rows = batch[0], sum(request.rows for request in batch)
+        is_single = len(batch) == 1
         try:
             wanted = tuple(dict.fromkeys(name for request in batch for name in request.outputs))
-            found = first.servable.run(first.signature, _joined(batch) if len(batch) > 1 else first.inputs, wanted)
-            ratios = copy_ratios(first.servable, found)
-            parts = [slice(None)] if len(batch) == 1 else _parts(batch, found, rows)
-            for request, part in zip(batch, parts, strict=True):
-                if ratios is None or self._passes(request, ratios[part]):
-                    # copies: a slice would keep the whole batch in memory until the slowest client has read its part
-                    own = found if len(batch) == 1 else {name: found[name][part].copy() for name in request.outputs}
-                    request.future.set_result(own)
-            self.on_batch(first.servable, first.signature, rows, len(batch))
+            found = first.servable.run(first.signature, first.inputs if is_single else _joined(batch), wanted)
+            ratios, check = copy_ratios(first.servable, found), first.servable.copy_check
+            parts = [slice(None)] if is_single else _parts(batch, found, rows)
+            refusals = [
+                refusal(ratios[part], check, request.inputs) if ratios is not None and check else None
+                for request, part in zip(batch, parts, strict=True)
+            ]
         except Exception as error:  # noqa: BLE001 - whatever a foreign model does, the next request is served
-            if len(batch) > 1:  # one bad request must not fail the others
-                for request in batch:
-                    if not request.future.done():
-                        self._compute([request])
-                return
-            first.future.set_exception(as_serving_error(error))
-
-    def _passes(self, request: _Request, ratios: np.ndarray) -> bool:
-        """Whether a request has no copy of a training image; else it has its answer."""
-        refused = refusal(ratios, request.servable.copy_check, request.inputs)
-        if refused:
-            self.on_copies(request.servable.name, refused.copies)
-            request.future.set_exception(refused)
-        return refused is None
+            if is_single:
+                first.future.set_exception(as_serving_error(error))
+            else:
+                for request in batch:  # one bad request must not fail the others
+                    self._compute([request])
+            return
+        self.on_batch(first.servable, first.signature, rows, len(batch))
+        for request, part, refused in zip(batch, parts, refusals, strict=True):
+            if refused:
+                self.on_copies(request.servable.name, refused.copies)
+                request.future.set_exception(refused)
+            else:
+                # copies: a slice would keep the whole batch in memory until the slowest client has read its part
+                own = found if is_single else {name: found[name][part].copy() for name in request.outputs}
+                request.future.set_result(own)
 
 
 def _has_rows(spec: object, value: np.ndarray) -> bool:

@@ -140,14 +140,12 @@ class CohortBrowser:
         info = self.infos[number]
         if not (split in info.splits and info.splits[split].images):
             raise _not_found(f"{info.name} has no such split; it has {', '.join(info.splits)}")
-        with self._lock:
-            if (number, split) not in self._open:
-                try:
-                    self._open[number, split] = _opened(self._data_dirs[number], info, split)
-                except (OSError, ValueError) as error:
-                    message = f"the records of {info.name} cannot be read; build the data set again"
-                    raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
-            return self._open[number, split]
+        key = (number, split)
+        if key not in self._open:
+            with self._lock:
+                if key not in self._open:
+                    self._open[key] = _opened(self._data_dirs[number], info, split)
+        return self._open[key]
 
 
 def kind_of(info: DatasetInfo) -> Literal["synthetic", "phantom", "real"]:
@@ -166,9 +164,12 @@ def _data_dirs(folder: str | os.PathLike) -> list[pathlib.Path]:
 
 
 def _opened(data_dir: pathlib.Path, info: DatasetInfo, split: str) -> OpenSplit:
-    stored = read_facts(data_dir, [split])
-    kept = stored if info.is_synthetic else {"label": stored["label"]}
-    return OpenSplit(info, open_images(data_dir, [split]), kept)
+    try:
+        stored, images = read_facts(data_dir, [split]), open_images(data_dir, [split])
+    except (OSError, ValueError) as error:
+        message = f"the records of {info.name} cannot be read; build the data set again"
+        raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
+    return OpenSplit(info, images, stored if info.is_synthetic else {"label": stored["label"]})
 
 
 def _described(opened: OpenSplit, position: int) -> dict[str, Any]:

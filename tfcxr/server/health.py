@@ -23,7 +23,8 @@ class Health:
 
     def __init__(self, manager: ModelManager) -> None:
         self._manager = manager
-        self._lock, self._checked_at, self._found = threading.Lock(), 0.0, {}
+        self._lock, self._checked_at = threading.Lock(), 0.0
+        self._found: dict[str, dict[str, str]] = {}
 
     @property
     def is_ready(self) -> bool:

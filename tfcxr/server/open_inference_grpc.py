@@ -1,11 +1,14 @@
 """Open Inference Protocol V2 over gRPC: the service `inference.GRPCInferenceService`."""
 
 import dataclasses
+import functools
+import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from tfcxr.server.batching import Batcher
 from tfcxr.server.metrics import time_request
@@ -50,7 +53,7 @@ def add_open_inference(
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             _refusing(method),
-            request_deserializer=MESSAGES[f"{name}Request"].FromString,
+            request_deserializer=functools.partial(_parse, f"{name}Request"),
             response_serializer=MESSAGES[f"{name}Response"].SerializeToString,
         )
         for name, method in methods.items()
@@ -91,8 +94,9 @@ class _Service:
         with use_model(self._manager, request.model_name, request.model_version) as (servable, signature):
             inputs, outputs = _read_inputs(request), tuple(output.name for output in request.outputs)
             future = self._batcher.submit(servable, signature, inputs, outputs)
+            seconds = min(context.time_remaining(), threading.TIMEOUT_MAX)  # centuries where there is no deadline
             try:
-                found = future.result(timeout=context.time_remaining())
+                found = future.result(seconds)
             except FutureTimeoutError as error:
                 future.cancel()
                 message = "the deadline passed before the model answered"
@@ -106,11 +110,21 @@ class _Service:
         return response
 
 
+def _parse(name: str, content: bytes) -> Any:
+    """A message; or the error to refuse it with, since gRPC would log whatever is raised here with its traceback."""
+    try:
+        return MESSAGES[name].FromString(content)
+    except DecodeError:
+        return invalid(f"the bytes are no {name}")
+
+
 def _refusing(method: Callable[[Any, grpc.ServicerContext], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
     """The method, whose errors reach the client as a code and one sentence."""
 
     def answer(request: Any, context: grpc.ServicerContext) -> Any:
         try:
+            if isinstance(request, ServingError):
+                raise request
             return method(request, context)
         except Exception as error:  # noqa: BLE001 - whatever it is, no traceback leaves the server
             refused = as_serving_error(error)

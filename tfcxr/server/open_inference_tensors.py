@@ -39,10 +39,8 @@ _CONTENT_FIELDS = {
     "BYTES": "bytes_contents",
 }
 # datatype -> Python's types of its JSON values
-_JSON_TYPES = {
-    datatype: {"b": {bool}, "O": {str}, "i": {int}, "u": {int}}.get(dtype.kind, {int, float})
-    for datatype, dtype in DTYPES.items()
-}
+_TYPES_OF_KIND: dict[str, set[type]] = {"b": {bool}, "O": {str}, "i": {int}, "u": {int}}
+_JSON_TYPES = {datatype: _TYPES_OF_KIND.get(dtype.kind, {int, float}) for datatype, dtype in DTYPES.items()}
 _LENGTH = struct.Struct("<I")  # before each element of BYTES
 
 
@@ -51,7 +49,10 @@ class Header(Protocol):
 
     name: str
     datatype: str
-    shape: Sequence[int]
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Of its values."""
 
 
 def datatype_of(dtype: Any) -> str:
@@ -85,8 +86,9 @@ def from_json(header: Header, data: list, is_base64: bool = False) -> np.ndarray
         raise invalid(message)
     values = array.ravel().tolist()
     if wrong := set(map(type, values)) - _JSON_TYPES[header.datatype]:
-        expected, got = (_type_names(types) for types in (_JSON_TYPES[header.datatype], wrong))
-        raise invalid(f"input {header.name} of {header.datatype} takes values of type {expected}; got {got}")
+        expected = _type_names(_JSON_TYPES[header.datatype])
+        message = f"input {header.name} of {header.datatype} takes values of type {expected}; got {_type_names(wrong)}"
+        raise invalid(message)
     if header.datatype == "BYTES":
         try:
             values = [base64.b64decode(value, validate=True) if is_base64 else value.encode() for value in values]
@@ -170,7 +172,8 @@ def _type_names(types: Iterable[type]) -> str:
 
 def _split_elements(header: Header, raw: bytes) -> list[bytes]:
     """The elements of raw BYTES."""
-    elements, offset = [], 0
+    elements: list[bytes] = []
+    offset = 0
     while offset < len(raw):
         start = offset + _LENGTH.size
         end = start + _LENGTH.unpack_from(raw, offset)[0] if start <= len(raw) else start

@@ -117,6 +117,7 @@ class PredictionService:
     def _classify(self, servable: Servable, signature: str, given: Any) -> classification_pb2.ClassificationResult:
         found, count = self._run_on_examples(servable, signature, given, CLASSIFY, "classification")
         classes, scores = found.get("classes"), found.get("scores")
+        width = next((value.shape[-1] for value in (classes, scores) if value is not None and value.ndim), 0)
         if classes is None and scores is None:
             raise invalid('Expected classification signature outputs to contain at least one of "classes" or "scores".')
         for name, value in (("classes", classes), ("scores", scores)):
@@ -126,8 +127,8 @@ class PredictionService:
                 )
         result = classification_pb2.ClassificationResult()
         for row in range(count):
-            labels = classes[row] if classes is not None else [b""] * scores.shape[1]
-            values = scores[row] if scores is not None else [0.0] * classes.shape[1]
+            labels = classes[row] if classes is not None else [b""] * width
+            values = scores[row] if scores is not None else [0.0] * width
             if len(labels) != len(values):
                 raise invalid(
                     f"Tensors class and score should match in dim_size(1). Got {len(labels)} vs. {len(values)}"

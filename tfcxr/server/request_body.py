@@ -24,33 +24,37 @@ class BodyLimit:
             return
         headers = dict(scope["headers"])
         coding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+        refusal = None
         if coding not in CODINGS:
-            await _refuse(send, 415, f"a body must be plain or gzip, got the encoding {coding!r}")
-            return
+            refusal = 415, f"a body must be plain or gzip, got the encoding {coding!r}"
         unpacker = zlib.decompressobj(GZIP_WINDOW) if coding == "gzip" else None
         parts, size, received, more = [], 0, 0, True
-        while more:
+        while more and received <= 2 * self._max_bytes:  # a client that still sends sees no answer
             message = await receive()
             if message["type"] == "http.disconnect":
                 return
             part, more = message.get("body", b""), message.get("more_body", False)
             received += len(part)  # also what follows the end of the gzip data
+            if refusal:
+                continue
             try:
                 part = unpacker.decompress(part, self._max_bytes - size + 1) if unpacker else part
             except zlib.error:
-                await _refuse(send, 400, "the body is not gzip, as its Content-Encoding says")
-                return
+                refusal = 400, "the body is not gzip, as its Content-Encoding says"
+                continue
             size += len(part)
             parts.append(part)
             if max(size, received) > self._max_bytes:
+                parts.clear()
                 self._on_refused("request_bytes")
-                await _refuse(send, 429, f"a request may have {self._max_bytes} bytes at most; send several")
-                return
-        if unpacker and not unpacker.eof:
-            await _refuse(send, 400, "the body ends before its gzip data do")
+                refusal = 429, f"a request may have {self._max_bytes} bytes at most; send several"
+        if not refusal and unpacker and not unpacker.eof:
+            refusal = 400, "the body ends before its gzip data do"
+        if refusal:
+            await _refuse(send, *refusal)
             return
         plain = [(key, value) for key, value in scope["headers"] if key not in (b"content-encoding", b"content-length")]
-        scope = scope | {"headers": [*plain, (b"content-length", str(size).encode())]}
+        scope = {**scope, "headers": [*plain, (b"content-length", str(size).encode())]}
         body: list[Message] = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
 
         async def receive_whole() -> Message:

@@ -54,7 +54,7 @@ class Servable:
         try:
             self.description: ModelDescription | None = read_description(self.path) if is_ours else None
             self._saved_model = _load(self.path)
-        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, tf.errors.OpError) as error:
+        except (OSError, ValueError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:
             logging.warning("%s is a damaged SavedModel: %s", self.path, error)
             message = f"version {version} of {name} is a damaged SavedModel; export it again"
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error

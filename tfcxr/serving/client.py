@@ -205,7 +205,8 @@ class Client:
                 raise ValueError(f"{name} makes images without labels, got {', '.join(names)}")
             return None
         said = self._tried(lambda: self._transport.description(name, version), name)
-        facts = json.loads(said) if said else {"label_names": label_names, "is_single_label": False}
+        facts: dict[str, Any] = {"label_names": label_names, "is_single_label": False}
+        facts |= json.loads(said) if said else {}
         if not facts["label_names"]:
             raise ValueError(f"this server does not say the labels of {name}; give label_names=[...], as its card has")
         conditions = facts.get("condition_names", ())

@@ -70,6 +70,26 @@ def test_requests_are_joined_and_taken_apart(half, make_batcher):
     assert sizes == [(8, 3)]
 
 
+def test_requests_that_cannot_be_joined_wait_beside_each_other(gan, one_hot, make_batcher):
+    batcher, sizes = make_batcher(threads=1, wait_seconds=0.3)
+
+    def given(**more):
+        return {"seed": np.array([5, 6], np.int64), "label": one_hot([1, 0]), **more}
+
+    slow = Slow(gan)
+    running = batcher.submit(slow, "png", given())
+    while batcher.waiting:
+        time.sleep(0.001)
+    values = (1.0, 0.5, 1.0, 0.5, 1.0)
+    futures = [batcher.submit(gan, "", given(truncation=np.float32(value))) for value in values]
+    slow.may_run.set()
+    assert running.result(60)
+    images = [future.result(60)["image"] for future in futures]
+    assert sorted(sizes) == [(2, 1), (4, 2), (6, 3)]
+    for value, image in zip(values, images, strict=True):
+        np.testing.assert_array_equal(image, images[0 if value == 1.0 else 1])
+
+
 def test_models_of_other_programs_are_not_joined_unasked(half, make_batcher):
     batcher, sizes = make_batcher(threads=1, wait_seconds=1.0)
     for future in [batcher.submit(half, "", rows(2.0)) for _ in range(3)]:

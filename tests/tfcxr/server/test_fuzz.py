@@ -28,7 +28,7 @@ from tfcxr.server.serving_error import ServingError
 TIMEOUT_SECONDS = 60
 ONE = {"instances": [1.0]}
 COUNTS = [150, pytest.param(2500, marks=pytest.mark.thorough)]  # four kinds: 10,000 requests where thorough
-LEAKS = ("Traceback", "site-packages", ".py", "/tmp", "/home", "/work", "/usr", "node ", "0x")
+LEAKS = ("Traceback", "site-packages", ".py", "/tmp", "/home", "/work", "/usr", "node ", " at 0x")
 PATHS = ["/v1/models/half_plus_two", "/v1/models/tiny", "/v1/models/half_plus_two/versions/123", "/v1/models/none"]
 SIGNATURES = [
     "serving_default",

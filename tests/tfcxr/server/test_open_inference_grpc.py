@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 import tfcxr
+from tfcxr.server.access import Access
 from tfcxr.server.open_inference_messages import MESSAGES, SERVICE
+from tfcxr.server.server import Server, ServerOptions
 
 SEEDS, LABELS = np.arange(3), np.eye(2, dtype=np.float32)[[0, 1, 1]]
 
@@ -168,12 +170,44 @@ def test_requests_that_contradict_themselves(call):
 
 def test_bytes_that_are_no_message(channel):
     call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
-    with pytest.raises(grpc.RpcError) as error:
+    with pytest.raises(grpc.RpcError, match="the bytes are no ModelInferRequest") as error:
         call(b"\xff\xff", timeout=60)
-    assert error.value.code() is grpc.StatusCode.INTERNAL and "Traceback" not in error.value.details()
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_damaged_requests_are_refused_and_do_no_harm(channel, call):
+    whole = raw_request("tiny", {"seed": ("INT64", SEEDS), "label": ("FP32", LABELS)}).SerializeToString()
+    infer, random, codes = channel.unary_unary(f"/{SERVICE}/ModelInfer"), np.random.default_rng(1), set()
+    for _ in range(300):
+        damaged = bytearray(whole[: random.integers(1, len(whole) + 1)])
+        for place in random.integers(0, len(damaged), 3):
+            damaged[place] = random.integers(256)
+        try:
+            infer(bytes(damaged), timeout=60)
+        except grpc.RpcError as error:
+            codes.add(error.code())
+    assert codes <= {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
+    assert call("ServerReady").ready
+
+
+def test_a_request_without_a_deadline(call):
+    assert list(call("ModelInfer", half_plus_two([1.0]), timeout=None).outputs[0].contents.fp32_contents) == [2.5]
 
 
 def test_a_deadline_that_passes(call):
     request = raw_request("tiny", {"seed": ("INT64", np.arange(200)), "label": ("FP32", np.tile(LABELS[:1], (200, 1)))})
     refused(call, grpc.StatusCode.DEADLINE_EXCEEDED, "(?i)deadline", "ModelInfer", request, timeout=0.001)
     assert call("ServerLive").live
+
+
+def test_health_needs_no_token_and_a_server_without_models_is_not_ready():
+    with (
+        Server(ServerOptions(models=list, rest_port=None, access=Access("secret"))) as server,
+        grpc.insecure_channel(server.grpc_address) as opened,
+    ):
+        answers = {}
+        for method in ("ServerLive", "ServerReady"):
+            answers[method] = opened.unary_unary(f"/{SERVICE}/{method}")(b"", timeout=60)
+        assert answers == {"ServerLive": b"\x08\x01", "ServerReady": b""}
+        with pytest.raises(grpc.RpcError, match="needs its API token"):
+            opened.unary_unary(f"/{SERVICE}/ServerMetadata")(b"", timeout=60)

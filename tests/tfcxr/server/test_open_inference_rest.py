@@ -5,6 +5,7 @@ import concurrent.futures
 import gzip
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -174,6 +175,22 @@ def test_raw_bytes_that_do_not_add_up(rest, size, json_length, match):
     refused(response, 400, match)
 
 
+def test_damaged_requests_are_refused_and_do_no_harm(rest):
+    raw = {"name": "seed", "shape": [2], "datatype": "INT64", "parameters": {"binary_data_size": 16}}
+    text, values = json.dumps({"inputs": [raw, LABEL]}).encode(), np.arange(2).tobytes()
+    random, statuses = np.random.default_rng(1), set()
+    for _ in range(300):
+        damaged = bytearray(text + values)
+        for place in random.integers(0, len(damaged), 2):
+            damaged[place] = random.integers(256)
+        headers = {JSON_LENGTH: str(len(text) - int(random.integers(2)))}
+        answer = rest.post("/v2/models/tiny/infer", content=bytes(damaged), headers=headers)
+        statuses.add(answer.status_code)
+        assert "Traceback" not in answer.text
+    assert {400} <= statuses <= {200, 400}
+    assert rest.get("/v2/health/ready").status_code == 200
+
+
 def test_what_a_model_refuses_itself(rest):
     refused(
         rest.post("/v2/models/half_plus_two:fail/infer", json={"inputs": [X | {"data": [-1, 2]}]}), 400, "x must be"
@@ -201,3 +218,13 @@ def test_openapi_describes_the_requests(rest):
     answer = infer_post["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     assert answer.endswith("/InferResponse") and "InferResponse" in document["components"]["schemas"]
     assert {"400", "404", "429", "503"} <= set(infer_post["responses"])
+
+
+def test_small_answers_are_sent_at_once(rest):
+    """An answer of two packets would wait 40 ms for the client's acknowledgement if small packets were held back."""
+    seconds = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        rest.get("/v2/health/live")
+        seconds.append(time.perf_counter() - begun)
+    assert min(seconds) < 0.03

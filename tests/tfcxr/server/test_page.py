@@ -1,8 +1,11 @@
 """What the page asks the server for: models, latents, downloads and cards; and that nothing else is given away."""
 
+import asyncio
+import concurrent.futures
 import io
 import json
 import re
+import types
 
 import numpy as np
 import pydicom
@@ -11,8 +14,10 @@ import tensorflow as tf
 
 from tfcxr.data.conditions import condition_columns
 from tfcxr.models.base import latents_from_seeds
+from tfcxr.server import page
 from tfcxr.server.page import FOLDER
 from tfcxr.server.page_models import asked_for, condition_choices
+from tfcxr.server.serving_error import ServingError
 from tfcxr.serving.model_card import read_description
 
 PICTURE = {"model": "tiny", "version": 1, "seed": 7, "label": [0, 1], "truncation": 0.5}
@@ -134,6 +139,16 @@ def test_a_dicom_file_has_the_same_pixels_and_no_patient(rest, served_image):
     assert dataset.SyntheticData == "YES" and "SYNTHETIC" in str(dataset.PatientName)
     for part in ("tiny/1", "seed 7", "truncation 0.5", "generated as: PNEUMONIA"):
         assert part in dataset.DerivationDescription
+
+
+def test_a_copy_of_a_training_image_is_not_written(server):
+    refused = concurrent.futures.Future()
+    refused.set_result({"image": np.zeros([1, 2, 2, 1], np.uint8), "is_accepted": [False], "copies_refused": [3]})
+    batcher = types.SimpleNamespace(submit=lambda *_: refused)
+    routes = page.router(server.manager, batcher).routes
+    (dicom,) = [route.endpoint for route in routes if route.path == "/page/dicom"]
+    with pytest.raises(ServingError, match="every candidate of this seed was a copy of a training image"):
+        asyncio.run(dicom(page.PictureRequest(**PICTURE)))
 
 
 @pytest.mark.parametrize(

@@ -251,3 +251,13 @@ def test_truncation_is_one_number_or_one_per_row(rest):
     assert half[1] != whole[1]
     said = error_of(rest.post(f"{TINY}:predict", json={"inputs": columns | {"truncation": [0.5] * 3}}), 400)
     assert "truncation" in said or "rows" in said
+
+
+def test_a_body_that_is_refused_is_read_to_its_end(server, rest):
+    host, port = server.rest_address.split(":")
+    head = b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\nContent-Length: 400000\r\n\r\n"
+    with socket.create_connection((host, int(port)), 60) as connection:
+        connection.sendall(head + b"x" * 200_000)
+        connection.sendall(b"x" * 200_000)
+        got = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert got.startswith(b"HTTP/1.1 415") and b"a body must be plain or gzip, got the encoding 'br'" in got

@@ -229,7 +229,7 @@ def test_the_api_token_opens_rest_and_grpc_and_health_needs_none(half_plus_two):
             {},
             {"Authorization": "Bearer other"},
             {"Authorization": "sesame"},
-            {"Authorization": "Bearer "},
+            {"Authorization": "Basic sesame"},
         ):
             for answer in (rest.post(f"{HALF}:predict", json=ONE, headers=headers), rest.get(HALF, headers=headers),
                            rest.get("/openapi.json", headers=headers)):  # fmt: skip

@@ -128,6 +128,28 @@ def test_truncation_is_one_number_or_one_per_image(tiny_export, one_hot):
             signature(**inputs, truncation=tf.constant(np.nan, tf.float32))
 
 
+def test_rest_calls_the_signatures_by_rows_and_by_columns(tiny_export):
+    rest_json = pytest.importorskip("tfcxr.server.rest_json", reason="needs the extra 'serving'")
+    saved = saved_model_pb2.SavedModel.FromString((tiny_export / "saved_model.pb").read_bytes())
+    definition = saved.meta_graphs[0].signature_def["serving_default"]
+    signature = tf.saved_model.load(str(tiny_export)).signatures["serving_default"]
+
+    def images(document):
+        inputs, is_row = rest_json.read_inputs(document, definition)
+        assert is_row == ("instances" in document)
+        return signature(**{name: tf.constant(value) for name, value in inputs.items()})["image"].numpy()
+
+    rows = [{"seed": 5, "label": [1, 0], "truncation": 0.5}, {"seed": 6, "label": [0, 1], "truncation": 0.5}]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    by_rows = images({"instances": rows})
+    np.testing.assert_array_equal(images({"inputs": columns}), by_rows)
+    np.testing.assert_array_equal(images({"inputs": columns | {"truncation": 0.5}}), by_rows)
+    rows[1]["truncation"] = 1
+    other = images({"instances": rows})
+    np.testing.assert_array_equal(other[0], by_rows[0])
+    assert (other[1] != by_rows[1]).any()
+
+
 def test_no_rows_give_no_pictures(make_tiny_gan):
     functions = ServedGenerator(make_tiny_gan()[0], NAMES)
     none = tf.zeros([0, 2])

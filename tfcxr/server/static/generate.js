@@ -19,6 +19,7 @@ import { startWalk } from "./walk.js";
 
 const element = (id) => document.getElementById(id);
 const RANDOM_SEEDS = 2 ** 31;
+const SLOW_SIZE = 512; // pixels from which a picture takes long
 let pictures = [];
 let running = null;
 
@@ -27,12 +28,15 @@ export function startGenerate(models, report) {
   const usable = versionsOf(models).filter(generates);
   const model = () => usable[element("model").value];
   if (!usable.length) {
-    element("generate-view").hidden = true;
+    element("generate-view").replaceChildren();
     report("No loaded model generates pictures; export one with python -m tfcxr.export.");
     return;
   }
   const generate = () => generatePictures(model(), report);
   const choose = () => {
+    const isSlow = model().image_size >= SLOW_SIZE;
+    element("count").value = isSlow ? 3 : 12;
+    element("walk-count").value = isSlow ? 3 : 9;
     showInputs(model());
     generate();
   };

@@ -23,15 +23,16 @@ async function showView(models) {
   const asked = location.hash.slice(1);
   const name = (current = Object.hasOwn(VIEWS, asked) ? asked : current);
   report("");
+  const isNew = !started.has(name);
+  started.add(name);
+  const starting = isNew ? guarded(() => VIEWS[name](models, report)) : null; // fills the form before it is shown
   for (const view of Object.keys(VIEWS)) {
     document.getElementById(`${view}-view`).hidden = view !== name;
     const link = document.querySelector(`nav a[href="#${view}"]`);
     if (view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (started.has(name)) return;
-  started.add(name);
-  await guarded(() => VIEWS[name](models, report));
+  await starting;
 }
 
 async function guarded(work) {

@@ -19,7 +19,7 @@ export async function call(path, options = {}) {
       throw new ServerError("The server does not answer; see whether it still runs.");
     }
     if (response.status === 401) {
-      if (token === sessionStorage.getItem(TOKEN_KEY)) await askForToken();
+      if (token === sessionStorage.getItem(TOKEN_KEY)) await askForToken(token !== null);
     } else if (response.ok) {
       return response;
     } else {
@@ -67,13 +67,14 @@ async function sentence(response) {
 
 let asking = null;
 
-/** Asks for the token; requests that wait for it at the same time share one question. */
-function askForToken() {
+/** Asks for the token, again where one was refused; requests that wait at the same time share one question. */
+function askForToken(isAgain) {
   asking ??= new Promise((resolve, reject) => {
     const dialog = document.getElementById("token-dialog");
     const form = document.getElementById("token-form");
     const input = document.getElementById("token");
     input.value = "";
+    document.getElementById("token-refused").textContent = isAgain ? "The server refused that token." : "";
     form.onsubmit = (event) => {
       event.preventDefault();
       sessionStorage.setItem(TOKEN_KEY, input.value);
