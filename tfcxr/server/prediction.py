@@ -15,7 +15,7 @@ from tfcxr.server.servable import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, Servable
 from tfcxr.server.serving_error import ServingError, invalid
 
 MAX_REPEATED = 2**20  # values of an input that gives fewer, whose last one is then repeated
-MAX_LISTED_VALUES = 2**20  # of an output that is answered value by value, as TensorFlow Serving does
+MAX_LISTED_VALUES = 2**10  # of an output that is answered value by value; more go as bytes, 50 times as fast
 # the name of numpy's kind and size -> the field of TensorProto
 _FIELDS = {
     "float32": "float_val",
@@ -210,7 +210,7 @@ def tensor_of(name: str, message: Any) -> np.ndarray:
 
 
 def message_of(value: np.ndarray) -> Any:
-    """The `TensorProto` of an array, value by value where it is not huge, which every client reads."""
+    """The `TensorProto` of an array, value by value where it is small, for clients that read no bytes."""
     field = _FIELDS.get(value.dtype.name)
     if field is None or value.size > MAX_LISTED_VALUES:
         return tf.make_tensor_proto(value)

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from tfcxr.server.batching import Batcher, BatchingOptions
 from tfcxr.serving import Client
 
 SEEDS = np.array([7, 2**40 + 3, -5, 11, 12], np.int64)
@@ -125,3 +126,19 @@ def test_beside_strangers(server, rest, expected):
             thread.join()
         batcher.on_batch = counted
     assert not failed and max(joined) > 1, "no request was computed beside another"
+
+
+def test_a_request_finds_its_like_behind_another(server, expected):
+    """A request in between, whose truncation is another, is neither joined nor in the way."""
+    batcher, batches = Batcher(BatchingOptions(threads=1, wait_seconds=0.5)), []
+    batcher.on_batch = lambda servable, signature, rows, requests: batches.append(requests)
+    inputs = {"seed": SEEDS[:1], "label": LABELS[:1]}
+    with server.manager.use("tiny") as servable:
+        futures = [
+            batcher.submit(servable, "", inputs | {"truncation": np.float32(value)}) for value in (1.0, 0.5, 1.0)
+        ]
+        images = [future.result(60)["image"] for future in futures]
+        batcher.close()
+    assert batches == [2, 1]
+    np.testing.assert_array_equal(images[2], expected[:1])
+    assert (images[1] != images[0]).any()
