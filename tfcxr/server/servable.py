@@ -197,13 +197,24 @@ def _load(path: pathlib.Path) -> Any:
     level = logger.level
     logger.setLevel("ERROR")
     try:
-        return tf.saved_model.load(str(path))
+        return _load_without_gradients(path)
     except ValueError:
         if not _is_of_tensorflow_1(path):
             raise
         return _load_with_open_shapes(path)
     finally:
         logger.setLevel(level)
+
+
+def _load_without_gradients(path: pathlib.Path) -> Any:
+    """A SavedModel without its custom gradients, which TensorFlow would register, and keep with the model, for ever."""
+    message = SavedModelMessage.FromString((path / MODEL_FILE).read_bytes())
+    libraries = [graph.graph_def.library for graph in message.meta_graphs]
+    if not any(library.registered_gradients for library in libraries):
+        return tf.saved_model.load(str(path))
+    for library in libraries:
+        del library.registered_gradients[:]
+    return _load_with_message(path, message)
 
 
 def _load_with_open_shapes(path: pathlib.Path) -> Any:
@@ -220,6 +231,11 @@ def _load_with_open_shapes(path: pathlib.Path) -> Any:
         for node in graph.graph_def.node:
             if node.op == "Placeholder" and not node.attr["shape"].shape.dim:
                 node.attr["shape"].shape.unknown_rank = True
+    return _load_with_message(path, message)
+
+
+def _load_with_message(path: pathlib.Path, message: Any) -> Any:
+    """A SavedModel with another `saved_model.pb`."""
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder)
         for entry in path.iterdir():
