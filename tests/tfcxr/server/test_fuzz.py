@@ -164,7 +164,7 @@ def test_damaged_documents_paths_and_headers_over_rest(rest, count):
         content = damaged(chance, json.dumps(chance.choice(good)).encode())
         url = f"{chance.choice(PATHS)}:{chance.choice(['predict', 'classify', 'regress'])}"
         if chance.random() < 0.2:
-            url = "/" + "".join(chance.choice("/v1models:%25é?#&.half_plus_two") for _ in range(chance.randrange(60)))
+            url = "/v1" + "".join(chance.choice("/v1models:%25é?#&.half_plus_two") for _ in range(chance.randrange(60)))
         method = chance.choice(["POST"] * 6 + ["GET", "PUT", "DELETE", "OPTIONS", "PATCH", "NONE"])
         kept = {name: value.encode("latin-1") for name, value in chance.choice(headers).items()}
         content = content if "Transfer-Encoding" not in kept else iter([content])
@@ -261,13 +261,16 @@ def test_the_described_interface(server):
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) >= 15
     for operation in operations:
+        check_operation(operation)
 
-        @settings(QUICK, max_examples=40)
-        @given(case=operation.as_strategy())
-        def check_one(case, operation=operation):
-            answer = case.call(timeout=TIMEOUT_SECONDS)
-            described = operation.definition.raw["responses"]
-            assert str(answer.status_code) in described, (operation.label, answer.status_code, answer.text[:200])
-            assert answer.status_code < 500 or answer.status_code in (501, 503), (operation.label, answer.text[:200])
 
-        check_one()
+def check_operation(operation):
+    @settings(QUICK, max_examples=25)
+    @given(case=operation.as_strategy())
+    def check_one(case):
+        answer = case.call(timeout=TIMEOUT_SECONDS)
+        described = operation.definition.raw["responses"]
+        assert str(answer.status_code) in described, (operation.label, answer.status_code, answer.text[:200])
+        assert answer.status_code < 500 or answer.status_code in (501, 503), (operation.label, answer.text[:200])
+
+    check_one()
