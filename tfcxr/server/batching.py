@@ -115,7 +115,7 @@ class Batcher:
                 id(servable),
                 signature_name,
                 tuple(sorted((name, value.shape[1:]) for name, value in batched.items())),
-                tuple(sorted((name, value.shape, value.tobytes()) for name, value in rest.items())),
+                tuple(sorted((name, value.shape, repr(value.tolist())) for name, value in rest.items())),
             )
         servable.__enter__()
         future: Future = Future()

@@ -185,6 +185,8 @@ class ModelManager:
                 self.poll()
             except (OSError, ValueError) as error:  # such as a configuration file that is being written
                 logging.warning("models stay as they are: %s", error)
+            except Exception:  # noqa: BLE001 - the thread must outlive it, else no version would appear any more
+                logging.exception("models stay as they are")
 
     def _check_labels(self, models: Iterable[ServedModel]) -> None:
         for model in models:

@@ -19,6 +19,7 @@ from tfcxr.server.serving_error import ServingError
 PLATFORM = "tensorflow_savedmodel"
 ANY_SHAPE = [-1]  # how a tensor is shown whose rank is open
 _MAX_NAME = 80  # characters of a name in a message
+_MAX_DIGITS = 18  # of a version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +76,8 @@ class ModelMetadata:
 
 def split_name(manager: ModelManager, name: str) -> tuple[str, str]:
     """Names of the SavedModel and of the signature that a name means, whether or not they are served."""
-    model, colon, signature = name.rpartition(":")
-    return (name, DEFAULT_SIGNATURE) if not colon or name in manager.names() else (model, signature)
+    model, _, signature = name.rpartition(":")
+    return (name, DEFAULT_SIGNATURE) if not model or name in manager.names() else (model, signature)
 
 
 @contextmanager
@@ -89,7 +90,7 @@ def use_model(manager: ModelManager, name: str, version: str = "") -> Iterator[t
       version: a number or a label; the highest that is available where empty.
 
     Raises:
-      ServingError: NOT_FOUND, no such model, version or signature; INVALID_ARGUMENT, no such label.
+      ServingError: NOT_FOUND, no such model, version, label or signature.
     """
     model, signature = split_name(manager, name)
     with _find(manager, model, version) as servable:
@@ -107,7 +108,7 @@ def is_model_ready(manager: ModelManager, name: str, version: str = "") -> bool:
     """Whether a model, or this version of it, answers requests.
 
     Raises:
-      ServingError: NOT_FOUND, a model that is not served or a signature that it lacks; INVALID_ARGUMENT, no such label.
+      ServingError: NOT_FOUND, a model that is not served or a signature that it lacks.
     """
     model, signature = split_name(manager, name)
     if model not in manager.names():
@@ -136,9 +137,14 @@ def model_metadata(manager: ModelManager, name: str, version: str = "") -> Model
 
 
 def _find(manager: ModelManager, model: str, version: str) -> AbstractContextManager[Servable]:
-    if version.isdecimal() and version.isascii():
+    if not version:
+        return manager.use(model)
+    if version.isascii() and version.isdecimal() and len(version) <= _MAX_DIGITS:
         return manager.use(model, int(version))
-    return manager.use(model, label=version or None)
+    try:
+        return manager.use(model, manager.version_of(model, version))
+    except ServingError as error:
+        raise ServingError(grpc.StatusCode.NOT_FOUND, error.message) from error
 
 
 def _available(manager: ModelManager, model: str) -> list[int]:

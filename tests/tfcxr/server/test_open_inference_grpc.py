@@ -57,6 +57,7 @@ def test_health_and_metadata(call):
     assert call("ServerLive").live and call("ServerReady").ready
     assert call("ModelReady", name="tiny").ready and call("ModelReady", name="tiny:png", version="1").ready
     assert not call("ModelReady", name="tiny", version="9").ready
+    assert not call("ModelReady", name="tiny", version="stable").ready
     server = call("ServerMetadata")
     assert (server.name, server.version, list(server.extensions)) == (
         "tfcxr",
@@ -138,7 +139,7 @@ def test_every_type_of_a_foreign_model_and_chosen_outputs(call):
     [
         ("ModelReady", {"name": "none"}, "NOT_FOUND", "there is no model 'none'; expected one of half_plus_two, tiny"),
         ("ModelReady", {"name": "tiny:jpeg"}, "NOT_FOUND", "there is no model 'tiny:jpeg'; expected one of .*tiny:png"),
-        ("ModelReady", {"name": "tiny", "version": "v1"}, "INVALID_ARGUMENT", "version label: v1"),
+        ("ModelMetadata", {"name": "tiny", "version": "v1"}, "NOT_FOUND", "version label: v1"),
         ("ModelMetadata", {"name": "none"}, "NOT_FOUND", r"Latest\(none\)"),
         ("ModelMetadata", {"name": "tiny", "version": "9"}, "NOT_FOUND", r"Specific\(tiny, 9\)"),
         ("ModelInfer", {"model_name": "none:png"}, "NOT_FOUND", r"Latest\(none\)"),

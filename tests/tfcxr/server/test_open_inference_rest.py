@@ -125,7 +125,9 @@ def test_models_that_are_missing(rest):
     refused(rest.get("/v2/models/none"), 404, "Servable not found for request: Latest(none)")
     refused(rest.post("/v2/models/tiny:jpeg/infer", json={"inputs": []}), 404, "there is no model 'tiny:jpeg'")
     refused(rest.get("/v2/models/tiny/versions/9"), 404, "Specific(tiny, 9)")
-    refused(rest.get("/v2/models/tiny/versions/stable"), 400, "Unrecognized servable version label: stable")
+    refused(rest.get("/v2/models/tiny/versions/stable"), 404, "Unrecognized servable version label: stable")
+    refused(rest.get(f"/v2/models/tiny/versions/{'9' * 5000}"), 404, "Unrecognized servable version label: 99")
+    refused(rest.get("/v2/models/:png"), 404, "Latest(:png)")
     refused(rest.get("/v2/models/tiny/infer"), 405, "Malformed request")
 
 

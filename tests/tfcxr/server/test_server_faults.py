@@ -149,6 +149,21 @@ def test_a_configuration_file_that_changes(save_half_plus_two, tmp_path):
         assert rest.post(f"{HALF}/labels/stable:predict", json=ONE).status_code == 400
 
 
+def test_looking_for_models_goes_on_whatever_fails():
+    looks = threading.Semaphore(0)
+
+    def models():
+        looks.release()
+        if threading.current_thread() is not threading.main_thread():
+            raise ArithmeticError("no models today")
+        return []
+
+    manager = ModelManager(models, poll_seconds=0.01)
+    manager.start()
+    assert all(looks.acquire(timeout=WAIT_SECONDS) for _ in range(4))
+    manager.stop()
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> Tls:
     """Of "localhost", signed by itself, as the program openssl makes it."""
