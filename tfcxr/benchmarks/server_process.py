@@ -71,7 +71,8 @@ def _is_served(server: ServerProcess) -> bool:
     with Client(server.grpc_address, retries=0) as client:
         while server.process.poll() is None and time.monotonic() < until:
             with contextlib.suppress(ClientError):
-                if any(version.state == "AVAILABLE" for version in client.status(MODEL).values()):
-                    return True
+                states = {version.state for version in client.status(MODEL).values()}
+                if "AVAILABLE" in states or states == {"END"}:  # END: it could not be loaded
+                    return "AVAILABLE" in states
             time.sleep(POLL_SECONDS)
     return False

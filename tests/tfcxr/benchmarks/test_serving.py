@@ -38,10 +38,10 @@ def test_a_server_runs_only_meanwhile(tiny_export):
 
 @pytest.mark.thorough
 def test_a_server_that_does_not_start_shows_why(tmp_path):
-    with (
-        pytest.raises(ChildProcessError, match="its last lines:\n(.|\n)*nowhere"),
-        running_server(tmp_path / "nowhere" / "1"),
-    ):
+    version = tmp_path / "damaged" / "1"
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").write_bytes(b"no SavedModel")
+    with pytest.raises(ChildProcessError, match="its last lines:\n(.|\n)*is not served"), running_server(version):
         pass
 
 
