@@ -128,7 +128,7 @@ class Server:
         try:
             if options.rest_port is not None:
                 listener = _listen(options.host, options.rest_port)
-                self.rest_address = f"{options.host}:{listener.getsockname()[1]}"
+                self.rest_address = _address(options.host, listener.getsockname()[1])
                 self._rest = _RestThread(self._application(service, options), listener, options.tls)
             if options.grpc_port is not None or options.grpc_socket:
                 self._grpc = self._grpc_server(service, options)
@@ -175,7 +175,7 @@ class Server:
         )
 
     def _grpc_server(self, service: PredictionService, options: ServerOptions) -> GrpcServer:
-        addresses = [] if options.grpc_port is None else [f"{options.host}:{options.grpc_port}"]
+        addresses = [] if options.grpc_port is None else [_address(options.host, options.grpc_port)]
         addresses += [f"unix:{options.grpc_socket}"] if options.grpc_socket else []
         credentials = None
         if tls := options.tls:
@@ -197,7 +197,7 @@ class Server:
         )
         server = GrpcServer(service, grpc_options, options.access, on_request, (add_v2,))
         if options.grpc_port is not None:
-            self.grpc_address = f"{options.host}:{server.ports[0]}"
+            self.grpc_address = _address(options.host, server.ports[0])
         return server
 
 
@@ -240,6 +240,11 @@ class _TokenCheck:
         await send({"type": "http.response.body", "body": f'{{"error": "{Access.MESSAGE}"}}'.encode()})
 
 
+def _address(host: str, port: int) -> str:
+    """Such as "127.0.0.1:8500" or "[::1]:8500"."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # named as TCP, so that asyncio turns off the delay of small packets, 40 ms a request
@@ -250,7 +255,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise OSError(f"REST cannot listen on {host}:{port}: {error.strerror}; is another server there?") from error
+        raise OSError(f"REST cannot listen on {_address(host, port)}: {error.strerror}; is another there?") from error
     return listener
 
 

@@ -3,10 +3,11 @@
 import json
 import shutil
 
+import grpc
 import httpx
 import pytest
 
-from tfcxr.server.served_models import models_in
+from tfcxr.server.served_models import ServedModel, models_in
 from tfcxr.server.server import Server, ServerOptions
 
 
@@ -31,6 +32,15 @@ def test_other_pictures_than_the_export_drew(tiny_export, tmp_path, change, stat
         found = httpx.get(f"http://{server.rest_address}/healthz")
     assert found.status_code == status and found.json()["models"]["tiny"]["state"] == state
     assert "grey levels" in found.json()["models"]["tiny"]["sentence"]
+
+
+def test_an_address_of_version_6(half_plus_two):
+    models = [ServedModel("half", half_plus_two.parent)]
+    with Server(ServerOptions(models=lambda: models, host="::1")) as server:
+        assert httpx.get(f"http://{server.rest_address}/readyz").status_code == 200
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            grpc.channel_ready_future(channel).result(10)
+    assert server.rest_address.startswith("[::1]:")
 
 
 def test_without_a_model_it_is_live_and_not_ready(tmp_path):
