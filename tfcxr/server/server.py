@@ -34,6 +34,7 @@ OPEN_PATHS = ("/livez", "/readyz", "/healthz", "/v2/health/", "/page/static/")  
 OPEN_EXACTLY = ("/", "/favicon.ico")
 METRICS_PATH = "/metrics"
 START_SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 75  # a connection that closes just when a request comes looks to the client like an absent server
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +209,13 @@ class _RestThread:
         self._folder = tempfile.TemporaryDirectory(prefix="tfcxr_tls_")
         files = _tls_files(pathlib.Path(self._folder.name), tls) if tls else {}
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", server_header=False, **files
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            **files,
         )
         self._server = uvicorn.Server(config)
         self._listener = listener
