@@ -36,6 +36,7 @@ from tfcxr.server.serving_error import MAX_MESSAGE, ServingError, as_serving_err
 REST = "rest"
 JSON = "application/json"
 MAX_VERSION = 2**63 - 1
+SMALL = 2**14  # bytes or values that are worked on at once, in about a millisecond
 V1 = "/v1/"
 # what a path under /v1/models says of its version
 NAME = {"name": "name", "schema": {"type": "string"}}
@@ -190,14 +191,15 @@ class _Methods:
         asked = get_model_status_pb2.GetModelStatusRequest(model_spec=_model_spec(request))
         return json_answer(json.dumps(as_document(model_status(self._service.manager, asked))))
 
-    async def _answer(self, request: Request, method: Callable[[Any, dict], Awaitable[str]]) -> Response:
+    async def _answer(self, request: Request, method: Callable[[Any, dict, int], Awaitable[str]]) -> Response:
         begun, status = time.monotonic(), "OK"
         spec = model_pb2.ModelSpec(name=request.path_params["name"])
         try:
             spec = _model_spec(request)
-            document = await run_in_threadpool(rest_json.parse_body, await request.body())
+            body = await request.body()
+            document = await _computed(len(body), rest_json.parse_body, body)
             spec.signature_name = rest_json.signature_name(document)
-            return json_answer(await method(spec, document))
+            return json_answer(await method(spec, document, len(body)))
         except Exception as raised:  # noqa: BLE001 - whatever went wrong, a client sees one sentence
             error = as_serving_error(raised)
             status = error.code.name
@@ -205,24 +207,30 @@ class _Methods:
         finally:
             self._on_request(REST, spec.name, spec.signature_name, status, time.monotonic() - begun)
 
-    async def _predict(self, spec: Any, document: dict) -> str:
+    async def _predict(self, spec: Any, document: dict, size: int) -> str:
         with self._service.use(spec) as servable:
             name = spec.signature_name or DEFAULT_SIGNATURE
             if name not in servable.signature_defs:
                 raise invalid(f'Serving signature name: "{name}" not found in signature def')
             signature = servable.signature(name)
-            inputs, is_row = await run_in_threadpool(rest_json.read_inputs, document, signature)
+            inputs, is_row = await _computed(size, rest_json.read_inputs, document, signature)
             outputs = await result_of(self._service.batcher.submit(servable, name, inputs), self._timeout_seconds)
-        return await run_in_threadpool(rest_json.write_outputs, outputs, is_row)
+        size = sum(value.size for value in outputs.values())
+        return await _computed(size, rest_json.write_outputs, outputs, is_row)
 
-    async def _classify(self, spec: Any, document: dict) -> str:
+    async def _classify(self, spec: Any, document: dict, size: int) -> str:
         given = examples_json.read_examples(document)
         asked = classification_pb2.ClassificationRequest(model_spec=spec, input=given)
         return examples_json.write_classifications((await run_in_threadpool(self._service.classify, asked)).result)
 
-    async def _regress(self, spec: Any, document: dict) -> str:
+    async def _regress(self, spec: Any, document: dict, size: int) -> str:
         asked = regression_pb2.RegressionRequest(model_spec=spec, input=examples_json.read_examples(document))
         return examples_json.write_regressions((await run_in_threadpool(self._service.regress, asked)).result)
+
+
+async def _computed(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns; it runs in a thread where it works on so much that other requests would wait for it."""
+    return function(*arguments) if size <= SMALL else await run_in_threadpool(function, *arguments)
 
 
 def _model_spec(request: Request) -> Any:
