@@ -262,7 +262,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise OSError(f"REST cannot listen on {_address(host, port)}: {error.strerror}; is another there?") from error
+        address = _address(host, port)
+        raise OSError(f"REST cannot listen on {address}: {error.strerror}; is another server there?") from error
     return listener
 
 
