@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tfcxr.server.batching import Batcher, BatchingOptions
+from tfcxr.server.open_inference_messages import MESSAGES, SERVICE
 from tfcxr.serving import Client
 
 SEEDS = np.array([7, 2**40 + 3, -5, 11, 12], np.int64)
@@ -63,7 +64,32 @@ def by_png(server, rest, seeds, labels):
     return np.stack([tf.io.decode_png(base64.b64decode(one["b64"])).numpy() for one in answer])
 
 
-WAYS = [by_stub, by_client, by_rest_rows, by_rest_columns, by_png]
+def by_v2_rest(server, rest, seeds, labels):
+    """By Open Inference Protocol V2 in JSON."""
+    inputs = [
+        {"name": "seed", "shape": list(seeds.shape), "datatype": "INT64", "data": seeds.tolist()},
+        {"name": "label", "shape": list(labels.shape), "datatype": "FP32", "data": labels.tolist()},
+    ]
+    (output,) = rest.post("/v2/models/tiny/infer", json={"inputs": inputs}).json()["outputs"]
+    return np.array(output["data"], np.uint8).reshape(output["shape"])
+
+
+def by_v2_grpc(server, rest, seeds, labels):
+    """By Open Inference Protocol V2 in raw bytes."""
+    request = MESSAGES["ModelInferRequest"](model_name="tiny")
+    for name, datatype, array in (("seed", "INT64", seeds), ("label", "FP32", labels)):
+        request.inputs.add(name=name, datatype=datatype, shape=array.shape)
+        request.raw_input_contents.append(array.tobytes())
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        answer = channel.unary_unary(
+            f"/{SERVICE}/ModelInfer",
+            request_serializer=MESSAGES["ModelInferRequest"].SerializeToString,
+            response_deserializer=MESSAGES["ModelInferResponse"].FromString,
+        )(request, timeout=60)
+    return np.frombuffer(answer.raw_output_contents[0], np.uint8).reshape(answer.outputs[0].shape)
+
+
+WAYS = [by_stub, by_client, by_rest_rows, by_rest_columns, by_png, by_v2_rest, by_v2_grpc]
 
 
 @pytest.mark.parametrize("draw", WAYS)
