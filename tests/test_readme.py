@@ -1,14 +1,21 @@
 """What README and the folders' pages say is run, in one process and with smaller numbers (a later flag wins)."""
 
+import contextlib
 import functools
 import importlib.util
 import json
+import os
 import pathlib
 import re
 import shlex
 import shutil
+import socket
+import subprocess
+import sys
+import time
 
 import cv2
+import httpx
 import keras
 import numpy as np
 import pytest
@@ -110,8 +117,42 @@ def test_second_command_passes_the_tests_and_is_what_ci_runs():
 
 
 @pytest.mark.thorough
+def test_a_server_and_a_page(run, monkeypatch):
+    train, serve, *_ = python_lines_of("README.md")
+    monkeypatch.setenv("TFCXR_CACHE_DIR", "cache")
+    monkeypatch.setattr("tfcxr.training.training_data.phantom_records", functools.partial(phantom_records, images=40))
+    run(train, "--steps=2", "--batch_size=8", *SMALL_MODEL)
+    with contextlib.ExitStack() as opened:
+        listeners = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        grpc_port, rest_port = (listener.getsockname()[1] for listener in listeners)
+    command = [sys.executable, *shlex.split(serve)[1:], f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    try:
+        (shown,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+        until = time.monotonic() + 120
+        while not _is_ready(rest_port):
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.2)
+        for address in (f"localhost:{grpc_port}", f"http://localhost:{rest_port}"):
+            names = {}
+            exec(shown.replace('Client("localhost:8500")', f'Client("{address}")'), names)  # noqa: S102 - README's own lines
+            assert names["images"].shape == (8, 64, 64, 1) and names["images"].dtype == np.uint8
+        assert "Synthetic chest radiographs" in httpx.get(f"http://localhost:{rest_port}/").text
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def _is_ready(port):
+    try:
+        return httpx.get(f"http://localhost:{port}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.thorough
 def test_the_chain_on_the_phantom(run):
-    builder, train, generate, evaluate, *_ = python_lines_of("README.md")
+    _, _, builder, train, generate, evaluate, *_ = python_lines_of("README.md")
     run(builder, "--image_sizes=32", "--set=images=200", "--workers=1")
     run(at_32(train), "--steps=3", "--batch_size=8", "--sample_every=3", *SMALL_MODEL)
     run(at_32(generate), "--images=40")
