@@ -83,6 +83,7 @@ def test_a_stopped_training_resumes_to_the_same_classifier(out_dir, disc_records
     np.testing.assert_array_equal(StoredClassifier(tmp_path).logits(images), StoredClassifier(out_dir).logits(images))
 
 
+@pytest.mark.thorough
 def test_a_discriminator_is_trained_from_its_run(disc_records, tmp_path, monkeypatch, capsys):
     from tfcxr.training import run_folder
 

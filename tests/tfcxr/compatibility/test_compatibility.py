@@ -48,6 +48,7 @@ def test_an_export_gives_the_same_pictures_and_scores(expected, labels):
     np.testing.assert_allclose(model.score(image, labels), expected["score"], atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_an_export_of_one_truncation_for_all_images_becomes_a_cascade(labels, tmp_path):
     generator = EARLIER / "saved_model"
     cascade = LoadedModel(export_cascade(generator, None, tmp_path / "cascade", Gate(None, 1)))

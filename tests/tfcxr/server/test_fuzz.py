@@ -53,7 +53,7 @@ JSON = st.recursive(
     max_leaves=20,
 )
 QUICK = settings(
-    max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -114,6 +114,7 @@ def test_versions_come_half_copied_and_go_while_requests_run(save_half_plus_two,
         assert said.status_code == 404 and said.json() == {"error": "Servable not found for request: Latest(half)"}
 
 
+@pytest.mark.thorough
 def test_a_configuration_file_that_changes(save_half_plus_two, tmp_path):
     for number in (1, 2, 3):
         save_half_plus_two(tmp_path / "half" / str(number), added=float(number))

@@ -106,6 +106,7 @@ def test_a_label_of_nothing_but_copies_is_said(planted, gate, tmp_path):
         cohort_of(planted, gate, tmp_path, NORMAL=1, PNEUMONIA=1)
 
 
+@pytest.mark.thorough
 def test_a_server_cannot_give_copies_away(planted, gate, training, tmp_path):
     path = export_cascade(planted, None, tmp_path / "gated", gate)
     model = LoadedModel(path)

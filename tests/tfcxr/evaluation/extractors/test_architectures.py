@@ -18,6 +18,7 @@ def kinds(model):
     return [type(layer).__name__ for layer in model.layers]
 
 
+@pytest.mark.thorough
 def test_densenet121_has_its_last_layer_replaced_and_nothing_else():
     config = make_classifier_config("densenet121", {})
     model = build_classifier(config, 32, 14, False, seed=0)

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from tfcxr.data.records import read_dataset_info
 from tfcxr.evaluation.cohorts import load_cohort
@@ -9,6 +10,7 @@ from tfcxr.evaluation.extractors.classifier_config import make_classifier_config
 from tfcxr.evaluation.extractors.feature_extractor import find_or_train_extractor
 
 
+@pytest.mark.thorough
 def test_an_extractor_is_kept_until_something_it_depends_on_changes(disc_records, trainings, tmp_path, caplog):
     info = read_dataset_info(disc_records)
     real, validation = (load_cohort(disc_records, info, [split], info.label_names) for split in ("train", "validation"))

@@ -28,6 +28,7 @@ def test_holm_raises_the_smallest_most_and_keeps_the_order():
     assert tests["far", "zero"].is_different and not tests["near", "zero"].is_different
 
 
+@pytest.mark.thorough
 def test_equal_experiments_seldom_differ_in_any_pair():
     random = np.random.default_rng(1)
     found = [
