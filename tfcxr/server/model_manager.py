@@ -53,7 +53,6 @@ class ModelManager:
     """The models that are served, and their versions.
 
     Attributes:
-      load: path and name of a version -> `Servable`.
       prepare: called with each version before it becomes available; where it raises, the version is not served.
       on_loaded: called with name, version and seconds.
       on_unloaded: called with name and version.

@@ -8,50 +8,29 @@ import os
 import pathlib
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-_Field = descriptor_pb2.FieldDescriptorProto
-_PACKAGE = "tensorflow.serving"
-_TEXT, _TRUTH, _WHOLE = _Field.TYPE_STRING, _Field.TYPE_BOOL, _Field.TYPE_INT64
-# a field's type is a number of descriptor.proto, a message of this table, or a list with one of these
-_MESSAGES: dict[str, dict[str, Any]] = {
-    "SSLConfig": {"server_key": _TEXT, "server_cert": _TEXT, "custom_ca": _TEXT, "client_verify": _TRUTH},
-    "PrometheusConfig": {"enable": _TRUTH, "path": _TEXT},
-    "MonitoringConfig": {"prometheus_config": "PrometheusConfig"},
-    "Int64Value": {"value": _WHOLE},
-    "StringValue": {"value": _TEXT},
-    "BoolValue": {"value": _TRUTH},
-    "BatchingParameters": {
-        "max_batch_size": "Int64Value",
-        "batch_timeout_micros": "Int64Value",
-        "max_enqueued_batches": "Int64Value",
-        "num_batch_threads": "Int64Value",
-        "thread_pool_name": "StringValue",
-        "enable_large_batch_splitting": "BoolValue",
-        "max_execution_batch_size": "Int64Value",
-        "allowed_batch_sizes": [_WHOLE],
-        "pad_variable_length_inputs": _TRUTH,
-    },
+from tfcxr.data.message_classes import message_classes
+
+_DEFINITIONS = """
+SSLConfig { string server_key = 1, string server_cert = 2, string custom_ca = 3, bool client_verify = 4 }
+PrometheusConfig { bool enable = 1, string path = 2 }
+MonitoringConfig { PrometheusConfig prometheus_config = 1 }
+Int64Value { int64 value = 1 }
+StringValue { string value = 1 }
+BoolValue { bool value = 1 }
+BatchingParameters {
+  Int64Value max_batch_size = 1, Int64Value batch_timeout_micros = 2, Int64Value max_enqueued_batches = 3,
+  Int64Value num_batch_threads = 4, StringValue thread_pool_name = 5, repeated int64 allowed_batch_sizes = 6,
+  bool pad_variable_length_inputs = 7, BoolValue enable_large_batch_splitting = 8,
+  Int64Value max_execution_batch_size = 9
 }
-
-
-def _message_classes() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="server_text.proto", package=_PACKAGE, syntax="proto3")
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for number, (field, kind) in enumerate(fields.items(), start=1):
-            label = _Field.LABEL_REPEATED if isinstance(kind, list) else _Field.LABEL_OPTIONAL
-            (kind,) = kind if isinstance(kind, list) else (kind,)
-            typed = {"type_name": f".{_PACKAGE}.{kind}"} if isinstance(kind, str) else {"type": kind}
-            message.field.add(name=field, number=number, label=label, **typed)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    names = ("SSLConfig", "MonitoringConfig", "BatchingParameters")
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in names}
-
-
-MESSAGES: dict[str, Any] = {"ModelServerConfig": ModelServerConfig, **_message_classes()}
+"""
+MESSAGES: dict[str, Any] = {
+    "ModelServerConfig": ModelServerConfig,
+    **message_classes("tfcxr.server", _DEFINITIONS),
+}
 
 
 def read_text_message(path: str | os.PathLike, name: str) -> Any:

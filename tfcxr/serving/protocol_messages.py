@@ -1,17 +1,12 @@
-"""The messages of TensorFlow Serving's gRPC protocol that a client needs, without TensorFlow.
+"""The messages of TensorFlow Serving's gRPC protocol that a client and warm-up requests need, without TensorFlow.
 
 They have the fields and numbers of TensorFlow's and TensorFlow Serving's published definitions, so the bytes are the
 same; fields that no client of ours reads or writes are left out, and skipped when they come. Importing the published
 stubs would import TensorFlow.
 """
 
-import re
-from typing import Any
+from tfcxr.data.message_classes import message_classes
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-_Field = descriptor_pb2.FieldDescriptorProto
-_PACKAGE = "tfcxr.client"
 DATA_TYPES = {
     "DT_INVALID": 0,
     "DT_FLOAT": 1,
@@ -28,7 +23,6 @@ DATA_TYPES = {
     "DT_UINT32": 22,
     "DT_UINT64": 23,
 }
-# in the order and with the words of a .proto file
 _DEFINITIONS = """
 Dim { int64 size = 1 }
 TensorShapeProto { repeated Dim dim = 2, bool unknown_rank = 3 }
@@ -55,38 +49,8 @@ GetModelMetadataResponse { map Any metadata = 2 }
 GetModelStatusRequest { ModelSpec model_spec = 1 }
 ModelVersionStatus { int64 version = 1, int32 state = 2, StatusProto status = 3 }
 GetModelStatusResponse { repeated ModelVersionStatus model_version_status = 1 }
+PredictLog { PredictRequest request = 1 }
+PredictionLog { PredictLog predict_log = 6 }
 """
 STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
-
-
-def _define() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="tfcxr_client.proto", package=_PACKAGE, syntax="proto3")
-    file.enum_type.add(name="DataType")
-    for name, number in DATA_TYPES.items():
-        file.enum_type[0].value.add(name=name, number=number)
-    for name, body in re.findall(r"(\w+) \{([^}]*)\}", _DEFINITIONS):
-        message = file.message_type.add(name=name)
-        for kind, value, field, number in re.findall(r"(repeated |map |)(\w+) (\w+) = (\d+)", body):
-            label = _Field.LABEL_REPEATED if kind else _Field.LABEL_OPTIONAL
-            typed = _typed(value)
-            if kind == "map ":
-                entry = message.nested_type.add(name=f"{field.title().replace('_', '')}Entry")
-                entry.options.map_entry = True
-                entry.field.add(name="key", number=1, label=_Field.LABEL_OPTIONAL, type=_Field.TYPE_STRING)
-                entry.field.add(name="value", number=2, label=_Field.LABEL_OPTIONAL, **typed)
-                typed = _typed(f"{name}.{entry.name}")
-            message.field.add(name=field, number=int(number), label=label, **typed)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    names = [message.name for message in file.message_type]
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in names}
-
-
-def _typed(name: str) -> dict[str, Any]:
-    """A plain type, or a message or enumeration of this file."""
-    if name.islower():
-        return {"type": getattr(_Field, f"TYPE_{name.upper()}")}
-    return {"type_name": f".{_PACKAGE}.{name}"}
-
-
-MESSAGES = _define()
+MESSAGES = message_classes("tfcxr.client", _DEFINITIONS, {"DataType": DATA_TYPES})
