@@ -1,5 +1,6 @@
 """One loaded version of a model: any SavedModel, its signatures, and what `model.json` says of ours."""
 
+import copy
 import os
 import pathlib
 import tempfile
@@ -24,7 +25,7 @@ from tfcxr.serving.signatures import SIGNATURES
 DEFAULT_SIGNATURE = "serving_default"
 MODEL_FILE = "saved_model.pb"
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress"))
+CLASSIFY, REGRESS = (f"tensorflow/serving/{name}" for name in ("classify", "regress"))
 _POOL = tf.compat.v1.MetaGraphDef.DESCRIPTOR.file.pool
 SavedModelMessage = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("tensorflow.SavedModel"))
 HIDDEN_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")  # no functions of a model
@@ -49,15 +50,16 @@ class Servable:
           ServingError: FAILED_PRECONDITION or INVALID_ARGUMENT, no SavedModel or a damaged one.
         """
         self.name, self.version, self.path = name, version, pathlib.Path(path)
-        self.signature_defs = _signature_defs(self.path)
+        message = _read(self.path)
+        self.signature_defs = _signature_defs(message, self.path)
         is_ours = (self.path / DESCRIPTION_FILE).is_file()
         try:
             self.description: ModelDescription | None = read_description(self.path) if is_ours else None
-            self._saved_model = _load(self.path)
+            self._saved_model = _load(message, self.path)
         except (OSError, ValueError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:
             logging.warning("%s is a damaged SavedModel: %s", self.path, error)
-            message = f"version {version} of {name} is a damaged SavedModel; export it again"
-            raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
+            refusal = f"version {version} of {name} is a damaged SavedModel; export it again"
+            raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, refusal) from error
         self.copy_check: CopyCheck | None = None
         self._functions = dict(self._saved_model.signatures)
         self._lock = threading.Lock()
@@ -191,38 +193,52 @@ def _as_array(tensor: tf.Tensor) -> np.ndarray:
     return np.array(value, object) if isinstance(value, bytes) else value
 
 
-def _load(path: pathlib.Path) -> Any:
-    """The SavedModel, without a warning for each reference variable of TensorFlow 1."""
+def _read(path: pathlib.Path) -> Any:
+    """The message of a version's `saved_model.pb`."""
+    try:
+        return SavedModelMessage.FromString((path / MODEL_FILE).read_bytes())
+    except (OSError, DecodeError) as error:
+        message = f"version {path.name} holds no readable {MODEL_FILE}"
+        raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
+
+
+def _signature_defs(message: Any, path: pathlib.Path) -> dict[str, Any]:
+    """Of the graph that is tagged "serve"."""
+    served = [graph for graph in message.meta_graphs if "serve" in graph.meta_info_def.tags]
+    if not served:
+        raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'version {path.name} has no graph tagged "serve"')
+    signatures = served[0].signature_def  # copied, since the message may be changed and is not kept
+    return {key: copy.deepcopy(value) for key, value in signatures.items() if key not in HIDDEN_SIGNATURES}
+
+
+def _load(message: Any, path: pathlib.Path) -> Any:
+    """The SavedModel, without a warning for each reference variable of TensorFlow 1.
+
+    Its custom gradients are left out: TensorFlow would register them, and keep them and the model for ever.
+    """
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("ERROR")
     try:
-        return _load_without_gradients(path)
-    except ValueError:
-        if not _is_of_tensorflow_1(path):
-            raise
-        return _load_with_open_shapes(path)
+        is_of_tensorflow_1 = not any(graph.HasField("object_graph_def") for graph in message.meta_graphs)
+        for graph in message.meta_graphs:
+            del graph.graph_def.library.registered_gradients[:]
+        try:
+            return _load_with(message, path)
+        except ValueError:
+            if not is_of_tensorflow_1:
+                raise
+            _open_shapes(message)
+            return _load_with(message, path)
     finally:
         logger.setLevel(level)
 
 
-def _load_without_gradients(path: pathlib.Path) -> Any:
-    """A SavedModel without its custom gradients, which TensorFlow would register, and keep with the model, for ever."""
-    message = SavedModelMessage.FromString((path / MODEL_FILE).read_bytes())
-    libraries = [graph.graph_def.library for graph in message.meta_graphs]
-    if not any(library.registered_gradients for library in libraries):
-        return tf.saved_model.load(str(path))
-    for library in libraries:
-        del library.registered_gradients[:]
-    return _load_with_message(path, message)
-
-
-def _load_with_open_shapes(path: pathlib.Path) -> Any:
-    """A SavedModel of TensorFlow 1 that TensorFlow 2 refuses for the shapes it says.
+def _open_shapes(message: Any) -> None:
+    """Takes shapes out of a SavedModel of TensorFlow 1 that TensorFlow 2 refuses for them.
 
     Its signatures may say other shapes than its graph, and once a placeholder without sides was one of any shape.
     """
-    message = SavedModelMessage.FromString((path / MODEL_FILE).read_bytes())
     for graph in message.meta_graphs:
         for signature in graph.signature_def.values():
             for tensor in (*signature.inputs.values(), *signature.outputs.values()):
@@ -231,37 +247,17 @@ def _load_with_open_shapes(path: pathlib.Path) -> Any:
         for node in graph.graph_def.node:
             if node.op == "Placeholder" and not node.attr["shape"].shape.dim:
                 node.attr["shape"].shape.unknown_rank = True
-    return _load_with_message(path, message)
 
 
-def _load_with_message(path: pathlib.Path, message: Any) -> Any:
-    """A SavedModel with another `saved_model.pb`."""
+def _load_with(message: Any, path: pathlib.Path) -> Any:
+    """A SavedModel whose `saved_model.pb` is this message."""
     with tempfile.TemporaryDirectory() as folder:
-        copy = pathlib.Path(folder)
+        twin = pathlib.Path(folder)
         for entry in path.iterdir():
             if entry.name != MODEL_FILE:
-                (copy / entry.name).symlink_to(entry.resolve())
-        (copy / MODEL_FILE).write_bytes(message.SerializeToString())
+                (twin / entry.name).symlink_to(entry.resolve())
+        (twin / MODEL_FILE).write_bytes(message.SerializeToString())
         return tf.saved_model.load(folder)
-
-
-def _is_of_tensorflow_1(path: pathlib.Path) -> bool:
-    graphs = SavedModelMessage.FromString((path / MODEL_FILE).read_bytes()).meta_graphs
-    return not any(graph.HasField("object_graph_def") for graph in graphs)
-
-
-def _signature_defs(path: pathlib.Path) -> dict[str, Any]:
-    """Of the graph that is tagged "serve"."""
-    try:
-        content = (path / MODEL_FILE).read_bytes()
-        graphs = SavedModelMessage.FromString(content).meta_graphs
-    except (OSError, DecodeError) as error:
-        message = f"version {path.name} holds no readable saved_model.pb"
-        raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, message) from error
-    served = [graph for graph in graphs if "serve" in graph.meta_info_def.tags]
-    if not served:
-        raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'version {path.name} has no graph tagged "serve"')
-    return {key: value for key, value in served[0].signature_def.items() if key not in HIDDEN_SIGNATURES}
 
 
 def _other_inputs(signature: Any, inputs: Mapping[str, Any], wrong: list[str]) -> str:
