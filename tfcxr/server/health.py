@@ -7,7 +7,7 @@ import time
 from absl import logging
 from fastapi import APIRouter, Response
 
-from tfcxr.server.model_manager import AVAILABLE, ModelManager
+from tfcxr.server.model_manager import ModelManager
 from tfcxr.server.servable import Servable
 from tfcxr.server.serving_error import ServingError
 from tfcxr.serving.golden import check_golden
@@ -25,12 +25,6 @@ class Health:
         self._manager = manager
         self._lock, self._checked_at = threading.Lock(), 0.0
         self._found: dict[str, dict[str, str]] = {}
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether a model is served, and every model has a version that is."""
-        states = [self._manager.states(name) for name in self._manager.names()]
-        return bool(states) and all(any(one.state == AVAILABLE for one in found.values()) for found in states)
 
     def check(self) -> dict[str, dict[str, str]]:
         """Model -> version, "state" and "sentence" of its golden pictures; drawn anew after `CHECK_SECONDS`."""
@@ -55,14 +49,14 @@ class Health:
 
 
 def golden_state(servable: Servable) -> dict[str, str]:
-    """ "state" and "sentence" of a version's golden pictures, see `tfcxr.serving.golden`."""
+    """What came of drawing a version's golden pictures again: "state" and "sentence" of a `GoldenResult`."""
     if servable.description is None:
         return {"state": "unknown", "sentence": "A model of another program, which holds no golden pictures."}
     result = check_golden(servable.description, lambda inputs: servable.run("", inputs, ("image",))["image"])
     return {"state": result.state, "sentence": result.sentence}
 
 
-def router(health: Health) -> APIRouter:
+def router(manager: ModelManager, health: Health) -> APIRouter:
     """`/livez`, `/readyz` and `/healthz`; they need no API token."""
     routes = APIRouter()
 
@@ -72,13 +66,13 @@ def router(health: Health) -> APIRouter:
 
     @routes.get("/readyz", summary="Every model has a version that is served.", responses={503: {}})
     def readyz() -> Response:
-        is_ready = health.is_ready
+        is_ready = manager.is_ready
         return _answer(200 if is_ready else 503, {"status": "ready" if is_ready else "not ready"})
 
     @routes.get("/healthz", summary="Models draw the pictures they drew when they were exported.", responses={503: {}})
     def healthz() -> Response:
         models = health.check()
-        is_well = health.is_ready and all(found["state"] in HEALTHY for found in models.values())
+        is_well = manager.is_ready and all(found["state"] in HEALTHY for found in models.values())
         return _answer(200 if is_well else 503, {"status": "ok" if is_well else "unwell", "models": models})
 
     return routes

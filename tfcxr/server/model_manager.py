@@ -134,6 +134,12 @@ class ModelManager:
         with self._lock:
             return sorted(name for name, versions in self._versions.items() if versions)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are models, and each has a version that is available."""
+        found = [self.states(name).values() for name in self.names()]
+        return bool(found) and all(any(one.state == AVAILABLE for one in states) for states in found)
+
     def states(self, name: str) -> dict[int, VersionState]:
         """Version -> its state, highest first; empty for an unknown model."""
         with self._lock:

@@ -18,7 +18,6 @@ from tfcxr.server.open_inference_models import (
     SERVER,
     TensorMetadata,
     is_model_ready,
-    is_server_ready,
     model_metadata,
     split_name,
     use_model,
@@ -71,7 +70,7 @@ class _Service:
         return MESSAGES["ServerLiveResponse"](live=True)
 
     def server_ready(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return MESSAGES["ServerReadyResponse"](ready=is_server_ready(self._manager))
+        return MESSAGES["ServerReadyResponse"](ready=self._manager.is_ready)
 
     def model_ready(self, request: Any, context: grpc.ServicerContext) -> Any:
         return MESSAGES["ModelReadyResponse"](ready=is_model_ready(self._manager, request.name, request.version))

@@ -98,12 +98,6 @@ def use_model(manager: ModelManager, name: str, version: str = "") -> Iterator[t
         yield servable, signature
 
 
-def is_server_ready(manager: ModelManager) -> bool:
-    """Whether there are models, and each has a version that is available."""
-    names = manager.names()
-    return bool(names) and all(_available(manager, name) for name in names)
-
-
 def is_model_ready(manager: ModelManager, name: str, version: str = "") -> bool:
     """Whether a model, or this version of it, answers requests.
 

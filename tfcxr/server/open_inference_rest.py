@@ -17,7 +17,6 @@ from tfcxr.server.open_inference_models import (
     ModelMetadata,
     ServerMetadata,
     is_model_ready,
-    is_server_ready,
     model_metadata,
     split_name,
     use_model,
@@ -62,7 +61,7 @@ def router(
     @routes.get("/health/ready")
     async def ready() -> Response:
         """Whether every model has a version that answers; 503 where not."""
-        is_ready = is_server_ready(manager)
+        is_ready = manager.is_ready
         return _answer({"live": True, "ready": is_ready}, 200 if is_ready else 503)
 
     @routes.get("/models/{name}", response_model=ModelMetadata)

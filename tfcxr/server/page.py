@@ -18,6 +18,7 @@ import pydantic
 import tensorflow as tf
 from fastapi import Query, Response
 from fastapi.responses import HTMLResponse
+from starlette.concurrency import run_in_threadpool
 
 import tfcxr
 from tfcxr.data.dicom_writer import dicom_bytes
@@ -129,7 +130,8 @@ def _add_dicom(routes: fastapi.APIRouter, manager: ModelManager, batcher: Batche
     @routes.post("/page/dicom")
     async def dicom(request: PictureRequest) -> Response:
         image, facts = await _generated(manager, batcher, request)
-        return Response(dicom_bytes(image, facts), media_type="application/dicom", headers=HEADERS)
+        file = await run_in_threadpool(dicom_bytes, image, facts)
+        return Response(file, media_type="application/dicom", headers=HEADERS)
 
 
 def _add_cohorts(routes: fastapi.APIRouter, browser: CohortBrowser) -> None:

@@ -21,10 +21,10 @@ from tfcxr.server.serving_error import ServingError, as_serving_error, invalid
 from tfcxr.serving.copy_check import CopyCheck
 from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, read_description
 from tfcxr.serving.signatures import SIGNATURES
+from tfcxr.serving.warmup import WARMUP_FILE
 
 DEFAULT_SIGNATURE = "serving_default"
 MODEL_FILE = "saved_model.pb"
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 CLASSIFY, REGRESS = (f"tensorflow/serving/{name}" for name in ("classify", "regress"))
 _POOL = tf.compat.v1.MetaGraphDef.DESCRIPTOR.file.pool
 SavedModelMessage = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("tensorflow.SavedModel"))
@@ -143,7 +143,7 @@ class Servable:
         return list(outputs) or known
 
     def warm_up(self) -> int:
-        """Runs the requests of `assets.extra/tf_serving_warmup_requests`, and returns how many.
+        """Runs the requests of the version's warm-up file, if any, and returns how many.
 
         Raises:
           ServingError: a damaged file, or a request that fails.

@@ -166,7 +166,7 @@ class Server:
             on_request=on_request,
             on_refused=self.metrics.observe_refused,
             routers=[
-                health.router(self._health),
+                health.router(self.manager, self._health),
                 metrics.router(self.metrics, *{METRICS_PATH, options.metrics_path or METRICS_PATH}),
                 open_inference_rest.router(self.manager, self.batcher, options.timeout_seconds, on_request),
                 page.router(self.manager, self.batcher, options.cohorts),
