@@ -205,7 +205,7 @@ def test_joint_labels_and_conditions_become_a_row(open_page, address):
         page.get_by_label(label).check()
     page.get_by_label("sex").select_option("M")
     page.get_by_label("age, years").fill("60")
-    page.locator("#generate").click()
+    page.locator("#draw").click()
     expect(page.locator("#pictures figcaption").last).to_contain_text("NORMAL + PNEUMONIA + sex M + age 60")
     assert asked[0] == [[1, 1, 0, 0.6]]
 
@@ -234,7 +234,7 @@ def test_enter_enlarges_arrows_turn_and_escape_returns_the_focus(page):
 @pytest.mark.thorough
 def test_downloads_hold_the_pixels_that_are_shown_and_say_what_they_are(page, tiny_export):
     page.get_by_label("Truncation").fill("0.5")
-    page.locator("#generate").click()
+    page.locator("#draw").click()
     expect(page.locator("#generate-status")).to_contain_text("12 pictures", timeout=SECONDS)
     page.locator("#pictures .frame").first.click()
     shown = shown_pixels(page, "#enlarged-picture img")
@@ -308,7 +308,7 @@ def test_a_refusal_is_one_sentence_in_a_live_region(open_page, address):
     expect(alert).to_have_text("256 requests are waiting already; try again in a moment", timeout=SECONDS)
     expect(page.locator("#pictures .why-not")).to_have_count(12)
     page.unroute("**:predict")
-    page.locator("#generate").click()
+    page.locator("#draw").click()
     expect(page.locator("#generate-status")).to_contain_text("12 pictures", timeout=SECONDS)
     expect(page.locator("#error")).to_be_empty()
     open_page.errors[:] = [text for text in open_page.errors if "429" not in text]  # the browser logs each
@@ -378,6 +378,8 @@ def test_a_token_is_asked_for_once_and_kept_in_the_tab(open_page, saved_models):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_can_be_read_at_every_width_and_in_the_dark(open_page, address, width, scheme):
     page = open_page(address, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    views = page.locator("nav a").evaluate_all("(links) => links.map((link) => link.hash)")
+    assert page.locator(",".join(views)).count() == 0  # else the browser scrolls to that element
     ready = {"generate": "#generate-status:not(:empty)", "cohorts": "#cohort-pictures img", "card": "#card-text h3"}
     for view, selector in ready.items():
         page.goto(f"{address}#{view}")
