@@ -106,7 +106,7 @@ ALLOWED = {
         "sampling",
     },
     "config": {"command_line", "registry"},
-    "studies": {"studies", "evaluation", "command_line", "config", "registry", "data", "startup"},
+    "studies": {"studies", "api", "evaluation", "command_line", "config", "registry", "data", "startup"},
     "command_line": {"registry"},
     "registry": set(),
     "optimizers": set(),

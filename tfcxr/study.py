@@ -3,10 +3,10 @@
     python -m tfcxr.study singh2023 --variant=smoke --work_dir=runs/singh2023
     python -m tfcxr.study singh2023 --variant=corrected --raw_dir=chest_xray --work_dir=runs/singh2023
 
-A study is a file in experiments/: its protocol as data, its stages, and the paper's tables row by row. `as_published`
-keeps the paper's settings, oddities included; `corrected` is what we would do; `smoke` runs every stage on a few
-phantom radiographs, drawn in the layout of the data set, in minutes. The page has the paper's figures, ours, the
-difference and why.
+A study is a file in experiments/: its protocol as data, its stages, and the paper's tables row by row; one without a
+paper has a table of its own. `as_published` keeps the paper's settings, oddities included; `corrected` is what we would
+do; `smoke` runs every stage on a few phantom radiographs, drawn in the layout of the data set, in minutes. The page has
+the paper's figures, ours, the difference and why.
 
 --dry_run lists the stages with their commands and estimates. Killed at any moment, the same command resumes.
 """
@@ -18,7 +18,7 @@ from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag
 from tfcxr.registry import load_plugin
 from tfcxr.studies.declaration import find_study, read_variant, study_files, with_given
-from tfcxr.studies.page import write_page
+from tfcxr.studies.page import paper_table, write_page
 from tfcxr.studies.stages import SMOKE, Stage, Study, run_apart, run_here, run_stages, time_text
 
 RAW = "raw"
@@ -78,7 +78,10 @@ def study(arguments: StudyArguments) -> pathlib.Path | None:
         _list(stages)
         return None
     run_stages(chosen, stages, run_here if arguments.variant == SMOKE else run_apart)
-    page = write_page(chosen, declared.__doc__ or "", stages, declared.rows(chosen))
+    has_paper = hasattr(declared, "rows")
+    table = paper_table(declared.rows(chosen)) if has_paper else declared.table(chosen)
+    pictures = declared.pictures(chosen) if hasattr(declared, "pictures") else {}
+    page = write_page(chosen, declared.__doc__ or "", stages, table, pictures)
     print(page.read_text(encoding="utf-8"))
     print(f"page: {page.with_suffix('.html')}")
     return page

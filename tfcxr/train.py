@@ -97,7 +97,9 @@ def _for_first_look(arguments: TrainArguments, settings: dict[str, Any]) -> tupl
     """What fits into minutes on two processor cores, where the user says nothing else; a resumed run stays as it is."""
     from tfcxr.training.run_folder import CONFIG_FILE, read_run
 
-    sizes, first_look = {"batch_size": FIRST_LOOK_BATCH, "steps": FIRST_LOOK_STEPS}, FIRST_LOOK_SETTINGS
+    sizes, first_look = {"batch_size": FIRST_LOOK_BATCH}, FIRST_LOOK_SETTINGS
+    if arguments.minutes is None:
+        sizes["steps"] = FIRST_LOOK_STEPS
     run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / DEFAULTS["model"])
     if arguments.resume and (run_dir / CONFIG_FILE).is_file():
         run = read_run(run_dir)
@@ -105,8 +107,8 @@ def _for_first_look(arguments: TrainArguments, settings: dict[str, Any]) -> tupl
         first_look = {name: run.settings.get(name, first_look[name]) for name in first_look}
     arguments, settings = _filled(arguments, sizes), first_look | settings
     logging.info(
-        "without --data_dir a first look at phantom radiographs: --steps=%d --batch_size=%d %s; your flags win",
-        arguments.steps,
+        "without --data_dir a first look at phantom radiographs: %s--batch_size=%d %s; your flags win",
+        "" if arguments.steps is None else f"--steps={arguments.steps} ",
         arguments.batch_size,
         " ".join(f"--set={name}={settings[name]}" for name in FIRST_LOOK_SETTINGS),
     )

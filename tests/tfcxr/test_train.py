@@ -120,6 +120,20 @@ def test_a_wrong_call_gives_one_sentence(disc_records, tmp_path, call):
 
 
 @pytest.mark.thorough
+def test_time_ends_a_training_as_its_last_step_does(disc_records, tmp_path, call):
+    timed = [f"--data_dir={disc_records}", *TINY[1:], "--export_dir=models", "--resume", "--run_dir=run"]
+    first, again, longer = call(
+        [*timed, "--minutes=0.001"], [*timed, "--minutes=0.001"], [*timed, "--minutes=9", "--steps=3"]
+    )
+    assert [status for status, _ in (first, again, longer)] == [0, 0, 0], (first, again, longer)
+    assert "0.001 minutes in steps of 8 images" in first[1]
+    assert "ended at step 1: --minutes=0.001 are over" in first[1] and "ended" not in again[1]
+    assert "resuming at step 1\n" in again[1] and "resuming at step 1 of 3" in longer[1]
+    steps = [json.loads((tmp_path / "models" / version / "model.json").read_text())["steps"] for version in "123"]
+    assert steps == [1, 1, 3]
+    assert json.loads((tmp_path / "run/config.json").read_text())["steps"] == 3
+
+
 def test_folder_of_another_run_is_refused_and_kept(disc_records, tmp_path, call):
     run = [f"--data_dir={disc_records}", f"--run_dir={tmp_path / 'run'}", "--noexport", *TINY]
     first, again, other = call(run, run, [*run, "--resume", "--seed=5"])

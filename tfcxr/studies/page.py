@@ -12,7 +12,7 @@ import json
 import math
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfcxr.data.atomic import write_atomically
 from tfcxr.startup import tensorflow_started
@@ -128,11 +128,32 @@ class Results:
         return str(found[0].relative_to(self.folder)) if found else f"no file {pattern}"
 
 
-def write_page(study: Study, about: str, stages: Sequence[Stage], rows: Sequence[Row]) -> pathlib.Path:
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The page's table, as text.
+
+    Attributes:
+      header: of the columns.
+      cells: row by row.
+    """
+
+    header: Sequence[str]
+    cells: Sequence[Sequence[str]]
+
+
+def paper_table(rows: Sequence[Row]) -> Table:
+    """The table of a study that has a paper: its figures and ours."""
+    return Table(HEADER, [row.cells for row in rows])
+
+
+def write_page(
+    study: Study, about: str, stages: Sequence[Stage], table: Table, pictures: Mapping[str, bytes]
+) -> pathlib.Path:
     """Writes page.md and page.html into the variant's folder; the first one's path is returned.
 
     Args:
       about: the docstring of the study's file.
+      pictures: PNG bytes by the name of their file, beside those that the stages have written.
     """
     with tensorflow_started():  # metrics that the report knows import it
         from tfcxr.evaluation.report import html
@@ -140,18 +161,19 @@ def write_page(study: Study, about: str, stages: Sequence[Stage], rows: Sequence
     notice = SMOKE_NOTICE if study.variant == SMOKE else ""
     times = [(stage.name, seconds_of(study, stage)) for stage in stages]
     measured = [[name, time_text(seconds / 60)] for name, seconds in times if seconds is not None]
-    cells = [row.cells for row in rows]
+    for name, drawn in pictures.items():
+        write_atomically(study.folder / name, drawn)
     lines = [
         f"# {title}",
         "",
         *([f"**{notice}**", ""] if notice else []),
         about.strip(),
         "",
-        *_markdown(HEADER, cells),
+        *_markdown(table.header, table.cells),
         "",
         *_markdown(("stage", "time"), measured),
     ]
-    pictures = [study.folder.rglob(name) for name in PICTURES]
+    shown = [study.folder.rglob(name) for name in (*PICTURES, *pictures)]
 
     def cell(text: str) -> str:
         is_file = re.fullmatch(r"[\w./@-]+\.\w+", text) and (study.folder / text).is_file()
@@ -164,9 +186,9 @@ def write_page(study: Study, about: str, stages: Sequence[Stage], rows: Sequence
             re.sub(r"`([^`]+)`", r"<code>\1</code>", f"<p>{html.text(part)}</p>")
             for part in about.strip().split("\n\n")
         ),
-        f"<div class=words>{html.table(HEADER, [list(map(cell, row)) for row in cells])}</div>",
+        f"<div class=words>{html.table(table.header, [list(map(cell, row)) for row in table.cells])}</div>",
     ]
-    for picture in sorted(itertools.chain.from_iterable(pictures)):
+    for picture in sorted(itertools.chain.from_iterable(shown)):
         name = picture.relative_to(study.folder).as_posix()
         body += [f"<h3>{html.text(name)}</h3>", html.picture(picture.read_bytes(), name)]
     body.append(html.table(["stage", "time"], [list(map(html.text, row)) for row in measured]))

@@ -24,8 +24,13 @@ def announce_training(
     patients: int,
     stages: Sequence[Stage],
     samples: SampleWatcher,
+    length: str,
 ) -> None:
-    """Says what is trained on what, and what will be seen of it."""
+    """Says what is trained on what, and what will be seen of it.
+
+    Args:
+      length: of the training, such as "1000 steps" or "40 minutes in steps".
+    """
     config, info, names = model.config, data.info, ", ".join(data.choice.names)
     kind = "exclusive: each image has one" if info.is_single_label else "joint: an image may have several"
     logging.info(
@@ -38,8 +43,8 @@ def announce_training(
     if config.batches_per_step > 1:
         batch = f"{config.batches_per_step} x {batch}"
     logging.info(
-        "model: %s, %s; %d steps of %s images in %s; run folder %s",
-        *(run.model, _conditioning(model, names), run.steps, batch, config.precision, run_dir),
+        "model: %s, %s; %s of %s images in %s; run folder %s",
+        *(run.model, _conditioning(model, names), length, batch, config.precision, run_dir),
     )
     logging.info("pictures: %s in %s", samples.schedule_text, samples.folder)
     logging.info("best checkpoint: the step with %s", samples.best_text)

@@ -29,6 +29,7 @@ class TrainArguments(Arguments):
       settings: Setting of the model, name=value; repeatable. python -m tfcxr describe MODEL lists them.
       steps: Training steps in all; by default 1000 (700 for a first look without --data_dir), or a growing model's
         whole schedule.
+      minutes: Train for this long, over all runs of a resumed training; with --steps, until the first of both is over.
       batch_size: Images per step over all replicas, with several critic steps per critic step; 32 by default, 16 of an
         acgan without --data_dir.
       seed: Of weights, noise and data order.
@@ -56,6 +57,7 @@ class TrainArguments(Arguments):
     variant: str | None = None
     settings: tuple[str, ...] = flag((), name="set", is_repeated=True)
     steps: int | None = flag(None, minimum=1)
+    minutes: float | None = flag(None, minimum=0.001)
     batch_size: int | None = flag(None, minimum=1)
     seed: int = 0
     devices: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tfcxr.models.model_config import Stage
 from tfcxr.training.checkpoints import Checkpoints
+from tfcxr.training.time_limit import TimeLimit
 
 METRICS_FILE = "metrics.jsonl"
 COMPILING = "compiling the next step"
@@ -42,17 +43,21 @@ class StopOnNonFinite(keras.callbacks.Callback):
 class ProgressBar(keras.callbacks.Callback):
     """Steps, the time left, images per second and the losses by their `bar_names`, on the terminal.
 
-    The first step of a stage compiles, which the bar says; it does not count in the time left.
+    The first step of a stage compiles, which the bar says; it does not count in the time left. Of a training that time
+    ends, the number of all steps is estimated.
     """
 
-    def __init__(self, stages: Sequence[Stage], start_step: int) -> None:
+    def __init__(self, stages: Sequence[Stage], start_step: int, time_limit: TimeLimit | None = None) -> None:
         super().__init__()
+        self._time_limit = time_limit
         self._compiled_steps = {start_step + 1, *(stage.first_step + 1 for stage in stages)}
         self._bar = tqdm(total=stages[-1].end_step, initial=start_step, desc=COMPILING, bar_format=BAR_FORMAT)
 
     def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
         if step in self._compiled_steps:
             self._bar.unpause()
+        if self._time_limit is not None:
+            self._bar.total = max(step, round(step / min(self._time_limit.share, 1.0)))
         self._bar.set_postfix_str(", ".join(self._values(logs)), refresh=False)
         is_compiled_next = step + 1 in self._compiled_steps and step < self._bar.total
         compiling = f", {COMPILING}" if is_compiled_next else ""
@@ -128,7 +133,12 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves every `save_every` steps, at the end, and on Ctrl-C or SIGTERM; it must be the last callback."""
+    """Saves every `save_every` steps, at the end, and on Ctrl-C or SIGTERM; it must be the last callback.
+
+    Attributes:
+      step: the last that has ended.
+      is_interrupted: whether a signal ended training.
+    """
 
     def __init__(
         self,
@@ -137,9 +147,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
         steps: int,
         metrics_log: MetricsLog,
         samples: Any,
+        time_limit: TimeLimit | None,
         resume_command: str,
     ) -> None:
         super().__init__()
+        self.step = 0
+        self.is_interrupted = False
+        self._time_limit = time_limit
         self._checkpoints = checkpoints
         self._save_every = save_every
         self._steps = steps
@@ -155,17 +169,24 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
         is_stopping = self._stop_signal is not None
-        is_due = step % self._save_every == 0 or step == self._steps
+        end_reason = self._time_limit.end_reason if self._time_limit else ""
+        self.step = step
+        is_due = step % self._save_every == 0 or step == self._steps or bool(end_reason)
         if is_due or is_stopping or self._samples.is_best:
             state = {
                 "metrics_size": self._metrics_log.size,
                 "best_distance": self._samples.best_distance,
                 "best_size": self.model.current_size,
             }
+            if self._time_limit:
+                state["training_seconds"] = self._time_limit.seconds
             variables = self.model.checkpoint_variables()
             self._checkpoints.save(step, variables, state, is_due or is_stopping, self._samples.is_best)
-        if is_stopping and step < self._steps:
+        if end_reason:
             self.model.stop_training = True
+            logging.info("ended at step %d: %s", step, end_reason)
+        elif is_stopping and step < self._steps:
+            self.model.stop_training = self.is_interrupted = True
             logging.info("stopped and saved at step %d; continue with: %s", step, self._resume_command)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

@@ -82,6 +82,13 @@ def start_run(run_dir: str | os.PathLike, run: RunConfig, resume: bool) -> None:
     write_atomically(path, json.dumps(dataclasses.asdict(run), indent=2) + "\n")
 
 
+def ended_run(run_dir: str | os.PathLike, run: RunConfig, step: int) -> RunConfig:
+    """The run with the step at which it ended before its last one, which config.json then has too."""
+    ended = dataclasses.replace(run, steps=step)
+    write_atomically(pathlib.Path(run_dir) / CONFIG_FILE, json.dumps(dataclasses.asdict(ended), indent=2) + "\n")
+    return ended
+
+
 def read_run(run_dir: str | os.PathLike) -> RunConfig:
     """The configuration of a run folder; settings that an earlier version did not store are those it trained with.
 

@@ -26,6 +26,7 @@ from tfcxr.training.run_folder import (
     CONFIG_FILE,
     TRAINING_PATIENTS_FILE,
     RunConfig,
+    ended_run,
     make_model,
     read_run,
     read_stored_run,
@@ -35,6 +36,7 @@ from tfcxr.training.run_folder import (
 from tfcxr.training.samples import SAMPLE_WATCHERS, SampleWatcher
 from tfcxr.training.samples.real_images import read_real_images
 from tfcxr.training.strategy import make_strategy
+from tfcxr.training.time_limit import UNLIMITED_STEPS, TimeLimit
 from tfcxr.training.training_data import find_training_data, labels_to_resume
 
 
@@ -88,7 +90,7 @@ def train_model(
     )
     config = make_config(config_class, _fit_to_data(settings, data.info, len(data.choice.names), gan_class))
     watched_splits = _watched_splits(arguments, data.info, name, watcher_class)
-    stages = config.stages(arguments.batch_size, arguments.steps)
+    stages = config.stages(arguments.batch_size, arguments.steps or (UNLIMITED_STEPS if arguments.minutes else None))
     run = RunConfig(
         model=name,
         settings=to_plain(config),
@@ -128,17 +130,25 @@ def train_model(
         state.get("best_distance", math.inf),
         state.get("best_size"),
     )
+    time_limit = TimeLimit(arguments.minutes, state.get("training_seconds", 0.0)) if arguments.minutes else None
     saving = callbacks.SaveCheckpoints(
-        checkpoints, arguments.checkpoint_every, run.steps, metrics_log, samples, resume_command
+        checkpoints, arguments.checkpoint_every, run.steps, metrics_log, samples, time_limit, resume_command
     )
-    announce_training(model, run, run_dir, data, len(patients), stages, samples)
+    is_timed = run.steps == UNLIMITED_STEPS
+    length = f"{arguments.minutes:g} minutes in steps" if is_timed else f"{run.steps} steps"
+    announce_training(model, run, run_dir, data, len(patients), stages, samples, length)
     if state["step"]:
-        logging.info("resuming at step %d of %d", state["step"], run.steps)
-    progress = callbacks.ProgressBar(stages, state["step"])
+        logging.info("resuming at step %d%s", state["step"], "" if is_timed else f" of {run.steps}")
+    if time_limit and time_limit.end_reason:
+        return model, ended_run(run_dir, run, state["step"]), run_dir
+    progress = callbacks.ProgressBar(stages, state["step"], time_limit)
     exports = ExportAtSteps(export, run, run_dir, export_dir, export_steps)
-    watchers = [callbacks.StopOnNonFinite(), progress, metrics_log, samples, exports, saving]
+    limits = [time_limit] if time_limit else []
+    watchers = [callbacks.StopOnNonFinite(), *limits, progress, metrics_log, samples, exports, saving]
     train_stages(model, stages, open_batches, state["step"], watchers, strategy)
-    return None if model.stop_training else (model, run, run_dir)
+    if saving.is_interrupted:
+        return None
+    return model, ended_run(run_dir, run, saving.step) if model.stop_training else run, run_dir
 
 
 def find_export_dir(arguments: TrainArguments, run_dir: pathlib.Path) -> pathlib.Path:

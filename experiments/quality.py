@@ -1,0 +1,229 @@
+"""All families of GAN on one set for equal time, judged by networks that trained none of them.
+
+A study of ours, not of a paper. Data: Kaggle Chest X-ray Pneumonia (Kermany, Zhang, Goldbaum 2018), NORMAL and PNEUMONIA,
+at 64x64; patients held out of its train folder and its published test folder are reported side by side.
+
+Every family trains for `training_minutes`, with its defaults and what `VARIANTS` says beside them, and draws equally
+many images. `judges` are extractors that no generator learned from, such as ImageNet's Xception:
+`--set=judges=xception=xception.keras:precision=bfloat16`. Without one a classifier of the real images judges alone, and
+it does not see texture. The first judge that is a file watches the trainings too, which gives a curve of its kernel
+distance over the images seen. The PGGAN has no labels; its images get theirs by latent class optimisation.
+"""
+
+import json
+
+from tfcxr.command_line import name_and_path
+from tfcxr.studies.page import Results, Table
+from tfcxr.studies.pictures import curves, side_by_side
+from tfcxr.studies.stages import Stage, Study, seconds_of, sizes_to, time_text
+
+SHOWN = 6  # images of each label
+TEST_SPLITS = ("held_out", "test")
+DISTANCES = {"kernel distance": "kernel", "precision": "feature_precision", "coverage": "coverage"}
+
+VARIANTS = {
+    "corrected": {
+        "dataset": "chest_xray_pneumonia",
+        "splits": "train=.7,validation=.1,held_out=.2",
+        "image_size": 64,
+        "training_minutes": 40.0,
+        "sample_every": 500,
+        "families": ["acgan", "acgan_layer", "cgan", "wgan_gp", "stylegan2", "pggan", "vanilla_gan"],
+        "acgan": {"model_name": "acgan", "model": {"precision": "mixed_bfloat16"}, "batch_size": 32},
+        "acgan_layer": {
+            "model_name": "acgan",
+            "model": {"normalization": "layer", "precision": "mixed_bfloat16"},
+            "batch_size": 32,
+        },
+        "cgan": {"model_name": "cgan", "model": {"precision": "mixed_bfloat16"}, "batch_size": 32},
+        "wgan_gp": {
+            "model_name": "wgan_gp",
+            "model": {"conditional": True, "filters": 32, "precision": "mixed_bfloat16"},
+            "batch_size": 32,
+        },
+        "stylegan2": {
+            "model_name": "stylegan2",
+            "model": {
+                "channel_base": 2048,
+                "channel_max": 128,
+                "latent_size": 128,
+                "style_size": 128,
+                "precision": "mixed_bfloat16",
+            },
+            "batch_size": 32,
+        },
+        "pggan": {
+            "model_name": "pggan",
+            "model": {
+                "channel_base": 2048,
+                "channel_max": 128,
+                "latent_size": 128,
+                "stage_images": [8000, 16000, 24000, 32000, 10000000],
+                "precision": "mixed_bfloat16",
+            },
+            "batch_size": 16,
+        },
+        "vanilla_gan": {
+            "model_name": "vanilla_gan",
+            "model": {"conditional": True, "precision": "mixed_bfloat16"},
+            "batch_size": 64,
+        },
+        "judges": [],
+        "images": 1000,
+        "optimization": {},
+        "classifier_name": "small_cnn",
+        "classifier": {"max_epochs": 8, "balance_classes": "weights"},
+        "seeds": [0, 1],
+    },
+    "smoke": {
+        "dataset": "chest_xray_pneumonia",
+        "splits": "train=.4,validation=.3,held_out=.3",
+        "phantom_images": 240,
+        "phantom_image_size": 32,
+        "image_size": 32,
+        "training_minutes": 0.01,
+        "sample_every": 1,
+        "families": ["cgan", "pggan"],
+        "cgan": {
+            "model_name": "cgan",
+            "model": {"latent_size": 8, "generator_filters": 32, "discriminator_filters": 8},
+            "batch_size": 8,
+        },
+        "pggan": {
+            "model_name": "pggan",
+            "model": {
+                "latent_size": 8,
+                "channel_base": 128,
+                "channel_max": 8,
+                "first_size": 32,
+                "stage_images": [10000000],
+            },
+            "batch_size": 8,
+        },
+        "judges": [],
+        "images": 40,
+        "optimization": {"optimize_steps": 30, "optimize_rate": 0.3, "optimize_tries": 50, "severity": 0.0},
+        "classifier_name": "small_cnn",
+        "classifier": {"max_epochs": 1},
+        "seeds": [0],
+        "tstr": {"bootstrap_resamples": 50, "diversity_pairs": 20},
+        "distances": {"images": 8},
+        "memorization": {"false_alarms": 0.05},
+    },
+}
+
+
+def watching_judge(study: Study) -> str | None:
+    """The judge that watches the trainings; "trained" exists only when they are over."""
+    judges = [name_and_path(judge)[1] for judge in study.settings["judges"] if judge != "trained"]
+    return judges[0] if judges else None
+
+
+def stages(study: Study) -> list[Stage]:
+    """Records, a training of each family, cohorts, one report."""
+    s, folder, size = study.settings, study.folder, study.settings["image_size"]
+    real = study.records / str(size)
+    sizes = sizes_to(size) if study.variant == "corrected" and "pggan" in s["families"] else [size]
+    source = {"dataset": s["dataset"], "raw_dir": study.raw_dir, "image_sizes": sizes}
+    labelling = folder / "saved_models" / "labelling_classifier"
+    made = [
+        study.stage(
+            "build records", "tfrecords_builder", out_dir=study.records, splits=s["splits"], split_by="hash", **source
+        )
+    ]
+    if "pggan" in s["families"]:
+        made.append(
+            study.stage(
+                "train classifier that labels",
+                "tfcxr.train_classifier",
+                classifier=s["classifier_name"],
+                data_dir=real,
+                test_splits=["held_out"],
+                out_dir=labelling,
+                settings=s["classifier"],
+            )
+        )
+    watched = {"quality_extractor": watching_judge(study), "sample_every": s["sample_every"]}
+    for family in s["families"]:
+        made.append(study.train(family, s[family], data_dir=real, minutes=s["training_minutes"], **watched))
+        is_labelled = s[family]["model_name"] != "pggan"
+        made.append(
+            study.stage(
+                f"generate {family}",
+                "tfcxr.generate",
+                saved_model=study.saved_model(family),
+                out_dir=folder / "cohorts" / family,
+                like=real,
+                images=s["images"],
+                **({} if is_labelled else {"classifier": labelling, "optimize": True} | s["optimization"]),
+            )
+        )
+    settings = {"classifier": s["classifier"], "tstr": {"arms": "real,synthetic"} | s.get("tstr", {})}
+    made.append(
+        study.stage(
+            "evaluate",
+            "tfcxr.evaluate",
+            protocols=["tstr", "distances", "memorization"],
+            synthetic_dir=[f"{family}={folder / 'cohorts' / family / str(size)}" for family in s["families"]],
+            real_dir=real,
+            validation_splits="validation",
+            test_splits=TEST_SPLITS,
+            classifier=s["classifier_name"],
+            classifier_seeds=s["seeds"],
+            extractor=["trained", *s["judges"]],
+            out_dir=folder / "report",
+            settings=settings | {name: s.get(name, {}) for name in ("distances", "memorization")},
+        )
+    )
+    return made
+
+
+def samples(study: Study, family: str) -> list[dict[str, float]]:
+    """What a training logged at each sample, with the number of real images that it had seen, as "images"."""
+    folder, described = study.folder / family, study.settings[family]
+    critic_steps = described["model"].get("critic_steps", 5 if described["model_name"] == "wgan_gp" else 1)
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    images = described["batch_size"] * critic_steps
+    return [line | {"images": line["step"] * images} for line in lines if "sliced_wasserstein" in line]
+
+
+def pictures(study: Study) -> dict[str, bytes]:
+    """Images of the same seeds side by side, and the kernel distance over the real images that were seen."""
+    families = study.settings["families"]
+    made = {"side_by_side.png": side_by_side({family: study.saved_model(family) for family in families}, SHOWN)}
+    if judge := watching_judge(study):
+        points = {
+            family: [(sample["images"], sample["kid"]) for sample in samples(study, family)] for family in families
+        }
+        made["curves.png"] = curves(points, "real images seen", f"kernel distance to validation images, by {judge}")
+    return made
+
+
+def table(study: Study) -> Table:
+    """What each family reached on held-out patients, N, interval and what real images have among them."""
+    results, s = Results(study.folder), study.settings
+    judges = sorted({row["extractor"] for row in results.scores("report", protocol="distances", metric="kernel")})
+    columns = [(f"{title}, {judge}", metric, judge) for judge in judges for title, metric in DISTANCES.items()]
+    header = ["family", "real images seen", "training", *(title for title, *_ in columns)]
+    header += [f"AUC on {split} of a classifier of its images" for split in TEST_SPLITS]
+    header += ["alike within a class, MS-SSIM (real)", "nearer to training than 1 % of held-out images are"]
+    times = {stage.name: seconds_of(study, stage) for stage in stages(study)}
+    cells = []
+    for family in s["families"]:
+        of_family = {"cohort": family, "split": "held_out", "label": "", "group": ""}
+        last = samples(study, family)[-1]
+        alike = [
+            f"{value:.2f} ({last[name.replace('ms_ssim/', 'ms_ssim_real/')]:.2f})"
+            for name, value in last.items()
+            if name.startswith("ms_ssim/")
+        ]
+        row = [family, f"{last['images']:,}", time_text((times[f"train {family}"] or 0.0) / 60)]
+        for _, metric, judge in columns:
+            row.append(str(results.score("report", protocol="distances", metric=metric, extractor=judge, **of_family)))
+        for split in TEST_SPLITS:
+            tstr = of_family | {"split": split, "metric": "auc", "subject": "synthetic"}
+            row.append(str(results.score("report", protocol="tstr", **tstr)))
+        copies = of_family | {"metric": "copies", "extractor": "trained"}
+        row += ["; ".join(alike), str(results.score("report", protocol="memorization", **copies))]
+        cells.append(row)
+    return Table(header, cells)
