@@ -1,7 +1,7 @@
 """All families of GAN on one set for equal time, judged by networks that trained none of them.
 
-A study of ours, not of a paper. Data: Kaggle Chest X-ray Pneumonia (Kermany, Zhang, Goldbaum 2018), NORMAL and PNEUMONIA,
-at 64x64; patients held out of its train folder and its published test folder are reported side by side.
+A study of ours, not of a paper. Data: Kaggle Chest X-ray Pneumonia (Kermany, Zhang, Goldbaum 2018), NORMAL and
+PNEUMONIA, at 64 px; patients held out of its train folder and its published test folder are reported side by side.
 
 Every family trains for `training_minutes`, with its defaults and what `VARIANTS` says beside them, and draws equally
 many images. `judges` are extractors that no generator learned from, such as ImageNet's Xception:

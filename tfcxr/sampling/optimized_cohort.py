@@ -7,8 +7,8 @@ Segal, Rubin, Rubin and Pantanowitz 2021. For each pseudo-patient a z is optimis
 images are of z + N(0, 0.2); they have one patient key and stand in one shard. A label that was asked for is 1; any
 other is what the classifier finds in the image, unknown where it has no threshold.
 
-Beside the shards stand `optimization.json` and `optimization.html`. A cohort that was killed is resumed, its whole
-shards kept.
+Beside the shards stand `optimization.json` and `optimization.html`. A cohort that was killed is resumed: its whole
+shards and every optimum that was found are kept.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfcxr.sampling import optimization_log
 from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
 from tfcxr.sampling.cohort_labels import CohortLabels
-from tfcxr.sampling.latent_optimization import OptimizedLatent
+from tfcxr.sampling.kept_optima import KeptOptima, Optimum
 from tfcxr.sampling.optimization_log import PatientLog
 from tfcxr.sampling.optimization_page import write_optimization_page
 from tfcxr.sampling.patient_optimizer import (
@@ -49,6 +49,7 @@ from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 SPLIT = "train"
 SUMMARY_FILE = "optimization.json"
+OPTIMA_FILE = "optima.jsonl"  # of an unfinished cohort
 CURVES_PER_TARGET = 12  # kept for the page
 
 
@@ -59,7 +60,7 @@ def optimize_cohort(
     out_dir: str | os.PathLike,
     options: OptimizedCohortOptions | None = None,
 ) -> DatasetInfo:
-    """Writes the cohort; one that was killed is resumed, its whole shards kept.
+    """Writes the cohort; one that was killed is resumed, its whole shards and the optima of the others kept.
 
     Args:
       labels: in the order of the classifier's label names.
@@ -97,8 +98,9 @@ class _Cohort:
     ) -> None:
         self.model, self.classifier, self.labels, self.options = model, classifier, labels, options
         self.optimizer = PatientOptimizer(model, classifier, labels, options)
-        self.search: Iterator[tuple[PseudoPatient, OptimizedLatent]] | None = None
-        self.optima: dict[int, OptimizedLatent] = {}  # found, but not written yet
+        self.search: Iterator[tuple[PseudoPatient, Optimum]] | None = None
+        self.kept: KeptOptima  # from the first search on
+        self.optima: dict[int, Optimum] = {}  # found, but not written yet
         self.drawn = first_of_each_row(self.optimizer.patients, CURVES_PER_TARGET)
 
     def arguments(self) -> dict[str, Any]:
@@ -132,7 +134,7 @@ class _Cohort:
         encoding, logs = default_encoding(self.model.description.image_size), []
         with open_shard(path) as shard:
             for patient in patients:
-                optimum = self._optimum(patient, progress)
+                optimum = self._optimum(work, patient, progress)
                 images = self.optimizer.images(patient, optimum)
                 key = self._patient_key(patient)
                 for index, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
@@ -143,27 +145,34 @@ class _Cohort:
         assert shard.info is not None  # it was closed
         return shard.info
 
-    def _optimum(self, patient: PseudoPatient, progress: tqdm) -> OptimizedLatent:
+    def _optimum(self, work: ResumableWork, patient: PseudoPatient, progress: tqdm) -> Optimum:
         """A patient's optimum; those of later patients that are found before it are kept for them."""
         if self.search is None:  # this is the first patient of the first unfinished shard
-            self.search = self.optimizer.search(self.optimizer.patients[patient.number :])
+            left = self.optimizer.patients[patient.number :]
+            self.kept = KeptOptima(work.folder / OPTIMA_FILE)
+            self.optima = dict(self.kept.found)
+            progress.update(sum(other.images for other in left if other.number in self.optima))
+            unfound = [other for other in left if other.number not in self.optima]
+            self.search = self.optimizer.search(unfound, self.kept.tries)
         while patient.number not in self.optima:
-            found, optimum = next(self.search)
-            self.optima[found.number] = optimum
-            progress.update(found.images)
+            tried, optimum = next(self.search)
+            self.kept.add(tried.number, optimum)
+            if optimum.is_reached:
+                self.optima[tried.number] = optimum
+                progress.update(tried.images)
         return self.optima.pop(patient.number)
 
     def _patient_key(self, patient: PseudoPatient) -> str:
         salt = f"{self.model.description.weights_sha256}{self.classifier.sha256}".encode()
         return f"synthetic-{hashed_key(f'{self.options.seed}/{patient.number}', salt)}"
 
-    def _log(self, patient: PseudoPatient, optimum: OptimizedLatent, images: PatientImages) -> PatientLog:
+    def _log(self, patient: PseudoPatient, optimum: Optimum, images: PatientImages) -> PatientLog:
         return PatientLog(
             row=patient.row,
-            tries=images.tries,
+            tries=optimum.tries,
             steps=optimum.steps,
-            first_log_odds=optimum.first_log_odds.tolist(),
-            log_odds=optimum.log_odds.tolist(),
+            first_log_odds=optimum.first_log_odds,
+            log_odds=optimum.log_odds,
             labels=images.labels.tolist(),
             images_held=images.held,
             curve=optimum.shortfalls if patient.number in self.drawn else [],

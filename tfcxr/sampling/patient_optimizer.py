@@ -1,8 +1,9 @@
 """Pseudo-patients of a generator and a classifier: an optimised z each, its images and their labels.
 
     optimizer = PatientOptimizer(model, classifier, labels, OptimizedCohortOptions())
-    for patient, optimum in optimizer.search(optimizer.patients):  # in the order in which they are found
-        images = optimizer.images(patient, optimum)
+    for patient, optimum in optimizer.search(optimizer.patients):  # every try, in the order in which they end
+        if optimum.is_reached:
+            images = optimizer.images(patient, optimum)
 
 Everything random follows from the cohort's seed, the patient's number and the try. A latent that fails is tried again
 from a new start, with a new severity.
@@ -10,13 +11,14 @@ from a new start, with a new severity.
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from tfcxr.backbones.stored_classifier import StoredClassifier
 from tfcxr.sampling.cohort_labels import CohortLabels
 from tfcxr.sampling.differentiable_generator import differentiable_generator
+from tfcxr.sampling.kept_optima import Optimum
 from tfcxr.sampling.latent_optimization import (
     LatentObjective,
     LatentStart,
@@ -64,13 +66,11 @@ class PatientImages:
       labels: float [images, classes]: 1 present, 0 absent, NaN for a class without a threshold.
       held: images in which every target is still above its threshold without severity; without a target, those in
         which no class is.
-      tries: latents that were optimised for the patient.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
     held: int
-    tries: int
 
 
 class PatientOptimizer:
@@ -109,27 +109,35 @@ class PatientOptimizer:
         """float32 [classes], 1 for what its images shall show."""
         return self._labels.rows[patient.row]
 
-    def search(self, patients: Sequence[PseudoPatient]) -> Iterator[tuple[PseudoPatient, OptimizedLatent]]:
-        """Patients with their optima, as they are found.
+    def search(
+        self, patients: Sequence[PseudoPatient], tries_before: Mapping[int, int] | None = None
+    ) -> Iterator[tuple[PseudoPatient, Optimum]]:
+        """Patients with each of their tries as it ends; one that is reached is the patient's last.
+
+        Args:
+          tries_before: number of a patient -> tries of an earlier run, which are not repeated.
 
         Raises:
           ValueError: none of the latents of a patient reached its thresholds, or a score that is not finite.
         """
         waiting = collections.deque(patients)
+        self._tries.update(tries_before or {})
 
         def next_waiting() -> LatentStart | None:
             return self.next_start(waiting.popleft()) if waiting else None
 
         for latent in optimize_latents(self.objective, next_waiting, self._options.optimization):
             patient = latent.start.subject
-            if latent.is_reached:
-                yield patient, latent
-            elif self._tries[patient.number] < self._options.max_tries:
+            tries = self._tries[patient.number]
+            if not latent.is_reached:
+                if tries >= self._options.max_tries:
+                    raise ValueError(self._nothing_reached(patient, latent))
                 waiting.appendleft(patient)
-            else:
-                raise ValueError(self._nothing_reached(patient, latent))
+            assert latent.first_log_odds is not None and latent.log_odds is not None  # it has ended
+            log_odds = latent.first_log_odds.tolist(), latent.log_odds.tolist()
+            yield patient, Optimum(tries, latent.z, latent.shortfalls, *log_odds)
 
-    def images(self, patient: PseudoPatient, optimum: OptimizedLatent) -> PatientImages:
+    def images(self, patient: PseudoPatient, optimum: Optimum) -> PatientImages:
         """The images around an optimum."""
         targets = self.targets(patient)
         random = np.random.default_rng([self._options.seed, patient.number, 0])  # tries count from 1
@@ -142,7 +150,7 @@ class PatientOptimizer:
         shows = found == 1
         is_held = shows[:, targets == 1].all(axis=1) if targets.any() else ~shows.any(axis=1)
         labels = np.where(targets == 1, 1.0, others)
-        return PatientImages(pixels, labels, int(is_held.sum()), self._tries[patient.number])
+        return PatientImages(pixels, labels, int(is_held.sum()))
 
     def next_start(self, patient: PseudoPatient) -> LatentStart:
         """The next try of a patient."""
@@ -169,9 +177,9 @@ class PatientOptimizer:
         names = target_name(self.targets(patient), self._classifier.label_names)
         return (
             f"no latent of {self._model.path} reached the thresholds of {names} in {self._options.max_tries} tries of "
-            f"{latent.steps} steps, the last fell short by {latent.shortfalls[-1]:.3g} in log odds; finished shards "
-            "are kept: the same command with a higher --optimize_tries resumes from them, or choose a lower "
-            "--severity, more --optimize_steps or other labels, and another --out_dir"
+            f"{latent.steps} steps, the last fell short by {latent.shortfalls[-1]:.3g} in log odds; what was found is "
+            "kept: the same command with a higher --optimize_tries resumes from it, or choose a lower --severity, more "
+            "--optimize_steps or other labels, and another --out_dir"
         )
 
 

@@ -108,7 +108,16 @@ def test_interrupted_in_any_batch_it_goes_on_to_the_same_bytes(cohort, parts, tm
         optimize_cohort(*parts, out_dir, dataclasses.replace(options, severity=0.5))
     assert len(list((out_dir / "32").glob("*.tfrecord"))) in (1, 2)  # two to four patients in each
     monkeypatch.setattr(PatientOptimizer, "images", images)
+    optima = out_dir / "unfinished_cohort" / "optima.jsonl"
+    found = {entry["patient"] for entry in map(json.loads, optima.read_text().splitlines())}
+    with optima.open("a") as file:
+        file.write('{"patient": 3, "tri')  # the process was killed while it wrote
+    tried, next_start = set(), PatientOptimizer.next_start
+    monkeypatch.setattr(
+        PatientOptimizer, "next_start", lambda self, patient: tried.add(patient.number) or next_start(self, patient)
+    )
     optimize_cohort(*parts, out_dir, options)
+    assert len(found) > 5 and not found & tried
     other, whole = content(out_dir), content(cohort[0])
     assert {name for name in {*other, *whole} if other.get(name) != whole.get(name)} == set()
 

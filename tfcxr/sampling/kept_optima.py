@@ -1,0 +1,69 @@
+"""Optimised latents of a cohort that is being made, on disk as they are found, so that a killed one loses none."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimum:
+    """What became of one try of a pseudo-patient.
+
+    Attributes:
+      tries: which try it is, from 1.
+      z: float32 [latent].
+      shortfalls: by step from 0, see `OptimizedLatent`.
+      first_log_odds: by class, at the start.
+      log_odds: by class, at `z`.
+    """
+
+    tries: int
+    z: np.ndarray
+    shortfalls: list[float]
+    first_log_odds: list[float]
+    log_odds: list[float]
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether every class is on its side of its threshold."""
+        return self.shortfalls[-1] == 0
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps that it took."""
+        return len(self.shortfalls) - 1
+
+
+class KeptOptima:
+    """A file of one JSON line per ended try.
+
+    Attributes:
+      found: number of a pseudo-patient -> its optimum, as earlier runs found them.
+      tries: number of a pseudo-patient -> its tries so far, of those that have none.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        """Reads what is there; a line that a killed process left half-written is cut off."""
+        self._path = pathlib.Path(path)
+        self.found: dict[int, Optimum] = {}
+        self.tries: dict[int, int] = {}
+        self._path.touch()
+        *lines, torn = self._path.read_bytes().split(b"\n")
+        os.truncate(self._path, self._path.stat().st_size - len(torn))
+        for entry in map(json.loads, lines):
+            patient, z = entry.pop("patient"), np.array(entry.pop("z"), np.float32)
+            optimum = Optimum(z=z, **entry)
+            if optimum.is_reached:
+                self.found[patient] = optimum
+                self.tries.pop(patient, None)
+            else:
+                self.tries[patient] = optimum.tries
+
+    def add(self, patient: int, optimum: Optimum) -> None:
+        """Appends a try."""
+        entry = {"patient": patient} | dataclasses.asdict(optimum) | {"z": optimum.z.tolist()}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
