@@ -38,7 +38,7 @@ VARIANTS = {
         "cgan": {"model_name": "cgan", "model": {"precision": "mixed_bfloat16"}, "batch_size": 32},
         "wgan_gp": {
             "model_name": "wgan_gp",
-            "model": {"conditional": True, "filters": 32, "precision": "mixed_bfloat16"},
+            "model": {"conditional": True, "label_count": 2, "filters": 32, "precision": "mixed_bfloat16"},
             "batch_size": 32,
         },
         "stylegan2": {
@@ -65,7 +65,7 @@ VARIANTS = {
         },
         "vanilla_gan": {
             "model_name": "vanilla_gan",
-            "model": {"conditional": True, "precision": "mixed_bfloat16"},
+            "model": {"conditional": True, "label_count": 2, "precision": "mixed_bfloat16"},
             "batch_size": 64,
         },
         "judges": [],

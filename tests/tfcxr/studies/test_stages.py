@@ -137,7 +137,7 @@ def test_every_command_of_every_variant_reads_its_flags(name, tmp_path):
         chosen = Study(path, variant, settings, tmp_path / "raw", tmp_path)
         made = module.stages(chosen)
         assert len({stage.name for stage in made}) == len(made)
-        assert module.rows(chosen)
+        assert hasattr(module, "table") or module.rows(chosen)
         for stage in made:
             option, program, *flags = stage.words
             assert option == "-m"
