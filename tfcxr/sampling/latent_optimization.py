@@ -5,8 +5,9 @@
         result.z  # or, after `max_steps`, the last z, with `is_reached` False
 
 Segal, Rubin, Rubin and Pantanowitz 2021, Algorithm 1. Hundreds of latents are optimised at once. One that reaches its
-thresholds leaves the batch and the next one enters, so none waits for the slowest. Rows are computed in chunks of one
-size: nothing is retraced, memory does not grow with the batch, and a latent ends at the same z in any batch.
+thresholds leaves the batch and the next one enters, so none waits for the slowest. Shortfalls fall fast for some thirty
+steps and then hardly: one that would not arrive at its present pace is given up at once. Rows are computed in chunks of
+one size: nothing is retraced, memory does not grow with the batch, and a latent ends at the same z in any batch.
 
 Differs from the paper: several classes can be asked for at once, through the sum of their shortfalls, and classes can
 be kept below their thresholds. Its learning rate and number of steps are not published.
@@ -25,6 +26,7 @@ from tfcxr.sampling.differentiable_generator import Generate
 from tfcxr.serving.cascade import LUMA
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
+PACE_STEPS = 20  # by which it is told whether a latent will arrive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class OptimizationSettings:
 
     Attributes:
       learning_rate: of Adam.
-      max_steps: gradient steps after which a latent is given up.
+      max_steps: gradient steps after which a latent is given up, and earlier where it would not arrive until then.
       batch_size: latents optimised at once.
     """
 
@@ -99,6 +101,14 @@ class OptimizedLatent:
     def steps(self) -> int:
         """Gradient steps so far."""
         return len(self.shortfalls) - 1
+
+    def is_hopeless(self, max_steps: int) -> bool:
+        """Whether it would not arrive within `max_steps` at the pace of the last `PACE_STEPS`."""
+        if self.steps >= max_steps or self.steps < PACE_STEPS:
+            return self.steps >= max_steps
+        least = min(self.shortfalls[-PACE_STEPS:])
+        pace = (min(self.shortfalls[:-PACE_STEPS]) - least) / PACE_STEPS
+        return least > pace * (max_steps - self.steps)
 
     def step(self, gradient: np.ndarray, learning_rate: float) -> None:
         """One step of Adam (Kingma, Ba 2015)."""
@@ -214,7 +224,7 @@ def optimize_latents(
             row.log_odds = log_odds[index]
             if row.first_log_odds is None:
                 row.first_log_odds = log_odds[index]
-            if row.is_reached or row.steps >= settings.max_steps:
+            if row.is_reached or row.is_hopeless(settings.max_steps):
                 yield row
             else:
                 row.step(gradient[index], settings.learning_rate)

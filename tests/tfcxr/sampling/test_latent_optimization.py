@@ -94,6 +94,15 @@ def test_one_that_does_not_arrive_is_given_up_and_may_start_again():
     assert found == [("far", 4, False), ("near", 1, True)]
 
 
+def test_one_that_will_not_arrive_at_its_pace_is_given_up_early():
+    starts = [start("near", [-3.45, 0, 0, 0]), start("far", [-4.95, 0, 0, 0])]  # a step is the learning rate long
+    found = optimized(starts, OptimizationSettings(0.1, max_steps=40))
+    assert [(latent.start.subject, latent.steps, latent.is_reached) for latent in found] == [
+        ("far", 20, False),
+        ("near", 35, True),
+    ]
+
+
 def test_log_odds_of_exclusive_classes_are_those_of_the_softmax():
     z = np.array([[1.0, -0.5, 0.2, 0.9]], np.float32)
     probability = tf.nn.softmax(3 * z[:, :CLASSES]).numpy()
