@@ -152,6 +152,7 @@ class _Cohort:
             self.kept = KeptOptima(work.folder / OPTIMA_FILE)
             self.optima = dict(self.kept.found)
             progress.update(sum(other.images for other in left if other.number in self.optima))
+            progress.refresh()
             unfound = [other for other in left if other.number not in self.optima]
             self.search = self.optimizer.search(unfound, self.kept.tries)
         while patient.number not in self.optima:
