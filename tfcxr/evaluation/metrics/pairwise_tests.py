@@ -2,7 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -56,6 +57,19 @@ def pairwise_t_tests(samples: Mapping[str, np.ndarray], level: float = 0.05) -> 
         )
         for (first, second), (t, p), by_holm in zip(pairs, results, adjusted, strict=True)
     ]  # fmt: skip
+
+
+def paired_t_test(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p of the paired t-test (Student 1908) that two experiments of the same seeds have equal means.
+
+    NaN of one seed alone, which says nothing of others.
+    """
+    differences = np.subtract(first, second)
+    if len(differences) < 2 or not np.isfinite(differences).all():
+        return math.nan
+    if differences.std() == 0:  # the statistic has no denominator
+        return 1.0 if differences[0] == 0 else 0.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def _welch(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

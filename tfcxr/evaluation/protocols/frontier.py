@@ -3,7 +3,9 @@
 Classifiers are trained on some real images alone and with synthetic ones added, in several ratios (as ChexGen and
 RoentGen-v2 report), and tested on real patients whom nobody has seen. Each seed draws images of its own, and a larger
 draw holds the smaller ones. The gain is the AUC less that of the same real images alone, on the same resampled
-patients: its p-value is two-sided, by the paired bootstrap, and adjusted by Holm for all gains on a test set.
+patients: its p-value is two-sided, by the paired bootstrap, and adjusted by Holm for all gains on a test set. That asks
+whether other patients would show the gain. Whether other draws and starts of the classifier would is asked beside it,
+by a t-test of the pairs of each seed, unadjusted.
 
 More images mean more gradient steps, which help by themselves: with `compute=equal_steps` all trainings on the same
 real images take as many steps, those of classifier.max_epochs epochs of the real images alone.
@@ -36,7 +38,7 @@ from tfcxr.evaluation.metrics import metrics_of
 from tfcxr.evaluation.metrics.classification import patient_resamples, percentile_interval, two_sided_p
 from tfcxr.evaluation.metrics.metric import LabelScore
 from tfcxr.evaluation.metrics.nearest_neighbours import Nearest, nearest
-from tfcxr.evaluation.metrics.pairwise_tests import holm
+from tfcxr.evaluation.metrics.pairwise_tests import holm, paired_t_test
 from tfcxr.evaluation.protocols.frontier_minority import run_minority
 from tfcxr.evaluation.protocols.frontier_trainings import FOLDER, train_mixes
 from tfcxr.evaluation.protocols.frontier_verdict import page_parts, report_scores, sentences
@@ -239,7 +241,8 @@ def _score(
         scores[mix] = score_arm(names, is_single_label, test.labels, probabilities, thresholds, draws)
     cells = []
     for mix, found in scores.items():
-        difference = found.rows[metric.name] - scores[dataclasses.replace(mix, ratio=0.0)].rows[metric.name]
+        alone = scores[dataclasses.replace(mix, ratio=0.0)]
+        difference = found.rows[metric.name] - alone.rows[metric.name]
         gain = {"mean": float(difference[0]), "interval": list(percentile_interval(difference[1:]))}
         score = found.summary[metric.name]
         cells.append(
@@ -253,6 +256,8 @@ def _score(
         )
         if mix.ratio:
             gain["p"] = two_sided_p(difference[1:])
+            by_seed = (of.summary[metric.name]["by_seed"] for of in (found, alone))
+            gain["p_by_seed"] = paired_t_test(*by_seed)
     gains = [cell["gain"] for cell in cells if cell["ratio"]]
     for gain, adjusted in zip(gains, holm(np.array([gain["p"] for gain in gains])), strict=True):
         gain["adjusted_p"] = float(adjusted)

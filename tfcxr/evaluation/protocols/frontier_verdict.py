@@ -1,8 +1,8 @@
 """What the frontier says: a sentence, a table with a plot, and rows of scores.csv for each test set.
 
 A cell is what one mix of real and synthetic images scored: "real_images", "synthetic_images", "ratio", "compute" and
-"name"; "score" and its "gain" over the same real images alone, with "mean" and "interval", and the gain's "p" and
-"adjusted_p" where synthetic images were added; "copies" and "exposed".
+"name"; "score" and its "gain" over the same real images alone, with "mean" and "interval", and the gain's "p",
+"adjusted_p" and "p_by_seed" where synthetic images were added; "copies" and "exposed".
 """
 
 import itertools
@@ -70,7 +70,8 @@ def report_scores(split: str, test: Mapping[str, Any], passport: Mapping[str, An
 def page_parts(tests: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """HTML, of the plain content of report.json."""
     metric, parts = metrics_of(LabelScore)[0], []
-    header = ["real", "synthetic", "compute", html.metric_header(metric), "gain", "p", "p, Holm", "copies", "exposed"]
+    tested = {"p": "p", "adjusted_p": "p, Holm", "p_by_seed": "p, by seed"}
+    header = ["real", "synthetic", "compute", html.metric_header(metric), "gain", *tested.values(), "copies", "exposed"]
     for split, test in tests.items():
         rows = [
             [
@@ -78,7 +79,7 @@ def page_parts(tests: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 html.text(cell["compute"].replace("_", " ")),
                 html.estimate(cell["score"], metric.format),
                 html.estimate(cell["gain"], "+.3f") if cell["ratio"] else "",
-                *(html.number(cell["gain"].get(name)) if cell["ratio"] else "" for name in ("p", "adjusted_p")),
+                *(html.number(cell["gain"].get(name)) if cell["ratio"] else "" for name in tested),
                 *(f"{cell[name]:.1%}" if cell["ratio"] else "" for name in ("copies", "exposed")),
             ]
             for cell in test["cells"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfcxr.evaluation.metrics.pairwise_tests import pairwise_t_tests
+from tfcxr.evaluation.metrics.pairwise_tests import paired_t_test, pairwise_t_tests
 
 
 def test_t_and_p_of_a_pair_by_hand():
@@ -55,3 +55,10 @@ def test_values_without_spread_are_equal_or_infinitely_apart():
 def test_what_cannot_be_tested_is_refused(samples, message):
     with pytest.raises(ValueError, match=message):
         pairwise_t_tests(samples)
+
+
+def test_pairs_of_seeds_are_tested_by_their_differences():
+    first, second = [0.9, 0.8, 0.85], [0.88, 0.79, 0.8]
+    assert paired_t_test(first, second) == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    assert math.isnan(paired_t_test([0.9], [0.8])) and math.isnan(paired_t_test([math.nan, 1], [0, 1]))
+    assert paired_t_test([2, 2], [1, 1]) == 0.0 and paired_t_test([2, 2], [2, 2]) == 1.0

@@ -110,6 +110,7 @@ def test_gains_are_tested_on_the_same_patients_and_adjusted():
     assert better["gain"]["mean"] == pytest.approx(better["score"]["mean"] - alone["score"]["mean"])
     assert better["gain"]["p"] == pytest.approx(2 / 401) and better["gain"]["adjusted_p"] == pytest.approx(4 / 401)
     assert better["gain"]["interval"][0] > 0 and alike["gain"]["adjusted_p"] > 0.05
+    assert np.isnan(better["gain"]["p_by_seed"]), "one seed says nothing of others"
     (said,) = sentences("test", cells)
     assert said.startswith(
         "On real patients of test, 50 synthetic images add 0.165 (0.108 to 0.232) to the AUC 0.810 ("
