@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tfcxr.data.no_finding import is_no_finding
 from tfcxr.evaluation.scores import seed_summary
-
-HEALTHY = ("normal", "no finding", "no_finding")  # missing these is not underdiagnosis
 
 
 def underdiagnosis_gap(
@@ -35,7 +34,7 @@ def underdiagnosis_gap(
       "mean", "interval" and "by_seed"; above 0 the group is underdiagnosed, NaN where no finding is on both sides.
     """
     weights = np.concatenate([np.ones([1, len(labels)], np.float32), resamples])
-    columns = [column for column, name in enumerate(label_names) if name.lower() not in HEALTHY]
+    columns = [column for column, name in enumerate(label_names) if not is_no_finding(name)]
     by_seed = []
     for probability, threshold in zip(probabilities, thresholds, strict=True):
         predicted = predicted_labels(probability, threshold, is_single_label)

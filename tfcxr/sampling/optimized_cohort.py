@@ -5,7 +5,8 @@
 Segal, Rubin, Rubin and Pantanowitz 2021. For each pseudo-patient a z is optimised until the classifier finds its labels
 (see `tfcxr.sampling.latent_optimization`), each above its threshold by |N(1, 1)| * severity in log odds. Its 3 to 6
 images are of z + N(0, 0.2); they have one patient key and stand in one shard. A label that was asked for is 1; any
-other is what the classifier finds in the image, unknown where it has no threshold.
+other is what the classifier finds in the image, unknown where it has no threshold. "No Finding" beside a finding is 0
+unless it was asked for, and then the finding is.
 
 Beside the shards stand `optimization.json` and `optimization.html`. A cohort that was killed is resumed: its whole
 shards and every optimum that was found are kept.
@@ -237,7 +238,8 @@ class _Cohort:
             "start_bound": START_BOUND,
             "patient_deviation": PATIENT_DEVIATION,
             **self._settings(),
-            "labels": "1 for a target; for others what the classifier finds at its own threshold, unknown without one",
+            "labels": "1 for a target; for others what the classifier finds at its own threshold, unknown without one; "
+            "No Finding and a finding exclude each other",
             "targets": {name: {count: target[count] for count in counts} for name, target in targets},
         }
 

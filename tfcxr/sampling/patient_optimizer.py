@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tfcxr.backbones.stored_classifier import StoredClassifier
+from tfcxr.data.no_finding import is_no_finding
 from tfcxr.sampling.cohort_labels import CohortLabels
 from tfcxr.sampling.differentiable_generator import differentiable_generator
 from tfcxr.sampling.kept_optima import Optimum
@@ -149,7 +150,7 @@ class PatientOptimizer:
         others = np.zeros_like(found) if self._classifier.is_single_label else found
         shows = found == 1
         is_held = shows[:, targets == 1].all(axis=1) if targets.any() else ~shows.any(axis=1)
-        labels = np.where(targets == 1, 1.0, others)
+        labels = self._without_contradiction(np.where(targets == 1, 1.0, others), targets)
         return PatientImages(pixels, labels, int(is_held.sum()))
 
     def next_start(self, patient: PseudoPatient) -> LatentStart:
@@ -167,6 +168,14 @@ class PatientOptimizer:
         return LatentStart(
             patient, z, self._condition(targets), thresholds.astype(np.float32), directions.astype(np.float32)
         )
+
+    def _without_contradiction(self, labels: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """No image has both a finding and "No Finding", unless both were asked for: what was asked for holds."""
+        is_none = np.array([is_no_finding(name) for name in self._classifier.label_names])
+        shows_finding = (labels[:, ~is_none] == 1).any(axis=1, keepdims=True)
+        is_healthy = targets[is_none].any()
+        wrong = (targets == 0) & (labels == 1) & np.where(is_none, shows_finding & ~is_healthy, is_healthy)
+        return np.where(wrong, 0.0, labels)
 
     def _condition(self, targets: np.ndarray) -> np.ndarray:
         """What a conditional generator is asked for: the targets in the order of its own labels."""

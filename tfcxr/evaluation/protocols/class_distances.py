@@ -21,12 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 from tfcxr.config import check_range
+from tfcxr.data.no_finding import is_no_finding
 from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohorts, split_off_validation
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.extractors import open_extractors
 from tfcxr.evaluation.metrics.frechet_distance import frechet_distance
 from tfcxr.evaluation.protocols.label_distances import (
-    NO_FINDING,
     SEED,
     TITLES,
     between_sexes,
@@ -80,7 +80,7 @@ def run(evaluation: Evaluation, settings: ClassDistanceSettings) -> Findings:
     }
     least = 2 * settings.images or settings.least_images
     names = [name for name, count in counts.items() if count >= least]
-    names.sort(key=lambda name: name.lower() not in NO_FINDING)
+    names.sort(key=lambda name: not is_no_finding(name))
     if len(names) < 2:
         held = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise ValueError(f"class distances need two labels with {least} images or more on both sides, got {held}")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
+from tfcxr.data.no_finding import is_no_finding
 from tfcxr.evaluation.cohorts import Cohort
 from tfcxr.evaluation.metrics.frechet_distance import FRECHET, frechet_distance
 
 SEED = 0
-NO_FINDING = ("no finding", "normal")  # in any case; comes first
 STRATIFIED_DRAWS = 3
 TITLES = {
     "halves": "halves with equal shares of labels",
@@ -58,7 +58,7 @@ def label_distances(
     made, synthetic = sides["synthetic"], features["synthetic"]
     of_all = _estimate(synthetic, made, all_images["synthetic"], features["real"], real, all_images["real"])
     rows.append(_row("synthetic_to_real", None, of_all))
-    if names[0].lower() not in NO_FINDING:
+    if not is_no_finding(names[0]):
         return rows
     by_label = {side: images_of_labels(cohort, label_names, names) for side, cohort in sides.items()}
     for name in names[1:]:
