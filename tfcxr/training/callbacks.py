@@ -128,7 +128,11 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves every `save_every` steps, at the end, and on Ctrl-C or SIGTERM; it must be the last callback."""
+    """Saves every `save_every` steps, at the end, and on Ctrl-C or SIGTERM; it must be the last callback.
+
+    Attributes:
+      is_interrupted: whether training was stopped before its end.
+    """
 
     def __init__(
         self,
@@ -146,6 +150,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._metrics_log = metrics_log
         self._samples = samples
         self._resume_command = resume_command
+        self.is_interrupted = False
         self._stop_signal: int | None = None
         self._previous_handlers: dict[int, Any] = {}
 
@@ -155,17 +160,16 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
         is_stopping = self._stop_signal is not None
-        is_due = step % self._save_every == 0 or step == self._steps
-        if is_due or is_stopping or self._samples.is_best:
-            state = {
-                "metrics_size": self._metrics_log.size,
-                "best_distance": self._samples.best_distance,
-                "best_size": self.model.current_size,
-            }
+        is_end = step == self._steps or self._samples.should_stop
+        is_due = step % self._save_every == 0 or is_end or is_stopping
+        if is_due or self._samples.is_best:
+            state = {"metrics_size": self._metrics_log.size} | self._samples.state()
             variables = self.model.checkpoint_variables()
-            self._checkpoints.save(step, variables, state, is_due or is_stopping, self._samples.is_best)
-        if is_stopping and step < self._steps:
+            self._checkpoints.save(step, variables, state, is_due, self._samples.is_best)
+        if is_end or is_stopping:
             self.model.stop_training = True
+        self.is_interrupted = is_stopping and not is_end
+        if self.is_interrupted:
             logging.info("stopped and saved at step %d; continue with: %s", step, self._resume_command)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
