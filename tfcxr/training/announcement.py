@@ -48,7 +48,7 @@ def announce_training(
     )
     logging.info("pictures: %s in %s", samples.schedule_text, samples.folder)
     logging.info("best checkpoint: the step with %s", samples.best_text)
-    for metric in samples.metrics:
+    for metric in (*samples.metrics, *(samples.quality.metrics if samples.quality else ())):
         logging.info("%s: %s", metric.name, metric.meaning)
 
 

@@ -18,7 +18,8 @@ class TrainArguments(Arguments):
       labels: Labels to train on, such as Effusion,No Finding; all by default. Of exclusive classes, images of others
         are left out.
       conditions: Fields of a record that the networks read beside the labels: sex, age, view. A cgan can.
-      validation_splits: Splits that super-resolution is measured on while it trains.
+      validation_splits: Splits that super-resolution, and a generator with --quality_extractor, is measured on while it
+        trains.
       run_dir: Run folder; runs/MODEL by default.
       export_dir: Where the SavedModel goes; saved_models/NAME OF THE RUN by default.
       export: Export the generator at the end.
@@ -36,8 +37,13 @@ class TrainArguments(Arguments):
       devices: Devices to train on, such as GPU:0,GPU:1; all GPUs by default.
       log_every: Steps between lines of metrics.jsonl.
       sample_every: Steps between sample pictures; by default 500, and pictures at steps 50, 100 and 200 too.
+      quality_extractor: Frozen network that judges the images at each sample: a .keras file or the folder of a
+        SavedModel, with options such as xception.keras:precision=bfloat16. KID and coverage against --validation_splits
+        are logged, and the best checkpoint is that of the smallest KID.
+      quality_images: With --quality_extractor: compare at most so many images.
+      stop_when_flat: With --quality_extractor: end training when KID has stopped falling.
       checkpoint_every: Steps between checkpoints.
-      keep_checkpoints: How many of the newest checkpoints are kept.
+      keep_checkpoints: How many of the newest checkpoints are kept; the best one stays beside them.
       resume: Continue the run in --run_dir.
       deterministic: Same bits in every run; on GPUs it costs speed.
       verify_checksums: Check the SHA-256 of every shard first.
@@ -63,6 +69,9 @@ class TrainArguments(Arguments):
     devices: tuple[str, ...] = ()
     log_every: int = flag(50, minimum=1)
     sample_every: int | None = flag(None, minimum=1)
+    quality_extractor: str | None = None
+    quality_images: int = flag(256, minimum=16)
+    stop_when_flat: bool = False
     checkpoint_every: int = flag(500, minimum=1)
     keep_checkpoints: int = flag(3, minimum=1)
     resume: bool = False

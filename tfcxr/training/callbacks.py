@@ -136,8 +136,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
     """Saves every `save_every` steps, at the end, and on Ctrl-C or SIGTERM; it must be the last callback.
 
     Attributes:
-      step: the last that has ended.
-      is_interrupted: whether a signal ended training.
+      is_interrupted: whether a signal stopped training before its end.
     """
 
     def __init__(
@@ -151,8 +150,6 @@ class SaveCheckpoints(keras.callbacks.Callback):
         resume_command: str,
     ) -> None:
         super().__init__()
-        self.step = 0
-        self.is_interrupted = False
         self._time_limit = time_limit
         self._checkpoints = checkpoints
         self._save_every = save_every
@@ -160,6 +157,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._metrics_log = metrics_log
         self._samples = samples
         self._resume_command = resume_command
+        self.is_interrupted = False
         self._stop_signal: int | None = None
         self._previous_handlers: dict[int, Any] = {}
 
@@ -170,23 +168,20 @@ class SaveCheckpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
         is_stopping = self._stop_signal is not None
         end_reason = self._time_limit.end_reason if self._time_limit else ""
-        self.step = step
-        is_due = step % self._save_every == 0 or step == self._steps or bool(end_reason)
-        if is_due or is_stopping or self._samples.is_best:
-            state = {
-                "metrics_size": self._metrics_log.size,
-                "best_distance": self._samples.best_distance,
-                "best_size": self.model.current_size,
-            }
+        is_end = step == self._steps or bool(end_reason) or self._samples.should_stop
+        is_due = step % self._save_every == 0 or is_end or is_stopping
+        if is_due or self._samples.is_best:
+            state = {"metrics_size": self._metrics_log.size} | self._samples.state()
             if self._time_limit:
                 state["training_seconds"] = self._time_limit.seconds
             variables = self.model.checkpoint_variables()
-            self._checkpoints.save(step, variables, state, is_due or is_stopping, self._samples.is_best)
-        if end_reason:
+            self._checkpoints.save(step, variables, state, is_due, self._samples.is_best)
+        if is_end or is_stopping:
             self.model.stop_training = True
+        if end_reason:
             logging.info("ended at step %d: %s", step, end_reason)
-        elif is_stopping and step < self._steps:
-            self.model.stop_training = self.is_interrupted = True
+        self.is_interrupted = is_stopping and not is_end
+        if self.is_interrupted:
             logging.info("stopped and saved at step %d; continue with: %s", step, self._resume_command)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

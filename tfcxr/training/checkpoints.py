@@ -19,13 +19,17 @@ BEST_NAME = "best.npz"
 
 
 class Checkpoints:
-    """The checkpoints of one run folder: the newest `keep` of those that were due, and the best one beside them."""
+    """The checkpoints of one run folder: the newest `keep` of those that were due, and the best one beside them.
 
-    def __init__(self, run_dir: str | os.PathLike, keep: int = 3) -> None:
+    Due are the multiples of `every`. That of another step, where training was interrupted or ended, takes none of
+    their places, and stays until a later one is written.
+    """
+
+    def __init__(self, run_dir: str | os.PathLike, keep: int = 3, every: int = 1) -> None:
         if keep < 1:
             raise ValueError(f"at least one checkpoint must be kept, got {keep}")
         self._folder = pathlib.Path(run_dir) / "checkpoints"
-        self._keep = keep
+        self._keep, self._every = keep, every
 
     def save(
         self,
@@ -37,13 +41,11 @@ class Checkpoints:
     ) -> pathlib.Path:
         """Writes the checkpoint of a step: under its number where it `is_due`, as the best where it `is_best`.
 
-        A due checkpoint replaces the oldest.
-
         Args:
           step: that has ended.
           variables: name -> variable.
           state: plain JSON, stored with the step.
-          is_due: whether it counts among the newest that are kept.
+          is_due: whether it is the last one, and not only the best.
           is_best: whether it replaces the best.
 
         Raises:
@@ -57,8 +59,10 @@ class Checkpoints:
         if is_due and is_best:
             with atomic_path(self._folder / BEST_NAME) as temporary:
                 os.link(path, temporary)
-        for old in self.paths()[: -self._keep]:
-            old.unlink()
+        steps = self.steps()
+        kept = {*steps[-1:], *[other for other in steps if other % self._every == 0][-self._keep :]}
+        for old in {*steps} - kept:
+            self._path(old).unlink()
         return path
 
     def paths(self) -> list[pathlib.Path]:
@@ -117,6 +121,15 @@ def restore(path: str | os.PathLike, variables: dict[str, Any]) -> dict[str, Any
     for name, variable in variables.items():
         variable.assign(arrays[name])
     return state
+
+
+def read_state(path: str | os.PathLike) -> dict[str, Any]:
+    """The state of a checkpoint.
+
+    Raises:
+      ValueError: a damaged file.
+    """
+    return _read(path)[1]
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """One training from its arguments to the trained model: data, networks, checkpoints, pictures, log."""
 
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -19,8 +18,9 @@ from tfcxr.precision import has_bfloat16
 from tfcxr.training import callbacks
 from tfcxr.training.announcement import announce_training
 from tfcxr.training.arguments import TrainArguments
-from tfcxr.training.checkpoints import Checkpoints, restore
+from tfcxr.training.checkpoints import Checkpoints, read_state, restore
 from tfcxr.training.exports import Export, ExportAtSteps, check_export_steps, parse_export_steps
+from tfcxr.training.judge import held_out_splits, open_judge, resume_judged
 from tfcxr.training.loop import train_stages
 from tfcxr.training.run_folder import (
     CONFIG_FILE,
@@ -103,7 +103,10 @@ def train_model(
     export_dir, export_steps = find_export_dir(arguments, run_dir), parse_export_steps(arguments.export_steps)
     check_export_steps(export_steps, run.steps, export_dir, begun is not None)
     strategy = make_strategy(list(arguments.devices))
-    checkpoints = Checkpoints(run_dir, arguments.keep_checkpoints)
+    checkpoints = Checkpoints(run_dir, arguments.keep_checkpoints, arguments.checkpoint_every)
+    last = checkpoints.find()
+    quality = open_judge(arguments, data, run, watcher_class)
+    best_distance = resume_judged(run_dir, read_state(last) if begun is not None and last else {}, quality)
     open_batches = data.open_batches(arguments.seed, stages, config, strategy.num_replicas_in_sync)
     patients = data.patients()
     start_run(run_dir, run, arguments.resume)  # from here on there is a run; what can be wrong was checked before
@@ -112,7 +115,6 @@ def train_model(
 
     with strategy.scope():
         model = make_model(run)
-    last = checkpoints.find()
     state = {"step": 0, "metrics_size": 0} if last is None else restore(last, model.checkpoint_variables())
     if not state["step"]:
         model.load_initial_weights(read_stored_run)
@@ -127,8 +129,10 @@ def train_model(
         real_images,
         arguments.sample_every,
         metrics_log,
-        state.get("best_distance", math.inf),
+        best_distance,
         state.get("best_size"),
+        quality,
+        arguments.stop_when_flat,
     )
     time_limit = TimeLimit(arguments.minutes, state.get("training_seconds", 0.0)) if arguments.minutes else None
     saving = callbacks.SaveCheckpoints(
@@ -139,16 +143,25 @@ def train_model(
     announce_training(model, run, run_dir, data, len(patients), stages, samples, length)
     if state["step"]:
         logging.info("resuming at step %d%s", state["step"], "" if is_timed else f" of {run.steps}")
-    if time_limit and time_limit.end_reason:
-        return model, ended_run(run_dir, run, state["step"]), run_dir
     progress = callbacks.ProgressBar(stages, state["step"], time_limit)
     exports = ExportAtSteps(export, run, run_dir, export_dir, export_steps)
     limits = [time_limit] if time_limit else []
     watchers = [callbacks.StopOnNonFinite(), *limits, progress, metrics_log, samples, exports, saving]
-    train_stages(model, stages, open_batches, state["step"], watchers, strategy)
+    is_ended = samples.should_stop or (time_limit and time_limit.end_reason)
+    train_stages(model, [] if is_ended else stages, open_batches, state["step"], watchers, strategy)
     if saving.is_interrupted:
         return None
-    return model, ended_run(run_dir, run, saving.step) if model.stop_training else run, run_dir
+    step = checkpoints.last_step()
+    if samples.should_stop:
+        of_all, how = ("", "") if is_timed else (f" of {run.steps}", f" --steps={run.steps}")
+        logging.info(
+            "ended at step %d%s, since kid no longer falls; to train on, the same command with --resume%s and without "
+            "--stop_when_flat",
+            *(step, of_all, how),
+        )
+    if step < run.steps:
+        run = ended_run(run_dir, run, step)
+    return model, run, run_dir
 
 
 def find_export_dir(arguments: TrainArguments, run_dir: pathlib.Path) -> pathlib.Path:
@@ -198,9 +211,4 @@ def _watched_splits(
     """
     if not watcher_class.needs_held_out_images:
         return ",".join(arguments.splits)
-    if missing := [split for split in arguments.validation_splits if split not in info.splits]:
-        raise ValueError(
-            f"{model} is measured on images that it is not trained on, but {info.name} has no split {missing[0]!r}; "
-            f"choose one of {', '.join(info.splits)} as --validation_splits"
-        )
-    return ",".join(arguments.validation_splits)
+    return held_out_splits(arguments, info, model)

@@ -23,6 +23,9 @@ class GeneratedSamples(SampleWatcher):
     collapsed. Logs the sliced Wasserstein distance to the real images, by which the best checkpoint is chosen, beside
     that between two halves of them; halves are fewer images, so that a perfect generator's distance would be smaller.
     While a model grows, real images are reduced to its current resolution.
+
+    With a `quality`, logs KID and coverage as well, always against real images of full resolution, and the best
+    checkpoint is that of the smallest KID.
     """
 
     metrics = (SLICED_WASSERSTEIN, MS_SSIM)
@@ -33,6 +36,8 @@ class GeneratedSamples(SampleWatcher):
         self._stored_images = real_images
         self._size = 0
         self._follow_growth(model)
+        if self.quality:
+            self.quality.prepare(self.folder.parent)
 
     def sample(self, step: int) -> Sample:
         self._follow_growth(self.model)
@@ -43,10 +48,16 @@ class GeneratedSamples(SampleWatcher):
         similarity = np.mean([diversity[f"ms_ssim/{name}"] for name in self._real_similarity])
         text = f"sliced_wasserstein {distance:.1f} (real {self._real_distance:.1f}), ms_ssim {similarity:.3f} "
         text += f"(real {np.mean(list(self._real_similarity.values())):.3f})"
+        if self.quality:
+            is_grown = self.model.current_size == self.model.config.image_size and not self.model.stage.is_fading
+            values |= self.quality.score(self._images_of, counts=is_grown and not self.is_early(step))
+            return Sample(rows, values, f"{self.quality.text(values)}, {text}", values["kid"])
         return Sample(rows, values, text, distance)
 
     @property
     def best_text(self) -> str:
+        if self.quality:
+            return self.quality.best_text
         count = sum(len(images) for images in self._real_images.values())
         return (
             f"the smallest sliced_wasserstein between generated and {count} real training images (between two halves "
@@ -68,6 +79,10 @@ class GeneratedSamples(SampleWatcher):
         count = max([2, *(len(images) for images in self._real_images.values())])
         label = tf.one_hot(tf.fill([count], index), len(self._label_names))[:, : self._label_count]
         seed = tf.range(count, dtype=tf.int64) + index * SEEDS_PER_LABEL
+        return self._images_of(seed, label)
+
+    def _images_of(self, seed: tf.Tensor, label: tf.Tensor) -> np.ndarray:
+        """uint8 [images, size, size, 1] of seeds int64 [images] and labels float32 [images, labels]."""
         generated = self._generate(seed, label).numpy()
         return np.round(generated.mean(axis=-1, keepdims=True)).astype(np.uint8)  # three equal channels are one
 

@@ -26,6 +26,7 @@ class SuperResolvedSamples(SampleWatcher):
     pictures would choose invented detail, which a radiograph must not have.
     """
 
+    can_be_judged = False
     needs_held_out_images = True
     images_per_label = 32
     metrics = (*metrics_of(PairedImages), MS_SSIM)

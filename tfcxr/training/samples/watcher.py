@@ -17,6 +17,7 @@ from tfcxr.evaluation.metrics.metric import Metric
 from tfcxr.models.base import AdversarialModel
 from tfcxr.training.callbacks import MetricsLog
 from tfcxr.training.sample_grid import draw_grid
+from tfcxr.training.samples.quality import Quality
 
 EARLY_STEPS, DEFAULT_EVERY = (50, 100, 200), 500  # where nothing is said
 
@@ -45,8 +46,10 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
       best_distance: the smallest so far at the model's current size.
       is_best: whether the step that has just ended has it.
       folder: where the grids are.
+      quality: judges the images by a frozen network; None without one.
     """
 
+    can_be_judged: ClassVar[bool] = True  # by a `quality`
     needs_held_out_images: ClassVar[bool] = False  # real images of the validation splits, not of the training splits
     images_per_label: ClassVar[int] = 64
     metrics: ClassVar[tuple[Metric, ...]] = ()  # that are logged
@@ -61,6 +64,8 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
         metrics_log: MetricsLog,
         best_distance: float = math.inf,
         best_size: int | None = None,
+        quality: Quality | None = None,
+        stop_when_flat: bool = False,
     ) -> None:
         """Keeps what the pictures are compared with.
 
@@ -73,10 +78,13 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
           metrics_log: takes the values and the grid.
           best_distance: that of a resumed run.
           best_size: pixels of the images that `best_distance` was measured on; the model's `image_size` where None.
+          quality: chooses the best checkpoint by KID; by the watcher's own distance where None.
+          stop_when_flat: ends training when KID has stopped falling.
         """
         super().__init__()
         self.best_distance = best_distance
         self.is_best = False
+        self.quality, self._stop_when_flat = quality, stop_when_flat
         self._best_size = best_size or model.config.image_size
         self.folder = pathlib.Path(run_dir) / "samples"
         self._sample_every = sample_every
@@ -97,6 +105,16 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
     @abc.abstractmethod
     def sample(self, step: int) -> Sample:
         """Makes pictures with the model as it is and compares them with the real images."""
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether training ends because its images no longer get better."""
+        return self._stop_when_flat and self.quality is not None and self.quality.is_flat
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the samples so far."""
+        best = {"best_distance": self.best_distance, "best_size": self.model.current_size}
+        return best | ({"quality": self.quality.state()} if self.quality else {})
 
     def is_due(self, step: int) -> bool:
         """Whether a step is sampled."""
