@@ -8,9 +8,15 @@ many images. `judges` are extractors that no generator learned from, such as Ima
 `--set=judges=xception=xception.keras:precision=bfloat16`. Without one a classifier of the real images judges alone, and
 it does not see texture. The first judge that is a file watches the trainings too, which gives a curve of its kernel
 distance over the images seen. The PGGAN has no labels; its images get theirs by latent class optimisation.
+
+Larger images: `--set=image_size=256 --set=families=cgan,cgan_enlarged` compares a CGAN of that size with one of a
+quarter of it whose images an SRGAN enlarges, each with half of the time.
 """
 
 import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from tfcxr.command_line import name_and_path
 from tfcxr.studies.page import Results, Table
@@ -68,6 +74,17 @@ VARIANTS = {
             "model": {"conditional": True, "label_count": 2, "precision": "mixed_bfloat16"},
             "batch_size": 64,
         },
+        "cgan_enlarged": {
+            "model_name": "cgan",
+            "model": {"precision": "mixed_bfloat16"},
+            "batch_size": 32,
+            "enlarged_by": "srgan",
+        },
+        "srgan": {
+            "model_name": "srgan",
+            "model": {"scale": 4, "precision": "mixed_bfloat16"},
+            "batch_size": 4,
+        },
         "judges": [],
         "images": 1000,
         "optimization": {},
@@ -79,11 +96,11 @@ VARIANTS = {
         "dataset": "chest_xray_pneumonia",
         "splits": "train=.4,validation=.3,held_out=.3",
         "phantom_images": 240,
-        "phantom_image_size": 32,
-        "image_size": 32,
+        "phantom_image_size": 64,
+        "image_size": 64,
         "training_minutes": 0.01,
         "sample_every": 1,
-        "families": ["cgan", "pggan"],
+        "families": ["cgan", "pggan", "cgan_enlarged"],
         "cgan": {
             "model_name": "cgan",
             "model": {"latent_size": 8, "generator_filters": 32, "discriminator_filters": 8},
@@ -95,10 +112,21 @@ VARIANTS = {
                 "latent_size": 8,
                 "channel_base": 128,
                 "channel_max": 8,
-                "first_size": 32,
+                "first_size": 64,
                 "stage_images": [10000000],
             },
             "batch_size": 8,
+        },
+        "cgan_enlarged": {
+            "model_name": "cgan",
+            "model": {"latent_size": 8, "generator_filters": 32, "discriminator_filters": 8},
+            "batch_size": 8,
+            "enlarged_by": "srgan",
+        },
+        "srgan": {
+            "model_name": "srgan",
+            "model": {"scale": 2, "residual_blocks": 1, "filters": 8, "discriminator_filters": 8},
+            "batch_size": 4,
         },
         "judges": [],
         "images": 40,
@@ -122,16 +150,26 @@ def watching_judge(study: Study) -> str | None:
 def stages(study: Study) -> list[Stage]:
     """Records, a training of each family, cohorts, one report."""
     s, folder, size = study.settings, study.folder, study.settings["image_size"]
-    real = study.records / str(size)
-    sizes = sizes_to(size) if study.variant == "corrected" and "pggan" in s["families"] else [size]
-    source = {"dataset": s["dataset"], "raw_dir": study.raw_dir, "image_sizes": sizes}
     labelling = folder / "saved_models" / "labelling_classifier"
+    sizes = {size} | {
+        size // s[of["enlarged_by"]]["model"]["scale"] for of in families_of(study) if "enlarged_by" in of
+    }
+    if any(grows(described) and "first_size" not in described["model"] for described in families_of(study)):
+        sizes |= set(sizes_to(size))
     made = [
         study.stage(
-            "build records", "tfrecords_builder", out_dir=study.records, splits=s["splits"], split_by="hash", **source
+            "build records",
+            "tfrecords_builder",
+            dataset=s["dataset"],
+            raw_dir=study.raw_dir,
+            out_dir=study.records,
+            image_sizes=sorted(sizes),
+            splits=s["splits"],
+            split_by="hash",
         )
     ]
-    if "pggan" in s["families"]:
+    real = study.records / str(size)
+    if any(map(grows, families_of(study))):
         made.append(
             study.stage(
                 "train classifier that labels",
@@ -143,28 +181,15 @@ def stages(study: Study) -> list[Stage]:
                 settings=s["classifier"],
             )
         )
-    watched = {"quality_extractor": watching_judge(study), "sample_every": s["sample_every"]}
     for family in s["families"]:
-        made.append(study.train(family, s[family], data_dir=real, minutes=s["training_minutes"], **watched))
-        is_labelled = s[family]["model_name"] != "pggan"
-        made.append(
-            study.stage(
-                f"generate {family}",
-                "tfcxr.generate",
-                saved_model=study.saved_model(family),
-                out_dir=folder / "cohorts" / family,
-                like=real,
-                images=s["images"],
-                **({} if is_labelled else {"classifier": labelling, "optimize": True} | s["optimization"]),
-            )
-        )
+        made += stages_of(study, family, labelling)
     settings = {"classifier": s["classifier"], "tstr": {"arms": "real,synthetic"} | s.get("tstr", {})}
     made.append(
         study.stage(
             "evaluate",
             "tfcxr.evaluate",
             protocols=["tstr", "distances", "memorization"],
-            synthetic_dir=[f"{family}={folder / 'cohorts' / family / str(size)}" for family in s["families"]],
+            synthetic_dir=[f"{family}={folder_of(study, family)}" for family in s["families"]],
             real_dir=real,
             validation_splits="validation",
             test_splits=TEST_SPLITS,
@@ -178,6 +203,47 @@ def stages(study: Study) -> list[Stage]:
     return made
 
 
+def families_of(study: Study) -> list[Mapping[str, Any]]:
+    """What the variant says of each family."""
+    return [study.settings[family] for family in study.settings["families"]]
+
+
+def grows(described: Mapping[str, Any]) -> bool:
+    """Whether it is a PGGAN, which has no labels here."""
+    return described["model_name"] == "pggan"
+
+
+def stages_of(study: Study, family: str, labelling: pathlib.Path) -> list[Stage]:
+    """The training of one family, of its enlarger where it has one, and its cohort."""
+    s, described, size = study.settings, study.settings[family], study.settings["image_size"]
+    watched: dict[str, Any] = {"quality_extractor": watching_judge(study), "sample_every": s["sample_every"]}
+    minutes, real, enlarger = s["training_minutes"], study.records / str(size), described.get("enlarged_by")
+    own_size = size // s[enlarger]["model"]["scale"] if enlarger else size
+    minutes /= 2 if enlarger else 1
+    made = [study.train(family, described, data_dir=study.records / str(own_size), minutes=minutes, **watched)]
+    how: dict[str, Any] = {"classifier": labelling, "optimize": True} | s["optimization"] if grows(described) else {}
+    if enlarger:
+        made.append(study.train(f"{family}_{enlarger}", s[enlarger], data_dir=real, minutes=minutes))
+        how["super_resolution"] = study.saved_model(f"{family}_{enlarger}")
+    made.append(
+        study.stage(
+            f"generate {family}",
+            "tfcxr.generate",
+            saved_model=study.saved_model(family),
+            out_dir=folder_of(study, family).parent,
+            like=real,
+            images=s["images"],
+            **how,
+        )
+    )
+    return made
+
+
+def folder_of(study: Study, family: str) -> pathlib.Path:
+    """The cohort of a family."""
+    return study.folder / "cohorts" / family / str(study.settings["image_size"])
+
+
 def samples(study: Study, family: str) -> list[dict[str, float]]:
     """What a training logged at each sample, with the number of real images that it had seen, as "images"."""
     folder, described = study.folder / family, study.settings[family]
@@ -188,9 +254,9 @@ def samples(study: Study, family: str) -> list[dict[str, float]]:
 
 
 def pictures(study: Study) -> dict[str, bytes]:
-    """Images of the same seeds side by side, and the kernel distance over the real images that were seen."""
+    """Images of equal seeds side by side, and the kernel distance over the real images that were seen."""
     families = study.settings["families"]
-    made = {"side_by_side.png": side_by_side({family: study.saved_model(family) for family in families}, SHOWN)}
+    made = {"side_by_side.png": side_by_side({family: folder_of(study, family) for family in families}, SHOWN)}
     if judge := watching_judge(study):
         points = {
             family: [(sample["images"], sample["kid"]) for sample in samples(study, family)] for family in families

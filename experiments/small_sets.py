@@ -146,8 +146,10 @@ def stages(study: Study) -> list[Stage]:
 
 
 def pictures(study: Study) -> dict[str, bytes]:
-    """Images of the same seeds side by side."""
-    return {"side_by_side.png": side_by_side({run: study.saved_model(run) for run in runs_of(study)}, SHOWN)}
+    """Images of equal seeds side by side."""
+    size = str(study.settings["image_size"])
+    cohorts = {run: study.folder / "cohorts" / run / size for run in runs_of(study)}
+    return {"side_by_side.png": side_by_side(cohorts, SHOWN)}
 
 
 def table(study: Study) -> Table:

@@ -4,27 +4,27 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from tfcxr.startup import tensorflow_started
 
-FIRST_SEED = 1
 DOTS_PER_INCH = 110
 
 
-def side_by_side(saved_models: Mapping[str, str | os.PathLike], count: int) -> bytes:
-    """Images of exported models, from equal seeds: `count` of each label in a row per model.
+def side_by_side(cohorts: Mapping[str, str | os.PathLike], count: int) -> bytes:
+    """The first `count` images of each label of several cohorts, a row per cohort: of one plan they are of equal seeds.
 
     Raises:
-      FileNotFoundError, ValueError: what `tfcxr.load` refuses.
+      FileNotFoundError, ValueError: what `tfcxr.read` refuses.
     """
     with tensorflow_started():
-        from tfcxr.api import load
+        from tfcxr.api import read
         from tfcxr.evaluation.report.plots import image_rows
     rows = {}
-    for name, folder in saved_models.items():
-        model = load(folder)
-        asked = [[label] for label in model.label_names] or [()]
-        made = [model.generate(labels, count=count, seed=FIRST_SEED) for labels in asked]
-        rows[name] = [image for images in made for image in images]
+    for name, folder in cohorts.items():
+        found = read(folder)
+        of_label = [found.images[column == 1][:count] for column in found.labels.T] or [found.images[:count]]
+        rows[name] = [image[..., np.newaxis] for images in of_label for image in images]
     return image_rows(rows, columns=max(map(len, rows.values())))
 
 
