@@ -20,13 +20,17 @@ def test_exports_the_checkpoint_that_is_asked_for(make_tiny_gan, tmp_path, capsy
     start_run(run_dir, run, resume=False)
     (run_dir / "training_patients.txt").write_text("patient-a\n")
     checkpoints = Checkpoints(run_dir)
-    checkpoints.save(5, model.checkpoint_variables(), {}, is_best=True)
-    checkpoints.save(7, model.checkpoint_variables(), {})
+    for step in (4, 5, 7):
+        checkpoints.save(step, model.checkpoint_variables(), {}, is_best=step == 5)
     path = export(ExportArguments(run_dir=str(run_dir), out_dir=str(out_dir), checkpoint="best", version=4))
     assert path == out_dir / "4" and capsys.readouterr().out.splitlines()[-1] == str(path)
     description = json.loads((out_dir / "4" / "model.json").read_text())
     assert (description["name"], description["version"], description["steps"]) == ("discs", 4, 5)
     assert (out_dir / "4" / "training_patients.txt").read_text() == "patient-a\n"
+    path = export(ExportArguments(run_dir=str(run_dir), out_dir=str(out_dir), checkpoint="4"))
+    assert json.loads((path / "model.json").read_text())["steps"] == 4, "any that is kept"
+    with pytest.raises(FileNotFoundError, match="has no checkpoint 6; it keeps those of the steps 4, 5, 7"):
+        export(ExportArguments(run_dir=str(run_dir), out_dir=str(out_dir), checkpoint="6"))
 
 
 @pytest.mark.thorough

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.training.checkpoints import Checkpoints, restore
+from tfcxr.training.checkpoints import Checkpoints, read_state, restore
 
 
 def make_variables(value=0.0):
@@ -37,6 +37,34 @@ def test_the_best_takes_no_place_of_those_that_were_due(tmp_path):
             checkpoints.save(step, make_variables(float(step)), {}, is_due, is_best)
     assert checkpoints.steps() == [6, 9, 12] and checkpoints.last_step() == 12
     assert restore(checkpoints.find("best"), make_variables())["step"] == 7
+
+
+def test_thirty_that_were_due_are_kept_in_a_regular_row_whatever_lies_between(tmp_path):
+    def save(steps, every=10):
+        for step in steps:
+            checkpoints = Checkpoints(tmp_path, keep=30, every=every)  # a new process each time
+            checkpoints.save(step, make_variables(float(step)), {}, is_best=step == 120)
+
+    save([*range(10, 131, 10), 137])  # interrupted at 137
+    assert Checkpoints(tmp_path).steps() == [*range(10, 131, 10), 137], "it takes no place, and is the last"
+    save([*range(140, 401, 10), 404])  # and ended at 404
+    row = [*range(110, 401, 10)]
+    assert len(row) == 30 and Checkpoints(tmp_path).steps() == [*row, 404]
+    save([410])
+    assert Checkpoints(tmp_path).steps() == [*row[1:], 410]
+    assert restore(Checkpoints(tmp_path).find("best"), make_variables())["step"] == 120
+    for step in Checkpoints(tmp_path).steps():
+        assert restore(Checkpoints(tmp_path).find(str(step)), make_variables())["step"] == step
+    save([500], every=100)
+    assert Checkpoints(tmp_path).steps() == [200, 300, 400, 500], "those of the interval that is asked for"
+
+
+def test_the_state_is_read_alone(tmp_path):
+    path = Checkpoints(tmp_path).save(7, make_variables(), {"quality": {"kid": [0.1 + 0.2]}})
+    assert read_state(path) == {"quality": {"kid": [0.1 + 0.2]}, "step": 7}
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="is damaged"):
+        read_state(path)
 
 
 def test_a_checkpoint_is_found_by_its_step(tmp_path):
