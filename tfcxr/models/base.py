@@ -18,6 +18,7 @@ import tensorflow as tf
 from tfcxr.data.conditions import UNKNOWN
 from tfcxr.layers.label_condition import label_condition
 from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
+from tfcxr.models.averaging import rate_by_images, rate_by_steps
 from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
@@ -123,7 +124,18 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     def ema_rate(self) -> tf.Tensor:
         """How far the averaged generator moves towards the trained one in this step, a float32 scalar in (0, 1]."""
-        return self._ema_rate_after(tf.cast(self.step.value, tf.float32))
+        return self._ema_rate(steps=self.step.value, earlier_steps=self.step.value - 1)
+
+    @property
+    def ema_half_life(self) -> float:
+        """Images after which half of the averaged generator is newer; 0 where the average has a decay per step."""
+        return self.config.ema_half_life
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images that a training step takes, over all replicas and all steps of the critic."""
+        assert self.stage.batch_size, "begin_stage comes before the first step"
+        return self.stage.batch_size * self.config.batches_per_step
 
     @classmethod
     def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
@@ -244,8 +256,11 @@ class AdversarialModel(keras.Model, abc.ABC):
             self._means[name].update_state(value)
         return {name: mean.result() for name, mean in self._means.items()}
 
-    def _ema_rate_after(self, steps: tf.Tensor) -> tf.Tensor:
-        return 1.0 - tf.minimum(self.config.ema_decay, (1.0 + steps) / (10.0 + steps))
+    def _ema_rate(self, steps: tf.Tensor, earlier_steps: tf.Tensor) -> tf.Tensor:
+        """By the half-life where there is one, counted from `earlier_steps`, else by the decay, from `steps`."""
+        if self.ema_half_life:
+            return rate_by_images(self.ema_half_life, self.images_per_step, tf.cast(earlier_steps, tf.float32))
+        return rate_by_steps(self.config.ema_decay, tf.cast(steps, tf.float32))
 
     def _replica_rows(self, draw: Any, shape: list[int], stream: int) -> tf.Tensor:
         replica_context = tf.distribute.get_replica_context()

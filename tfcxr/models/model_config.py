@@ -51,6 +51,8 @@ class AdversarialConfig:
       beta_2: of Adam.
       epsilon: of Adam.
       ema_decay: of the averaged generator per step; 0 keeps none. At the start it is at most (1 + step) / (10 + step).
+      ema_half_life: of the averaged generator in images, instead of `ema_decay`; 0 is off. Images of all critic steps
+        count. At the start it is at most a twentieth of the images seen so far.
       precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32. `tfcxr.train` takes "auto" too, its
         default without an experiment: mixed_bfloat16 where the model is tested in it and the hardware has it, else
         float32. The run folder stores which, and a resumed run keeps it.
@@ -66,6 +68,7 @@ class AdversarialConfig:
     beta_2: float = 0.999
     epsilon: float = 1e-7
     ema_decay: float = 0.999
+    ema_half_life: float = 0.0
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
     trains_in_bfloat16: ClassVar[bool] = False  # "auto" may choose it: tests have trained the model so
@@ -88,6 +91,12 @@ class AdversarialConfig:
             raise ValueError(f"channels must be 1 (grey) or 3, got {self.channels}")
         check_range(self, "label_count", minimum=0)
         check_range(self, "ema_decay", minimum=0, below=1)
+        check_range(self, "ema_half_life", minimum=0)
+        if self.ema_half_life and not self.ema_decay:
+            raise ValueError(
+                f"ema_half_life={self.ema_half_life:g} is of an averaged generator, and ema_decay=0 keeps none; leave "
+                "out one of them"
+            )
 
     @classmethod
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:

@@ -106,9 +106,10 @@ class PGGAN(GAN):
         Else the average of a new block would lag by 1 / (1 - ema_decay) steps, and spoil the images until then:
         measured, a growth of a few thousand steps ended with a dark averaged generator. "fresh" is as published.
         """
-        if self.config.average_growth == "fresh":
+        if self.config.average_growth == "fresh" and not self.ema_half_life:
             return tf.constant(1.0 - self.config.ema_decay)
-        return self._ema_rate_after(tf.cast(self.step.value - self.state["grown_at"].value, tf.float32))
+        steps = self.step.value - self.state["grown_at"].value  # this one is counted after it
+        return self._ema_rate(steps, earlier_steps=steps)
 
     def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Critic values float32 [batch, 1], without a zero of their own; each image is scored for itself."""
