@@ -19,6 +19,7 @@ from tfcxr.data.conditions import UNKNOWN
 from tfcxr.layers.label_condition import label_condition
 from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
 from tfcxr.models.averaging import rate_by_images, rate_by_steps
+from tfcxr.models.learning_rate_decay import remaining_share
 from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
@@ -148,6 +149,31 @@ class AdversarialModel(keras.Model, abc.ABC):
     def begin_stage(self, stage: Stage, is_new: bool = True) -> None:
         """Prepares for steps of a stage; `is_new` is False where a resumed run is in the middle of it."""
         self.stage = stage
+
+    def learning_rates(self) -> tuple[float, float]:
+        """Of generator and discriminator in this stage, before they fall at the end of the training."""
+        if self.stage.learning_rate is not None:
+            return self.stage.learning_rate, self.stage.learning_rate
+        return self.config.generator_learning_rate, self.config.discriminator_learning_rate
+
+    def decay_learning_rates(self, steps: int, end_step: int) -> dict[str, float]:
+        """Sets both optimizers' rates for the next step, where `decay_last` lets them fall.
+
+        Args:
+          steps: finished so far.
+          end_step: steps of the whole training.
+
+        Returns:
+          "learning_rate" of the generator, to be logged; {} where the rates stay.
+        """
+        config = self.config
+        if not config.decay_last:
+            return {}
+        share = remaining_share(steps, end_step, config.decay_last, config.final_learning_rate_share)
+        of_generator, of_discriminator = self.learning_rates()
+        self.generator_optimizer.learning_rate = share * of_generator
+        self.discriminator_optimizer.learning_rate = share * of_discriminator
+        return {"learning_rate": share * of_generator}
 
     def progress_text(self) -> str:
         """What the progress bar says before its numbers."""

@@ -47,6 +47,8 @@ class AdversarialConfig:
       is_single_label: the labels exclude each other.
       generator_learning_rate: of Adam.
       discriminator_learning_rate: of Adam.
+      decay_last: share of the training, at its end, in which both learning rates fall linearly; 0 for none.
+      final_learning_rate_share: what is left of them after the last step.
       beta_1: of Adam.
       beta_2: of Adam.
       epsilon: of Adam.
@@ -64,6 +66,8 @@ class AdversarialConfig:
     is_single_label: bool = True
     generator_learning_rate: float = 2e-4
     discriminator_learning_rate: float = 2e-4
+    decay_last: float = 0.0
+    final_learning_rate_share: float = 0.0
     beta_1: float = 0.5
     beta_2: float = 0.999
     epsilon: float = 1e-7
@@ -92,6 +96,7 @@ class AdversarialConfig:
         check_range(self, "label_count", minimum=0)
         check_range(self, "ema_decay", minimum=0, below=1)
         check_range(self, "ema_half_life", minimum=0)
+        check_range(self, "decay_last", "final_learning_rate_share", minimum=0, maximum=1)
         if self.ema_half_life and not self.ema_decay:
             raise ValueError(
                 f"ema_half_life={self.ema_half_life:g} is of an averaged generator, and ema_decay=0 keeps none; leave "

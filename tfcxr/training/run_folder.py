@@ -63,7 +63,8 @@ def start_run(run_dir: str | os.PathLike, run: RunConfig, resume: bool) -> None:
     """Makes the run folder, or checks that it holds the same run when resuming.
 
     Raises:
-      ValueError: the folder holds a run already, or the run to resume has other settings; they are named.
+      ValueError: the folder holds a run already, or the run to resume has other settings, which are named, or another
+        end where the learning rate falls towards it.
     """
     path = pathlib.Path(run_dir) / CONFIG_FILE
     if not path.is_file():
@@ -72,6 +73,12 @@ def start_run(run_dir: str | os.PathLike, run: RunConfig, resume: bool) -> None:
     if not resume:
         raise ValueError(f"{run_dir} holds a run already; continue it with --resume or choose another --run_dir")
     before, now = _plain(read_run(run_dir)), _plain(run)
+    if now["settings.decay_last"] and before["steps"] != now["steps"]:
+        raise ValueError(
+            f"the learning rate of {run_dir} falls towards step {before['steps']} (decay_last="
+            f"{now['settings.decay_last']:g}), so the run cannot end at step {now['steps']}; give "
+            f"--steps={before['steps']} or choose another --run_dir"
+        )
     before["steps"] = now["steps"]
     if differences := [
         f"{name} was {before.get(name)!r}, now {now.get(name)!r}"

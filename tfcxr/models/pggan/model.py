@@ -90,15 +90,12 @@ class PGGAN(GAN):
             self.state["alpha"].assign(float(stage.is_fading))
         if is_new and stage.is_fading:
             self.state["grown_at"].assign(stage.first_step)
-        config = self.config
-        for optimizer, rate in (
-            (self.generator_optimizer, config.generator_learning_rate),
-            (self.discriminator_optimizer, config.discriminator_learning_rate),
-        ):
-            if is_new and stage.is_fading and config.resets_optimizers:
+        optimizers = self.generator_optimizer, self.discriminator_optimizer
+        for optimizer, rate in zip(optimizers, self.learning_rates(), strict=True):
+            if is_new and stage.is_fading and self.config.resets_optimizers:
                 for variable in optimizer.variables:
                     variable.assign(tf.zeros(variable.shape, variable.dtype))
-            optimizer.learning_rate = rate if stage.learning_rate is None else stage.learning_rate
+            optimizer.learning_rate = rate
 
     def ema_rate(self) -> tf.Tensor:
         """As in other models, but counted from the step at which the last block was added.
