@@ -7,12 +7,10 @@ configuration and networks, and writes its own `train_step`; what others must kn
 """
 
 import abc
-import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfcxr.data.conditions import UNKNOWN
@@ -21,26 +19,9 @@ from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
 from tfcxr.models.averaging import rate_by_images, rate_by_steps
 from tfcxr.models.learning_rate_decay import remaining_share
 from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
+from tfcxr.models.pretrained import ReadRun, StoredRun, load_networks, settings_from
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredRun:
-    """What a run folder holds of a training, for a model that starts from it.
-
-    Attributes:
-      model: name of the GAN.
-      settings: of its configuration.
-      weights: the last checkpoint, by the names of `checkpoint_variables`.
-    """
-
-    model: str
-    settings: dict[str, Any]
-    weights: dict[str, np.ndarray]
-
-
-ReadRun = Callable[[str], StoredRun]  # reads a run folder; raises FileNotFoundError or ValueError
 
 
 class AdversarialModel(keras.Model, abc.ABC):
@@ -140,11 +121,23 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     @classmethod
     def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
-        """The settings of a new training, with those filled in that another training decides."""
-        return settings
+        """The settings of a new training, with those filled in that the run of `pretrained` decides.
 
-    def load_initial_weights(self, read_run: ReadRun) -> None:
-        """Puts weights of another training into a fresh model; most models begin with random ones."""
+        Raises:
+          FileNotFoundError: no such run folder, or no checkpoint in it.
+          ValueError: a run of another model, or a setting that its networks do not have.
+        """
+        if not settings.get("pretrained"):
+            return settings
+        return settings_from(read_run(settings["pretrained"]), cls.config_class, settings)
+
+    def load_initial_weights(self, run: StoredRun) -> None:
+        """Puts the networks of the run of `pretrained` into a fresh model; optimizers and steps stay new.
+
+        Raises:
+          ValueError: weights that do not fit.
+        """
+        load_networks(self.networks, run)
 
     def begin_stage(self, stage: Stage, is_new: bool = True) -> None:
         """Prepares for steps of a stage; `is_new` is False where a resumed run is in the middle of it."""

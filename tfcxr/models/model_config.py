@@ -55,6 +55,10 @@ class AdversarialConfig:
       ema_decay: of the averaged generator per step; 0 keeps none. At the start it is at most (1 + step) / (10 + step).
       ema_half_life: of the averaged generator in images, instead of `ema_decay`; 0 is off. Images of all critic steps
         count. At the start it is at most a twentieth of the images seen so far.
+      pretrained: run folder of the same model from whose networks training starts, with the average and the statistics
+        of batch normalization; settings of the networks are taken from it. It needs as many labels, whose columns are
+        matched by order, whatever their names. The folder's name is stored, and resuming does not need the folder.
+      pretrained_sha256: of the checkpoint that was started from, filled in.
       precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32. `tfcxr.train` takes "auto" too, its
         default without an experiment: mixed_bfloat16 where the model is tested in it and the hardware has it, else
         float32. The run folder stores which, and a resumed run keeps it.
@@ -73,8 +77,12 @@ class AdversarialConfig:
     epsilon: float = 1e-7
     ema_decay: float = 0.999
     ema_half_life: float = 0.0
+    pretrained: str = ""
+    pretrained_sha256: str = ""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
+    # what decides shape and meaning of the networks' weights; a pretrained run must have the same
+    network_settings: ClassVar[tuple[str, ...]] = ("image_size", "channels", "label_count", "is_single_label")
     trains_in_bfloat16: ClassVar[bool] = False  # "auto" may choose it: tests have trained the model so
     adversarial_loss: ClassVar[str] = ""  # name in `losses.adversarial`; a field where it can be chosen
     conditions: ClassVar[tuple[str, ...]] = ()  # of `tfcxr.data.conditions`; a field where the networks read them
@@ -184,6 +192,8 @@ class GANConfig(AdversarialConfig):
 
     latent_size: int = 100
     conditional: bool = True
+
+    network_settings = (*AdversarialConfig.network_settings, "latent_size", "conditional")
 
     @classmethod
     def reads_labels(cls, settings: Mapping[str, Any]) -> bool:

@@ -108,6 +108,15 @@ class StyleGAN2Config(GANConfig):
     augmentation_kimg: float = 500.0
     augmentation_interval: int = 4
 
+    network_settings = (
+        *GANConfig.network_settings,
+        "style_size",
+        "mapping_layers",
+        "discriminator_mapping_layers",
+        "channel_base",
+        "channel_max",
+        "deviation_group_size",
+    )
     adversarial_loss = "log"
     trains_in_bfloat16 = True
     largest_size = 1024

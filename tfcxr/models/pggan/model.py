@@ -21,6 +21,7 @@ from tfcxr.models.base import GAN
 from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan.config import PGGANConfig
 from tfcxr.models.pggan.networks import LONE_DEVIATION, Discriminator, Generator
+from tfcxr.models.pretrained import ReadRun, StoredRun
 
 Alpha = tf.Tensor | float  # weight of the old path; a Python 0.0 leaves it out
 
@@ -70,6 +71,15 @@ class PGGAN(GAN):
             "alpha": make(0.0, aggregation="mean", name="alpha"),
             "deviation": make(deviation, aggregation="mean", name="deviation"),
         }
+
+    @classmethod
+    def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
+        """As in other models; a pretrained one is grown to its end, so that training goes on at its full size."""
+        if not settings.get("pretrained"):
+            return settings
+        prepared = super().prepare_settings(settings, read_run)
+        check_is_grown(read_run(settings["pretrained"]))
+        return {"first_size": prepared["image_size"]} | prepared
 
     @property
     def current_size(self) -> int:
@@ -291,6 +301,15 @@ class PGGAN(GAN):
         """The value of a state variable also while a graph is traced."""
         with tf.init_scope():
             return self.state[name].numpy()
+
+
+def check_is_grown(run: StoredRun) -> None:
+    """Raises ValueError where a run of a PGGAN has not grown to the size of its images."""
+    size = int(run.weights["state/size"])
+    if size != run.settings["image_size"]:
+        raise ValueError(
+            f"{run.name} has grown to {size} of {run.settings['image_size']} px only; train it to its end first"
+        )
 
 
 @contextlib.contextmanager
