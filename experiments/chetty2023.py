@@ -61,7 +61,13 @@ VARIANTS = {
         },
         "stylegan2": {
             "model_name": "stylegan2",
-            "model": {"conditional": False, "label_count": 0, "r1_gamma": 0.8192, "ema_kimg": 5.0, "channels": 3},
+            "model": {
+                "conditional": False,
+                "label_count": 0,
+                "r1_gamma": 0.8192,
+                "ema_half_life": 5000.0,
+                "channels": 3,
+            },
             "batch_size": 16,
             "steps": 33600,
         },
@@ -97,7 +103,7 @@ VARIANTS = {
                 "conditional": False,
                 "label_count": 0,
                 "r1_gamma": 0.8192,
-                "ema_kimg": 5.0,
+                "ema_half_life": 5000.0,
                 "adaptive_augmentation": True,
                 "latent_size": 128,
                 "style_size": 128,

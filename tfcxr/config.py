@@ -25,6 +25,15 @@ def make_config(config_class: type[Configuration], *overrides: Mapping[str, Any]
     Raises:
       ValueError: an unknown field (the nearest name is offered), or a value of another type or range.
     """
+    return config_class(**typed_settings(config_class, *overrides))
+
+
+def typed_settings(config_class: type, *overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What `make_config` makes a configuration of: the overrides, later ones winning, as values of the fields' types.
+
+    Raises:
+      ValueError: an unknown field (the nearest name is offered), or a value of another type.
+    """
     types_by_name = typing.get_type_hints(config_class)
     names = [field.name for field in dataclasses.fields(config_class)]
     values: dict[str, Any] = {}
@@ -33,7 +42,7 @@ def make_config(config_class: type[Configuration], *overrides: Mapping[str, Any]
             if name not in names:
                 raise ValueError(f"{config_class.__name__} has no setting {name!r}; {nearest_name(name, names)}")
             values[name] = _checked(value, types_by_name[name], f"{config_class.__name__}.{name}")
-    return config_class(**values)
+    return values
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:

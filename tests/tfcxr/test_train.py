@@ -63,6 +63,10 @@ WRONG_CALLS = [
         ["--data_dir=DATA", "--labels=PNEUMONA"],
         "error: discs has no label 'PNEUMONA'; did you mean 'PNEUMONIA'?",
     ),
+    (
+        ["--data_dir=DATA", "--minutes=5", "--set=decay_last=.3"],
+        "error: decay_last=0.3 lets the learning rate fall towards the last step, .* give --steps",
+    ),
     (["--data_dir=DATA", "--devices=GPU:9"], "error: devices GPU:9 are not on this machine"),
     (["--data_dir=DATA", "--experiment=none.py"], "error: experiment none.py does not exist"),
     (["--data_dir=DATA", "--run_dir=FILE/run"], "error: .*FILE"),

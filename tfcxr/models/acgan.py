@@ -84,6 +84,19 @@ class ACGANConfig(GANConfig):
     augmentations: tuple[str, ...] = ()
     fake_labels: Literal["balanced", "batch"] = "balanced"
 
+    network_settings = (
+        *GANConfig.network_settings,
+        "output",
+        "generator_dense_units",
+        "generator_filters",
+        "normalization",
+        "upsampling",
+        "generator_kernel_size",
+        "image_layer",
+        "discriminator_filters",
+        "discriminator_kernel_size",
+        "minibatch_stddev",
+    )
     trains_in_bfloat16 = True
 
     def __post_init__(self) -> None:

@@ -7,38 +7,21 @@ configuration and networks, and writes its own `train_step`; what others must kn
 """
 
 import abc
-import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfcxr.data.conditions import UNKNOWN
 from tfcxr.layers.label_condition import label_condition
 from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
+from tfcxr.models.averaging import rate_by_images, rate_by_steps
+from tfcxr.models.learning_rate_decay import remaining_share
 from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
+from tfcxr.models.pretrained import ReadRun, StoredRun, load_networks, settings_from
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredRun:
-    """What a run folder holds of a training, for a model that starts from it.
-
-    Attributes:
-      model: name of the GAN.
-      settings: of its configuration.
-      weights: the last checkpoint, by the names of `checkpoint_variables`.
-    """
-
-    model: str
-    settings: dict[str, Any]
-    weights: dict[str, np.ndarray]
-
-
-ReadRun = Callable[[str], StoredRun]  # reads a run folder; raises FileNotFoundError or ValueError
 
 
 class AdversarialModel(keras.Model, abc.ABC):
@@ -123,19 +106,67 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     def ema_rate(self) -> tf.Tensor:
         """How far the averaged generator moves towards the trained one in this step, a float32 scalar in (0, 1]."""
-        return self._ema_rate_after(tf.cast(self.step.value, tf.float32))
+        return self._ema_rate(steps=self.step.value, earlier_steps=self.step.value - 1)
+
+    @property
+    def ema_half_life(self) -> float:
+        """Images after which half of the averaged generator is newer; 0 where the average has a decay per step."""
+        return self.config.ema_half_life
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images that a training step takes, over all replicas and all steps of the critic."""
+        assert self.stage.batch_size, "begin_stage comes before the first step"
+        return self.stage.batch_size * self.config.batches_per_step
 
     @classmethod
     def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
-        """The settings of a new training, with those filled in that another training decides."""
-        return settings
+        """The settings of a new training, with those filled in that the run of `pretrained` decides.
 
-    def load_initial_weights(self, read_run: ReadRun) -> None:
-        """Puts weights of another training into a fresh model; most models begin with random ones."""
+        Raises:
+          FileNotFoundError: no such run folder, or no checkpoint in it.
+          ValueError: a run of another model, or a setting that its networks do not have.
+        """
+        if not settings.get("pretrained"):
+            return settings
+        return settings_from(read_run(settings["pretrained"]), cls.config_class, settings)
+
+    def load_initial_weights(self, run: StoredRun) -> None:
+        """Puts the networks of the run of `pretrained` into a fresh model; optimizers and steps stay new.
+
+        Raises:
+          ValueError: weights that do not fit.
+        """
+        load_networks(self.networks, run)
 
     def begin_stage(self, stage: Stage, is_new: bool = True) -> None:
         """Prepares for steps of a stage; `is_new` is False where a resumed run is in the middle of it."""
         self.stage = stage
+
+    def learning_rates(self) -> tuple[float, float]:
+        """Of generator and discriminator in this stage, before they fall at the end of the training."""
+        if self.stage.learning_rate is not None:
+            return self.stage.learning_rate, self.stage.learning_rate
+        return self.config.generator_learning_rate, self.config.discriminator_learning_rate
+
+    def decay_learning_rates(self, steps: int, end_step: int) -> dict[str, float]:
+        """Sets both optimizers' rates for the next step, where `decay_last` lets them fall.
+
+        Args:
+          steps: finished so far.
+          end_step: steps of the whole training.
+
+        Returns:
+          "learning_rate" of the generator, to be logged; {} where the rates stay.
+        """
+        config = self.config
+        if not config.decay_last:
+            return {}
+        share = remaining_share(steps, end_step, config.decay_last, config.final_learning_rate_share)
+        of_generator, of_discriminator = self.learning_rates()
+        self.generator_optimizer.learning_rate = share * of_generator
+        self.discriminator_optimizer.learning_rate = share * of_discriminator
+        return {"learning_rate": share * of_generator}
 
     def progress_text(self) -> str:
         """What the progress bar says before its numbers."""
@@ -244,8 +275,11 @@ class AdversarialModel(keras.Model, abc.ABC):
             self._means[name].update_state(value)
         return {name: mean.result() for name, mean in self._means.items()}
 
-    def _ema_rate_after(self, steps: tf.Tensor) -> tf.Tensor:
-        return 1.0 - tf.minimum(self.config.ema_decay, (1.0 + steps) / (10.0 + steps))
+    def _ema_rate(self, steps: tf.Tensor, earlier_steps: tf.Tensor) -> tf.Tensor:
+        """By the half-life where there is one, counted from `earlier_steps`, else by the decay, from `steps`."""
+        if self.ema_half_life:
+            return rate_by_images(self.ema_half_life, self.images_per_step, tf.cast(earlier_steps, tf.float32))
+        return rate_by_steps(self.config.ema_decay, tf.cast(steps, tf.float32))
 
     def _replica_rows(self, draw: Any, shape: list[int], stream: int) -> tf.Tensor:
         replica_context = tf.distribute.get_replica_context()

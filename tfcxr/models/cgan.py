@@ -69,6 +69,15 @@ class CGANConfig(GANConfig):
     fake_labels: Literal["balanced", "batch"] = "balanced"
     conditions: tuple[str, ...] = ()  # type: ignore[misc]
 
+    network_settings = (
+        *GANConfig.network_settings,
+        "generator_filters",
+        "normalization",
+        "discriminator_filters",
+        "conditioning",
+        "spectral_normalization",
+        "conditions",
+    )
     trains_in_bfloat16 = True
     largest_size = 256
 

@@ -47,10 +47,18 @@ class AdversarialConfig:
       is_single_label: the labels exclude each other.
       generator_learning_rate: of Adam.
       discriminator_learning_rate: of Adam.
+      decay_last: share of the training, at its end, in which both learning rates fall linearly; 0 for none.
+      final_learning_rate_share: what is left of them after the last step.
       beta_1: of Adam.
       beta_2: of Adam.
       epsilon: of Adam.
       ema_decay: of the averaged generator per step; 0 keeps none. At the start it is at most (1 + step) / (10 + step).
+      ema_half_life: of the averaged generator in images, instead of `ema_decay`; 0 is off. Images of all critic steps
+        count. At the start it is at most a twentieth of the images seen so far.
+      pretrained: run folder of the same model from whose networks training starts, with the average and the statistics
+        of batch normalization; settings of the networks are taken from it. It needs as many labels, whose columns are
+        matched by order, whatever their names. The folder's name is stored, and resuming does not need the folder.
+      pretrained_sha256: of the checkpoint that was started from, filled in.
       precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32. `tfcxr.train` takes "auto" too, its
         default without an experiment: mixed_bfloat16 where the model is tested in it and the hardware has it, else
         float32. The run folder stores which, and a resumed run keeps it.
@@ -62,12 +70,19 @@ class AdversarialConfig:
     is_single_label: bool = True
     generator_learning_rate: float = 2e-4
     discriminator_learning_rate: float = 2e-4
+    decay_last: float = 0.0
+    final_learning_rate_share: float = 0.0
     beta_1: float = 0.5
     beta_2: float = 0.999
     epsilon: float = 1e-7
     ema_decay: float = 0.999
+    ema_half_life: float = 0.0
+    pretrained: str = ""
+    pretrained_sha256: str = ""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
+    # what decides shape and meaning of the networks' weights; a pretrained run must have the same
+    network_settings: ClassVar[tuple[str, ...]] = ("image_size", "channels", "label_count", "is_single_label")
     trains_in_bfloat16: ClassVar[bool] = False  # "auto" may choose it: tests have trained the model so
     adversarial_loss: ClassVar[str] = ""  # name in `losses.adversarial`; a field where it can be chosen
     conditions: ClassVar[tuple[str, ...]] = ()  # of `tfcxr.data.conditions`; a field where the networks read them
@@ -88,6 +103,13 @@ class AdversarialConfig:
             raise ValueError(f"channels must be 1 (grey) or 3, got {self.channels}")
         check_range(self, "label_count", minimum=0)
         check_range(self, "ema_decay", minimum=0, below=1)
+        check_range(self, "ema_half_life", minimum=0)
+        check_range(self, "decay_last", "final_learning_rate_share", minimum=0, maximum=1)
+        if self.ema_half_life and not self.ema_decay:
+            raise ValueError(
+                f"ema_half_life={self.ema_half_life:g} is of an averaged generator, and ema_decay=0 keeps none; leave "
+                "out one of them"
+            )
 
     @classmethod
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
@@ -170,6 +192,8 @@ class GANConfig(AdversarialConfig):
 
     latent_size: int = 100
     conditional: bool = True
+
+    network_settings = (*AdversarialConfig.network_settings, "latent_size", "conditional")
 
     @classmethod
     def reads_labels(cls, settings: Mapping[str, Any]) -> bool:

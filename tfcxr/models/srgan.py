@@ -94,6 +94,17 @@ class SRGANConfig(AdversarialConfig):
     adversarial_weight: float = 1e-3
     warmup_steps: int = 500
 
+    network_settings = (
+        *AdversarialConfig.network_settings,
+        "scale",
+        "residual_blocks",
+        "filters",
+        "kernel_size",
+        "normalization",
+        "activation",
+        "discriminator_filters",
+        "discriminator_dense_units",
+    )
     trains_in_bfloat16 = True
 
     def __post_init__(self) -> None:

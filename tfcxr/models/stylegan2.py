@@ -43,7 +43,7 @@ from tfcxr.models.base import GAN, probability_means
 from tfcxr.models.model_config import GANConfig
 
 BASE_SIZE = 4  # pixels of the first feature map
-EMA_RAMP = 0.05  # the averaged generator's half life is at most this part of the images seen so far
+EMA_IMAGES_PER_BATCH = 312.5  # half-life of the averaged generator in images, per image of a batch: 10,000 of 32
 AVERAGE_STYLE_RATE = 0.005  # how far the average w moves per step
 
 
@@ -54,7 +54,8 @@ class StyleGAN2Config(GANConfig):
     Attributes:
       generator_learning_rate: 0 is auto: .0025, and .002 at 1024 px and above.
       discriminator_learning_rate: likewise.
-      ema_decay: 0 keeps no averaged generator; other values are not read, see `ema_kimg`.
+      ema_decay: 0 keeps no averaged generator; other values are not read.
+      ema_half_life: 0 is auto: 312.5 batches.
       style_size: length of w.
       mapping_layers: dense layers from z and the embedded label to w; the authors' `auto` has 2, their `paper`
         settings 8.
@@ -74,8 +75,6 @@ class StyleGAN2Config(GANConfig):
       path_length_decay: how far the mean length moves in one application.
       path_length_shrink: it is computed on 1/N of the batch.
       style_mixing: probability that an image takes the w of a second z from some layer on.
-      ema_kimg: half life of the averaged generator in thousand images; 0 is auto: batch * 10 / 32. At the start it is
-        at most a twentieth of the images seen.
       adaptive_augmentation: augments what the discriminator sees, more while it overfits.
       augmentation_names: of `AUGMENTATION_NAMES`; the default keeps the anatomy.
       augmentation_target: mean sign of the logits of real images that is aimed at.
@@ -103,13 +102,21 @@ class StyleGAN2Config(GANConfig):
     path_length_decay: float = 0.01
     path_length_shrink: int = 2
     style_mixing: float = 0.9
-    ema_kimg: float = 0.0
     adaptive_augmentation: bool = False
     augmentation_names: tuple[str, ...] = RADIOGRAPH_SAFE
     augmentation_target: float = 0.6
     augmentation_kimg: float = 500.0
     augmentation_interval: int = 4
 
+    network_settings = (
+        *GANConfig.network_settings,
+        "style_size",
+        "mapping_layers",
+        "discriminator_mapping_layers",
+        "channel_base",
+        "channel_max",
+        "deviation_group_size",
+    )
     adversarial_loss = "log"
     trains_in_bfloat16 = True
     largest_size = 1024
@@ -148,6 +155,13 @@ class StyleGAN2Config(GANConfig):
         if "discriminator_mapping_layers" in stored:
             return {}
         return {"discriminator_mapping_layers": stored.get("mapping_layers", cls.mapping_layers)}
+
+    @classmethod
+    def current_settings(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Earlier versions had the half-life of the average in thousand images."""
+        settings = super().current_settings(stored)
+        thousands = settings.pop("ema_kimg", 0.0)
+        return settings | ({"ema_half_life": 1000.0 * thousands} if thousands else {})
 
     @property
     def filters(self) -> dict[int, int]:
@@ -421,13 +435,9 @@ class StyleGAN2(GAN):
         w = average + truncation * (network.mapping(z, self.condition(label)) - average)
         return tf.clip_by_value(network.synthesis(network.styles(w)), -1.0, 1.0)
 
-    def ema_rate(self) -> tf.Tensor:
-        """From the half life in images, which grows with the images seen until it is `ema_kimg`."""
-        images = float(self._images_per_step)
-        half_life = 1000.0 * (self.config.ema_kimg or images * 10.0 / 32.0)
-        seen = images * tf.cast(self.step.value - 1, tf.float32)  # before this step, in which the generator moved
-        half_life = tf.clip_by_value(EMA_RAMP * seen, 1e-8, half_life)
-        return 1.0 - tf.pow(0.5, images / half_life)
+    @property
+    def ema_half_life(self) -> float:
+        return self.config.ema_half_life or EMA_IMAGES_PER_BATCH * self.images_per_step
 
     @tf.autograph.experimental.do_not_convert  # nothing in it needs rewriting, and tracing takes two thirds of the time
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -439,7 +449,6 @@ class StyleGAN2(GAN):
         real = with_channels(data["image"], config.channels)
         batch = real.shape[0]
         condition = self.condition(data["label"], data["label_mask"])
-        self._images_per_step = batch * tf.distribute.get_strategy().num_replicas_in_sync
         probability = self._next_augmentation_probability()
         real = self._augment(real, probability, stream=0)
 
@@ -502,7 +511,7 @@ class StyleGAN2(GAN):
         config = self.config
         gamma = config.r1_gamma
         if gamma is None:
-            gamma = 0.0002 * config.image_size**2 / self._images_per_step
+            gamma = 0.0002 * config.image_size**2 / self.images_per_step
         realism = lambda image: self.discriminator((image, condition), training=True)[0]  # noqa: E731
         return self.lazy_r1(realism, real, gamma, config.r1_interval)
 
@@ -549,7 +558,7 @@ class StyleGAN2(GAN):
         changed = next_probability(
             probability.value,
             sign_sum.value / interval,
-            self._images_per_step * interval,
+            self.images_per_step * interval,
             config.augmentation_target,
             config.augmentation_kimg,
         )

@@ -45,6 +45,13 @@ class VanillaGANConfig(GANConfig):
     initializer: InitializerName = "uniform"
     adversarial_loss: Literal["log", "minimax"] = "log"
 
+    network_settings = (
+        *GANConfig.network_settings,
+        "generator_units",
+        "discriminator_units",
+        "normalization",
+        "batch_normalization_epsilon",
+    )
     trains_in_bfloat16 = True
 
     def __post_init__(self) -> None:

@@ -54,6 +54,7 @@ class WGANGPConfig(VanillaGANConfig):
     penalty_weight: float = 10.0
     drift_weight: float = 1e-3
 
+    network_settings = (*VanillaGANConfig.network_settings, "architecture", "filters", "kernel_size")
     largest_size = 256
 
     def __post_init__(self) -> None:

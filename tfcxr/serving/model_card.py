@@ -213,11 +213,12 @@ def card_text(description: ModelDescription, served: Any) -> str:
     labels = f"{', '.join(d.label_names)} ({kinds})" if d.label_names else "none"
     # a ported checkpoint does not say its batch; a growing model's batches may differ by size
     of_images = f" of {d.batch_size} images" if d.batch_size and not settings.get("batch_sizes") else ""
-    signatures = signatures_of(d.kind)
+    signatures, sha256 = signatures_of(d.kind), settings.get("pretrained_sha256")
     rows = [
         ("model", f"{d.model}, {d.steps} steps{of_images}"),
         *([] if d.kind == "super_resolution" else [("labels, in order", labels)]),
         *([(CONDITION_ROW, ", ".join(d.condition_names))] if d.condition_names else []),
+        *([("started from", f"run {settings['pretrained']}, checkpoint of SHA-256 {sha256}")] if sha256 else []),
         ("training data", f"{data.get('name', 'unknown')}, split {data.get('split', 'unknown')}"),
         ("licence of the training data", data.get("licence") or "not stated"),
         ("fingerprint of the training data", data.get("fingerprint", "unknown")),

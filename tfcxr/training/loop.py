@@ -62,7 +62,8 @@ def train_stages(
             # because TensorFlow warns of a function that is traced again, here once per stage
             step_function = tf.function(functools.partial(_run_step, model, strategy), autograph=False)
             for step in range(max(start_step, stage.first_step) + 1, stage.end_step + 1):
-                logs = {name: float(value) for name, value in step_function(iterator).items()}
+                rates = model.decay_learning_rates(step - 1, stages[-1].end_step)
+                logs = {name: float(value) for name, value in step_function(iterator).items()} | rates
                 callback_list.on_train_batch_end(step, logs)
                 if model.stop_training:
                     return

@@ -12,7 +12,8 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import split_info
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.models import MODELS
-from tfcxr.models.base import AdversarialModel, StoredRun
+from tfcxr.models.base import AdversarialModel
+from tfcxr.models.pretrained import StoredRun
 from tfcxr.training.checkpoints import Checkpoints, read_arrays, restore
 
 CONFIG_FILE = "config.json"
@@ -63,7 +64,8 @@ def start_run(run_dir: str | os.PathLike, run: RunConfig, resume: bool) -> None:
     """Makes the run folder, or checks that it holds the same run when resuming.
 
     Raises:
-      ValueError: the folder holds a run already, or the run to resume has other settings; they are named.
+      ValueError: the folder holds a run already, or the run to resume has other settings, which are named, or another
+        end where the learning rate falls towards it.
     """
     path = pathlib.Path(run_dir) / CONFIG_FILE
     if not path.is_file():
@@ -72,6 +74,12 @@ def start_run(run_dir: str | os.PathLike, run: RunConfig, resume: bool) -> None:
     if not resume:
         raise ValueError(f"{run_dir} holds a run already; continue it with --resume or choose another --run_dir")
     before, now = _plain(read_run(run_dir)), _plain(run)
+    if now["settings.decay_last"] and before["steps"] != now["steps"]:
+        raise ValueError(
+            f"the learning rate of {run_dir} falls towards step {before['steps']} (decay_last="
+            f"{now['settings.decay_last']:g}), so the run cannot end at step {now['steps']}; give "
+            f"--steps={before['steps']} or choose another --run_dir"
+        )
     before["steps"] = now["steps"]
     if differences := [
         f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
@@ -142,7 +150,7 @@ def load_model(
 
 
 def read_stored_run(run_dir: str | os.PathLike) -> StoredRun:
-    """A run folder's model, settings and last checkpoint, for a model that starts from it.
+    """A run folder's model, settings, patients and last checkpoint, for a model that starts from it.
 
     Raises:
       FileNotFoundError: not a run folder, or one without a checkpoint.
@@ -151,7 +159,17 @@ def read_stored_run(run_dir: str | os.PathLike) -> StoredRun:
     run, path = read_run(run_dir), Checkpoints(run_dir).find()
     if path is None:
         raise FileNotFoundError(f"{run_dir} has no checkpoint yet; train it first")
-    return StoredRun(run.model, run.settings, read_arrays(path))
+    patients = pathlib.Path(run_dir) / TRAINING_PATIENTS_FILE
+    return StoredRun(
+        name=pathlib.Path(run_dir).resolve().name,
+        model=run.model,
+        config_class=model_class(run.model).config_class,
+        settings=run.settings,
+        data=run.data,
+        patients=tuple(patients.read_text(encoding="utf-8").split()) if patients.is_file() else None,
+        weights=read_arrays(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
 
 
 def describe_data(info: DatasetInfo, split: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """One training from its arguments to the trained model: data, networks, checkpoints, pictures, log."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from tfcxr.training.checkpoints import Checkpoints, read_state, restore
 from tfcxr.training.exports import Export, ExportAtSteps, check_export_steps, parse_export_steps
 from tfcxr.training.judge import held_out_splits, open_judge, resume_judged
 from tfcxr.training.loop import train_stages
+from tfcxr.training.pretrained_start import patients_seen, settings_to_resume
 from tfcxr.training.run_folder import (
     CONFIG_FILE,
     TRAINING_PATIENTS_FILE,
@@ -77,7 +79,14 @@ def train_model(
                 f"model that reads them ({readers}), or leave them out"
             )
         settings = settings | {"conditions": arguments.conditions}
-    settings = gan_class.prepare_settings(settings, read_stored_run)
+    checkpoints = Checkpoints(run_dir, arguments.keep_checkpoints, arguments.checkpoint_every)
+    last = checkpoints.find()
+    is_resumed, read_run_once = begun is not None and last is not None, functools.cache(read_stored_run)
+    pretrained = settings.get("pretrained")
+    if begun is not None and is_resumed and begun.settings.get("pretrained_sha256"):
+        settings = settings_to_resume(settings, begun)
+    else:
+        settings = gan_class.prepare_settings(settings, read_run_once)
     if begun is not None:
         labels = labels_to_resume(run_dir, begun, labels)
         settings = settings_of_earlier_version(run_dir, name) | settings
@@ -89,6 +98,11 @@ def train_model(
         arguments.verify_checksums,
     )
     config = make_config(config_class, _fit_to_data(settings, data.info, len(data.choice.names), gan_class))
+    if config.decay_last and arguments.minutes and not arguments.steps:
+        raise ValueError(
+            f"decay_last={config.decay_last:g} lets the learning rate fall towards the last step, and with "
+            f"--minutes={arguments.minutes:g} alone nobody knows which that is; give --steps, or leave out one of both"
+        )
     watched_splits = _watched_splits(arguments, data.info, name, watcher_class)
     stages = config.stages(arguments.batch_size, arguments.steps or (UNLIMITED_STEPS if arguments.minutes else None))
     run = RunConfig(
@@ -103,21 +117,25 @@ def train_model(
     export_dir, export_steps = find_export_dir(arguments, run_dir), parse_export_steps(arguments.export_steps)
     check_export_steps(export_steps, run.steps, export_dir, begun is not None)
     strategy = make_strategy(list(arguments.devices))
-    checkpoints = Checkpoints(run_dir, arguments.keep_checkpoints, arguments.checkpoint_every)
-    last = checkpoints.find()
     quality = open_judge(arguments, data, run, watcher_class)
-    best_distance = resume_judged(run_dir, read_state(last) if begun is not None and last else {}, quality)
+    best_distance = resume_judged(run_dir, read_state(last) if is_resumed and last else {}, quality)
     open_batches = data.open_batches(arguments.seed, stages, config, strategy.num_replicas_in_sync)
     patients = data.patients()
     start_run(run_dir, run, arguments.resume)  # from here on there is a run; what can be wrong was checked before
     checkpoints.remove_leftovers()
-    write_atomically(run_dir / TRAINING_PATIENTS_FILE, "".join(f"{patient}\n" for patient in patients))
+    start = read_run_once(pretrained) if pretrained and not is_resumed else None
+    if not (is_resumed and config.pretrained):  # then it stands there, with those of the run that it started from
+        seen = patients_seen(patients, data.info.salt_fingerprint, start)
+        if seen is not None:
+            write_atomically(run_dir / TRAINING_PATIENTS_FILE, "".join(f"{patient}\n" for patient in seen))
 
     with strategy.scope():
         model = make_model(run)
     state = {"step": 0, "metrics_size": 0} if last is None else restore(last, model.checkpoint_variables())
-    if not state["step"]:
-        model.load_initial_weights(read_stored_run)
+    if start is not None:
+        model.load_initial_weights(start)
+        logging.info("starting from the networks of %s, checkpoint %s", start.name, start.sha256[:12])
+    del start, read_run_once  # or its weights would stay in memory
     real_images = read_real_images(
         data.folder, watched_splits, watcher_class.images_per_label, config.image_size, bool(run.label_names), labels
     )
@@ -197,7 +215,10 @@ def _fit_to_data(settings: dict, info: DatasetInfo, label_count: int, gan_class:
     }
     for name, value in facts.items():
         if settings.get(name, value) != value:
-            raise ValueError(f"{name}={settings[name]} does not fit data set {info.name}, which has {name}={value}")
+            of_run = f" of pretrained={settings['pretrained']}" if settings.get("pretrained_sha256") else ""
+            raise ValueError(
+                f"{name}={settings[name]}{of_run} does not fit data set {info.name}, which has {name}={value}"
+            )
     return settings | facts
 
 

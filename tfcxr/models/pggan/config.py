@@ -85,6 +85,22 @@ class PGGANConfig(GANConfig):
     blends_real: bool | None = None
     recomputes_blocks: bool = False
 
+    network_settings = (
+        *GANConfig.network_settings,
+        "dialect",
+        "value_range",
+        "channel_base",
+        "channel_max",
+        "filters",
+        "leaky_slope",
+        "upsampling",
+        "normalizes_generator",
+        "normalizes_discriminator",
+        "is_equalized",
+        "minibatch_stddev",
+        "critic_outputs",
+        "output_activation",
+    )
     adversarial_loss = "wasserstein"
     trains_in_bfloat16 = True
     smallest_size = BASE_SIZE

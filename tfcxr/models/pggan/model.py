@@ -21,6 +21,7 @@ from tfcxr.models.base import GAN
 from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan.config import PGGANConfig
 from tfcxr.models.pggan.networks import LONE_DEVIATION, Discriminator, Generator
+from tfcxr.models.pretrained import ReadRun, StoredRun
 
 Alpha = tf.Tensor | float  # weight of the old path; a Python 0.0 leaves it out
 
@@ -71,6 +72,15 @@ class PGGAN(GAN):
             "deviation": make(deviation, aggregation="mean", name="deviation"),
         }
 
+    @classmethod
+    def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
+        """As in other models; a pretrained one is grown to its end, so that training goes on at its full size."""
+        if not settings.get("pretrained"):
+            return settings
+        prepared = super().prepare_settings(settings, read_run)
+        check_is_grown(read_run(settings["pretrained"]))
+        return {"first_size": prepared["image_size"]} | prepared
+
     @property
     def current_size(self) -> int:
         return int(self._now("size"))
@@ -90,15 +100,12 @@ class PGGAN(GAN):
             self.state["alpha"].assign(float(stage.is_fading))
         if is_new and stage.is_fading:
             self.state["grown_at"].assign(stage.first_step)
-        config = self.config
-        for optimizer, rate in (
-            (self.generator_optimizer, config.generator_learning_rate),
-            (self.discriminator_optimizer, config.discriminator_learning_rate),
-        ):
-            if is_new and stage.is_fading and config.resets_optimizers:
+        optimizers = self.generator_optimizer, self.discriminator_optimizer
+        for optimizer, rate in zip(optimizers, self.learning_rates(), strict=True):
+            if is_new and stage.is_fading and self.config.resets_optimizers:
                 for variable in optimizer.variables:
                     variable.assign(tf.zeros(variable.shape, variable.dtype))
-            optimizer.learning_rate = rate if stage.learning_rate is None else stage.learning_rate
+            optimizer.learning_rate = rate
 
     def ema_rate(self) -> tf.Tensor:
         """As in other models, but counted from the step at which the last block was added.
@@ -106,9 +113,10 @@ class PGGAN(GAN):
         Else the average of a new block would lag by 1 / (1 - ema_decay) steps, and spoil the images until then:
         measured, a growth of a few thousand steps ended with a dark averaged generator. "fresh" is as published.
         """
-        if self.config.average_growth == "fresh":
+        if self.config.average_growth == "fresh" and not self.ema_half_life:
             return tf.constant(1.0 - self.config.ema_decay)
-        return self._ema_rate_after(tf.cast(self.step.value - self.state["grown_at"].value, tf.float32))
+        steps = self.step.value - self.state["grown_at"].value  # this one is counted after it
+        return self._ema_rate(steps, earlier_steps=steps)
 
     def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Critic values float32 [batch, 1], without a zero of their own; each image is scored for itself."""
@@ -293,6 +301,15 @@ class PGGAN(GAN):
         """The value of a state variable also while a graph is traced."""
         with tf.init_scope():
             return self.state[name].numpy()
+
+
+def check_is_grown(run: StoredRun) -> None:
+    """Raises ValueError where a run of a PGGAN has not grown to the size of its images."""
+    size = int(run.weights["state/size"])
+    if size != run.settings["image_size"]:
+        raise ValueError(
+            f"{run.name} has grown to {size} of {run.settings['image_size']} px only; train it to its end first"
+        )
 
 
 @contextlib.contextmanager

@@ -21,16 +21,15 @@ from tfcxr.backbones.frozen_network import FrozenNetwork, open_frozen_network
 from tfcxr.backbones.stored_backbone import load_backbone, read_backbone
 from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import leaky_relu
-from tfcxr.models.base import AdversarialModel, ReadRun, numbered
+from tfcxr.models.base import AdversarialModel, numbered
 from tfcxr.models.model_config import DEFAULT_STEPS, Stage
 from tfcxr.models.pggan import PGGAN, PGGANConfig
+from tfcxr.models.pggan.model import check_is_grown
+from tfcxr.models.pretrained import ReadRun, StoredRun
 
+# of the pretrained generator; that it has labels or minibatch stddev is refused or left out elsewhere
+GENERATOR_SETTINGS = frozenset(PGGANConfig.network_settings) - {"conditional", "is_single_label", "minibatch_stddev"}
 LUMA = (0.2989, 0.5870, 0.1140)  # of red, green and blue
-INHERITED = (  # settings that are the pretrained generator's
-    "image_size", "channels", "value_range", "latent_size", "label_count", "dialect", "channel_base", "channel_max",
-    "filters", "leaky_slope", "upsampling", "normalizes_generator", "normalizes_discriminator", "is_equalized",
-    "critic_outputs", "output_activation",
-)  # fmt: skip
 BACKBONE_SETTINGS = {  # of a stored DenseNet -> of the configuration
     "growth_rate": "critic_growth_rate",
     "block_config": "critic_blocks",
@@ -77,7 +76,6 @@ class TransferPGGANConfig(PGGANConfig):
     drift_weight: float = 0.0
     critic_steps: int = 2
     update_order: Literal["joint", "alternating"] = "alternating"
-    pretrained: str = ""
     starts_from: Literal["ema_generator", "generator"] = "ema_generator"
     trained_blocks: tuple[int, ...] = (-2, -1)
     trains_base: bool = False
@@ -226,12 +224,8 @@ class TransferPGGAN(PGGAN):
         run = read_run(run_dir)
         if run.model not in ("pggan", "transfer_pggan"):
             raise ValueError(f"pretrained={run_dir} is a run of {run.model}; a run of pggan was expected")
-        size = int(run.weights["state/size"])
-        if size != run.settings["image_size"]:
-            raise ValueError(
-                f"{run_dir} has grown to {size} of {run.settings['image_size']} px only; train it to its end first"
-            )
-        found = {name: value for name, value in run.settings.items() if name in INHERITED}
+        check_is_grown(run)
+        found = {name: value for name, value in run.settings.items() if name in GENERATOR_SETTINGS}
         if _is_keras_file(settings.get("critic_weights", "")):
             passport = open_frozen_network(settings["critic_weights"]).passport
             found |= {"critic_sha256": passport["sha256"]}
@@ -245,14 +239,15 @@ class TransferPGGAN(PGGAN):
                 raise ValueError(f"{name}={given} does not fit what is pretrained, which has {name}={value}")
         return settings | found
 
-    def load_initial_weights(self, read_run: ReadRun) -> None:
+    def load_initial_weights(self, run: StoredRun) -> None:
         """Loads the pretrained generator and DenseNet, and logs what learns.
 
         Raises:
-          FileNotFoundError, ValueError: as `prepare_settings`, or weights that do not fit.
+          FileNotFoundError: no such DenseNet.
+          ValueError: weights that do not fit.
         """
         config = self.config
-        weights, source = read_run(config.pretrained).weights, config.starts_from
+        weights, source = run.weights, config.starts_from
         if f"{source}/000" not in weights:
             raise ValueError(f"{config.pretrained} keeps no averaged generator; set starts_from=generator")
         for network in filter(None, (self.generator, self.ema_generator)):
