@@ -329,17 +329,11 @@ def _frozen_critic(config: TransferPGGANConfig) -> FrozenNetwork | None:
     """The network of a .keras file; None for a DenseNet.
 
     Raises:
-      FileNotFoundError, ValueError: as `open_frozen_network`, or another file than when training began.
+      FileNotFoundError, ValueError: as `open_frozen_network`.
     """
     if not _is_keras_file(config.critic_weights):
         return None
-    frozen = open_frozen_network(config.critic_weights)
-    if config.critic_sha256 not in ("", frozen.passport["sha256"]):
-        raise ValueError(
-            f"{config.critic_weights} is another file than when this run began (SHA-256 "
-            f"{frozen.passport['sha256'][:12]}, expected {config.critic_sha256[:12]}); put the file back"
-        )
-    return frozen
+    return open_frozen_network(config.critic_weights, config.critic_sha256)
 
 
 def _grey(images: tf.Tensor) -> tf.Tensor:
