@@ -127,7 +127,16 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     @classmethod
     def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
-        """The settings of a new training, with those filled in that another training decides."""
+        """The settings of a new training, with those filled in that another training or network decides.
+
+        Raises:
+          ValueError: a frozen network for a model that takes none.
+        """
+        if "critic_backbone" in settings and not hasattr(cls.config_class, "critic_backbone"):
+            raise ValueError(
+                f"{cls.__name__} takes no critic_backbone; choose cgan, acgan or stylegan2 (transfer_pggan has "
+                "critic_weights)"
+            )
         return settings
 
     def load_initial_weights(self, read_run: ReadRun) -> None:
@@ -148,6 +157,10 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     def sampling_state(self) -> list[Any]:
         """Further variables that sampling and scoring read; they are exported with the weights."""
+        return []
+
+    def frozen_parts(self) -> list[Any]:
+        """Objects of TensorFlow with fixed weights that scoring reads; exported, and in no checkpoint."""
         return []
 
     @property

@@ -217,6 +217,7 @@ class TransferPGGAN(PGGAN):
           FileNotFoundError: no such run folder, or no checkpoint or feature network in it.
           ValueError: no `pretrained`, a run of another model or one that is not grown, or a setting that contradicts.
         """
+        settings = super().prepare_settings(settings, read_run)
         run_dir = settings.get("pretrained")
         if not run_dir:
             raise ValueError(
