@@ -94,9 +94,8 @@ def open_frozen_maps(
             f"{path} is too small a network at {size} px: it has no square feature map of at least {SMALLEST_MAP} px; "
             "set critic_size to more pixels, or choose another network"
         )
-    names = options["layers"].split(",") if options["layers"] else list(usable)
-    if file.model is not None and not options["layers"]:
-        names = _coarsest(usable)
+    chosen = list(usable) if file.model is None else _coarsest(usable)
+    names = options["layers"].split(",") if options["layers"] else chosen
     for name in names:
         if name not in shapes:
             raise ValueError(f"{path} has no layer {name!r}; {nearest_name(name, usable)}")
@@ -148,7 +147,8 @@ def _keras_maps(file: NetworkFile, size: int, precision: str) -> tuple[Maps, Cho
         with precision_scope(precision):
             network = keras.Model(image, [maps[name] for name in names])
         network.trainable = False
-        return lambda image: network(image, training=False), [variable.value for variable in network.variables]
+        compute = lambda image: tf.nest.flatten(network(image, training=False))  # noqa: E731  # one map comes bare
+        return compute, [variable.value for variable in network.variables]
 
     return maps, choose
 
