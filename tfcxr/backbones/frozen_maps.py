@@ -52,6 +52,11 @@ class FrozenMaps:
     values: str
     weights: list[Any]
 
+    @property
+    def parameters(self) -> int:
+        """Numbers that the network computes the maps with."""
+        return sum(int(tf.size(part)) for part in self.weights if isinstance(part, tf.Variable))
+
     def __call__(self, image: tf.Tensor) -> list[tf.Tensor]:
         resized = resize_antialiased(image, self.size)
         return self.compute(VALUES[self.values](with_channels(resized, self.channels)))
@@ -184,6 +189,6 @@ def _saved_model_maps(file: NetworkFile, size: int) -> tuple[Maps, Choose]:
             outputs = file.function(image)
             return [outputs[name] for name in names]
 
-        return compute, [file.loaded]
+        return compute, [file.loaded, *file.loaded.signatures["serving_default"].variables]
 
     return maps, choose

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tfcxr.backbones.frozen_maps import FrozenMaps, open_frozen_maps
 from tfcxr.config import check_range
@@ -89,6 +90,22 @@ class ProjectedGAN(GAN):
         sizes = config.image_size, config.critic_size
         maps = open_frozen_maps(config.critic_backbone, *sizes, config.precision, config.critic_sha256)
         return self.projected_class(config, maps, self.seed + 1)
+
+    def load_initial_weights(self, read_run: ReadRun) -> None:
+        super().load_initial_weights(read_run)
+        if self.config.critic_backbone:
+            logging.info("%s", self.critic_text())
+
+    def critic_text(self) -> str:
+        """Through which maps the discriminator sees images, and what of it learns."""
+        maps, trained = self.discriminator.maps, self.discriminator.trainable_variables
+        sizes = ", ".join(f"{name} ({size} px)" for name, (size, _) in zip(maps.names, maps.shapes, strict=True))
+        learning = sum(int(tf.size(weight)) for weight in trained)
+        return (
+            f"the discriminator sees {maps.size} px through {self.config.critic_backbone}: {sizes}; "
+            f"{maps.parameters:,} frozen parameters ({4 * maps.parameters / 2**20:.0f} MiB), {learning:,} of its heads "
+            "learn. Judge the images by another network"
+        )
 
     def frozen_parts(self) -> list[Any]:
         return self.discriminator.maps.weights if self.config.critic_backbone else []

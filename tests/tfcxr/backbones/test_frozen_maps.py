@@ -102,7 +102,7 @@ def test_the_outputs_of_a_saved_model(tmp_path, size):
     tf.saved_model.save(module, str(tmp_path / "net" / "1"), signatures=module.maps)
     maps = open_frozen_maps(str(tmp_path / "net"), image_size=32)
     assert maps.names == ("fine", "coarse")
-    assert maps.size == (size or 32)
+    assert maps.size == (size or 32) and maps.parameters == 18
     expected = module.maps(resize_antialiased(IMAGE, maps.size))
     np.testing.assert_allclose(maps(IMAGE)[1], expected["coarse"], atol=1e-5)
     with tf.GradientTape() as tape:

@@ -115,7 +115,8 @@ def test_one_and_two_replicas_take_the_same_step(name, backbone, disc_records, t
         np.testing.assert_allclose(states[1][key], single, rtol=1e-4, atol=max(atol, 1e-6), err_msg=key)
 
 
-@names
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", TINY)
 def test_bfloat16_step_is_close(name, backbone, disc_records):
     means = []
     for precision in ("float32", "mixed_bfloat16"):
@@ -157,7 +158,8 @@ def live_operations(graph):
     return list(seen.values())
 
 
-@names
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", TINY)
 def test_an_export_draws_and_scores_without_the_file(name, backbone, disc_records, tmp_path):
     copy = tmp_path / "copy.keras"
     copy.write_bytes(backbone.read_bytes())
@@ -201,6 +203,15 @@ def test_each_image_is_scored_for_itself(backbone):
     np.testing.assert_allclose(
         model.score(image, label)[0][1:2], model.score(image[1:2], label[1:2])[0], rtol=1e-4, atol=1e-6
     )
+
+
+def test_the_log_says_what_is_frozen_and_what_learns(backbone):
+    """Frozen: 3*3*3*6 + 6, 3*3*6*5 + 5, and 4 * 5 of the batch normalization = 463."""
+    text = make("cgan", backbone).critic_text()
+    assert text.startswith(
+        f"the discriminator sees 24 px through {backbone}: fine (12 px), normalized (6 px); 463 froz"
+    )
+    assert "Judge the images by another network" in text
 
 
 def test_the_seed_decides_the_projections(backbone):
