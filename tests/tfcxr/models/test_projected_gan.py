@@ -22,10 +22,8 @@ TINY = {
 }
 # nothing in the generator compares the images of a batch
 ALONE = {"cgan": {"normalization": "none"}, "acgan": {"normalization": "layer"}, "stylegan2": {}}
-QUICK = "cgan"
-names = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == QUICK else pytest.mark.thorough) for name in TINY]
-)
+MARKS = {"cgan": (), "acgan": pytest.mark.thorough, "stylegan2": pytest.mark.slow}
+NAMES = [pytest.param(name, marks=marks) for name, marks in MARKS.items()]
 
 
 @pytest.fixture(scope="module")
@@ -53,48 +51,58 @@ def make(name, backbone, **settings):
     return MODELS[name](config, seed=3)
 
 
-def run_steps(model, data_dir, start, stop, strategy=None):
+def run_steps(model, data_dir, start, stop, strategy=None, callbacks=()):
     batches = training_batches(data_dir, "train", 4, seed=5, start_step=start)
-    train(model, batches, start, stop, [], strategy or tf.distribute.get_strategy())
+    train(model, batches, start, stop, list(callbacks), strategy or tf.distribute.get_strategy())
 
 
 def state_of(model):
     return {key: np.asarray(variable).copy() for key, variable in model.checkpoint_variables().items()}
 
 
-def frozen_state(model):
-    return [np.asarray(variable).copy() for variable in model.frozen_parts()]
+class Snapshots(keras.callbacks.Callback):
+    """Everything that training changes, before the first step and after each."""
+
+    def __init__(self, model):
+        super().__init__()
+        self._model, self.states = model, [state_of(model)]
+
+    def on_train_batch_end(self, step, logs):
+        self.states.append(state_of(self._model))
 
 
-@names
-def test_heads_and_generator_learn_and_the_network_and_its_projections_stay(name, backbone, disc_records):
-    model = make(name, backbone)
-    before, frozen = state_of(model), frozen_state(model)
-    weights = [*model.generator.trainable_variables, *model.discriminator.trainable_variables]
-    trained = [variable.numpy() for variable in weights]
-    projections = [variable.numpy() for variable in model.discriminator.projection.variables]
-    run_steps(model, disc_records, 0, 2)
-    still = {weight.path for weight, value in zip(weights, trained, strict=True) if np.array_equal(value, weight)}
-    assert all(path.endswith("bias") for path in still), "a bias before batch normalization is taken out again"
-    assert len(frozen) == 8 and all(map(np.array_equal, frozen, frozen_state(model)))
-    assert len(projections) == 3 and all(map(np.array_equal, projections, model.discriminator.projection.variables))
-    shapes = {tuple(value.shape) for value in before.values()}
+@pytest.fixture(scope="module", params=NAMES)
+def four_steps(request, backbone, disc_records):
+    """A model that was trained four steps, its states, and what was frozen before."""
+    model = make(request.param, backbone)
+    frozen = [np.asarray(variable).copy() for variable in model.frozen_parts()]
+    snapshots = Snapshots(model)
+    run_steps(model, disc_records, 0, 4, callbacks=[snapshots])
+    return request.param, model, snapshots.states, frozen
+
+
+def test_heads_and_generator_learn_and_the_network_and_its_projections_stay(four_steps):
+    _, model, states, frozen = four_steps
+    paths = {key: getattr(variable, "path", key) for key, variable in model.checkpoint_variables().items()}
+    trained = {v.path for v in (*model.generator.trainable_variables, *model.discriminator.trainable_variables)}
+    still = {paths[key] for key, value in states[0].items() if np.array_equal(value, states[2][key])}
+    assert all(path.endswith("bias") for path in still & trained), "a bias before batch normalization has no effect"
+    projections = {variable.path for variable in model.discriminator.projection.variables}
+    assert len(projections) == 3 and projections <= still
+    assert len(frozen) == 8 and all(map(np.array_equal, frozen, model.frozen_parts()))
+    shapes = {tuple(value.shape) for value in states[0].values()}
     assert not shapes & {(3, 3, 3, 6), (3, 3, 6, 5)}, "the frozen kernels are in no checkpoint"
     assert all(np.isfinite(float(mean.result())) for mean in model.metrics)
 
 
-@names
-def test_two_and_two_steps_are_four(name, backbone, disc_records):
-    whole, first, resumed = (make(name, backbone) for _ in range(3))
-    run_steps(whole, disc_records, 0, 4)
-    run_steps(first, disc_records, 0, 2)
-    stored = state_of(first)
+def test_two_and_two_steps_are_four(four_steps, backbone, disc_records):
+    name, _, states, _ = four_steps
+    resumed = make(name, backbone)
     for key, variable in resumed.checkpoint_variables().items():
-        variable.assign(stored[key])
+        variable.assign(states[2][key])
     run_steps(resumed, disc_records, 2, 4)
-    expected, found = state_of(whole), state_of(resumed)
-    for key, value in expected.items():
-        np.testing.assert_array_equal(value, found[key], err_msg=key)
+    for key, value in state_of(resumed).items():
+        np.testing.assert_array_equal(value, states[4][key], err_msg=key)
 
 
 @pytest.mark.slow
@@ -115,7 +123,7 @@ def test_one_and_two_replicas_take_the_same_step(name, backbone, disc_records, t
         np.testing.assert_allclose(states[1][key], single, rtol=1e-4, atol=max(atol, 1e-6), err_msg=key)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_bfloat16_step_is_close(name, backbone, disc_records):
     means = []
@@ -181,7 +189,7 @@ def test_an_export_draws_and_scores_without_the_file(name, backbone, disc_record
     assert "`critic_backbone`" in card and model.config.critic_sha256 in card
 
 
-@names
+@pytest.mark.parametrize("name", TINY)
 def test_labels_are_told_to_each_head_or_predicted_by_them(name, backbone):
     model = make(name, backbone)
     image = tf.tanh(tf.random.stateless_normal([2, 32, 32, 1], [0, 1]))
