@@ -188,7 +188,7 @@ def test_the_data_tables_commands_build_records(run):
 
 @pytest.mark.slow
 def test_settings_resume_growth_and_embedding_of_the_training_page(run):
-    train, resume, narrow_stylegan2, narrow_pggan, build, grow, transfer, embed = python_lines_of(
+    train, resume, narrow_stylegan2, narrow_pggan, projected, build, grow, transfer, embed = python_lines_of(
         "tfcxr/training/README.md"
     )
     run(build, "--image_sizes=4,8,16,32", "--set=images=60", "--workers=1")
@@ -198,6 +198,9 @@ def test_settings_resume_growth_and_embedding_of_the_training_page(run):
     run(at_32(resume), "--steps=2", *steps, *SMALL_MODEL)
     tiny = ["--set=channel_base=64", "--set=channel_max=8", "--set=latent_size=8"]
     run(narrow_stylegan2, "--data_dir=records/32", "--steps=1", "--set=style_size=8", *steps, *tiny)
+    image = keras.Input([16, 16, 3])
+    keras.Model(image, keras.layers.Conv2D(4, 3, 2, "same")(image)).save("xception.keras")
+    run(at_32(projected), "--steps=1", "--set=critic_width=4", "--set=generator_filters=32", *steps)
     short = ["--set=stage_images=4,8,8,8", *steps, *tiny]
     run(narrow_pggan, "--data_dir=records/32", "--run_dir=runs/narrow", *short)
     run(at_32(grow), *short)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from tfcxr.backbones.frozen_maps import FrozenMaps
 from tfcxr.config import check_names, check_range
 from tfcxr.layers.channels import with_channels
 from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER_IMAGE, augment
@@ -22,15 +23,16 @@ from tfcxr.layers.normalization import normalization
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.classification import class_loss
 from tfcxr.losses.penalties import add_gradients
-from tfcxr.models.base import GAN, probability_means
-from tfcxr.models.model_config import GANConfig
+from tfcxr.models.base import probability_means
+from tfcxr.models.projected_discriminator import ProjectedDiscriminator
+from tfcxr.models.projected_gan import ProjectedConfig, ProjectedGAN
 
 FIRST_SIZE = 8  # pixels of the generator's first feature map
 LAST_SIZE = 4  # pixels of the discriminator's last feature map
 
 
 @dataclasses.dataclass(frozen=True)
-class ACGANConfig(GANConfig):
+class ACGANConfig(ProjectedConfig):
     """Settings of the ACGAN.
 
     Attributes:
@@ -51,7 +53,8 @@ class ACGANConfig(GANConfig):
         feature map (singh2023).
       minibatch_stddev: a channel that tells how much a batch varies (Karras et al. 2018).
       initializer: "normal" or "glorot", see `kernel_initializer`.
-      adversarial_loss: "least_squares" on the sigmoid (singh2023) or "log", non-saturating (Goodfellow et al. 2014).
+      adversarial_loss: "least_squares" on the sigmoid (singh2023); "log", non-saturating (Goodfellow et al. 2014);
+        "hinge" (Lim, Ye 2017).
       discriminator_class_weight: of the discriminator's class loss beside its adversarial loss.
       generator_class_weight: of the generator's.
       classify_fakes: the discriminator's class loss counts generated images too, as Odena et al. 2017 do.
@@ -75,7 +78,7 @@ class ACGANConfig(GANConfig):
     generator_l2: Literal["all", "projection"] = "all"
     minibatch_stddev: bool = False
     initializer: Literal["normal", "glorot"] = "normal"
-    adversarial_loss: Literal["least_squares", "log"] = "log"
+    adversarial_loss: Literal["least_squares", "log", "hinge"] = "log"
     discriminator_class_weight: float = 1.0
     generator_class_weight: float = 1.0
     classify_fakes: bool = True
@@ -85,7 +88,7 @@ class ACGANConfig(GANConfig):
     fake_labels: Literal["balanced", "batch"] = "balanced"
 
     network_settings = (
-        *GANConfig.network_settings,
+        *ProjectedConfig.network_settings,
         "output",
         "generator_dense_units",
         "generator_filters",
@@ -116,7 +119,7 @@ class ACGANConfig(GANConfig):
 
     @property
     def compares_images(self) -> bool:
-        return self.minibatch_stddev
+        return self.minibatch_stddev and not self.critic_backbone
 
 
 class Generator(keras.Model):
@@ -183,12 +186,23 @@ class Discriminator(keras.Model):
         return self.realism(flat), self.label(flat)
 
 
-class ACGAN(GAN):
+class ProjectedHeads(ProjectedDiscriminator):
+    """As `Discriminator`, on a frozen network -> (logits float32 [batch, heads], label logits [batch, labels])."""
+
+    def __init__(self, config: ACGANConfig, maps: FrozenMaps, seed: int) -> None:
+        super().__init__(maps, config.critic_width, seed, label_count=config.label_count)
+
+    def call(self, image: tf.Tensor, dropout_noise: None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.scores(image)
+
+
+class ACGAN(ProjectedGAN):
     """Auxiliary classifier GAN; one training step moves the discriminator and the generator once each."""
 
     config_class = ACGANConfig
     generator_class = Generator
     discriminator_class = Discriminator
+    projected_class = ProjectedHeads
     metric_names = (
         "discriminator_adversarial",
         "discriminator_class",
@@ -213,7 +227,7 @@ class ACGAN(GAN):
     def score(
         self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        return self.discriminator(image)
+        return super().score(image, label, label_mask) if self.config.critic_backbone else self.discriminator(image)
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step on {"image" [batch, size, size, 1 or channels] in [-1, 1], "label", "label_mask" [batch, labels]}.
@@ -230,7 +244,9 @@ class ACGAN(GAN):
         real = augment(real, config.augmentations, self.uniform([batch, UNIFORMS_PER_IMAGE], stream=1))
         fake_noise = self.uniform([batch, UNIFORMS_PER_IMAGE], stream=2)
 
-        with tf.GradientTape(persistent=True) as tape:
+        if config.critic_backbone:
+            self.discriminator.move_spectral_norms()
+        with self.loss_tape() as tape:
             fake = augment(self.generator((z, condition), training=True), config.augmentations, fake_noise)
             fake_logits, fake_classes = self.discriminator(fake, self._dropout_noise(batch, stream=3))
             real_logits, real_classes = self.discriminator(real, self._dropout_noise(batch, stream=4))

@@ -121,7 +121,7 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     @classmethod
     def prepare_settings(cls, settings: dict[str, Any], read_run: ReadRun) -> dict[str, Any]:
-        """The settings of a new training, with those filled in that the run of `pretrained` decides.
+        """The settings of a new training, with those filled in that the run of `pretrained` or another network decides.
 
         Raises:
           FileNotFoundError: no such run folder, or no checkpoint in it.
@@ -168,6 +168,10 @@ class AdversarialModel(keras.Model, abc.ABC):
         self.discriminator_optimizer.learning_rate = share * of_discriminator
         return {"learning_rate": share * of_generator}
 
+    def notes(self) -> list[str]:
+        """What a user should know of its networks before the first step."""
+        return []
+
     def progress_text(self) -> str:
         """What the progress bar says before its numbers."""
         return "training"
@@ -179,6 +183,10 @@ class AdversarialModel(keras.Model, abc.ABC):
 
     def sampling_state(self) -> list[Any]:
         """Further variables that sampling and scoring read; they are exported with the weights."""
+        return []
+
+    def frozen_parts(self) -> list[Any]:
+        """Objects of TensorFlow with fixed weights that scoring reads; exported, and in no checkpoint."""
         return []
 
     @property

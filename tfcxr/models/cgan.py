@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcxr.backbones.frozen_maps import FrozenMaps
 from tfcxr.config import check_names, check_range
 from tfcxr.data.conditions import CONDITIONS
 from tfcxr.layers.channels import with_channels
@@ -24,15 +25,16 @@ from tfcxr.layers.normalization import normalization
 from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.penalties import add_gradients
-from tfcxr.models.base import GAN, probability_means
-from tfcxr.models.model_config import GANConfig
+from tfcxr.models.base import probability_means
+from tfcxr.models.projected_discriminator import ProjectedDiscriminator
+from tfcxr.models.projected_gan import ProjectedConfig, ProjectedGAN
 
 FIRST_SIZE = 8  # pixels of the generator's first feature map
 LAST_SIZE = 4  # pixels of the discriminator's last feature map
 
 
 @dataclasses.dataclass(frozen=True)
-class CGANConfig(GANConfig):
+class CGANConfig(ProjectedConfig):
     """Settings of the CGAN.
 
     Attributes:
@@ -70,7 +72,7 @@ class CGANConfig(GANConfig):
     conditions: tuple[str, ...] = ()  # type: ignore[misc]
 
     network_settings = (
-        *GANConfig.network_settings,
+        *ProjectedConfig.network_settings,
         "generator_filters",
         "normalization",
         "discriminator_filters",
@@ -221,12 +223,32 @@ class Discriminator(keras.Model):
         return layer(features, update=update) if self.config.spectral_normalization else layer(features)
 
 
-class CGAN(GAN):
+class ProjectedHeads(ProjectedDiscriminator):
+    """As `Discriminator`, on a frozen network; each head is told the label by projection. -> logits [batch, heads]."""
+
+    def __init__(self, config: CGANConfig, maps: FrozenMaps, seed: int) -> None:
+        def embed(units: int, seeds: Iterator[int]) -> keras.layers.Layer:
+            initializer = kernel_initializer("glorot", next(seeds))
+            options = {"use_bias": False, "seed": next(seeds), "dtype": "float32"}
+            layer = SpectralDense(units, kernel_initializer=initializer, **options)
+            layer.build([None, config.label_width])
+            return layer
+
+        super().__init__(maps, config.critic_width, seed, embed)
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], dropout_noise: None = None, update: bool = False) -> tf.Tensor:
+        if update:
+            self.move_spectral_norms()
+        return self.scores(*inputs)[0]
+
+
+class CGAN(ProjectedGAN):
     """Conditional GAN; one training step moves the discriminator and the generator once each."""
 
     config_class = CGANConfig
     generator_class = Generator
     discriminator_class = Discriminator
+    projected_class = ProjectedHeads
     metric_names = ("discriminator_adversarial", "generator_adversarial", "r1", "real_score", "fake_score")
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -244,7 +266,7 @@ class CGAN(GAN):
         real = augment(real, config.augmentations, self.uniform([batch, UNIFORMS_PER_IMAGE], stream=1))
         fake_noise = self.uniform([batch, UNIFORMS_PER_IMAGE], stream=2)
 
-        with tf.GradientTape(persistent=True) as tape:
+        with self.loss_tape() as tape:
             fake = augment(self.generator((z, fake_condition), training=True), config.augmentations, fake_noise)
             real_logits = self.discriminator((real, condition), self._dropout_noise(batch, stream=3), update=True)
             fake_logits = self.discriminator((fake, fake_condition), self._dropout_noise(batch, stream=4))

@@ -16,12 +16,14 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import keras
 import tensorflow as tf
 
+from tfcxr.backbones.frozen_maps import FrozenMaps
 from tfcxr.config import check_names, check_range
+from tfcxr.layers import differentiable_augmentation
 from tfcxr.layers.adaptive_augmentation import (
     AUGMENTATION_NAMES,
     NORMALS_PER_IMAGE,
@@ -31,16 +33,18 @@ from tfcxr.layers.adaptive_augmentation import (
     next_probability,
 )
 from tfcxr.layers.channels import with_channels
+from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS
 from tfcxr.layers.equalized import EqualizedConvolution, EqualizedDense
 from tfcxr.layers.initializers import initializer_seeds
 from tfcxr.layers.minibatch_stddev import append_channel, minibatch_stddev, update_typical_deviation
 from tfcxr.layers.modulated_convolution import StyleConvolution, ToImage
 from tfcxr.layers.pixel_normalization import pixel_normalization
 from tfcxr.layers.resample import upsample
-from tfcxr.losses.adversarial import log_discriminator_loss, log_generator_loss
+from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.penalties import add_gradients, is_due, lazy_gradients, path_length_penalty
-from tfcxr.models.base import GAN, probability_means
-from tfcxr.models.model_config import GANConfig
+from tfcxr.models.base import probability_means
+from tfcxr.models.projected_discriminator import ProjectedDiscriminator
+from tfcxr.models.projected_gan import ProjectedConfig, ProjectedGAN
 
 BASE_SIZE = 4  # pixels of the first feature map
 EMA_IMAGES_PER_BATCH = 312.5  # half-life of the averaged generator in images, per image of a batch: 10,000 of 32
@@ -48,7 +52,7 @@ AVERAGE_STYLE_RATE = 0.005  # how far the average w moves per step
 
 
 @dataclasses.dataclass(frozen=True)
-class StyleGAN2Config(GANConfig):
+class StyleGAN2Config(ProjectedConfig):
     """Settings of StyleGAN2. Where 0 or None means auto, the value follows the authors' rule.
 
     Attributes:
@@ -67,6 +71,7 @@ class StyleGAN2Config(GANConfig):
       channel_max: most channels of the features.
       convolution_clamp: largest magnitude of a convolution's output, 0 sets no bound. The authors' program has 256
         unless it trains in float32 alone.
+      adversarial_loss: "log", non-saturating (Goodfellow et al. 2014, section 3); "hinge" (Lim, Ye 2017).
       deviation_group_size: images whose minibatch stddev is measured together; 1 compares none.
       r1_gamma: weight of R1; None is auto: .0002 * pixels / batch; 0 is none.
       r1_interval: steps between two lazy applications of R1.
@@ -75,6 +80,7 @@ class StyleGAN2Config(GANConfig):
       path_length_decay: how far the mean length moves in one application.
       path_length_shrink: it is computed on 1/N of the batch.
       style_mixing: probability that an image takes the w of a second z from some layer on.
+      augmentations: of `AUGMENTATIONS`, applied to real and generated images alike (Zhao et al. 2020).
       adaptive_augmentation: augments what the discriminator sees, more while it overfits.
       augmentation_names: of `AUGMENTATION_NAMES`; the default keeps the anatomy.
       augmentation_target: mean sign of the logits of real images that is aimed at.
@@ -94,6 +100,7 @@ class StyleGAN2Config(GANConfig):
     channel_base: int = 0
     channel_max: int = 512
     convolution_clamp: float = 0.0
+    adversarial_loss: Literal["log", "hinge"] = "log"  # type: ignore[misc]
     deviation_group_size: int = 4
     r1_gamma: float | None = None
     r1_interval: int = 16
@@ -102,6 +109,7 @@ class StyleGAN2Config(GANConfig):
     path_length_decay: float = 0.01
     path_length_shrink: int = 2
     style_mixing: float = 0.9
+    augmentations: tuple[str, ...] = ()
     adaptive_augmentation: bool = False
     augmentation_names: tuple[str, ...] = RADIOGRAPH_SAFE
     augmentation_target: float = 0.6
@@ -109,7 +117,7 @@ class StyleGAN2Config(GANConfig):
     augmentation_interval: int = 4
 
     network_settings = (
-        *GANConfig.network_settings,
+        *ProjectedConfig.network_settings,
         "style_size",
         "mapping_layers",
         "discriminator_mapping_layers",
@@ -117,7 +125,6 @@ class StyleGAN2Config(GANConfig):
         "channel_max",
         "deviation_group_size",
     )
-    adversarial_loss = "log"
     trains_in_bfloat16 = True
     largest_size = 1024
 
@@ -131,6 +138,9 @@ class StyleGAN2Config(GANConfig):
         check_range(self, "discriminator_mapping_layers", "convolution_clamp", minimum=0)
         check_range(self, "augmentation_kimg", above=0)
         check_names(self, "augmentation_names", AUGMENTATION_NAMES)
+        check_names(self, "augmentations", AUGMENTATIONS)
+        if self.augmentations and self.adaptive_augmentation:
+            raise ValueError("choose augmentations or adaptive_augmentation, not both")
         check_range(self, "style_mixing", minimum=0, maximum=1)
         if self.channel_base and self.channel_base < self.image_size:
             raise ValueError(
@@ -385,7 +395,28 @@ class Discriminator(keras.Model):
         return self.fc(tf.reshape(features, [-1, math.prod(features.shape[1:])])), deviation
 
 
-class StyleGAN2(GAN):
+class ProjectedHeads(ProjectedDiscriminator):
+    """As `Discriminator`, on a frozen network; labels are projected through a mapping network for each head.
+
+    -> logits float32 [batch, heads], and 0 for the minibatch stddev, which it does not measure.
+    """
+
+    def __init__(self, config: StyleGAN2Config, maps: FrozenMaps, seed: int) -> None:
+        def embed(units: int, seeds: Iterator[int]) -> keras.layers.Layer:
+            layers = config.discriminator_mapping_layers
+            return MappingNetwork(0, config.label_count, units, layers, seeds, has_average=False)
+
+        super().__init__(maps, config.critic_width, seed, embed if config.label_count else None)
+
+    def embedding(self, layer: keras.layers.Layer, condition: tf.Tensor) -> tf.Tensor:
+        embedded = layer(None, condition)
+        return embedded / math.sqrt(embedded.shape[-1])
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.scores(*inputs)[0], tf.constant(0.0)
+
+
+class StyleGAN2(ProjectedGAN):
     """StyleGAN2; one training step moves the discriminator and the generator once each.
 
     Logged `r1` and `path_length_penalty` are 0 in the steps in which they are not due, so that their means over many
@@ -395,6 +426,7 @@ class StyleGAN2(GAN):
     config_class = StyleGAN2Config
     generator_class = Generator
     discriminator_class = Discriminator
+    projected_class = ProjectedHeads
     metric_names = (
         "discriminator_adversarial",
         "generator_adversarial",
@@ -416,11 +448,15 @@ class StyleGAN2(GAN):
 
     def score(self, image: tf.Tensor, label: tf.Tensor, label_mask: tf.Tensor | None = None) -> tuple[tf.Tensor, None]:
         """Realism logits; each image is scored for itself, whatever batch it is in."""
+        if self.config.critic_backbone:
+            return super().score(image, label, label_mask)
         logits, _ = self.discriminator((image, self.condition(label, label_mask)), is_alone=True)
         return logits, None
 
     def discriminator_features(self, image: tf.Tensor, network: keras.Model | None = None) -> tf.Tensor:
         """float32 [batch, filters at 4 px], with the typical minibatch stddev noted in training; see the base."""
+        if self.config.critic_backbone:
+            return super().discriminator_features(image, network)
         network = self.discriminator if network is None else network
         features, _ = network.features(with_channels(image, self.config.channels), is_alone=True)
         return tf.cast(features, tf.float32)
@@ -445,21 +481,23 @@ class StyleGAN2(GAN):
 
         Fakes have the labels of the real rows.
         """
-        config = self.config
+        config, loss = self.config, ADVERSARIAL_LOSSES[self.config.adversarial_loss]
         real = with_channels(data["image"], config.channels)
         batch = real.shape[0]
         condition = self.condition(data["label"], data["label_mask"])
         probability = self._next_augmentation_probability()
         real = self._augment(real, probability, stream=0)
 
-        with tf.GradientTape(persistent=True) as tape:
+        if config.critic_backbone:
+            self.discriminator.move_spectral_norms()
+        with self.loss_tape() as tape:
             w, styles = self._draw_styles(condition, stream=2)
             fake = self.generator.synthesis(styles, self._draw_noise(batch, stream=5))
             fake = self._augment(fake, probability, stream=6)
             fake_logits, _ = self.discriminator((fake, condition), training=True)
             real_logits, deviation = self.discriminator((real, condition), training=True)
-            discriminator_adversarial = log_discriminator_loss(real_logits, fake_logits)
-            generator_adversarial = log_generator_loss(fake_logits)
+            discriminator_adversarial = loss.discriminator(real_logits, fake_logits)
+            generator_adversarial = loss.generator(fake_logits)
         generator_gradients = tape.gradient(generator_adversarial, self.generator.trainable_variables)
         discriminator_gradients = tape.gradient(discriminator_adversarial, self.discriminator.trainable_variables)
         r1, r1_gradients = self._lazy_r1(real, condition)
@@ -541,6 +579,9 @@ class StyleGAN2(GAN):
 
     def _augment(self, images: tf.Tensor, probability: tf.Tensor, stream: int) -> tf.Tensor:
         """Uses two streams."""
+        if self.config.augmentations:
+            uniform = self.uniform([images.shape[0], differentiable_augmentation.UNIFORMS_PER_IMAGE], stream)
+            return differentiable_augmentation.augment(images, self.config.augmentations, uniform)
         if not self.config.adaptive_augmentation:
             return images
         normal = self.normal([images.shape[0], NORMALS_PER_IMAGE], stream)
@@ -572,7 +613,8 @@ class StyleGAN2(GAN):
         """Moves the running means, each the mean over replicas."""
         average = self.generator.mapping.average
         average.assign(average.value + AVERAGE_STYLE_RATE * (tf.reduce_mean(w, axis=0) - average.value))
-        update_typical_deviation(self.discriminator.typical_deviation, deviation, self.step.value)
+        if not self.config.critic_backbone:
+            update_typical_deviation(self.discriminator.typical_deviation, deviation, self.step.value)
         self.state["path_length"].assign(path_length)
         if self.config.adaptive_augmentation:
             self.state["real_sign_sum"].assign(self.state["real_sign_sum"].value + real_sign)

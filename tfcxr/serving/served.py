@@ -35,6 +35,7 @@ class Served(tf.Module):
         """`model` must compute in float32; its functions are traced here, and `variables` are saved with them."""
         super().__init__(name="tfcxr")
         self._weights = [variable.value for variable in variables]
+        self._frozen = [] if model is None else model.frozen_parts()
         self._model = _Untracked(model)
         for name, signature in signatures_of(self.kind).items():
             setattr(self, name, signature.function(self))

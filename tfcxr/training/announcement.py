@@ -46,6 +46,8 @@ def announce_training(
         "model: %s, %s; %s of %s images in %s; run folder %s",
         *(run.model, _conditioning(model, names), length, batch, config.precision, run_dir),
     )
+    for note in model.notes():
+        logging.info("%s", note)
     logging.info("pictures: %s in %s", samples.schedule_text, samples.folder)
     logging.info("best checkpoint: the step with %s", samples.best_text)
     for metric in (*samples.metrics, *(samples.quality.metrics if samples.quality else ())):

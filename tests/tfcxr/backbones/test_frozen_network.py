@@ -144,7 +144,7 @@ def test_a_file_with_code_is_not_loaded(tmp_path, foreign):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{path}:size=3", "'size=3' is no option of an extractor; "),
+        ("{path}:size=3", "'size=3' is no option of a frozen network; "),
         ("{path}:values=sined", "values=sined is unknown; did you mean 'signed'"),
         ("{folder}/none.keras", "none.keras is neither a .keras file nor the folder of a SavedModel"),
         ("{folder}/text.keras", "text.keras is no .keras file: File is not a zip file"),

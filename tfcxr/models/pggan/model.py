@@ -4,9 +4,7 @@ Training goes from 4 px up. At each size a new block fades in, then trains on at
 that schedule, counted in images, and `tfcxr.train` follows it in one run.
 """
 
-import contextlib
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -17,6 +15,7 @@ from tfcxr.layers.minibatch_stddev import update_typical_deviation
 from tfcxr.layers.resample import average_pixels, repeat_pixels
 from tfcxr.losses.adversarial import wasserstein_discriminator_loss, wasserstein_generator_loss
 from tfcxr.losses.penalties import add_gradients, drift_penalty, gradient_penalty
+from tfcxr.losses.weight_tape import weight_tape
 from tfcxr.models.base import GAN
 from tfcxr.models.model_config import Stage
 from tfcxr.models.pggan.config import PGGANConfig
@@ -230,7 +229,7 @@ class PGGAN(GAN):
 
     def _generator_step(self, z: tf.Tensor, condition: tf.Tensor, alpha: Alpha) -> tf.Tensor:
         weights = self._generator_weights()
-        with _tape_of(weights) as tape:
+        with weight_tape(weights) as tape:
             fake = self._fake_images(z, condition, alpha)
             values = self.discriminator((fake, condition), alpha=alpha, recomputes=self.config.recomputes_blocks)
             adversarial = wasserstein_generator_loss(values)
@@ -244,7 +243,7 @@ class PGGAN(GAN):
 
         The penalty is on a tape of its own, after the losses' gradients: what those keep is gone by then.
         """
-        with _tape_of(weights) as tape:
+        with weight_tape(weights) as tape:
             fake = self._fake_images(z, condition, alpha)
             total, values = self._critic_loss(real, fake, condition, alpha)
         gradients = tape.gradient(total, weights)
@@ -252,7 +251,7 @@ class PGGAN(GAN):
             real, fake = tf.identity(real), tf.identity(fake)
         critic_weights = self._critic_weights()
         uniform = self.uniform([real.shape[0], 1], stream)
-        with _tape_of(critic_weights) as tape:
+        with weight_tape(critic_weights) as tape:
             critic = lambda image: self.discriminator((image, condition), alpha=alpha)  # noqa: E731
             penalty = gradient_penalty(critic, real, fake, uniform)
             total = self.config.penalty_weight * penalty
@@ -310,14 +309,3 @@ def check_is_grown(run: StoredRun) -> None:
         raise ValueError(
             f"{run.name} has grown to {size} of {run.settings['image_size']} px only; train it to its end first"
         )
-
-
-@contextlib.contextmanager
-def _tape_of(weights: list) -> Iterator[tf.GradientTape]:
-    """A tape that keeps nothing for what does not depend on these weights.
-
-    A plain tape watches frozen Keras variables too: `trainable = False` does not reach TensorFlow's variable.
-    """
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch([weight.value for weight in weights])
-        yield tape

@@ -240,7 +240,7 @@ class TransferPGGAN(PGGAN):
         return settings | found
 
     def load_initial_weights(self, run: StoredRun) -> None:
-        """Loads the pretrained generator and DenseNet, and logs what learns.
+        """Loads the pretrained generator and DenseNet.
 
         Raises:
           FileNotFoundError: no such DenseNet.
@@ -258,7 +258,6 @@ class TransferPGGAN(PGGAN):
                 self._load_backbone(config)
         else:
             logging.warning("no critic_weights given: the frozen critic has random weights, which know no radiographs")
-        logging.info("%s", self.learning_text())
 
     def _load_backbone(self, config: TransferPGGANConfig) -> None:
         backbone, own = load_backbone(config.critic_weights), self.discriminator.backbone.variables
@@ -278,6 +277,9 @@ class TransferPGGAN(PGGAN):
 
     def progress_text(self) -> str:
         return "fine-tuning"
+
+    def notes(self) -> list[str]:
+        return [self.learning_text()]
 
     def learning_text(self) -> str:
         """Which part of the generator learns, by sizes and number of parameters."""
@@ -324,17 +326,11 @@ def _frozen_critic(config: TransferPGGANConfig) -> FrozenNetwork | None:
     """The network of a .keras file; None for a DenseNet.
 
     Raises:
-      FileNotFoundError, ValueError: as `open_frozen_network`, or another file than when training began.
+      FileNotFoundError, ValueError: as `open_frozen_network`.
     """
     if not _is_keras_file(config.critic_weights):
         return None
-    frozen = open_frozen_network(config.critic_weights)
-    if config.critic_sha256 not in ("", frozen.passport["sha256"]):
-        raise ValueError(
-            f"{config.critic_weights} is another file than when this run began (SHA-256 "
-            f"{frozen.passport['sha256'][:12]}, expected {config.critic_sha256[:12]}); put the file back"
-        )
-    return frozen
+    return open_frozen_network(config.critic_weights, config.critic_sha256)
 
 
 def _grey(images: tf.Tensor) -> tf.Tensor:
