@@ -20,6 +20,7 @@ from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 
 LARGEST_LAST_MAP = 7  # pixels, after which a head halves no more
 MAX_GROWTH = 8  # channels of the deepest map over those of the finest
+HEAD_GROWTH = 4  # most channels within a head over those of the finest map
 Embed = Callable[[int, Iterator[int]], keras.layers.Layer]  # units, seeds -> layer of conditions
 
 
@@ -106,7 +107,8 @@ class ProjectedDiscriminator(keras.Model):
         self.projection = RandomProjection(maps, widths, seeds)
         sizes = [size for size, _ in maps.shapes]
         self.heads = [
-            Head(size, channels, MAX_GROWTH * width, width, seeds) for size, channels in zip(sizes, widths, strict=True)
+            Head(size, channels, HEAD_GROWTH * width, width, seeds)
+            for size, channels in zip(sizes, widths, strict=True)
         ]
         draw = lambda: kernel_initializer("glorot", next(seeds))  # noqa: E731
         self.realism = [SpectralDense(1, kernel_initializer=draw(), seed=next(seeds), dtype="float32") for _ in sizes]
