@@ -42,7 +42,8 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
         from tfcxr.serving.saved_model import export_model
         from tfcxr.training.announcement import announce_results
         from tfcxr.training.exports import export_step
-        from tfcxr.training.session import find_export_dir, train_model
+        from tfcxr.training.plan import find_export_dir
+        from tfcxr.training.session import train_model
 
     if not arguments.export:
         command_line.refuse_flags(arguments, ["export_steps"], "--noexport exports nothing")

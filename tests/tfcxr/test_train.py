@@ -18,7 +18,7 @@ from tfcxr.evaluation.metrics.sliced_wasserstein import SLICED_WASSERSTEIN
 from tfcxr.generate import generate
 from tfcxr.models import MODELS
 from tfcxr.train import train, with_defaults
-from tfcxr.training import session
+from tfcxr.training import plan
 from tfcxr.training.arguments import TrainArguments
 from tfcxr.training.embedded_data import phantom_records
 from tfcxr.training.run_folder import RunConfig, start_run
@@ -317,7 +317,7 @@ def test_precision_is_chosen_when_a_run_starts_and_kept(disc_records, tmp_path, 
         "MODELS['own_gan'] = Own\n"
     )
     paper = [f"--experiment={write_paper(tmp_path)}", "--variant=small", f"--data_dir={disc_records}", "--noexport"]
-    monkeypatch.setattr(session, "has_bfloat16", lambda devices: True)
+    monkeypatch.setattr(plan, "has_bfloat16", lambda devices: True)
     fast = call(
         [*run, "--run_dir=fast"],
         [*run, "--run_dir=own", f"--model={own}"],
@@ -325,7 +325,7 @@ def test_precision_is_chosen_when_a_run_starts_and_kept(disc_records, tmp_path, 
         [*paper, "--run_dir=asked", "--set=precision=auto"],
     )
     del MODELS["own_gan"]
-    monkeypatch.setattr(session, "has_bfloat16", lambda devices: False)
+    monkeypatch.setattr(plan, "has_bfloat16", lambda devices: False)
     resumed, slow, refused = call(
         [*run, "--run_dir=fast", "--resume", "--steps=3"],
         [*run, "--run_dir=slow"],
