@@ -102,6 +102,7 @@ def test_a_resumed_training_ends_at_the_same_step_with_the_same_bits(arguments, 
     falls_until([0.9, 0.5, 0.4, 0.3, 0.3, 0.3, 0.3])
     train(arguments("whole", steps=9, stop_when_flat=True))
     train(arguments("parts", steps=3, stop_when_flat=True))
+    Checkpoints(tmp_path / "parts").find().unlink()  # as if killed after the sample of step 3
     train(arguments("parts", steps=9, stop_when_flat=True, resume=True))
     assert (tmp_path / "whole/metrics.jsonl").read_bytes() == (tmp_path / "parts/metrics.jsonl").read_bytes()
     for name, value in weights(tmp_path / "whole").items():
