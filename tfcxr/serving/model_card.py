@@ -220,6 +220,7 @@ def card_text(description: ModelDescription, served: Any) -> str:
         *([(CONDITION_ROW, ", ".join(d.condition_names))] if d.condition_names else []),
         *([("started from", f"run {settings['pretrained']}, checkpoint of SHA-256 {sha256}")] if sha256 else []),
         ("training data", f"{data.get('name', 'unknown')}, split {data.get('split', 'unknown')}"),
+        *([("trained before on", data["pretrained_on"])] if "pretrained_on" in data else []),
         ("licence of the training data", data.get("licence") or "not stated"),
         ("fingerprint of the training data", data.get("fingerprint", "unknown")),
         ("SHA-256 of the weights", d.weights_sha256),

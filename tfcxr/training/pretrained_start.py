@@ -21,6 +21,19 @@ def settings_to_resume(settings: dict[str, Any], begun: RunConfig) -> dict[str, 
     return begun.settings | settings
 
 
+def earlier_data(start: StoredRun | None, begun: RunConfig | None) -> dict[str, str]:
+    """For `RunConfig.data`: under "pretrained_on" the data sets that the networks were trained on before.
+
+    Args:
+      start: the run that training starts from; None starts from random weights, or resumes.
+      begun: the run that is resumed, None for a new one.
+    """
+    if start is None:
+        return {name: text for name, text in (begun.data if begun else {}).items() if name == "pretrained_on"}
+    newest = f"{start.data.get('name', 'unknown')} ({start.data.get('licence') or 'licence not stated'})"
+    return {"pretrained_on": ", ".join(filter(None, [newest, start.data.get("pretrained_on")]))}
+
+
 def patients_seen(patients: Sequence[str], salt_fingerprint: str, start: StoredRun | None) -> list[str] | None:
     """Keys of the patients that a model will have been trained on; None where they are not known.
 

@@ -31,7 +31,7 @@ class RunConfig:
       seed: of weights, noise and data order.
       batch_size: images per step over all replicas.
       steps: where the run ends.
-      data: name, split, notice and fingerprint of the training data.
+      data: name, split, notice and fingerprint of the training data; `pretrained_on` names those of runs before.
     """
 
     model: str

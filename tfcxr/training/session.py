@@ -23,7 +23,7 @@ from tfcxr.training.arguments import TrainArguments
 from tfcxr.training.checkpoints import Checkpoints, restore
 from tfcxr.training.exports import Export, ExportAtSteps, check_export_steps, parse_export_steps
 from tfcxr.training.loop import train_stages
-from tfcxr.training.pretrained_start import patients_seen, settings_to_resume
+from tfcxr.training.pretrained_start import earlier_data, patients_seen, settings_to_resume
 from tfcxr.training.run_folder import (
     CONFIG_FILE,
     TRAINING_PATIENTS_FILE,
@@ -96,6 +96,7 @@ def train_model(
     config = make_config(config_class, _fit_to_data(settings, data.info, len(data.choice.names), gan_class))
     watched_splits = _watched_splits(arguments, data.info, name, watcher_class)
     stages = config.stages(arguments.batch_size, arguments.steps)
+    start = read_run_once(pretrained) if pretrained and not is_resumed else None
     run = RunConfig(
         model=name,
         settings=to_plain(config),
@@ -103,7 +104,7 @@ def train_model(
         seed=arguments.seed,
         batch_size=arguments.batch_size,
         steps=stages[-1].end_step,
-        data=data.description(),
+        data=data.description() | earlier_data(start, begun),
     )
     export_dir, export_steps = find_export_dir(arguments, run_dir), parse_export_steps(arguments.export_steps)
     check_export_steps(export_steps, run.steps, export_dir, begun is not None)
@@ -112,7 +113,6 @@ def train_model(
     patients = data.patients()
     start_run(run_dir, run, arguments.resume)  # from here on there is a run; what can be wrong was checked before
     checkpoints.remove_leftovers()
-    start = read_run_once(pretrained) if pretrained and not is_resumed else None
     if not (is_resumed and config.pretrained):  # then it stands there, with those of the run that it started from
         seen = patients_seen(patients, data.info.salt_fingerprint, start)
         if seen is not None:

@@ -47,6 +47,7 @@ def test_a_chain_of_runs_records_its_starts_and_all_patients(start, tmp_path):
     assert settings["generator_units"] == [16, 32], "taken over"
     card = (tmp_path / "saved" / "1" / "README.md").read_text()
     assert f"| started from | run first, checkpoint of SHA-256 {digest} |" in card
+    assert "| trained before on | discs (made by the tests) |" in card
     assert str(tmp_path) not in card + (second / "config.json").read_text()
     before, after = weights_of(first, 1), weights_of(second, 1)
     np.testing.assert_allclose(after["discriminator/000"], before["discriminator/000"], atol=1e-7)
@@ -58,6 +59,8 @@ def test_a_chain_of_runs_records_its_starts_and_all_patients(start, tmp_path):
     third = start("third", f"pretrained={second}", splits=("validation",))
     assert set(patients_of(third)) > own | of_first and len(patients_of(third)) == 40
     assert set(patients_of(tmp_path / "saved" / "1")) == own | of_first, "the export's"
+    on = json.loads((third / "config.json").read_text())["data"]["pretrained_on"]
+    assert on == "discs (made by the tests), discs (made by the tests)", "of the second and of the first"
 
 
 def test_a_run_is_resumed_without_the_folder_it_started_from(start, tmp_path):
