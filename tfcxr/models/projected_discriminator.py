@@ -4,7 +4,8 @@ Feature maps of a pretrained network at several depths, mixed by fixed random pr
 head. Heads alone learn: the projections are drawn from the run's seed, and the frozen network is in no checkpoint.
 
 Differs from the paper: maps are divided by their root mean square, so that any network may be given; heads have no
-batch normalization, so that an image is scored for itself; and each head gives one logit per image, not one per place.
+batch normalization, so that an image is scored for itself; each head gives one logit per image, not one per place; and
+the heads' losses are averaged, not summed.
 """
 
 from collections.abc import Callable, Iterator
