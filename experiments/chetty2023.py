@@ -148,7 +148,7 @@ VARIANTS = {
                 "channel_max": 8,
             },
             "batch_size": 4,
-            "steps": 2,
+            "steps": 1,
         },
         "snapshots": 2,
         "medfid_classifier": "small_cnn",
