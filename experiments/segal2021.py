@@ -90,7 +90,7 @@ VARIANTS = {
         "classifier_name": "densenet121",
         "classifier": {"max_epochs": 12},
         "discriminator": {"max_epochs": 12},
-        "optimization": {"optimize_tries": 60},
+        "optimization": {"optimize_tries": 1000},
         "judge": "small_cnn",
         "judged": {"max_epochs": 12, "balance_classes": "weights"},
         "seeds": [0, 1, 2],
