@@ -7,15 +7,17 @@ import pathlib
 
 import numpy as np
 
+from tfcxr.sampling.latent_optimization import Tried
+
 
 @dataclasses.dataclass(frozen=True)
-class Optimum:
+class Optimum(Tried):
     """What became of one try of a pseudo-patient.
 
     Attributes:
       tries: which try it is, from 1.
       z: float32 [latent].
-      shortfalls: by step from 0, see `OptimizedLatent`.
+      shortfalls: see `Tried`.
       first_log_odds: by class, at the start.
       log_odds: by class, at `z`.
     """
@@ -25,16 +27,6 @@ class Optimum:
     shortfalls: list[float]
     first_log_odds: list[float]
     log_odds: list[float]
-
-    @property
-    def is_reached(self) -> bool:
-        """Whether every class is on its side of its threshold."""
-        return self.shortfalls[-1] == 0
-
-    @property
-    def steps(self) -> int:
-        """Gradient steps that it took."""
-        return len(self.shortfalls) - 1
 
 
 class KeptOptima:

@@ -70,8 +70,28 @@ class LatentStart:
     directions: np.ndarray
 
 
+class Tried:
+    """What the shortfalls of a latent say.
+
+    Attributes:
+      shortfalls: by step from 0, how far the classes are from their thresholds, summed over classes, in log odds.
+    """
+
+    shortfalls: list[float]
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether every class is on its side of its threshold."""
+        return self.shortfalls[-1] == 0
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps so far."""
+        return len(self.shortfalls) - 1
+
+
 @dataclasses.dataclass
-class OptimizedLatent:
+class OptimizedLatent(Tried):
     """A latent during its optimisation and after it.
 
     Attributes:
@@ -79,7 +99,7 @@ class OptimizedLatent:
       z: float32 [latent].
       mean: float32 [latent], Adam's mean of the gradient.
       square: float32 [latent], Adam's mean of the squared gradient.
-      shortfalls: by step from 0, how far the classes are from their thresholds, summed over classes, in log odds.
+      shortfalls: see `Tried`.
       first_log_odds: float32 [classes] at the start.
       log_odds: float32 [classes] at `z`.
     """
@@ -91,16 +111,6 @@ class OptimizedLatent:
     shortfalls: list[float] = dataclasses.field(default_factory=list)
     first_log_odds: np.ndarray | None = None
     log_odds: np.ndarray | None = None
-
-    @property
-    def is_reached(self) -> bool:
-        """Whether every class is on its side of its threshold."""
-        return self.shortfalls[-1] == 0
-
-    @property
-    def steps(self) -> int:
-        """Gradient steps so far."""
-        return len(self.shortfalls) - 1
 
     def is_hopeless(self, max_steps: int) -> bool:
         """Whether it would not arrive within `max_steps` at the pace of the last `PACE_STEPS`."""
