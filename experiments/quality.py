@@ -10,7 +10,7 @@ it does not see texture. The first judge that is a file watches the trainings to
 distance over the images seen. The PGGAN has no labels; its images get theirs by latent class optimisation.
 
 Larger images: `--set=image_size=256 --set=families=cgan,cgan_enlarged` compares a CGAN of that size with one of a
-quarter of it whose images an SRGAN enlarges, each with half of the time.
+quarter of it whose images an SRGAN enlarges, each with half of the time; its curve is that of the small images.
 """
 
 import json
@@ -141,10 +141,13 @@ VARIANTS = {
 }
 
 
-def watching_judge(study: Study) -> str | None:
-    """The judge that watches the trainings; "trained" exists only when they are over."""
-    judges = [name_and_path(judge)[1] for judge in study.settings["judges"] if judge != "trained"]
-    return judges[0] if judges else None
+def watching_judge(study: Study) -> tuple[str, str] | None:
+    """Name and path of the judge that watches the trainings; "trained" exists only when they are over."""
+    for judge in study.settings["judges"]:
+        if judge != "trained":
+            name, path = name_and_path(judge)
+            return name or pathlib.Path(path.partition(":")[0]).stem, path
+    return None
 
 
 def stages(study: Study) -> list[Stage]:
@@ -216,7 +219,8 @@ def grows(described: Mapping[str, Any]) -> bool:
 def stages_of(study: Study, family: str, labelling: pathlib.Path) -> list[Stage]:
     """The training of one family, of its enlarger where it has one, and its cohort."""
     s, described, size = study.settings, study.settings[family], study.settings["image_size"]
-    watched: dict[str, Any] = {"quality_extractor": watching_judge(study), "sample_every": s["sample_every"]}
+    _, extractor = watching_judge(study) or ("", None)
+    watched: dict[str, Any] = {"quality_extractor": extractor, "sample_every": s["sample_every"]}
     minutes, real, enlarger = s["training_minutes"], study.records / str(size), described.get("enlarged_by")
     own_size = size // s[enlarger]["model"]["scale"] if enlarger else size
     minutes /= 2 if enlarger else 1
@@ -244,13 +248,16 @@ def folder_of(study: Study, family: str) -> pathlib.Path:
     return study.folder / "cohorts" / family / str(study.settings["image_size"])
 
 
+def run_of(study: Study, family: str) -> dict[str, Any]:
+    """The configuration of a training, with the real images that a step takes as "images_per_step"."""
+    run = json.loads((study.folder / family / "config.json").read_text(encoding="utf-8"))
+    return run | {"images_per_step": run["batch_size"] * run["settings"].get("critic_steps", 1)}
+
+
 def samples(study: Study, family: str) -> list[dict[str, float]]:
-    """What a training logged at each sample, with the number of real images that it had seen, as "images"."""
-    folder, described = study.folder / family, study.settings[family]
-    critic_steps = described["model"].get("critic_steps", 5 if described["model_name"] == "wgan_gp" else 1)
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    images = described["batch_size"] * critic_steps
-    return [line | {"images": line["step"] * images} for line in lines if "sliced_wasserstein" in line]
+    """What a training logged at each of its samples."""
+    lines = (study.folder / family / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [line for line in map(json.loads, lines) if "sliced_wasserstein" in line]
 
 
 def pictures(study: Study) -> dict[str, bytes]:
@@ -258,10 +265,11 @@ def pictures(study: Study) -> dict[str, bytes]:
     families = study.settings["families"]
     made = {"side_by_side.png": side_by_side({family: folder_of(study, family) for family in families}, SHOWN)}
     if judge := watching_judge(study):
-        points = {
-            family: [(sample["images"], sample["kid"]) for sample in samples(study, family)] for family in families
-        }
-        made["curves.png"] = curves(points, "real images seen", f"kernel distance to validation images, by {judge}")
+        points = {}
+        for family in families:
+            images = run_of(study, family)["images_per_step"]
+            points[family] = [(images * sample["step"], sample["kid"]) for sample in samples(study, family)]
+        made["curves.png"] = curves(points, "real images seen", f"kernel distance by {judge[0]}")
     return made
 
 
@@ -277,13 +285,13 @@ def table(study: Study) -> Table:
     cells = []
     for family in s["families"]:
         of_family = {"cohort": family, "split": "held_out", "label": "", "group": ""}
-        last = samples(study, family)[-1]
+        run, last = run_of(study, family), next(reversed(samples(study, family)), {})
         alike = [
             f"{value:.2f} ({last[name.replace('ms_ssim/', 'ms_ssim_real/')]:.2f})"
             for name, value in last.items()
             if name.startswith("ms_ssim/")
         ]
-        row = [family, f"{last['images']:,}", time_text((times[f"train {family}"] or 0.0) / 60)]
+        row = [family, f"{run['steps'] * run['images_per_step']:,}", time_text((times[f"train {family}"] or 0.0) / 60)]
         for _, metric, judge in columns:
             row.append(str(results.score("report", protocol="distances", metric=metric, extractor=judge, **of_family)))
         for split in TEST_SPLITS:

@@ -1,14 +1,11 @@
 """Pictures on the page of a study, as PNG bytes."""
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tfcxr.startup import tensorflow_started
-
-DOTS_PER_INCH = 110
 
 
 def side_by_side(cohorts: Mapping[str, str | os.PathLike], count: int) -> bytes:
@@ -36,16 +33,16 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], across: str, up: 
       across: what stands below the horizontal axis.
       up: likewise beside the vertical one, which is logarithmic.
     """
-    from matplotlib.figure import Figure
+    with tensorflow_started():
+        from matplotlib.figure import Figure
 
+        from tfcxr.evaluation.report.plots import png_of
     figure = Figure(figsize=(7, 4))
     panel = figure.subplots()
     for index, (name, points) in enumerate(lines.items()):
         style = {"marker": "osD^vPX*"[index % 8], "linestyle": ("-", "--", "-.", ":")[index % 4]}
-        panel.plot(*zip(*points, strict=True), label=name, markersize=3, linewidth=1, **style)
+        panel.plot(*np.reshape(points, [-1, 2]).T, label=name, markersize=3, linewidth=1, **style)
     panel.set(xlabel=across, ylabel=up, yscale="log")
     panel.legend(fontsize=8, frameon=False)
     panel.spines[["top", "right"]].set_visible(False)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
-    return file.getvalue()
+    return png_of(figure)

@@ -51,7 +51,8 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self._time_limit = time_limit
         self._compiled_steps = {start_step + 1, *(stage.first_step + 1 for stage in stages)}
-        self._bar = tqdm(total=stages[-1].end_step, initial=start_step, desc=COMPILING, bar_format=BAR_FORMAT)
+        steps = stages[-1].end_step if time_limit is None else start_step + 1  # estimated from the first one on
+        self._bar = tqdm(total=steps, initial=start_step, desc=COMPILING, bar_format=BAR_FORMAT)
 
     def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
         if step in self._compiled_steps:

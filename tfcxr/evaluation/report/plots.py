@@ -59,7 +59,7 @@ def roc_plot(
         panel.spines[["top", "right"]].set_visible(False)
     if columns:
         panels[0].legend(loc="lower right", fontsize=8, frameon=False)
-    return _png(figure)
+    return png_of(figure)
 
 
 def curves_plot(trainings: Sequence[dict[str, Any]]) -> bytes:
@@ -79,7 +79,7 @@ def curves_plot(trainings: Sequence[dict[str, Any]]) -> bytes:
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set(ylabel="cross-entropy", ylim=(0, None))  # once all panels, which share it, are drawn
-    return _png(figure)
+    return png_of(figure)
 
 
 def frontier_plot(cells: Sequence[Mapping[str, Any]], title: str) -> bytes:
@@ -117,7 +117,7 @@ def frontier_plot(cells: Sequence[Mapping[str, Any]], title: str) -> bytes:
     for panel in (by_ratio, by_real, privacy):
         panel.legend(fontsize=7, frameon=False)
         panel.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _lines(cells: Sequence[Mapping[str, Any]], name: str, legend: str) -> list[tuple[list[Mapping[str, Any]], str]]:
@@ -177,7 +177,7 @@ def image_rows(rows: Mapping[str, Sequence[np.ndarray] | np.ndarray], columns: i
         first = line[0]
         first.text(-0.08, 0.5, name, transform=first.transAxes, rotation=90, ha="right", va="center", fontsize=8)
     figure.subplots_adjust(left=0.045, right=1, top=1, bottom=0, wspace=0.03, hspace=0.03)
-    return _png(figure, is_tight=False)
+    return png_of(figure, is_tight=False)
 
 
 def rising_lines(answers: Mapping[str, Mapping[str, Any]], title: str) -> bytes:
@@ -194,7 +194,7 @@ def rising_lines(answers: Mapping[str, Mapping[str, Any]], title: str) -> bytes:
         panel.title.set_fontsize(8)
         panel.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return _png(figure)
+    return png_of(figure)
 
 
 def distance_maps(distances: Mapping[str, np.ndarray], names: Sequence[str]) -> bytes:
@@ -219,7 +219,7 @@ def distance_maps(distances: Mapping[str, np.ndarray], names: Sequence[str]) -> 
         right.tick_params(axis="x", rotation=60)
         right.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return _png(figure)
+    return png_of(figure)
 
 
 def _classical_scaling(distances: np.ndarray) -> np.ndarray:
@@ -229,7 +229,7 @@ def _classical_scaling(distances: np.ndarray) -> np.ndarray:
     return vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], 0))
 
 
-def _png(figure: Figure, is_tight: bool = True) -> bytes:
+def png_of(figure: Figure, is_tight: bool = True) -> bytes:
     if is_tight:
         figure.tight_layout()
     buffer = io.BytesIO()

@@ -252,7 +252,7 @@ def test_pictures_are_png_files_with_something_drawn():
 
 def test_curves_of_every_arm_are_inside_their_panels(monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "_png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr(plots, "png_of", lambda figure: drawn.append(figure) or b"")
     losses = {"real": [0.5, 0.4], "synthetic": [9.0, 0.4], "both": [0.5, 0.3]}
     curves_plot([
         {"arm": arm, "curves": {"loss": loss, "validation_loss": loss}, "best_epoch": 2} for arm, loss in losses.items()
