@@ -77,6 +77,17 @@ ALLOWED = {
         "registry",
         "startup",
     },
+    "reader_study": {
+        "reader_study",
+        "server",
+        "serving",
+        "sampling",
+        "evaluation",
+        "data",
+        "command_line",
+        "registry",
+        "startup",
+    },
     "porting": {
         "porting",
         "serving",

@@ -5,6 +5,7 @@
 The commands, in the order in which data pass through them; each has --help:
 """
 
+import importlib
 import sys
 
 from tfcxr import command_line
@@ -23,9 +24,13 @@ def main(argv: list[str] | None = None) -> None:
         print(__doc__)
         for name in COMMANDS:
             print(f"  {name:<17}{COMMANDS.docstring(name).splitlines()[0]}")
+        print("  reader_study     Reader studies: design, serve, report, simulate, export.")
         print("\npython -m tfcxr describe lists models, protocols, checkpoint formats and data sets.")
         return
     name, *words = words
+    if name == "reader_study":  # has commands of its own
+        importlib.import_module("tfcxr.reader_study.__main__").start([program, *words])
+        return
     if name not in COMMANDS:
         sys.exit(f"error: unknown command {name!r}; {nearest_name(name, COMMANDS)}")
     command_line.run(COMMANDS[name], [program, *words])
