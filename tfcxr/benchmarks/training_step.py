@@ -4,6 +4,7 @@ import itertools
 import math
 import statistics
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from tfcxr.benchmarks.measurement import WARM_UP, Measurement, MeasurementArgume
 from tfcxr.models.model_config import AdversarialConfig
 from tfcxr.training.loop import train
 from tfcxr.training.run_folder import make_model
+from tfcxr.training.step_logs import require_finite
 from tfcxr.training.strategy import make_strategy
 
 LAZY_PENALTIES = ("r1", "path_length")  # each with a setting `<name>_interval`
@@ -42,12 +44,11 @@ def measure_training(arguments: MeasurementArguments) -> dict[str, Any]:
     flops, unknown = count_flops(step, {name: 1 / steps for name, steps in intervals.items()})
     dtype = "bfloat16" if model.config.precision == "mixed_bfloat16" else "float32"
     peak = peak_flops_per_second(dtype)
-    clock = _StepClock()
     warm_up = WARM_UP + -WARM_UP % interval
     pieces = max(MINIMUM_PIECES, math.ceil(arguments.repeats / interval))
+    clock = _StepClock(warm_up, interval)
     train(model, tf.data.Dataset.from_tensors(batch).repeat(), 0, warm_up + pieces * interval, [clock], strategy)
-    times = clock.times[warm_up - 1 :: interval]
-    seconds = statistics.median(after - before for before, after in itertools.pairwise(times)) / interval
+    seconds = statistics.median(after - before for before, after in itertools.pairwise(clock.times)) / interval
     peak = max(peak, peak_flops_per_second(dtype))
     return {
         "images_per_second": images / seconds,
@@ -87,14 +88,17 @@ def random_batch(config: AdversarialConfig, batch_size: int, image_size: int = 0
 
 
 class _StepClock(keras.callbacks.Callback):
-    """The time at which each step ended."""
+    """The times at which the warm-up and each `interval` of steps behind it ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, warm_up: int, interval: int) -> None:
         super().__init__()
+        self._warm_up, self._interval = warm_up, interval
         self.times: list[float] = []
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self.times.append(time.perf_counter())
+    def on_train_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
+        if step >= self._warm_up and step % self._interval == 0:
+            require_finite(logs)  # waits for the device
+            self.times.append(time.perf_counter())
 
 
 TRAIN = Measurement(measure_training, describe_training)

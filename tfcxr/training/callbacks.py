@@ -1,12 +1,11 @@
 """What happens beside the training steps: progress, metrics, checkpoints, an orderly stop."""
 
 import json
-import math
 import os
 import pathlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,27 +16,13 @@ from tqdm import tqdm
 
 from tfcxr.models.model_config import Stage
 from tfcxr.training.checkpoints import Checkpoints
+from tfcxr.training.step_logs import require_finite
 from tfcxr.training.time_limit import TimeLimit
 
 METRICS_FILE = "metrics.jsonl"
 COMPILING = "compiling the next step"
+BAR_SECONDS = 0.1  # between two looks at the losses
 BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}"
-
-
-class NonFiniteLossError(ValueError):
-    """A loss became infinite or NaN."""
-
-
-class StopOnNonFinite(keras.callbacks.Callback):
-    """Ends training with the step and the term as soon as one is not finite; checkpoints before it stay."""
-
-    def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
-        for name, value in logs.items():
-            if not math.isfinite(value):
-                raise NonFiniteLossError(
-                    f"training stopped at step {step}: {name} is {value}; resume from the last checkpoint with a lower "
-                    "learning rate in a new run, or with precision=float32"
-                )
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -52,14 +37,19 @@ class ProgressBar(keras.callbacks.Callback):
         self._time_limit = time_limit
         self._compiled_steps = {start_step + 1, *(stage.first_step + 1 for stage in stages)}
         steps = stages[-1].end_step if time_limit is None else start_step + 1  # estimated from the first one on
-        self._bar = tqdm(total=steps, initial=start_step, desc=COMPILING, bar_format=BAR_FORMAT)
+        self._bar = tqdm(
+            total=steps, initial=start_step, desc=COMPILING, bar_format=BAR_FORMAT, mininterval=BAR_SECONDS, miniters=1
+        )
+        self._read_at = 0.0
 
-    def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
+    def on_train_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
         if step in self._compiled_steps:
             self._bar.unpause()
         if self._time_limit is not None:
             self._bar.total = max(step, round(step / min(self._time_limit.share, 1.0)))
-        self._bar.set_postfix_str(", ".join(self._values(logs)), refresh=False)
+        if time.monotonic() - self._read_at >= BAR_SECONDS or step == self._bar.total:
+            self._bar.set_postfix_str(", ".join(self._values(logs)), refresh=False)
+            self._read_at = time.monotonic()
         is_compiled_next = step + 1 in self._compiled_steps and step < self._bar.total
         compiling = f", {COMPILING}" if is_compiled_next else ""
         self._bar.set_description_str(self.model.progress_text() + compiling, refresh=False)
@@ -70,7 +60,7 @@ class ProgressBar(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._bar.close()
 
-    def _values(self, logs: dict[str, float]) -> list[str]:
+    def _values(self, logs: Mapping[str, float]) -> list[str]:
         """Images per second, once it is known, and the losses."""
         steps_per_second = self._bar.format_dict["rate"]
         images = self.model.stage.batch_size * self.model.config.batches_per_step
@@ -99,10 +89,11 @@ class MetricsLog(keras.callbacks.Callback):
         """Bytes of `metrics.jsonl` so far."""
         return self._path.stat().st_size
 
-    def write(self, step: int, values: dict[str, Any]) -> None:
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Appends one line and flushes it to the disk."""
+        line = json.dumps({"step": step, **values})
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step} | values) + "\n")
+            file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
         self._summarise(step, values)
@@ -112,7 +103,7 @@ class MetricsLog(keras.callbacks.Callback):
         with self._tensorboard.as_default(step=step):
             tf.summary.image(name, image[None])
 
-    def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
+    def on_train_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
         self._images += self.model.stage.batch_size * self.model.config.batches_per_step
         if step % self._log_every:
             return
@@ -127,7 +118,7 @@ class MetricsLog(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._tensorboard.flush()
 
-    def _summarise(self, step: int, values: dict[str, float]) -> None:
+    def _summarise(self, step: int, values: Mapping[str, float]) -> None:
         with self._tensorboard.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
@@ -166,12 +157,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous_handlers[number] = signal.signal(number, self._ask_to_stop)
 
-    def on_train_batch_end(self, step: int, logs: dict[str, float]) -> None:
+    def on_train_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
         is_stopping = self._stop_signal is not None
         end_reason = self._time_limit.end_reason if self._time_limit else ""
         is_end = step == self._steps or bool(end_reason) or self._samples.should_stop
         is_due = step % self._save_every == 0 or is_end or is_stopping
         if is_due or self._samples.is_best:
+            require_finite(logs)
             state = {"metrics_size": self._metrics_log.size} | self._samples.state()
             if self._time_limit:
                 state["training_seconds"] = self._time_limit.seconds

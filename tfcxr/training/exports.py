@@ -1,14 +1,14 @@
 """Models that a training exports before its end, so that a score over steps can be drawn afterwards."""
 
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 from absl import logging
 
 from tfcxr.models.base import AdversarialModel
 from tfcxr.training.run_folder import RunConfig
+from tfcxr.training.step_logs import require_finite
 
 Export = Callable[..., pathlib.Path]  # `tfcxr.serving.saved_model.export_model`, which this package may not import
 
@@ -23,8 +23,9 @@ class ExportAtSteps(keras.callbacks.Callback):
         self._export, self._run, self._run_dir = export, run, run_dir
         self._export_dir, self._steps = export_dir, frozenset(steps)
 
-    def on_train_batch_end(self, step: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
         if step in self._steps:
+            require_finite(logs)
             version = export_step(self._export, self.model, self._run, self._run_dir, self._export_dir, step)
             logging.info("step %d: exported to %s", step, version)
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfcxr.models.base import AdversarialModel
 from tfcxr.models.model_config import AdversarialConfig, Stage
+from tfcxr.training.step_logs import FirstFault, StepLogs, require_finite
 
 OpenBatches = Callable[[Stage, int], tf.data.Dataset]  # (stage, k) -> its batches from its k-th step on
 
@@ -39,15 +40,18 @@ def train_stages(
     """Trains from `start_step` to the last stage's end; a callback ends it early by `model.stop_training = True`.
 
     Differs from `model.fit` in that running means continue across a resume and are summed over all replicas.
-    `on_train_batch_end(step, logs)` gets the number of finished steps and the running means as floats. Each stage is
-    traced anew, since its step may compute something else.
+    `on_train_batch_end(step, logs)` gets the number of finished steps and the running means, which stay on the device
+    until a callback reads them. Each stage is traced anew, since its step may compute something else.
 
     Raises:
+      NonFiniteLossError: a mean that is not finite, with the step and the term.
       ValueError: images of another size than the stage's, or neither grey nor of the model's channels.
     """
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     model.stop_training = False
+    names = [mean.name for mean in model.metrics]
+    fault, logs = FirstFault(names), None
     callback_list = keras.callbacks.CallbackList(callbacks, model=model)
     callback_list.on_train_begin()
     try:
@@ -60,22 +64,30 @@ def train_stages(
             model.begin_stage(stage, is_new=start_step <= stage.first_step)
             # no autograph: steps hold no Python control flow on tensors, and tracing is faster; a partial function,
             # because TensorFlow warns of a function that is traced again, here once per stage
-            step_function = tf.function(functools.partial(_run_step, model, strategy), autograph=False)
+            step_function = tf.function(functools.partial(_run_step, model, strategy, fault), autograph=False)
             for step in range(max(start_step, stage.first_step) + 1, stage.end_step + 1):
                 rates = model.decay_learning_rates(step - 1, stages[-1].end_step)
-                logs = {name: float(value) for name, value in step_function(iterator).items()} | rates
-                callback_list.on_train_batch_end(step, logs)
+                observed = step_function(iterator, tf.constant(step, tf.int64))
+                logs = StepLogs(names, observed, fault, rates)
+                for callback in callbacks:  # Keras's list would read all values for each
+                    callback.on_train_batch_end(step, logs)
                 if model.stop_training:
                     return
+        if logs is not None:
+            require_finite(logs)
     finally:
         callback_list.on_train_end()
 
 
 def _run_step(
-    model: AdversarialModel, strategy: tf.distribute.Strategy, iterator: tf.data.Iterator
-) -> dict[str, tf.Tensor]:
+    model: AdversarialModel,
+    strategy: tf.distribute.Strategy,
+    fault: FirstFault,
+    iterator: tf.data.Iterator,
+    step: tf.Tensor,
+) -> tf.Tensor:
     strategy.run(model.train_step, args=(next(iterator),))
-    return {mean.name: mean.result() for mean in model.metrics}
+    return fault.observe(step, tf.stack([mean.result() for mean in model.metrics]))
 
 
 def _check_images(shape: tf.TensorShape, config: AdversarialConfig, stage: Stage) -> None:

@@ -106,7 +106,7 @@ def train_model(
     progress = callbacks.ProgressBar(plan.stages, state["step"], time_limit)
     exports = ExportAtSteps(export, run, run_dir, plan.export_dir, plan.export_steps)
     limits = [time_limit] if time_limit else []
-    watchers = [callbacks.StopOnNonFinite(), *limits, progress, metrics_log, samples, exports, saving]
+    watchers = [*limits, progress, metrics_log, samples, exports, saving]
     is_ended = samples.should_stop or (time_limit and time_limit.end_reason)
     train_stages(model, [] if is_ended else plan.stages, open_batches, state["step"], watchers, strategy)
     if saving.is_interrupted:

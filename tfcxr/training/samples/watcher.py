@@ -5,6 +5,7 @@ import dataclasses
 import math
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import cv2
@@ -18,6 +19,7 @@ from tfcxr.models.base import AdversarialModel
 from tfcxr.training.callbacks import MetricsLog
 from tfcxr.training.sample_grid import draw_grid
 from tfcxr.training.samples.quality import Quality
+from tfcxr.training.step_logs import require_finite
 
 EARLY_STEPS, DEFAULT_EVERY = (50, 100, 200), 500  # where nothing is said
 
@@ -133,12 +135,13 @@ class SampleWatcher(keras.callbacks.Callback, abc.ABC):
             return f"at steps {', '.join(map(str, EARLY_STEPS))}, and every {DEFAULT_EVERY} steps"
         return f"every {self._sample_every} steps"
 
-    def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
+    def on_train_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
         self.is_best = False
         if self._best_size != self.model.current_size:  # distances of smaller images say nothing of larger ones
             self._best_size, self.best_distance = self.model.current_size, math.inf
         if not self.is_due(step):
             return
+        require_finite(logs)
         sample = self.sample(step)
         grid = draw_grid(sample.rows)
         with atomic_path(self.folder / f"step-{step:08d}.png") as temporary:
