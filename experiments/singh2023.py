@@ -60,7 +60,7 @@ VARIANTS = {
         "test_splits": ["held_out", "test"],
         "acgan": {
             "model_name": "acgan",
-            "model": {"precision": "mixed_bfloat16"},
+            "model": {"precision": "auto"},
             "batch_size": 32,
             "steps": 3000,
         },
@@ -68,7 +68,7 @@ VARIANTS = {
         "generated_images": 0,
         "arms": "real,synthetic,both",
         "classifier": {
-            "precision": "mixed_bfloat16",
+            "precision": "auto",
             "learning_rate": 1e-4,
             "max_epochs": 12,
             "balance_classes": "weights",

@@ -29,10 +29,10 @@ VARIANTS = {
         "training_minutes": 15.0,
         "sample_every": 500,
         "recipes": ["cgan", "cgan_augmented", "stylegan2_ada"],
-        "cgan": {"model_name": "cgan", "model": {"precision": "mixed_bfloat16"}, "batch_size": 32},
+        "cgan": {"model_name": "cgan", "model": {"precision": "auto"}, "batch_size": 32},
         "cgan_augmented": {
             "model_name": "cgan",
-            "model": {"augmentations": ["brightness", "contrast", "translation"], "precision": "mixed_bfloat16"},
+            "model": {"augmentations": ["brightness", "contrast", "translation"], "precision": "auto"},
             "batch_size": 32,
         },
         "stylegan2_ada": {
@@ -43,7 +43,7 @@ VARIANTS = {
                 "latent_size": 128,
                 "style_size": 128,
                 "adaptive_augmentation": True,
-                "precision": "mixed_bfloat16",
+                "precision": "auto",
             },
             "batch_size": 32,
         },

@@ -51,13 +51,13 @@ VARIANTS = {
         "conditions": ["sex", "age"],
         "cgan": {
             "model_name": "cgan",
-            "model": {"precision": "mixed_bfloat16"},
+            "model": {"precision": "auto"},
             "batch_size": 32,
             "steps": 3000,
         },
         "srgan": {
             "model_name": "srgan",
-            "model": {"scale": 4, "precision": "mixed_bfloat16"},
+            "model": {"scale": 4, "precision": "auto"},
             "batch_size": 8,
             "steps": 1200,
         },

@@ -326,12 +326,13 @@ def test_precision_is_chosen_when_a_run_starts_and_kept(disc_records, tmp_path, 
     )
     del MODELS["own_gan"]
     monkeypatch.setattr(plan, "has_bfloat16", lambda devices: False)
-    resumed, slow, refused = call(
+    resumed, slow, emulated, refused = call(
         [*run, "--run_dir=fast", "--resume", "--steps=3"],
         [*run, "--run_dir=slow"],
+        [*run, "--run_dir=emulated", "--set=precision=mixed_bfloat16"],
         [*run, "--run_dir=fast", "--resume", "--set=precision=float32"],
     )
-    assert [status for status, _ in (*fast, resumed, slow)] == [0] * 6, (fast, resumed, slow)
+    assert [status for status, _ in (*fast, resumed, slow, emulated)] == [0] * 7, (fast, resumed, slow)
     stored = {
         name: json.loads((tmp_path / name / "config.json").read_text())["settings"]["precision"]
         for name in ("fast", "own", "paper", "asked", "slow")
@@ -340,6 +341,7 @@ def test_precision_is_chosen_when_a_run_starts_and_kept(disc_records, tmp_path, 
         "fast": "mixed_bfloat16", "own": "float32", "paper": "float32", "asked": "mixed_bfloat16", "slow": "float32",
     }  # fmt: skip
     assert "the run was begun in mixed_bfloat16, which this machine emulates" in resumed[1]
+    assert "this machine emulates bfloat16, many times slower than float32" in emulated[1]
     assert "3 steps of 8 images in mixed_bfloat16" in resumed[1]
     assert refused[0] == 1 and "settings.precision was 'mixed_bfloat16', now 'float32'" in refused[1]
 

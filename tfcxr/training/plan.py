@@ -88,6 +88,8 @@ def plan_training(arguments: TrainArguments, settings: dict[str, Any]) -> Traini
     labels = arguments.labels
     if settings.get("precision") == "auto":
         settings = settings | {"precision": _automatic_precision(config_class, arguments.devices, begun)}
+    elif begun is None and settings.get("precision") == "mixed_bfloat16" and not has_bfloat16(arguments.devices):
+        logging.warning("this machine emulates bfloat16, many times slower than float32; precision=auto knows better")
     if arguments.conditions:
         if not config_class.reads_conditions():
             readers = ", ".join(other for other, found in MODELS.items() if found.config_class.reads_conditions())

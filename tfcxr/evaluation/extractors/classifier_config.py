@@ -29,7 +29,8 @@ class ClassifierConfig(FittingConfig):
       initializer: of all kernels; "glorot_uniform" is Keras's own.
       initial_weights: what training starts from: "" is random weights, "imagenet" Keras's own, else FILE.keras or
         FILE.weights.h5 of a network of this architecture that takes images in [0, 1].
-      precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32.
+      precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32; "auto" is that where the hardware
+        has it, else "float32".
     """
 
     architecture: str = "vgg16"
@@ -47,7 +48,7 @@ class ClassifierConfig(FittingConfig):
     fine_tuned_from: int = 0
     fine_tuning_epochs: int = 20
     fine_tuning_rate: float = 1e-5
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,6 +56,10 @@ class ClassifierConfig(FittingConfig):
             raise ValueError(
                 f"unknown classifier {self.architecture!r}; {nearest_name(self.architecture, CLASSIFIERS)}"
             )
+        if self.precision == "auto":
+            from tfcxr.precision import has_bfloat16  # loads TensorFlow
+
+            object.__setattr__(self, "precision", "mixed_bfloat16" if has_bfloat16() else "float32")
         check_range(self, "dropout", "batch_norm_momentum", minimum=0, below=1)
         check_range(self, "fine_tuned_from", minimum=0)
         check_range(self, "fine_tuning_epochs", "fine_tuning_rate", above=0)

@@ -179,3 +179,9 @@ def test_no_validation_images_are_refused(squares):
 def test_wrong_settings_are_refused(architecture, settings, message):
     with pytest.raises(ValueError, match=message):
         make_classifier_config(architecture, settings)
+
+
+@pytest.mark.parametrize("is_fast, precision", [(True, "mixed_bfloat16"), (False, "float32")])
+def test_auto_is_the_precision_that_the_hardware_has(monkeypatch, is_fast, precision):
+    monkeypatch.setattr("tfcxr.precision.has_bfloat16", lambda: is_fast)
+    assert ClassifierConfig(precision="auto").precision == precision
