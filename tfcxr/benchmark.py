@@ -9,6 +9,8 @@ The figures come as a table and as JSON.
     python -m tfcxr.benchmark --measure=serve --saved_model=saved_models/acgan --clients=200 --seconds=300
     python -m tfcxr.benchmark --measure=stages --model=pggan --image_size=1024 --sizes=512,1024 --batches=1,2,3
 
+    python -m tfcxr.benchmark --measure=train --model=all --json=now.json --against=then.json
+
 With --model=all each model is measured in a process of its own, so that its memory is its own too; --set must fit all.
 Medians on a machine that does other work at the same time say little: its load is printed beside them. MFU is the
 share of this machine's peak, measured in the same run and precision, that the convolutions and matrix products of a
@@ -26,6 +28,7 @@ from tqdm import tqdm
 import tfcxr
 from tfcxr import command_line
 from tfcxr.benchmarks import MEASUREMENTS
+from tfcxr.benchmarks.comparison import compare, read_report
 from tfcxr.benchmarks.measurement import MeasurementArguments, in_own_process, process_memory_mib
 from tfcxr.command_line import flag
 from tfcxr.config import to_plain
@@ -45,11 +48,13 @@ class BenchmarkArguments(MeasurementArguments):
       measure: What to measure; builder, stages and serve take minutes.
       model: Name of the model, the file of your own, or all.
       json: File for the figures.
+      against: Earlier file of --json, to compare with; what became more than 10 % slower is said.
     """
 
     measure: tuple[str, ...] = flag(("train", "pipeline", "generate"), choices=MEASUREMENTS)
     model: str = "acgan"
     json: str | None = None
+    against: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,9 +66,11 @@ def benchmark(arguments: BenchmarkArguments) -> None:
     """Measures, prints a table and writes `json`.
 
     Raises:
-      ValueError: no such setting.
+      FileNotFoundError: no file `against`.
+      ValueError: no such setting, or figures that do not compare with those of `against`.
       ChildProcessError: a measurement failed in a process of its own.
     """
+    earlier = read_report(arguments.against) if arguments.against else None
     if arguments.model == ALL_MODELS:
         report = {}
         for name in tqdm(MODELS, unit="model", desc="measuring"):
@@ -75,6 +82,8 @@ def benchmark(arguments: BenchmarkArguments) -> None:
     if arguments.json:
         write_atomically(arguments.json, json.dumps(report, indent=2) + "\n")
     print(text)
+    if earlier is not None:
+        print(compare(report, earlier))
 
 
 def measure_all(arguments: BenchmarkArguments) -> dict[str, Any]:
@@ -84,7 +93,8 @@ def measure_all(arguments: BenchmarkArguments) -> dict[str, Any]:
         settings = to_plain(arguments.config())
     figures = {name: MEASUREMENTS[name].measure(arguments) for name in MEASUREMENTS if name in arguments.measure}
     machine |= {"load_at_end": os.getloadavg()[0], "peak_memory_mib": process_memory_mib()}
-    return {"machine": machine, "settings": settings} | figures
+    sizes = {"batch_size": arguments.batch_size, "generate_batch_size": arguments.generate_batch_size}
+    return {"machine": machine, "settings": settings, "sizes": sizes} | figures
 
 
 def describe_machine() -> dict[str, Any]:
