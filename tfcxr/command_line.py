@@ -23,11 +23,13 @@ from absl import logging as absl_logging
 from tqdm import tqdm
 
 from tfcxr.registry import load_plugin, nearest_name
+from tfcxr.threads import bound_threads
 
 OUR_FOLDERS = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1] / "tfrecords_builder")
 HELP_WIDTH = 100
 COMMON_FLAGS = {
     "plugin": "A Python file of your own to load first, see tfcxr/registry.py; repeatable.",
+    "threads": "Processor threads to compute with; all cores by default. BLAS takes one, see tfcxr/threads.py.",
     "traceback": "Show the whole traceback of an error instead of one sentence.",
 }
 DEFINERS: dict[type, Callable[..., Any]] = {
@@ -136,6 +138,7 @@ def parse(command: Callable[[Any], Any], argv: list[str]) -> tuple[Any, bool]:
     values = flags.FlagValues()
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     flags.DEFINE_bool("traceback", False, COMMON_FLAGS["traceback"], flag_values=values)
+    flags.DEFINE_integer("threads", None, COMMON_FLAGS["threads"], lower_bound=1, flag_values=values)
     flags.DEFINE_multi_string("plugin", [], COMMON_FLAGS["plugin"], flag_values=values)
     fields = dataclasses.fields(arguments_class)
     for field in fields:
@@ -145,6 +148,7 @@ def parse(command: Callable[[Any], Any], argv: list[str]) -> tuple[Any, bool]:
     if values.help:
         print(help_text(command))
         sys.exit(0)
+    bound_threads(values.threads)
     for path in values.plugin:
         load_plugin(path)
     given: dict[str, Any] = {}
