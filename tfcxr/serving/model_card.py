@@ -200,12 +200,13 @@ def read_description(version_dir: str | os.PathLike) -> ModelDescription:
         raise ValueError(f"{path} does not describe an exported model: {error}; export it again") from error
 
 
-def card_text(description: ModelDescription, served: Any) -> str:
+def card_text(description: ModelDescription, served: Any, functions: Mapping[str, Any]) -> str:
     """The model card, after Mitchell et al. 2019 in brief: what it is, of which data, how to use it, and its limits.
 
     Args:
       description: what `model.json` says.
-      served: what is exported, a `tfcxr.serving.served.Served`, whose functions say their inputs and outputs.
+      served: what is exported, a `tfcxr.serving.served.Served`, which says its inputs.
+      functions: of the SavedModel that was written, by signature, which say their outputs.
     """
     d, data, settings = description, description.data, description.settings
     first_label = [float(index == 0) for index in range(len(d.label_names))]
@@ -251,7 +252,8 @@ def card_text(description: ModelDescription, served: Any) -> str:
             "rows": "" if d.kind == "super_resolution" else ROWS,
             "message_size": message_size_text(d.image_size, d.channels, "generate_from_latent" in signatures),
             "tensors": markdown_table(
-                ("function", "in or out", "name", "dtype", "shape", "values"), _tensor_rows(signatures, served)
+                ("function", "in or out", "name", "dtype", "shape", "values"),
+                _tensor_rows(signatures, served, functions),
             ),
             "settings": markdown_table(("setting", "value"), [(f"`{name}`", value) for name, value in _settings(d)]),
         }
@@ -286,11 +288,13 @@ def _request(description: ModelDescription) -> dict[str, Any]:
     return {"signature_name": "png", "inputs": inputs}
 
 
-def _tensor_rows(signatures: Mapping[str, Signature], served: Any) -> list[tuple[str, ...]]:
+def _tensor_rows(
+    signatures: Mapping[str, Signature], served: Any, functions: Mapping[str, Any]
+) -> list[tuple[str, ...]]:
     """Each input and output of each function, as it is exported."""
     rows: list[tuple[str, ...]] = []
     for name, signature in signatures.items():
-        outputs = getattr(served, name).get_concrete_function().structured_outputs
+        outputs = functions[signature.name].structured_outputs
         sides = {"in": {spec.name: spec for spec in signature.inputs(served)}, "out": outputs}
         for side, tensors in sides.items():
             rows += [

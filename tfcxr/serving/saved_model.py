@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,9 +123,11 @@ def write_version(
     with atomic_path(path) as folder:
         _save(served, folder)
         write_warmup_requests(folder, description.name, served)
-        description = dataclasses.replace(description, golden=_golden_pictures(served, folder))
+        functions = tf.saved_model.load(str(folder)).signatures
+        golden = _golden_pictures(served, functions["serving_default"])
+        description = dataclasses.replace(description, golden=golden)
         (folder / DESCRIPTION_FILE).write_text(description.to_json(), encoding="utf-8")
-        (folder / CARD_FILE).write_text(card_text(description, served), encoding="utf-8")
+        (folder / CARD_FILE).write_text(card_text(description, served, functions), encoding="utf-8")
         if patients is not None:
             (folder / TRAINING_PATIENTS_FILE).write_text(patients, encoding="utf-8")
     former = path.with_name(str(newest))
@@ -172,9 +174,8 @@ def _float32_copy(model: AdversarialModel) -> AdversarialModel:
     return copy
 
 
-def _golden_pictures(served: Served, folder: pathlib.Path) -> tuple[dict[str, Any], ...]:
-    """Pictures of two requests by the SavedModel that was just written."""
-    draw = tf.saved_model.load(str(folder)).signatures["serving_default"]
+def _golden_pictures(served: Served, draw: Callable[..., dict[str, tf.Tensor]]) -> tuple[dict[str, Any], ...]:
+    """Pictures of two requests by the SavedModel that was just written, whose `serving_default` is `draw`."""
     (signature,) = (one for one in signatures_of(served.kind).values() if one.name == "serving_default")
     requests = [example_request(signature, served, 1, seed) for seed in GOLDEN_SEEDS]
     as_tensors = lambda inputs: {name: tf.constant(value) for name, value in inputs.items()}  # noqa: E731
