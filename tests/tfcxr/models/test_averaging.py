@@ -70,6 +70,7 @@ def test_a_growing_average_counts_from_its_newest_block(growth):
     assert float(model.ema_rate()) == pytest.approx(1.0 - 0.5 ** (4 / 20), rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_two_and_two_steps_are_four(disc_records):
     whole, first, second = (make_gan(ema_half_life=50.0) for _ in range(3))
     run_steps(whole, disc_records, 0, 4)
@@ -84,6 +85,7 @@ def test_two_and_two_steps_are_four(disc_records):
     assert any(not np.array_equal(average, weight) for average, weight in pairs)
 
 
+@pytest.mark.thorough
 def test_two_replicas_average_at_the_rate_of_the_whole_batch(disc_records, two_replicas):
     rates = []
     for strategy in (tf.distribute.get_strategy(), two_replicas):

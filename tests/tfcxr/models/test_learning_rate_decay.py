@@ -74,6 +74,7 @@ def test_without_decay_nothing_is_set_or_logged(disc_records, tmp_path):
     assert "learning_rate" not in (tmp_path / "metrics.jsonl").read_text()
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_ends_with_the_same_bits(disc_records):
     whole, first, second = (make_gan(decay_last=0.75, final_learning_rate_share=0.2) for _ in range(3))
     run_steps(whole, disc_records, 0, 4, 4)

@@ -259,6 +259,7 @@ def test_the_log_says_what_is_frozen_and_what_learns(backbone):
     assert "Judge the images by another network" in text
 
 
+@pytest.mark.thorough
 def test_the_seed_decides_the_projections(backbone):
     def kernels(seed):
         model = MODELS["cgan"](make_config(MODELS["cgan"].config_class, settings_of("cgan", backbone)), seed=seed)

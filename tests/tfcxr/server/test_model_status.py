@@ -93,6 +93,7 @@ def reload_request(*models):
     return request
 
 
+@pytest.mark.thorough
 def test_a_new_configuration(half_plus_two, tmp_path):
     for version in ("123", "124"):
         shutil.copytree(half_plus_two, tmp_path / "half_plus_two" / version)

@@ -74,6 +74,7 @@ class Caller(threading.Thread):
         return set(self.found)
 
 
+@pytest.mark.thorough
 def test_versions_come_half_copied_and_go_while_requests_run(save_half_plus_two, tmp_path):
     made = {number: save_half_plus_two(tmp_path / "made" / str(number), added=float(number)) for number in (1, 2)}
     models = tmp_path / "models"

@@ -38,6 +38,7 @@ def weights_of(run_dir, step):
         return dict(arrays)
 
 
+@pytest.mark.thorough
 def test_a_chain_of_runs_records_its_starts_and_all_patients(start, tmp_path):
     first = start("first", *TINY)
     second = start("second", f"pretrained={first}", "discriminator_learning_rate=1e-9", splits=("test",), export=True)
@@ -63,6 +64,7 @@ def test_a_chain_of_runs_records_its_starts_and_all_patients(start, tmp_path):
     assert on == "discs (made by the tests), discs (made by the tests)", "of the second and of the first"
 
 
+@pytest.mark.thorough
 def test_a_run_is_resumed_without_the_folder_it_started_from(start, tmp_path):
     first = start("first", *TINY)
     flags = {"splits": ("test",), "checkpoint_every": 1}

@@ -127,6 +127,7 @@ def test_a_watcher_logs_it_and_the_best_has_the_smallest_kid(extractor, disc_rec
     assert "16 real images that are not trained on" in samples.best_text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [16, 32])
 def test_a_model_that_still_grows_is_not_called_flat(extractor, disc_records, tmp_path, monkeypatch, size):
     model = ACGAN(ACGANConfig(image_size=32, generator_filters=32, discriminator_filters=8), seed=0)
