@@ -9,6 +9,7 @@ steps, batch size and intervals from an experiment; flags and --set override the
 
 import dataclasses
 import pathlib
+import shlex
 from typing import Any
 
 from absl import logging
@@ -19,6 +20,7 @@ from tfcxr.data.sizes import check_data_dirs
 from tfcxr.startup import tensorflow_started
 from tfcxr.studies.declaration import read_training
 from tfcxr.training.arguments import TrainArguments
+from tfcxr.training.local_workers import run_local_workers
 
 # without --data_dir: a narrower ACGAN, smaller batches and fewer steps, so that a first look takes minutes
 FIRST_LOOK_BATCH = 16
@@ -36,8 +38,15 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
     Raises:
       FileNotFoundError: no such experiment, or see `train_model`.
       ValueError: a variant that does not fit, or see `train_model`.
+      ConnectionError: another worker ended or cannot be reached.
+      SystemExit: one of `local_workers` failed, with its status.
     """
     check_data_dirs(arguments.data_dir)
+    if arguments.local_workers > 1:
+        words = shlex.split(command_line.command_text(train, dataclasses.replace(arguments, local_workers=1)))
+        if status := run_local_workers(words[1:], arguments.local_workers):
+            raise SystemExit(status)
+        return None
     with tensorflow_started():
         from tfcxr.serving.saved_model import export_model
         from tfcxr.training.announcement import announce_results

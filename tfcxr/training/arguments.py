@@ -35,6 +35,8 @@ class TrainArguments(Arguments):
         acgan without --data_dir.
       seed: Of weights, noise and data order.
       devices: Devices to train on, such as GPU:0,GPU:1; all GPUs by default.
+      local_workers: Try several workers on this machine: start so many processes that train together. Several machines
+        do so by TF_CONFIG.
       log_every: Steps between lines of metrics.jsonl.
       sample_every: Steps between sample pictures; by default 500, and pictures at steps 50, 100 and 200 too.
       quality_extractor: Frozen network that judges the images at each sample: a .keras file or the folder of a
@@ -67,6 +69,7 @@ class TrainArguments(Arguments):
     batch_size: int | None = flag(None, minimum=1)
     seed: int = 0
     devices: tuple[str, ...] = ()
+    local_workers: int = flag(1, minimum=1)
     log_every: int = flag(50, minimum=1)
     sample_every: int | None = flag(None, minimum=1)
     quality_extractor: str | None = None

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +16,9 @@ from tqdm import tqdm
 from tfcxr.models.model_config import Stage
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.step_logs import require_finite
+from tfcxr.training.stop_signal import StopSignal
 from tfcxr.training.time_limit import TimeLimit
+from tfcxr.training.workers import Agreement
 
 METRICS_FILE = "metrics.jsonl"
 COMPILING = "compiling the next step"
@@ -140,6 +141,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         samples: Any,
         time_limit: TimeLimit | None,
         resume_command: str,
+        agreement: Agreement,
     ) -> None:
         super().__init__()
         self._time_limit = time_limit
@@ -149,19 +151,21 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._metrics_log = metrics_log
         self._samples = samples
         self._resume_command = resume_command
+        self._agreement = agreement
         self.is_interrupted = False
-        self._stop_signal: int | None = None
-        self._previous_handlers: dict[int, Any] = {}
+        self._stop = StopSignal()
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous_handlers[number] = signal.signal(number, self._ask_to_stop)
+        self._stop.listen()
 
     def on_train_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
-        is_stopping = self._stop_signal is not None
         end_reason = self._time_limit.end_reason if self._time_limit else ""
-        is_end = step == self._steps or bool(end_reason) or self._samples.should_stop
-        is_due = step % self._save_every == 0 or is_end or is_stopping
+        ends_early = bool(end_reason) or self._samples.should_stop
+        is_end = step == self._steps or ends_early
+        is_due = step % self._save_every == 0 or is_end
+        stops, _ = self._agreement(self._stop.is_set or ends_early, is_due or self._samples.is_best)
+        is_stopping = stops and not ends_early
+        is_due = is_due or is_stopping
         if is_due or self._samples.is_best:
             require_finite(logs)
             state = {"metrics_size": self._metrics_log.size} | self._samples.state()
@@ -178,11 +182,4 @@ class SaveCheckpoints(keras.callbacks.Callback):
             logging.info("stopped and saved at step %d; continue with: %s", step, self._resume_command)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        for number, handler in self._previous_handlers.items():
-            signal.signal(number, handler)
-
-    def _ask_to_stop(self, number: int, frame: Any) -> None:
-        if self._stop_signal is not None:  # asked twice: stop at once, without saving
-            signal.signal(number, self._previous_handlers[number])
-            os.kill(os.getpid(), number)
-        self._stop_signal = number
+        self._stop.end()

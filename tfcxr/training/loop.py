@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -47,8 +48,6 @@ def train_stages(
       NonFiniteLossError: a mean that is not finite, with the step and the term.
       ValueError: images of another size than the stage's, or neither grey nor of the model's channels.
     """
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     model.stop_training = False
     names = [mean.name for mean in model.metrics]
     fault, logs = FirstFault(names), None
@@ -60,7 +59,7 @@ def train_stages(
                 continue
             batches = open_batches(stage, max(start_step - stage.first_step, 0))
             _check_images(batches.element_spec["image"].shape, model.config, stage)
-            iterator = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
+            iterator = iter(_distributed(strategy, batches))
             model.begin_stage(stage, is_new=start_step <= stage.first_step)
             # no autograph: steps hold no Python control flow on tensors, and tracing is faster; a partial function,
             # because TensorFlow warns of a function that is traced again, here once per stage
@@ -88,6 +87,29 @@ def _run_step(
 ) -> tf.Tensor:
     strategy.run(model.train_step, args=(next(iterator),))
     return fault.observe(step, tf.stack([mean.result() for mean in model.metrics]))
+
+
+def _distributed(strategy: tf.distribute.Strategy, batches: tf.data.Dataset) -> Any:
+    """The dataset whose batches each replica gets its rows of, in the order of the replicas."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return strategy.experimental_distribute_dataset(batches.with_options(options))
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        replicas = context.num_replicas_in_sync // context.num_input_pipelines  # of this worker
+        first = replicas * context.input_pipeline_id
+
+        def of_its_replicas(batch: dict[str, tf.Tensor]) -> tf.data.Dataset:
+            rows = {name: tf.split(value, context.num_replicas_in_sync) for name, value in batch.items()}
+            return tf.data.Dataset.from_tensor_slices(
+                {name: tf.stack(parts[first : first + replicas]) for name, parts in rows.items()}
+            )
+
+        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)  # keeps shapes static
+        return batches.flat_map(of_its_replicas).apply(endless)
+
+    return strategy.distribute_datasets_from_function(of_worker)  # all read everything and keep their rows
 
 
 def _check_images(shape: tf.TensorShape, config: AdversarialConfig, stage: Stage) -> None:
