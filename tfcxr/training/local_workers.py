@@ -25,7 +25,7 @@ def run_local_workers(words: Sequence[str], count: int) -> int:
     Returns:
       the exit status of the first worker that failed, 128 + N where signal N ended it; 0 where none failed.
     """
-    addresses = _free_addresses(count)
+    addresses = free_addresses(count)
     threads = dict.fromkeys(OTHERS, str(max(1, (os.cpu_count() or 1) // count)))
     workers = []
     for index in range(count):
@@ -57,7 +57,8 @@ def run_local_workers(words: Sequence[str], count: int) -> int:
     return 128 - failed if failed < 0 else failed
 
 
-def _free_addresses(count: int) -> list[str]:
+def free_addresses(count: int) -> list[str]:
+    """Addresses of this machine that nothing listens at."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
