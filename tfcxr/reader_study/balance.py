@@ -101,7 +101,7 @@ def items_to_repeat(
     chosen: list[str] = []
     for kind in dict.fromkeys(kinds[item] for item in order):
         of_kind = [item for item in order if kinds[item] == kind]
-        wanted, early = counts.get(kind, 0), (len(of_kind) + 1) // 2
+        wanted, early = counts.get(kind, 0), len(of_kind) // 2
         if wanted > early:
             raise ValueError(
                 f"{wanted} of {len(of_kind)} {kind}s cannot be seen again far from their first showing; at most half "
