@@ -35,9 +35,9 @@ class DesignSettings:
       seed: of all that is drawn.
     """
 
-    items: Mapping[Kind, int]
+    items: Mapping[str, int]
     training: int = 0
-    repeats: Mapping[Kind, int] = dataclasses.field(default_factory=dict)
+    repeats: Mapping[str, int] = dataclasses.field(default_factory=dict)
     blocks: tuple[str, ...] = ()
     groups: tuple[tuple[str, int], ...] = (("", 8),)
     exposure_seconds: float | None = None

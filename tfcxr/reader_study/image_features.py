@@ -5,7 +5,14 @@ from scipy import ndimage
 
 from tfcxr.reader_study.corner_marks import has_corner_mark
 
-IMAGE_FEATURES = ("mean brightness", "standard deviation", "border brightness", "JPEG blocks", "sharpness", "corner marks")
+IMAGE_FEATURES = (
+    "mean brightness",
+    "standard deviation",
+    "border brightness",
+    "JPEG blocks",
+    "sharpness",
+    "corner marks",
+)
 BORDER_SHARE = 0.05
 JPEG_BLOCK, MIN_PITCH, PHASES = 8, 4.0, 8
 

@@ -30,13 +30,6 @@ RIDGE = 1.0  # added to the squared norm of standardised features
 LEVEL = 0.05
 ALL = "all together"
 FILE_FEATURES = ("file length", "file time", "file name", "place in the item", "item number", "position in the study")
-    "mean brightness",
-    "standard deviation",
-    "border brightness",
-    "JPEG blocks",
-    "sharpness",
-    "corner marks",
-)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,11 +66,11 @@ def display_pixels(image: np.ndarray, settings: PictureSettings) -> np.ndarray:
         grey = np.clip((grey - low) / max(high - low, 1e-6), 0.0, 1.0)
     pixels = np.round(grey * 255.0).astype(np.uint8)
     jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    pixels = cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE)[inner, inner]
+    pixels = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE), np.uint8)[inner, inner]
     size = settings.display_size
     if pixels.shape[0] != size:
         interpolation = cv2.INTER_AREA if pixels.shape[0] > size else cv2.INTER_CUBIC
-        pixels = cv2.resize(pixels, (size, size), interpolation=interpolation)
+        pixels = np.asarray(cv2.resize(pixels, (size, size), interpolation=interpolation), np.uint8)
     if settings.masks_corners:
         pixels = pixels.copy()
         corner = round(CORNER_SHARE * size)

@@ -94,8 +94,8 @@ def approximate_power(skill: Skill, readers: int, cases: int) -> float:
     if readers == 1:
         sum_of_squares, freedom = case + rest, float(cases - 1)
     else:
-        squares = cases * reader + rest, readers * case + rest, rest
-        sum_of_squares, freedom = (float(value) for value in _combined(*map(np.asarray, squares), readers, cases))
+        by_reader, by_case, left = map(np.array, (cases * reader + rest, readers * case + rest, rest))
+        sum_of_squares, freedom = map(float, _combined(by_reader, by_case, left, readers, cases))
     error = np.sqrt(max(sum_of_squares, CHANCE * (1 - CHANCE)) / (readers * cases))
     return float(stats.nct.sf(stats.t.isf(LEVEL, freedom), freedom, (skill.rate - CHANCE) / error))
 

@@ -115,7 +115,9 @@ def design(arguments: DesignArguments) -> pathlib.Path | None:
         print("dry run: nothing was written")
         return None
     print(*write_drawn_study(arguments, settings, drawn, [*real, *synthetic], plan, consent), sep="\n")
-    print(f"wrote {out_dir}; links.csv has each reader's link, key.json says which images are synthetic: keep both secret")
+    print(
+        f"wrote {out_dir}; links.csv has each reader's link, key.json says which images are synthetic: keep both secret"
+    )
     print(f"next: python -m tfcxr.reader_study serve --study_dir={out_dir}")
     return out_dir
 
@@ -169,7 +171,7 @@ def repeat_counts(text: str, items: dict[str, int]) -> dict[str, int]:
 def _settings(arguments: DesignArguments) -> "DesignSettings":
     from tfcxr.reader_study.design import KINDS, DesignSettings
 
-    items = {kind: getattr(arguments, KIND_FLAGS[kind]) for kind in KINDS}
+    items: dict[str, int] = {kind: getattr(arguments, KIND_FLAGS[kind]) for kind in KINDS}
     if not any(items.values()):
         raise ValueError("the study has no items; set one of --grids, --pairs and --singles")
     if (arguments.staircase or arguments.exposure_seconds is not None) and not items["single"]:
