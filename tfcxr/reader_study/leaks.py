@@ -29,6 +29,11 @@ PERMUTATIONS = 999
 RIDGE = 1.0  # added to the squared norm of standardised features
 LEVEL = 0.05
 ALL = "all together"
+REMEDIES = {
+    "mean brightness": "--percentile_window takes the mean difference away",
+    "JPEG blocks": "set --jpeg_quality to that of the files that the real images came from",
+    "corner marks": "--crop cuts the border off, --mask_corners blackens the corners",
+}
 FILE_FEATURES = ("file length", "file time", "file name", "place in the item", "item number", "position in the study")
 
 
@@ -86,12 +91,12 @@ class LeakReport:
         for leak in found:
             means = "" if leak.feature == ALL else f"; mean {leak.real:.3g} real, {leak.synthetic:.3g} synthetic"
             what = "all simple features together" if leak.feature == ALL else leak.feature
-            lines.append(f"WARNING: a reader could go by {what}: AUC {leak.auc:.2f}, p {leak.p:.3f}{means}")
+            hint = f"; {REMEDIES[leak.feature]}" if leak.feature in REMEDIES else ""
+            lines.append(f"WARNING: a reader could go by {what}: AUC {leak.auc:.2f}, p {leak.p:.3f}{means}{hint}")
         marks = self.images[IMAGE_FEATURES.index("corner marks")]
         if marks.real or marks.synthetic:
             lines.append(
-                f"bright marks in the corners: {marks.real:.0%} of real and {marks.synthetic:.0%} of synthetic images; "
-                "--crop cuts the border off, --mask_corners blackens the corners"
+                f"bright marks in the corners: {marks.real:.0%} of real and {marks.synthetic:.0%} of synthetic images"
             )
         return lines
 
@@ -126,8 +131,7 @@ def check_study(
         )
     random = np.random.default_rng(design.seed)
     files = _file_features(folder, design, images)
-    pixels = [_read(folder / f"{image}.png") for image in images]
-    simple = np.array([image_features(picture, block_pitch) for picture in pixels])
+    simple = np.array([image_features(_read(folder / f"{image}.png"), block_pitch) for image in images])
     return LeakReport(
         files=_leaks(FILE_FEATURES, files, is_synthetic, permutations, random),
         images=_leaks(IMAGE_FEATURES, simple, is_synthetic, permutations, random),

@@ -1,12 +1,12 @@
 """What is planned: settings, cohorts, order, blinding, analysis and power, as the design stores and prints them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcxr.reader_study.candidates import Cohort
 from tfcxr.reader_study.design import GRID_IMAGES, DesignSettings, DrawnStudy
-from tfcxr.reader_study.pictures import CORNER_SHARE, JPEG_QUALITY, WINDOW_PERCENTILES
+from tfcxr.reader_study.pictures import CORNER_SHARE, WINDOW_PERCENTILES
 from tfcxr.reader_study.power import Skill, power_lines, power_plan
 
 if TYPE_CHECKING:
@@ -27,25 +27,25 @@ def study_plan(
       cohorts: all that images were drawn from.
 
     Returns:
-      "settings": flag -> value; "cohorts": where images come from; "items" and "cases": kind -> how many each reader
-      sees, and judges, without examples and repeats; "left_out_copies"; "order", "blinding" and "analysis": sentences;
-      "power": see `power_plan`.
+      "settings": flag -> value; "cohorts": where images come from; "items": kind -> how many each reader sees,
+      without examples and repeats; "tests": primary outcome -> cases that each reader judges for it; "left_out_copies";
+      "order", "blinding" and "analysis": sentences; "power": see `power_plan`.
     """
     blocks = max(1, len(settings.blocks))
     items = {kind: count * blocks for kind, count in settings.items.items() if count}
-    cases = {kind: count * (GRID_IMAGES if kind == "grid" else 1) for kind, count in items.items()}
+    tests = _tests(items, settings)
     skill = Skill(arguments.expected_rate, arguments.reader_spread, arguments.case_spread)
     stored = {name: value for name, value in dataclasses.asdict(arguments).items() if name not in NOT_STORED}
     return {
         "settings": {name: list(value) if isinstance(value, tuple) else value for name, value in stored.items()},
         "cohorts": [_cohort(cohort) for cohort in cohorts],
         "items": items,
-        "cases": cases,
+        "tests": tests,
         "left_out_copies": drawn.left_out,
         "order": _order(settings),
         "blinding": _blinding(arguments),
         "analysis": _analysis(settings),
-        "power": power_plan(skill, settings.readers, cases, settings.seed),
+        "power": power_plan(skill, settings.readers, tests, settings.seed),
     }
 
 
@@ -60,11 +60,25 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
             f"{'synthetic' if cohort['is_synthetic'] else 'real'}: {cohort['name']}, {cohort['images']} images in "
             f"{', '.join(cohort['splits'])} ({cohort['image_size']} px, {cohort['bits']} bits)"
         )
+        if cohort["notice"]:
+            lines.append(f"notice of {cohort['name']}: {cohort['notice']}")
     if plan["left_out_copies"]:
         lines.append(f"left out: {plan['left_out_copies']} images whose pixels are those of another one")
     for title in ("order", "blinding"):
         lines += [f"{title}: {sentence}" for sentence in plan[title]]
     return lines + power_lines(plan["power"])
+
+
+def _tests(items: Mapping[str, int], settings: DesignSettings) -> dict[str, int]:
+    """Primary outcome -> cases; about half of the images of grids and single images are of either side."""
+    is_timed = settings.exposure_seconds is not None
+    images = GRID_IMAGES * items.get("grid", 0) + (0 if is_timed else items.get("single", 0))
+    tests = {
+        "real called real, and synthetic called synthetic": images // 2,
+        "pairs right": items.get("pair", 0),
+        "timed images right": items.get("single", 0) if is_timed and not settings.is_staircase else 0,
+    }
+    return {name: cases for name, cases in tests.items() if cases}
 
 
 def _cohort(cohort: Cohort) -> dict[str, Any]:
@@ -114,8 +128,9 @@ def _blinding(arguments: "DesignArguments") -> list[str]:
         else "brightness is left as it is"
     )
     sentences = [
-        f"real and synthetic images go through the same steps: {window}, JPEG at quality {JPEG_QUALITY}, one resize to "
-        f"{arguments.display_size} px, PNG files of one length with random names, one time and nothing but pixels"
+        f"real and synthetic images go through the same steps: {window}, JPEG at quality {arguments.jpeg_quality}, one "
+        f"resize to {arguments.display_size} px, PNG files of one length with random names, one time and nothing but "
+        "pixels"
     ]
     if arguments.crop:
         sentences.append(f"{arguments.crop:.1%} of the width is cut off at each side")

@@ -135,15 +135,16 @@ def power_plan(skill: Skill, readers: int, cases: Mapping[str, int], seed: int =
     Args:
       skill: what is assumed.
       readers: how many are planned.
-      cases: kind of item -> images, or pairs, that each reader judges.
+      cases: name of a test -> images, or pairs, that each reader judges for it.
       seed: of the simulation.
 
     Returns:
-      "assumed", "test", and "kinds": kind -> {"cases", "power", "simulated_power", "smallest_rate" (None where no rate
-      has enough power), "table": [{"readers", "cases", "power"}]}; kinds of fewer than two cases have no power.
+      "assumed", "readers", "method", "simulated_studies", and "tests": name -> {"cases", "power", "simulated_power",
+      "smallest_rate" (None where no rate has enough power), "table": [{"readers", "cases", "power"}]}; tests of fewer
+      than two cases are left out.
     """
-    kinds: dict[str, Any] = {}
-    for kind, count in cases.items():
+    tests: dict[str, Any] = {}
+    for name, count in cases.items():
         if count < 2:
             continue
         table = [
@@ -156,7 +157,7 @@ def power_plan(skill: Skill, readers: int, cases: Mapping[str, int], seed: int =
             for of_cases in sorted({max(2, count // 2), count, 2 * count, 4 * count})
         ]
         smallest = smallest_rate(skill, readers, count)
-        kinds[kind] = {
+        tests[name] = {
             "cases": count,
             "power": round(approximate_power(skill, readers, count), 3),
             "simulated_power": simulated_power(skill, readers, count, seed=seed),
@@ -166,9 +167,9 @@ def power_plan(skill: Skill, readers: int, cases: Mapping[str, int], seed: int =
     return {
         "assumed": dataclasses.asdict(skill),
         "readers": readers,
-        "test": "share of correct answers against .5, one-sided, level .05, readers and cases random",
+        "method": "share of correct answers against .5, one-sided, level .05, readers and cases random",
         "simulated_studies": STUDIES,
-        "kinds": kinds,
+        "tests": tests,
     }
 
 
@@ -179,7 +180,7 @@ def power_lines(plan: Mapping[str, Any]) -> list[str]:
         f"power, if the true rate of correct answers is {assumed['rate']:.0%} (standard deviation "
         f"{assumed['reader_spread']:g} between readers and {assumed['case_spread']:g} between cases, probit scale):"
     ]
-    for kind, found in plan["kinds"].items():
+    for name, found in plan["tests"].items():
         smallest = found["smallest_rate"]
         reach = (
             f"a true rate of {smallest:.1%} or more has {WANTED_POWER:.0%} power"
@@ -187,7 +188,7 @@ def power_lines(plan: Mapping[str, Any]) -> list[str]:
             else f"no true rate has {WANTED_POWER:.0%} power"
         )
         lines.append(
-            f"  {kind}: {found['cases']} cases x {plan['readers']} readers: {found['power']:.0%} "
+            f"  {name}: {found['cases']} cases x {plan['readers']} readers: {found['power']:.0%} "
             f"(simulated {found['simulated_power']:.0%}); {reach}"
         )
         of_cases = sorted({row["cases"] for row in found["table"]})

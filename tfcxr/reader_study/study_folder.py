@@ -51,16 +51,21 @@ def write_drawn_study(
       ValueError: a damaged record.
     """
     picture_settings = PictureSettings(
-        arguments.display_size, arguments.crop, arguments.mask_corners, arguments.percentile_window
+        arguments.display_size,
+        arguments.jpeg_quality,
+        arguments.crop,
+        arguments.mask_corners,
+        arguments.percentile_window,
     )
     by_folder = {cohort.data_dir: cohort for cohort in cohorts}
+
+    def picture_of(image: str) -> np.ndarray:
+        candidate = drawn.images[image]
+        return display_pixels(by_folder[candidate.shard.parent].image(candidate), picture_settings)
+
     with atomic_path(arguments.out_dir) as folder:
         folder.mkdir()
-        pictures = {
-            image: display_pixels(by_folder[candidate.shard.parent].image(candidate), picture_settings)
-            for image, candidate in drawn.images.items()
-        }
-        checksums = write_pictures(folder / IMAGES_FOLDER, pictures)
+        checksums = write_pictures(folder / IMAGES_FOLDER, drawn.images, picture_of)
         tokens = {reader: secrets.token_urlsafe(TOKEN_BYTES) for reader in drawn.orders}
         _write_links(folder / LINKS_FILE, tokens, drawn.groups)
         design, key = study_design(

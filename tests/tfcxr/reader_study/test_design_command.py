@@ -45,8 +45,9 @@ def test_a_study_is_whole(study):
     assert {origin.cohort for origin in key.values()} == {"nih", "cgan"}
     assert found.plan["cohorts"][0]["splits"] == ["test"]
     assert found.plan["cohorts"][1]["generator"] == {"saved_model": "cgan/1"}
-    assert found.plan["cases"] == {"grid": 18, "pair": 8, "single": 2}
-    assert found.plan["power"]["kinds"]["pair"]["cases"] == 8
+    assert found.plan["items"] == {"grid": 3, "pair": 8, "single": 2}
+    assert found.plan["tests"] == {"real called real, and synthetic called synthetic": 10, "pairs right": 8}
+    assert found.plan["power"]["tests"]["pairs right"]["cases"] == 8
     assert "/" not in json.dumps(found.plan["settings"])  # no path of this machine
     assert "By going on you confirm" in found.consent
 
@@ -96,7 +97,7 @@ def test_what_was_found_and_comes_next_is_printed(cohorts, tmp_path, capsys):
     design(arguments(cohorts, tmp_path / "study", crop=0.1, mask_corners=True, percentile_window=True))
     text = capsys.readouterr().out
     assert "real: nih, 64 images in test (32 px, 8 bits)" in text
-    assert "18 cases x 3 readers" in text
+    assert "9 cases x 3 readers" in text
     assert "10.0% of the width is cut off" in text
     assert "squares of 12% of the width are black" in text
     assert "each image is mapped to its own window" in text

@@ -8,6 +8,7 @@ import pytest
 
 from tfcxr.reader_study.corner_marks import has_corner_mark
 from tfcxr.reader_study.design_file import IMAGES_FOLDER
+from tfcxr.reader_study.image_features import blockiness
 from tfcxr.reader_study.pictures import PictureSettings, display_pixels, png_file, write_pictures
 
 
@@ -34,7 +35,7 @@ def chunks(png: bytes) -> list[str]:
 def test_files_hold_pixels_alone_and_have_one_length(smooth, noisy, tmp_path):
     settings = PictureSettings(display_size=70)
     pictures = {name: display_pixels(image, settings) for name, image in (("b", smooth), ("a", noisy))}
-    checksums = write_pictures(tmp_path / IMAGES_FOLDER, pictures)
+    checksums = write_pictures(tmp_path / IMAGES_FOLDER, pictures, pictures.get)
     files = sorted((tmp_path / IMAGES_FOLDER).iterdir())
     assert [file.name for file in files] == ["a.png", "b.png"]
     assert len({file.stat().st_size for file in files}) == 1
@@ -67,6 +68,23 @@ def test_images_lose_what_jpeg_loses(noisy):
     assert np.abs(once.astype(int) - noisy).mean() > 1
     again = display_pixels(once, settings)  # an image that was such a JPEG file already stays nearly as it is
     assert np.abs(again.astype(int) - once).mean() < 0.2 * np.abs(once.astype(int) - noisy).mean()
+
+
+def test_files_that_were_jpeg_look_like_others_at_their_quality():
+    """Blocks of the files of one side are on both sides after the JPEG step of their quality, not of a higher one."""
+    ratios = {}
+    for quality in (50, 95):
+        sides: dict[bool, list[float]] = {True: [], False: []}
+        for seed in range(8):
+            smooth = cv2.GaussianBlur(np.random.default_rng(seed).random((128, 128)), (0, 0), 2)
+            pixels = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+            file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+            for was_jpeg, image in ((False, pixels), (True, cv2.imdecode(file, cv2.IMREAD_GRAYSCALE))):
+                picture = display_pixels(image, PictureSettings(128, jpeg_quality=quality))
+                sides[was_jpeg].append(blockiness(picture / 255.0))
+        ratios[quality] = np.mean(sides[True]) / np.mean(sides[False])
+    assert ratios[50] == pytest.approx(1.0, abs=0.02)
+    assert ratios[95] > 1.05
 
 
 def test_the_border_is_cut_off(smooth):

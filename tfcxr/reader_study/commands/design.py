@@ -12,6 +12,8 @@ import pathlib
 import re
 from typing import TYPE_CHECKING
 
+from absl import logging
+
 from tfcxr.command_line import Arguments, flag
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class DesignArguments(Arguments):
       staircase: the exposure of single images follows the reader's answers (HYPE-time); it starts at
         --exposure_seconds, .5 where left out.
       display_size: width and height of the pictures, pixels.
+      jpeg_quality: all pictures go through JPEG once, at this quality; best that of the files that the real images came
+        from, where they were JPEG of the stored size.
       crop: share of the width that is cut off at each side, against letters at the border.
       mask_corners: blacken all four corners, against letters there.
       percentile_window: map each image to its own window, where cohorts differ in brightness.
@@ -70,6 +74,7 @@ class DesignArguments(Arguments):
     exposure_seconds: float | None = flag(None, minimum=0.01, maximum=600)
     staircase: bool = False
     display_size: int = flag(260, minimum=16, maximum=4096)
+    jpeg_quality: int = flag(90, minimum=1, maximum=100)
     crop: float = flag(0.0, minimum=0, maximum=0.25)
     mask_corners: bool = False
     percentile_window: bool = False
@@ -103,6 +108,7 @@ def design(arguments: DesignArguments) -> pathlib.Path | None:
     out_dir = pathlib.Path(arguments.out_dir)
     _check_free(out_dir)
     consent = _consent(arguments.consent_file)
+    logging.info("listing the images")
     real = [read_cohort(folder, arguments.splits, is_synthetic=False) for folder in arguments.real_dir]
     synthetic = [read_cohort(folder, is_synthetic=True) for folder in arguments.synthetic_dir]
     check_alike([*real, *synthetic])
