@@ -28,10 +28,11 @@ FOLDS = 5
 PERMUTATIONS = 999
 RIDGE = 1.0  # added to the squared norm of standardised features
 LEVEL = 0.05
+CHANCE = 0.5
 ALL = "all together"
 REMEDIES = {
     "mean brightness": "--percentile_window takes the mean difference away",
-    "JPEG blocks": "set --jpeg_quality to that of the files that the real images came from",
+    "JPEG blocks": "set --jpeg_quality to that of the files of the real images, 95 where they were not JPEG",
     "corner marks": "--crop cuts the border off, --mask_corners blackens the corners",
 }
 FILE_FEATURES = ("file length", "file time", "file name", "place in the item", "item number", "position in the study")
@@ -79,7 +80,8 @@ class LeakReport:
         if self.is_blind:
             together = self.files[-1]
             figures = f"AUC {together.auc:.2f}, p {together.p:.3f}"
-            lines.append(f"files and order tell nothing: {figures} for {', '.join(FILE_FEATURES)}")
+            note = "; less than .5 is chance too, since sides are balanced" if together.auc < CHANCE else ""
+            lines.append(f"files and order tell nothing: {figures} for {', '.join(FILE_FEATURES)}{note}")
         for leak in _significant(self.files):
             lines.append(
                 f"WARNING: {leak.feature} tells real from synthetic: AUC {leak.auc:.2f}, p {leak.p:.3f}; draw again "

@@ -51,7 +51,7 @@ def study_plan(
 
 def plan_lines(plan: dict[str, Any]) -> list[str]:
     """The plan, for the designer."""
-    items = ", ".join(f"{count} {kind}s" for kind, count in plan["items"].items())
+    items = _counted(plan["items"])
     blocks = plan["settings"]["blocks"]
     in_blocks = f" in blocks of {', '.join(blocks)}" if blocks else ""
     lines = [f"{items}{in_blocks} for each of {plan['power']['readers']} readers"]
@@ -67,6 +67,11 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     for title in ("order", "blinding"):
         lines += [f"{title}: {sentence}" for sentence in plan[title]]
     return lines + power_lines(plan["power"])
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    names = {"grid": "grid", "pair": "pair", "single": "single image"}
+    return ", ".join(f"{count} {names[kind]}{'' if count == 1 else 's'}" for kind, count in counts.items())
 
 
 def _tests(items: Mapping[str, int], settings: DesignSettings) -> dict[str, int]:
@@ -104,12 +109,15 @@ def _order(settings: DesignSettings) -> list[str]:
         "opposite order, so the mean position of every item over readers is "
         + ("the same" if settings.readers % 2 == 0 else "nearly the same")
     ]
+    kinds = [kind for kind, count in settings.items.items() if count]
     if settings.training:
-        sentences.append(f"{settings.training} of each kind come first as examples, with their solution")
-    if settings.repeats:
-        counts = ", ".join(f"{count} {kind}s" for kind, count in settings.repeats.items())
         sentences.append(
-            f"each reader sees {counts} again at the end, drawn from the first half of that reader's items of the kind"
+            "examples with their solution come first: " + _counted(dict.fromkeys(kinds, settings.training))
+        )
+    if settings.repeats:
+        sentences.append(
+            f"each reader sees {_counted(settings.repeats)} again at the end, drawn from the first half of that reader's "
+            "items of the kind"
         )
     if settings.is_staircase:
         sentences.append(
