@@ -116,8 +116,8 @@ def _order(settings: DesignSettings) -> list[str]:
         )
     if settings.repeats:
         sentences.append(
-            f"each reader sees {_counted(settings.repeats)} again at the end, drawn from the first half of that reader's "
-            "items of the kind"
+            f"each reader sees {_counted(settings.repeats)} again at the end, drawn from the first half of that "
+            "reader's items of the kind"
         )
     if settings.is_staircase:
         sentences.append(

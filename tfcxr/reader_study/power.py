@@ -139,7 +139,7 @@ def power_plan(skill: Skill, readers: int, cases: Mapping[str, int], seed: int =
       seed: of the simulation.
 
     Returns:
-      "assumed", "readers", "method", "simulated_studies", and "tests": name -> {"cases", "power", "simulated_power",
+      "assumed", "readers", "method", "simulated_studies", and "kinds": name -> {"cases", "power", "simulated_power",
       "smallest_rate" (None where no rate has enough power), "table": [{"readers", "cases", "power"}]}; tests of fewer
       than two cases are left out.
     """
@@ -169,7 +169,7 @@ def power_plan(skill: Skill, readers: int, cases: Mapping[str, int], seed: int =
         "readers": readers,
         "method": "share of correct answers against .5, one-sided, level .05, readers and cases random",
         "simulated_studies": STUDIES,
-        "tests": tests,
+        "kinds": tests,
     }
 
 
@@ -180,7 +180,7 @@ def power_lines(plan: Mapping[str, Any]) -> list[str]:
         f"power, if the true rate of correct answers is {assumed['rate']:.0%} (standard deviation "
         f"{assumed['reader_spread']:g} between readers and {assumed['case_spread']:g} between cases, probit scale):"
     ]
-    for name, found in plan["tests"].items():
+    for name, found in plan["kinds"].items():
         smallest = found["smallest_rate"]
         reach = (
             f"a true rate of {smallest:.1%} or more has {WANTED_POWER:.0%} power"

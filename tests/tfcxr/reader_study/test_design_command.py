@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def test_a_study_is_whole(study):
     assert found.plan["cohorts"][1]["generator"] == {"saved_model": "cgan/1"}
     assert found.plan["items"] == {"grid": 3, "pair": 8, "single": 2}
     assert found.plan["tests"] == {"real called real, and synthetic called synthetic": 10, "pairs right": 8}
-    assert found.plan["power"]["tests"]["pairs right"]["cases"] == 8
+    assert found.plan["power"]["kinds"]["pairs right"]["cases"] == 8
     assert "/" not in json.dumps(found.plan["settings"])  # no path of this machine
     assert "By going on you confirm" in found.consent
 
@@ -182,6 +183,18 @@ def test_cohorts_of_another_size_are_refused(cohorts, write_records, tmp_path):
     (tmp_path / "small/dataset_info.json").write_text(text)
     with pytest.raises(ValueError, match=r"images of 32 px, .* of 16 px; that alone could tell them apart"):
         design(arguments(cohorts | {"synthetic_dir": (str(tmp_path / "small"),)}, tmp_path / "study"))
+
+
+def test_a_damaged_record_leaves_no_study(cohorts, tmp_path):
+    folders = {}
+    for flag, (source,) in cohorts.items():
+        folder = shutil.copytree(source, tmp_path / flag)
+        text = (folder / "dataset_info.json").read_text()
+        (folder / "dataset_info.json").write_text(text.replace('"image_size": 32', '"image_size": 16'))
+        folders[flag] = (str(folder),)
+    with pytest.raises(ValueError, match=r"a record of .* is damaged: expected an image of 16 px"):
+        design(arguments(folders, tmp_path / "out" / "study"))
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_consent_text_may_be_ones_own(cohorts, tmp_path):

@@ -92,9 +92,9 @@ def test_the_smallest_rate_has_the_wanted_power():
 
 def test_the_plan_is_printed():
     plan = power_plan(Skill(), 8, {"grid": 36, "pair": 20, "single": 1})
-    assert list(plan["tests"]) == ["grid", "pair"]
-    assert {(row["readers"], row["cases"]) for row in plan["tests"]["pair"]["table"]} >= {(4, 20), (8, 20), (16, 80)}
+    assert list(plan["kinds"]) == ["grid", "pair"]
+    assert {(row["readers"], row["cases"]) for row in plan["kinds"]["pair"]["table"]} >= {(4, 20), (8, 20), (16, 80)}
     text = "\n".join(power_lines(plan))
-    assert f"36 cases x 8 readers: {plan['tests']['grid']['power']:.0%} (simulated" in text
+    assert f"36 cases x 8 readers: {plan['kinds']['grid']['power']:.0%} (simulated" in text
     assert "or more has 80% power" in text
     assert "no true rate has 80% power" in "\n".join(power_lines(power_plan(Skill(), 2, {"pair": 2})))
