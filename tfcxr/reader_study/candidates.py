@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 from google.protobuf.message import DecodeError
 
 from tfcxr.data.example import Example
@@ -124,6 +125,54 @@ def read_cohort(data_dir: str | os.PathLike, splits: Sequence[str] = (), *, is_s
                 raise ValueError(f"shard {path} is damaged: it holds {len(found_here)} images, not {shard.images}")
             candidates += found_here
     return Cohort(data_dir, info, tuple(splits), tuple(candidates))
+
+
+def training_patients(synthetic: Cohort, real: Cohort) -> frozenset[str] | None:
+    """Keys of the patients that a cohort's generator was trained on; it writes them beside its cohorts.
+
+    Args:
+      synthetic: the cohort.
+      real: images whose patients are to be compared.
+
+    Returns:
+      the keys; None where the folder does not name them, or where another salt than that of `real` made them.
+    """
+    training = synthetic.info.provenance.get("training_data", {})
+    name = pathlib.Path(training.get("patient_keys_file", "")).name
+    path = synthetic.data_dir / name
+    salt = training.get("salt_fingerprint", synthetic.info.salt_fingerprint)
+    if not name or not path.is_file() or salt != real.info.salt_fingerprint:
+        return None
+    return frozenset(path.read_text(encoding="utf-8").split())
+
+
+def unseen_candidates(real: Cohort, synthetic: Sequence[Cohort], *, keeps_seen: bool = False) -> list[Candidate]:
+    """Images of patients that no generator was trained on, as far as that can be told; the log says what cannot.
+
+    Args:
+      real: the images.
+      synthetic: cohorts of the generators.
+      keeps_seen: only warn of the others.
+    """
+    seen: set[str] = set()
+    for cohort in synthetic:
+        patients = training_patients(cohort, real)
+        if patients is None:
+            logging.warning(
+                "%s does not tell whether its generator was trained on patients of %s; show images it has not seen",
+                cohort.data_dir,
+                real.data_dir,
+            )
+        seen |= patients or set()
+    unseen = [candidate for candidate in real.candidates if candidate.patient not in seen]
+    if count := len(real.candidates) - len(unseen):
+        logging.warning(
+            "%d images of %s are of patients that a generator was trained on; %s",
+            count,
+            real.data_dir,
+            "they may be shown, since --splits was given" if keeps_seen else "they are left out",
+        )
+    return list(real.candidates) if keeps_seen else unseen
 
 
 def check_alike(cohorts: Sequence[Cohort]) -> None:

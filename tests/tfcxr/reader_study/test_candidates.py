@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfcxr.data.pipeline import load_images
-from tfcxr.reader_study.candidates import check_alike, held_out_splits, read_cohort
+from tfcxr.reader_study.candidates import check_alike, held_out_splits, read_cohort, training_patients
 
 
 def test_images_are_those_of_the_test_split(disc_records):
@@ -71,6 +71,18 @@ def test_damage_is_reported(write_records, tmp_path):
     broken = dataclasses.replace(cohort.candidates[0], size=30)
     with pytest.raises(ValueError, match=r"a record of .* is damaged"):
         cohort.image(broken)
+
+
+def test_patients_of_the_training_are_read(disc_records, write_records, tmp_path):
+    training = {"patient_keys_file": "training_patients.txt", "salt_fingerprint": "tests"}
+    write_records(tmp_path, {"train": 2}, is_synthetic=True, provenance={"training_data": training})
+    real, cohort = read_cohort(disc_records, is_synthetic=False), read_cohort(tmp_path, is_synthetic=True)
+    assert training_patients(cohort, real) is None  # the file is not there
+    (tmp_path / "training_patients.txt").write_text("a\nb\n")
+    assert training_patients(cohort, real) == {"a", "b"}
+    for provenance in ({}, {"training_data": training | {"salt_fingerprint": "other"}}):
+        other = dataclasses.replace(cohort, info=dataclasses.replace(cohort.info, provenance=provenance))
+        assert training_patients(other, real) is None
 
 
 def test_cohorts_of_other_size_or_depth_are_refused(disc_records):

@@ -185,6 +185,22 @@ def test_cohorts_of_another_size_are_refused(cohorts, write_records, tmp_path):
         design(arguments(cohorts | {"synthetic_dir": (str(tmp_path / "small"),)}, tmp_path / "study"))
 
 
+def test_patients_of_the_training_are_not_shown(cohorts, write_records, tmp_path):
+    facts = {"is_synthetic": True, "provenance": {"training_data": {"patient_keys_file": "training_patients.txt"}}}
+    write_records(tmp_path / "cohort", {"train": 80}, encoding="png", images_a_patient=1, **facts)
+    (tmp_path / "cohort/training_patients.txt").write_text("patient-test-0\npatient-test-1\n")
+    folders = cohorts | {"synthetic_dir": (str(tmp_path / "cohort"),)}
+    all_real = {"grids": 0, "training": 0, "pairs": 60}
+    design(arguments(folders, tmp_path / "study", **all_real))
+    found = read_design(tmp_path / "study")
+    records = {origin.record for origin in read_key(tmp_path / "study", found).values() if not origin.is_synthetic}
+    assert len(records) == 60  # all but those of two patients with two images each
+    assert not records & {f"image-{number:04d}" for number in range(4, 8)}
+    with pytest.raises(ValueError, match="needs 61 real images, 60 are there"):
+        design(arguments(folders, tmp_path / "other", **(all_real | {"pairs": 61})))
+    assert design(arguments(folders, tmp_path / "other", **(all_real | {"pairs": 61, "splits": ("test",)})))
+
+
 def test_a_damaged_record_leaves_no_study(cohorts, tmp_path):
     folders = {}
     for flag, (source,) in cohorts.items():

@@ -99,7 +99,7 @@ def design(arguments: DesignArguments) -> pathlib.Path | None:
       ValueError: a folder that holds something already, cohorts that could be told apart or have too few images, or
         settings that do not go together.
     """
-    from tfcxr.reader_study.candidates import check_alike, read_cohort
+    from tfcxr.reader_study.candidates import check_alike, read_cohort, unseen_candidates
     from tfcxr.reader_study.design import draw_study
     from tfcxr.reader_study.plan import plan_lines, study_plan
     from tfcxr.reader_study.study_folder import write_drawn_study
@@ -112,9 +112,13 @@ def design(arguments: DesignArguments) -> pathlib.Path | None:
     real = [read_cohort(folder, arguments.splits, is_synthetic=False) for folder in arguments.real_dir]
     synthetic = [read_cohort(folder, is_synthetic=True) for folder in arguments.synthetic_dir]
     check_alike([*real, *synthetic])
-    drawn = draw_study(
-        settings, *([candidate for cohort in side for candidate in cohort.candidates] for side in (real, synthetic))
-    )
+    generated = [candidate for cohort in synthetic for candidate in cohort.candidates]
+    of_patients = [
+        candidate
+        for cohort in real
+        for candidate in unseen_candidates(cohort, synthetic, keeps_seen=bool(arguments.splits))
+    ]
+    drawn = draw_study(settings, of_patients, generated)
     plan = study_plan(arguments, settings, drawn, [*real, *synthetic])
     print(*plan_lines(plan), sep="\n")
     if arguments.dry_run:
