@@ -95,6 +95,8 @@ def _add_errors(app: fastapi.FastAPI, pages: dict[str, str]) -> None:
 
     @app.exception_handler(HTTPException)
     async def refuse_path(_: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:  # bytes that are no text
+            return JSONResponse({"error": "the body is not JSON; nothing was stored"}, 422)
         return JSONResponse({"error": f"{error.detail}; open the link that you were given"}, error.status_code)
 
     @app.exception_handler(sqlite3.Error)

@@ -27,16 +27,16 @@ class StudyKey:
     """Compares keys and cookies in constant time, and counts wrong keys; safe to share between threads."""
 
     def __init__(self, key: str, salt: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Keeps a hash of the key alone.
+        """Keeps a hash of the key, and what a browser is given for it.
 
         Args:
           key: the passphrase.
           salt: the design's checksum, so that the cookie of one study opens no other.
           clock: seconds that only grow.
         """
-        self._salt = salt.encode()
-        self._hash = self._hashed(key)
-        self.cookie = hmac.new(self._hash, b"browser", hashlib.sha256).hexdigest()
+        self._hash = _hashed(key)
+        # slow on purpose, so that a stolen cookie does not give the passphrase away
+        self.cookie = hashlib.pbkdf2_hmac("sha256", key.encode(), salt.encode(), ITERATIONS).hex()
         self._clock = clock
         self._lock = threading.Lock()
         self._wrong: dict[str, list[float]] = {}
@@ -54,7 +54,7 @@ class StudyKey:
 
     def is_right(self, key: str, address: str) -> bool:
         """Whether this is the key; a wrong one counts against the address."""
-        if hmac.compare_digest(self._hashed(key), self._hash):
+        if hmac.compare_digest(_hashed(key), self._hash):
             return True
         now = self._clock()
         with self._lock:
@@ -63,10 +63,6 @@ class StudyKey:
             if len(self._wrong) > MAX_ADDRESSES:
                 self._wrong = {who: when for who, when in self._wrong.items() if now - when[-1] < TRY_SECONDS}
         return False
-
-    def _hashed(self, key: str) -> bytes:
-        """Slow on purpose, so that a stolen cookie does not give the passphrase away."""
-        return hashlib.pbkdf2_hmac("sha256", key.encode(), self._salt, ITERATIONS)
 
 
 def read_study_key(path: str | os.PathLike) -> str:
@@ -88,3 +84,8 @@ def read_study_key(path: str | os.PathLike) -> str:
             "as four words"
         )
     return key
+
+
+def _hashed(key: str) -> bytes:
+    """Of one length whatever the key's."""
+    return hashlib.sha256(key.encode()).digest()

@@ -168,9 +168,7 @@ def test_exposures_of_a_staircase_follow_the_reader_s_answers(tmp_path, design, 
 def test_pairs_may_be_in_a_staircase(tmp_path, design, key):
     item = Item("pair", ("a", "b"), exposure_seconds=0.5, is_staircase=True)
     readers = {"R1": Reader("", ("first", "second"), token_sha256("token R1"))}
-    design = dataclasses.replace(
-        design, items={"first": item, "second": item}, readers=readers, training_solutions={}
-    )
+    design = dataclasses.replace(design, items={"first": item, "second": item}, readers=readers, training_solutions={})
     with AnswerStore(tmp_path, design) as store:
         person = Person(Session(design, store, key))
         person.send("", "consent")
