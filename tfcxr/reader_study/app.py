@@ -30,6 +30,10 @@ from tfcxr.reader_study.study_key import COOKIE, MAX_CHARACTERS, StudyKey
 FOLDER = pathlib.Path(__file__).parent
 PAGE_TEMPLATES = ("study.html", "key.html", "not_found.html")
 STATIC_TYPES = {".css": "text/css", ".js": "text/javascript"}
+ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#1d5f8a"/>'
+    b'<path d="M4 4h3v8H4zM9 4h3v8H9z" fill="#fff"/></svg>'
+)
 MAX_BODY_BYTES = 2**16
 COOKIE_SECONDS = 90 * 24 * 3600
 UNKNOWN_LINK = "This link belongs to no reader of this study; open the link that you were given, whole."
@@ -110,7 +114,7 @@ def _add_static(app: fastapi.FastAPI) -> None:
         path.name: (path.read_bytes(), STATIC_TYPES[path.suffix])
         for path in (FOLDER / "static").iterdir()
         if path.suffix in STATIC_TYPES
-    }
+    } | {"icon.svg": (ICON, "image/svg+xml")}
 
     @app.get("/static/{name}")
     async def static_file(name: str) -> Response:
