@@ -111,6 +111,8 @@ async function showItem({ item, diagnoses }) {
   element("hint").textContent = shown.question.hint;
   element("images").replaceChildren(...shown.question.tiles);
   element("images").className = `images ${item.kind}`;
+  element("item-view").className = item.kind;
+  element("show").textContent = item.images.length > 1 ? "Show the images" : "Show the image";
   element("answers").replaceChildren(...shown.question.answers);
   element("comment").value = item.answer?.comment ?? "";
   element("comment").disabled = false;
@@ -221,8 +223,7 @@ async function finish() {
 function react(shown, { status, body }) {
   if (status === 200) return true;
   if (current !== shown) return false;
-  if (status === 409) notice(ELSEWHERE);
-  else element("error").textContent = body.error;
+  notice(status === 409 ? ELSEWHERE : body.error);
   goOn();
   return false;
 }
