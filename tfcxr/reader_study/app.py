@@ -145,7 +145,8 @@ def _add_page(app: fastapi.FastAPI, study: StudyFolder, key: StudyKey | None, pa
         if not key.is_right(given.key, address):
             raise _RefusedError(403, "that is not the study key; see the message that your link came with")
         response = Response(status_code=204)
-        response.set_cookie(COOKIE, key.cookie, COOKIE_SECONDS, secure=True, httponly=True, samesite="lax")
+        is_tls = request.url.scheme == "https"
+        response.set_cookie(COOKIE, key.cookie, COOKIE_SECONDS, secure=is_tls, httponly=True, samesite="lax")
         return response
 
 
