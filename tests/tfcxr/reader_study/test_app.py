@@ -66,6 +66,14 @@ def test_a_study_from_the_first_click_to_the_end(client, folder):
     assert {(row.elapsed_seconds, row.tab, row.viewport["width"]) for row in finals} == {(1.5, "tab", 800)}
 
 
+def test_readers_who_have_finished_are_logged(client, caplog):
+    with caplog.at_level("INFO", logger="absl"):
+        go_to(client, "single")
+        assert "has finished" not in caplog.text
+        send(client, "single", "final", SINGLE)
+    assert "reader R1 has finished; 1 of 2 readers have" in caplog.text
+
+
 def test_answer_sent_twice_is_one_row(client):
     go_to(client, "grid")
     for is_first in (True, False):

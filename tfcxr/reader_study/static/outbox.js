@@ -3,6 +3,8 @@
  * has acknowledged it. A request that is sent again has its name again, so it is stored once.
  */
 
+import { forget, store, stored, storedNames } from "./storage.js";
+
 const PREFIX = `tfcxr.outbox.${location.pathname}.`;
 const ANSWER_SECONDS = 20;
 const LONGEST_WAIT = 5000; // milliseconds between tries
@@ -75,15 +77,15 @@ export class Outbox {
 
   #keep() {
     const name = PREFIX + this.tab;
-    if (this.#waiting.length) localStorage.setItem(name, JSON.stringify(this.#waiting.map(({ request }) => request)));
-    else localStorage.removeItem(name);
+    if (this.#waiting.length) store(name, JSON.stringify(this.#waiting.map(({ request }) => request)));
+    else forget(name);
   }
 
   /** Takes over what an earlier tab of this link could not send. */
   #adopt() {
-    for (const name of Object.keys(localStorage).filter((key) => key.startsWith(PREFIX))) {
-      for (const request of JSON.parse(localStorage.getItem(name))) this.#waiting.push({ request, resolve() {} });
-      localStorage.removeItem(name);
+    for (const name of storedNames(PREFIX)) {
+      for (const request of JSON.parse(stored(name))) this.#waiting.push({ request, resolve() {} });
+      forget(name);
     }
     this.#keep();
     this.#send();

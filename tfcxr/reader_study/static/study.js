@@ -304,7 +304,7 @@ function start() {
     typing = setTimeout(changed, COMMENT_MILLISECONDS);
   });
   document.addEventListener("keydown", onKey);
-  document.addEventListener("visibilitychange", () => document.hidden && current?.item.exposure_seconds === null && pause("hidden"));
+  document.addEventListener("visibilitychange", () => document.hidden && pause("hidden"));
   return goOn();
 }
 

@@ -1,5 +1,7 @@
 /** Dark for reading rooms, or light; the choice stays in this browser. */
 
+import { store, stored } from "./storage.js";
+
 const STORED = "tfcxr.theme";
 
 function show(theme, button) {
@@ -9,10 +11,10 @@ function show(theme, button) {
 
 /** Shows the chosen theme; a button, if there is one, switches it. */
 export function startTheme(button = null) {
-  show(localStorage.getItem(STORED) === "light" ? "light" : "dark", button);
+  show(stored(STORED) === "light" ? "light" : "dark", button);
   button?.addEventListener("click", () => {
     const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    localStorage.setItem(STORED, theme);
+    store(STORED, theme);
     show(theme, button);
   });
 }
