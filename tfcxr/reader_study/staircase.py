@@ -5,7 +5,7 @@ to 1,000 ms. It stays the same on average where a reader is right with probabili
 
 Differs from the paper:
   - readers are not told after each image whether they were right, since the same study may measure other things;
-  - the first exposure is the design's (500 ms in the paper), and a block may have any number of images (150).
+  - the first exposure is the design's (500 ms in the paper), and a block may have any number of images.
 """
 
 from collections.abc import Iterable

@@ -100,7 +100,7 @@ function single(item, saved, radiographs, changed, diagnoses) {
       }));
       answers.push(field("What do you see? Choose any.", choiceGroup(boxes)));
     }
-    answers.push(field("What gives it away? Optional.", marks.element));
+    if (item.exposure_seconds === null) answers.push(field("What gives it away? Optional.", marks.element));
   }
   return {
     title: "Is this image real or synthetic?",

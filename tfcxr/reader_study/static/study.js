@@ -20,6 +20,7 @@ const tools = new ViewTools((facts) => current && send("viewed", facts));
 /** The item on the screen: {item, question, radiographs, phase, shownSeconds}; phase is loading, timed, open or over. */
 let current = null;
 let afterSolution = null; // goes on after a training example
+let typing = 0; // the timer that sends a comment
 
 function viewport() {
   const frame = current?.radiographs[0]?.frame;
@@ -206,6 +207,7 @@ async function finish() {
   if (shown?.phase === "over") return afterSolution?.();
   if (shown?.phase !== "open" || shown.question.missing()) return;
   notice("");
+  clearTimeout(typing);
   const sent = send("final", answer());
   clock.pause();
   shown.phase = "sent";
@@ -277,8 +279,9 @@ function onKey(event) {
 
 /** Enter goes on, but where it presses a button that is no answer. */
 function onEnter(event) {
-  if (event.target.matches("summary, button:not(.choice)")) return;
+  if (event.target.matches("summary, button:not(.choice)") && !event.repeat) return;
   event.preventDefault();
+  if (event.repeat) return; // a key held down does not run through the study
   if (current.phase === "timed") startExposure();
   else finish();
 }
@@ -298,7 +301,6 @@ function start() {
   element("continue").addEventListener("click", () => element("paused").close());
   element("help").addEventListener("click", () => element("keys").showModal());
   element("close-keys").addEventListener("click", () => element("keys").close());
-  let typing;
   element("comment").addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(changed, COMMENT_MILLISECONDS);
