@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import sqlite3
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import fastapi
@@ -23,8 +24,8 @@ from tfcxr.reader_study.answers import AlreadyAnsweredError, Answer
 from tfcxr.reader_study.body_limit import BodyLimit
 from tfcxr.reader_study.design_file import Design
 from tfcxr.reader_study.security_headers import SecurityHeaders
+from tfcxr.reader_study.served_study import ServedStudy
 from tfcxr.reader_study.session import NoConsentError, NotCurrentError
-from tfcxr.reader_study.study_folder import StudyFolder
 from tfcxr.reader_study.study_key import COOKIE, MAX_CHARACTERS, StudyKey
 
 FOLDER = pathlib.Path(__file__).parent
@@ -46,18 +47,21 @@ class KeyRequest(pydantic.BaseModel):
     key: Annotated[str, pydantic.Field(max_length=MAX_CHARACTERS)]
 
 
-def create_app(study_dir: str | os.PathLike, study_key: str = "") -> fastapi.FastAPI:
+def create_app(
+    study_dir: str | os.PathLike, study_key: str = "", on_finished: Callable[[str], None] | None = None
+) -> fastapi.FastAPI:
     """The application of the study in `study_dir`.
 
     Args:
       study_dir: the study's folder.
       study_key: passphrase that each browser is asked for; "" for none.
+      on_finished: called with the key of each reader who has given the last answer.
 
     Raises:
       FileNotFoundError: no study, or a file of it is missing.
       ValueError: a damaged or changed study, or answers to another one.
     """
-    study = StudyFolder(study_dir)
+    study = ServedStudy(study_dir)
     app = fastapi.FastAPI(title="tfcxr reader study", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.study = study
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
@@ -67,7 +71,7 @@ def create_app(study_dir: str | os.PathLike, study_key: str = "") -> fastapi.Fas
     _add_errors(app, pages)
     _add_static(app)
     _add_page(app, study, key, pages)
-    _add_answers(app, study, key)
+    _add_answers(app, study, key, on_finished)
     return app
 
 
@@ -124,7 +128,7 @@ def _add_static(app: fastapi.FastAPI) -> None:
         return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
 
 
-def _add_page(app: fastapi.FastAPI, study: StudyFolder, key: StudyKey | None, pages: dict[str, str]) -> None:
+def _add_page(app: fastapi.FastAPI, study: ServedStudy, key: StudyKey | None, pages: dict[str, str]) -> None:
     @app.get("/r/{token}")
     def page(token: str, request: Request) -> Response:
         if study.reader_of(token) is None:
@@ -150,7 +154,9 @@ def _add_page(app: fastapi.FastAPI, study: StudyFolder, key: StudyKey | None, pa
         return response
 
 
-def _add_answers(app: fastapi.FastAPI, study: StudyFolder, key: StudyKey | None) -> None:
+def _add_answers(
+    app: fastapi.FastAPI, study: ServedStudy, key: StudyKey | None, on_finished: Callable[[str], None] | None
+) -> None:
     session = study.session
 
     def reader_of(token: str, request: Request) -> str:
@@ -193,16 +199,6 @@ def _add_answers(app: fastapi.FastAPI, study: StudyFolder, key: StudyKey | None)
             is_stored = session.add(Answer(reader=reader, **{**given.model_dump(), "answer": answer}))
         except (NoConsentError, NotCurrentError, AlreadyAnsweredError) as error:
             raise _RefusedError(STATUSES[type(error)], str(error)) from None
-        if is_stored and given.event == "final":
-            _log_progress(study, reader)
+        if on_finished and is_stored and given.event == "final" and study.is_finished(reader):
+            on_finished(reader)
         return {"stored": is_stored, "solution": session.solution(given.item) if given.event == "final" else None}
-
-
-def _log_progress(study: StudyFolder, reader: str) -> None:
-    items = study.design.readers[reader].items
-    done = len(study.store.finished_items(reader))
-    if done == len(items):
-        finished = sum(
-            len(study.store.finished_items(name)) == len(other.items) for name, other in study.design.readers.items()
-        )
-        logging.info("reader %s has finished; %d of %d readers have", reader, finished, len(study.design.readers))

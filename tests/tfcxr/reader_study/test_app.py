@@ -66,12 +66,14 @@ def test_a_study_from_the_first_click_to_the_end(client, folder):
     assert {(row.elapsed_seconds, row.tab, row.viewport["width"]) for row in finals} == {(1.5, "tab", 800)}
 
 
-def test_readers_who_have_finished_are_logged(client, caplog):
-    with caplog.at_level("INFO", logger="absl"):
+def test_readers_who_have_finished_are_told(folder):
+    finished = []
+    with TestClient(create_app(folder, on_finished=finished.append)) as client:
         go_to(client, "single")
-        assert "has finished" not in caplog.text
-        send(client, "single", "final", SINGLE)
-    assert "reader R1 has finished; 1 of 2 readers have" in caplog.text
+        assert finished == []
+        for _ in range(2):
+            send(client, "single", "final", SINGLE, request="last")
+        assert finished == ["R1"]
 
 
 def test_answer_sent_twice_is_one_row(client):

@@ -18,14 +18,14 @@ import pytest
 
 from tfcxr.reader_study.answers import Answer, AnswerStore
 from tfcxr.reader_study.app import create_app
-from tfcxr.reader_study.commands.serve import ServeStudyArguments, link_lines, serve
+from tfcxr.reader_study.commands.serve import ServeStudyArguments, link_lines, log_finished, serve
 from tfcxr.reader_study.design_file import (
     LINKS_FILE,
     Reader,
     read_design,
     token_sha256,
 )
-from tfcxr.reader_study.study_folder import StudyFolder
+from tfcxr.reader_study.served_study import ServedStudy
 from tfcxr.reader_study.study_server import StudyServer
 from tfcxr.server.access import Tls
 
@@ -69,10 +69,13 @@ def test_missing_files_are_said(folder, tmp_path):
         serve(ServeStudyArguments(study_dir=str(folder), **flags))
 
 
-def test_links_are_printed_with_what_is_done(folder):
-    study = StudyFolder(folder)
+def test_links_are_printed_with_what_is_done(folder, caplog):
+    caplog.set_level("INFO", logger="absl")
+    study = ServedStudy(folder)
     study.session.add(Answer("1", "R1", "", "consent"))
     study.session.add(Answer("2", "R1", "training", "final", SINGLE))
+    log_finished(study, "R1")
+    assert "reader R1 has finished; 0 of 2 readers have" in caplog.text
     assert link_lines(study, folder, "http://127.0.0.1:8600") == [
         "A study: 0 of 2 readers have finished",
         "R1  registrar  1 of 4  http://127.0.0.1:8600/r/token%20R1",

@@ -25,7 +25,7 @@ from tfcxr.command_line import Arguments, flag
 from tfcxr.reader_study.design_file import LINKS_FILE, read_design
 
 if TYPE_CHECKING:
-    from tfcxr.reader_study.app import StudyFolder
+    from tfcxr.reader_study.app import ServedStudy
     from tfcxr.server.access import Tls
 
 EXTRA = "python -m tfcxr.reader_study serve needs the extra serving: pip install '.[serving]' in the checkout"
@@ -72,7 +72,7 @@ def serve(arguments: ServeStudyArguments) -> None:
 
     study_key = read_study_key(arguments.study_key_file) if arguments.study_key_file else ""
     tls = _tls(arguments)
-    app = create_app(arguments.study_dir, study_key)
+    app = create_app(arguments.study_dir, study_key, on_finished=lambda reader: log_finished(app.state.study, reader))
     stops = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stops.set())
@@ -85,7 +85,7 @@ def serve(arguments: ServeStudyArguments) -> None:
     app.state.study.store.close()
 
 
-def link_lines(study: "StudyFolder", study_dir: str, address: str) -> list[str]:
+def link_lines(study: "ServedStudy", study_dir: str, address: str) -> list[str]:
     """What is printed at the start: how many have finished, and each reader's link.
 
     Args:
@@ -95,8 +95,7 @@ def link_lines(study: "StudyFolder", study_dir: str, address: str) -> list[str]:
     """
     readers = study.design.readers
     done = {name: len(study.store.finished_items(name)) for name in readers}
-    finished = sum(done[name] == len(reader.items) for name, reader in readers.items())
-    lines = [f"{study.design.title}: {finished} of {len(readers)} readers have finished"]
+    lines = [f"{study.design.title}: {study.finished_readers} of {len(readers)} readers have finished"]
     path = pathlib.Path(study_dir) / LINKS_FILE
     if not path.is_file():
         return [*lines, f"{path} is not there, so links are not shown; those that were given to readers work"]
@@ -107,6 +106,13 @@ def link_lines(study: "StudyFolder", study_dir: str, address: str) -> list[str]:
         of_all = f"{done[name]} of {len(readers[name].items)}" if name in readers else "not of this study"
         lines.append("  ".join(filter(None, (name, link["group"], of_all, f"{address}{link['path']}"))))
     return lines
+
+
+def log_finished(study: "ServedStudy", reader: str) -> None:
+    """Says that a reader has finished, and how many have."""
+    logging.info(
+        "reader %s has finished; %d of %d readers have", reader, study.finished_readers, len(study.design.readers)
+    )
 
 
 def _check_host(arguments: ServeStudyArguments) -> None:

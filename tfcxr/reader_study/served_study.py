@@ -13,7 +13,7 @@ from tfcxr.reader_study.design_file import IMAGES_FOLDER, Design, read_design, r
 from tfcxr.reader_study.session import Session
 
 
-class StudyFolder:
+class ServedStudy:
     """Opened once; safe to share between threads.
 
     Attributes:
@@ -60,3 +60,12 @@ class StudyFolder:
             if hmac.compare_digest(given, reader.token_sha256):
                 found = name
         return found
+
+    def is_finished(self, reader: str) -> bool:
+        """Whether a reader has answered everything."""
+        return len(self.store.finished_items(reader)) == len(self.design.readers[reader].items)
+
+    @property
+    def finished_readers(self) -> int:
+        """How many readers have answered everything."""
+        return sum(map(self.is_finished, self.design.readers))
