@@ -506,11 +506,24 @@ def test_marks_are_drawn_where_the_image_is_under_the_pointer(page, folder):
     expect(page.locator(".mark")).to_have_count(0)
 
 
+def pinch(page):
+    """Two fingers on the first image move from 40 to 120 pixels apart."""
+    box = page.locator(".frame").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    fingers = page.context.new_cdp_session(page)
+    for kind, half in (("touchStart", 20), ("touchMove", 40), ("touchMove", 60), ("touchEnd", None)):
+        points = [] if half is None else [{"x": x + side * half, "y": y, "id": side + 1} for side in (-1, 1)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
 @pytest.mark.thorough
 def test_touch(open_page, server, folder):
     context = {"viewport": {"width": 360, "height": 700}, "has_touch": True, "is_mobile": True}
     page = open_page(f"{server.address}{LINK}", **context)
     agree(page)
+    wait_for(page, "single")
+    pinch(page)
+    assert page.get_by_label("Zoom").input_value() == "3"
     finish_training(page)
     for frame in page.locator("#images .frame").all():
         frame.tap()
