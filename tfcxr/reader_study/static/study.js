@@ -122,7 +122,7 @@ async function showItem({ item, diagnoses }) {
   element("tools").hidden = item.exposure_seconds !== null;
   element("next").textContent = "Next";
   showView("item");
-  showMissing();
+  setPhase(shown, "loading");
   const bitmaps = await Promise.all(item.images.map((image) =>
     get(`images/${image}.png`, async (response) => createImageBitmap(await response.blob())),
   ));
@@ -174,7 +174,8 @@ async function startExposure() {
 
 function setPhase(shown, phase) {
   shown.phase = phase;
-  element("timed").hidden = !(phase === "timed" || phase === "exposed");
+  element("timed").hidden = shown.item.exposure_seconds === null;
+  element("timed").classList.toggle("spent", phase !== "timed" && phase !== "exposed"); // the image stays in its place
   element("show").disabled = phase === "exposed";
   element("pause").disabled = phase === "exposed";
   for (const id of ["answers", "images"]) element(id).classList.toggle("waiting", phase !== "open" && phase !== "over");
