@@ -1,8 +1,23 @@
 """A small study with its key, made without images."""
 
-import pytest
+import dataclasses
+import hashlib
+import io
 
-from tfcxr.reader_study.design_file import Design, ImageOrigin, Item, Reader, token_sha256
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfcxr.reader_study.design_file import (
+    IMAGES_FOLDER,
+    LINKS_FILE,
+    Design,
+    ImageOrigin,
+    Item,
+    Reader,
+    token_sha256,
+    write_study,
+)
 
 
 @pytest.fixture
@@ -35,3 +50,26 @@ def design(key):
         image_sha256=dict.fromkeys(key, "0" * 64),
         training_solutions={"training": (False,)},
     )
+
+
+@pytest.fixture
+def write_served_study(design, key):
+    """`write_served_study(folder, design=design)`: writes it with pictures and links; the token of R1 is "token R1"."""
+
+    def write(folder, study=design):
+        (folder / IMAGES_FOLDER).mkdir(parents=True)
+        checksums = {}
+        for number, image in enumerate(sorted(key)):
+            rows, columns = np.mgrid[:52, :52]
+            grey = np.uint8((rows * (number + 1) + columns * 3) % 256)
+            file = io.BytesIO()
+            Image.fromarray(grey).save(file, "PNG")
+            (folder / IMAGES_FOLDER / f"{image}.png").write_bytes(file.getvalue())
+            checksums[image] = hashlib.sha256(file.getvalue()).hexdigest()
+        study = dataclasses.replace(study, image_sha256=checksums)
+        write_study(folder, study, key)
+        links = [f"{name},{reader.group},/r/token%20{name}" for name, reader in study.readers.items()]
+        (folder / LINKS_FILE).write_text("\n".join(["reader,group,path", *links, ""]))
+        return study
+
+    return write
