@@ -16,8 +16,8 @@ TITLE = "Confidence: ROC curves"
 FEWEST = 2  # rated images of either kind, below which a reader has no area with an interval
 MEANING = (
     "Readers said of single images whether they are synthetic, and how sure they are. That makes a rating from -5 "
-    "(surely real) to 5 (surely synthetic). The area under the ROC curve (AUC) is the chance that a synthetic image is rated "
-    "above a real one, ties counting half: .5 means that readers cannot tell them apart, 1 that they always can."
+    "(surely real) to 5 (surely synthetic). The area under the ROC curve (AUC) is the chance that a synthetic image is "
+    "rated above a real one, ties counting half: .5 means that readers cannot tell them apart, 1 that they always can."
 )
 METHOD = (
     "Each reader's interval is by DeLong et al. (1988), for new cases; with a variance of 0 it is Newcombe's score "

@@ -1,0 +1,40 @@
+"""Analyses the answers of a reader study: a page for people and report.json for programs.
+
+    python -m tfcxr.reader_study report --study_dir=runs/readers
+
+It may run at any time, also while readers answer, and writes report/report.html and report/report.json into the folder.
+"""
+
+import dataclasses
+
+from tfcxr import command_line
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportArguments(command_line.Arguments):
+    """What is reported.
+
+    Attributes:
+      study_dir: Folder of the study, as `design` wrote it.
+      with_real_images: Show real radiographs in the page, which then falls under the terms of their data; else a grey
+        box stands for each.
+    """
+
+    study_dir: str
+    with_real_images: bool = False
+
+
+def report(arguments: ReportArguments) -> None:
+    """Writes the report and prints its verdict.
+
+    Raises:
+      FileNotFoundError: no study in the folder, or one without its key.
+      ValueError: no finished answer yet, or a file of the study that is damaged or was changed.
+    """
+    from tfcxr.reader_study.report import write_report  # SciPy and matplotlib: --help should not wait for them
+
+    made, path = write_report(arguments.study_dir, arguments.with_real_images)
+    if made.missing:
+        print(made.missing)
+    print(made.verdict)
+    print(f"report: {path}")
