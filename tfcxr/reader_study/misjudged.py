@@ -14,7 +14,7 @@ class JudgedCase:
       case: key of the image.
       is_synthetic: whether it is.
       labels: findings of the image by its cohort.
-      wrong: readers who misjudged it, by key.
+      wrong: readers who misjudged it at least once, by key.
       right: readers who did not.
     """
 
@@ -38,7 +38,10 @@ def misjudged_cases(readings: Sequence[Reading]) -> list[JudgedCase]:
             by_case.setdefault(reading.case, []).append(reading)
     cases = []
     for case, judged in by_case.items():
-        sides = [sorted({r.reader for r in judged if r.is_correct is is_correct}) for is_correct in (False, True)]
-        if sides[0]:
-            cases.append(JudgedCase(case, judged[0].is_synthetic, judged[0].labels, tuple(sides[0]), tuple(sides[1])))
-    return sorted(cases, key=lambda case: (-case.share_wrong, -len(case.wrong), case.case))
+        wrong = {reading.reader for reading in judged if not reading.is_correct}
+        right = {reading.reader for reading in judged} - wrong
+        if wrong:
+            first = judged[0]
+            found = JudgedCase(case, first.is_synthetic, first.labels, tuple(sorted(wrong)), tuple(sorted(right)))
+            cases.append(found)
+    return sorted(cases, key=lambda found: (-found.share_wrong, -len(found.wrong), found.case))

@@ -135,7 +135,7 @@ def content(report: Report) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """`value` of dictionaries, lists and numbers that JSON has: dataclasses as dictionaries, NaN and infinity as None."""
+    """`value` as JSON can hold it: dataclasses as dictionaries, NaN and infinity as None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -167,7 +167,7 @@ def _damaged_images(folder: pathlib.Path, design: Design) -> dict[str, str]:
     for image, checksum in design.image_sha256.items():
         path = folder / f"{image}.png"
         if not path.is_file():
-            found[image] = "missing"
+            found[image] = "is missing"
         elif hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
-            found[image] = "changed since the study was designed"
+            found[image] = "was changed after the study was designed"
     return found

@@ -3,6 +3,7 @@
 import base64
 import io
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from tfcxr.reader_study.analysis import Analysis, Estimate
+from tfcxr.reader_study.analysis import Analysis, Estimate, Table
 from tfcxr.reader_study.design_file import ImageOrigin
 from tfcxr.reader_study.estimate_text import number_text
 from tfcxr.reader_study.misjudged import JudgedCase
@@ -40,7 +41,7 @@ def page(report: "Report", images: pathlib.Path, key: Mapping[str, ImageOrigin],
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.globals["cell"] = cell
+    environment.globals |= {"cell": cell, "word_columns": word_columns}
     sides = []
     for is_synthetic in (True, False):
         cases = [case for case in report.misjudged if case.is_synthetic is is_synthetic]
@@ -70,20 +71,32 @@ def cell(value: str | int | float | Estimate | None) -> Markup:
     return Markup("{}").format(value)
 
 
+def word_columns(table: Table) -> list[bool]:
+    """Whether each column holds words, which are set to the left, and no numbers."""
+    are_words = []
+    for index in range(len(table.columns)):
+        values = [row[index] for row in table.rows if row[index] is not None]
+        has_words = any(
+            re.search("[A-Za-z]{3}", value) or len(value) > 12 for value in values if isinstance(value, str)
+        )
+        are_words.append(index == 0 or (has_words and all(isinstance(value, str) for value in values)))
+    return are_words
+
+
 def _figures(report: "Report") -> list[dict[str, Any]]:
     """Those that the study has: title, SVG and caption."""
     numbers = {name: analysis.numbers for name, analysis in report.analyses.items() if isinstance(analysis, Analysis)}
     made = [
-        ("Correct rates", rates_plot(numbers.get("rates", {})), "Bars are 95 % intervals."),
-        (
-            "ROC curves of confidence ratings",
-            roc_plot(numbers.get("roc", {})),
-            "The area under the mean is the mean of the readers' areas.",
-        ),
+        ("What readers said", rates_plot(numbers.get("rates", {})), "Bars are 95 % intervals."),
         (
             "Right answers by position",
             position_plot(report.readings),
             "A line that rises shows learning, one that falls fatigue; dotted: chance.",
+        ),
+        (
+            "ROC curves of confidence ratings",
+            roc_plot(numbers.get("roc", {})),
+            "The area under the mean is the mean of the readers' areas.",
         ),
         ("Time per question", time_plot(report.readings), "Unknown times and those over an hour are left out."),
     ]

@@ -50,7 +50,7 @@ def rates_plot(numbers: Mapping[str, Any]) -> str | None:
     panel.set(xlim=(0, 1), xlabel="share of answers, 95 % interval; dotted: chance", ylim=(0.4 - len(names), 0.4))
     panel.set_yticks([-row - 0.12 for row in range(len(names))], [RATE_NAMES[name] for name in names])
     panel.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
-    panel.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2, frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return _svg(figure, "rates")
 
 
@@ -63,7 +63,7 @@ def roc_plot(numbers: Mapping[str, Any]) -> str | None:
     curves = numbers.get("curves")
     if not curves:
         return None
-    figure, panel = _panel(WIDTH)
+    figure, panel = _panel(0.85 * WIDTH)
     panel.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
     for index, curve in enumerate(curves.values()):
         legend = ("one reader" if len(curves) == 1 else "each reader") if index == 0 else None
@@ -92,7 +92,7 @@ def position_plot(readings: Sequence[Reading]) -> str | None:
     panel.axhline(0.5, color=INK, linewidth=0.8, linestyle=":")
     panel.set(ylim=(0, 1.02), xlabel="position in the study", ylabel="right answers")
     panel.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
-    panel.legend(loc="lower center", bbox_to_anchor=(0.45, 1), ncols=3, frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return _svg(figure, "position")
 
 
@@ -112,12 +112,12 @@ def time_plot(readings: Sequence[Reading]) -> str | None:
     panel.set(xscale="log", xlabel="seconds per question", ylabel="questions")
     panel.xaxis.set_major_formatter("{x:g}")
     panel.xaxis.set_minor_formatter(lambda *_: "")
-    panel.legend(loc="lower center", bbox_to_anchor=(0.45, 1), ncols=2, frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return _svg(figure, "time")
 
 
 def _panel(height: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     panel = figure.subplots()
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color(INK)
@@ -131,13 +131,12 @@ def _svg(figure: Figure, name: str) -> str:
     """The <svg> element; its ids begin with `name`, since several stand in one page."""
     settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": name}
     with matplotlib.rc_context(settings):
-        for panel in figure.axes:
-            if legend := panel.get_legend():
-                for text in legend.get_texts():
-                    text.set_color(INK)
+        for legend in (*figure.legends, *(panel.get_legend() for panel in figure.axes)):
+            for text in legend.get_texts() if legend else ():
+                text.set_color(INK)
         buffer = io.StringIO()
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", metadata=metadata)
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r'\bid="', f'id="{name}-', svg)

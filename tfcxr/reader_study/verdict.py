@@ -45,8 +45,8 @@ def verdict(analyses: Mapping[str, Analysis | None], is_complete: bool = True) -
         sentence = found[0].sentences[0] if found else "The answers given so far allow no analysis."
     if is_complete:
         return sentence
-    is_word = sentence[1:2].islower() or sentence[1:2] == " "
-    return f"So far: {sentence[0].lower() if is_word else sentence[0]}{sentence[1:]}"
+    is_word = sentence[1:2].islower()  # unlike HYPE
+    return f"So far, {sentence[0].lower() if is_word else sentence[0]}{sentence[1:]}"
 
 
 def _percent(estimate: Estimate) -> str:

@@ -8,6 +8,7 @@ It may run at any time, also while readers answer, and writes report/report.html
 import dataclasses
 
 from tfcxr import command_line
+from tfcxr.reader_study.design_file import read_design, read_key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,8 @@ def report(arguments: ReportArguments) -> None:
       FileNotFoundError: no study in the folder, or one without its key.
       ValueError: no finished answer yet, or a file of the study that is damaged or was changed.
     """
-    from tfcxr.reader_study.report import write_report  # SciPy and matplotlib: --help should not wait for them
+    read_key(arguments.study_dir, read_design(arguments.study_dir))  # a wrong folder is said before the slow imports
+    from tfcxr.reader_study.report import write_report  # SciPy and matplotlib
 
     made, path = write_report(arguments.study_dir, arguments.with_real_images)
     if made.missing:
