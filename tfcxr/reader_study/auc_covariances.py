@@ -127,11 +127,22 @@ def area_interval(area: float, variance: float, negatives: int, positives: int) 
         margin = z * np.sqrt(variance)
         return max(0.0, float(area - margin)), min(1.0, float(area + margin))
     thetas = np.linspace(0, 1, 100_001)
-    size = (negatives + positives) / 2 - 1
-    spread = 1 + size * ((1 - thetas) / (2 - thetas) + thetas / (1 + thetas))
-    margins = z * np.sqrt(thetas * (1 - thetas) * spread / (negatives * positives))
+    margins = z * np.sqrt(score_variance(thetas, negatives, positives))
     inside = thetas[np.abs(area - thetas) <= margins + 1e-9]
     return float(inside.min()), float(inside.max())
+
+
+def score_variance(areas: np.ndarray, negatives: int, positives: int) -> np.ndarray:
+    """Variance of one reader's area if the true area were `areas` (Newcombe 2006, part 2, method 5), by their shape.
+
+    Args:
+      areas: float, from 0 to 1.
+      negatives: number of rated cases of truth 0.
+      positives: number of rated cases of truth 1.
+    """
+    size = (negatives + positives) / 2 - 1
+    spread = 1 + size * ((1 - areas) / (2 - areas) + areas / (1 + areas))
+    return areas * (1 - areas) * spread / (negatives * positives)
 
 
 def _placements(ratings: np.ndarray, is_positive: np.ndarray) -> np.ndarray:

@@ -16,7 +16,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy import stats
 
-from tfcxr.reader_study.auc_covariances import Areas, delong, empirical_areas
+from tfcxr.reader_study.auc_covariances import (
+    SMALLEST_VARIANCE,
+    Areas,
+    area_interval,
+    delong,
+    empirical_areas,
+    score_variance,
+)
 
 CHANCE = 0.5
 
@@ -92,7 +99,8 @@ def average_area(
     """The reader-averaged area of one modality with its interval, readers and cases both random.
 
     The variance is (MS(R) + r max(Cov2, 0)) / r with (MS(R) + r max(Cov2, 0))^2 / (MS(R)^2 / (r - 1)) degrees of
-    freedom, where r is the number of readers and MS(R) the variance of their areas (Hillis 2007).
+    freedom, where r is the number of readers and MS(R) the variance of their areas (Hillis 2007). Where that is 0, such
+    as when all readers are always right, interval and test are those of one reader by `auc_covariances.area_interval`.
 
     Args:
       ratings: float [readers, cases], higher for more like truth 1; NaN where not rated.
@@ -103,12 +111,19 @@ def average_area(
       ValueError: fewer than two readers, or what `empirical_areas` raises.
     """
     ratings = np.asarray(ratings, float)
-    areas = empirical_areas(ratings[np.newaxis] if ratings.ndim == 2 else ratings, truth)
+    areas = empirical_areas(ratings[np.newaxis], truth)
     _check_readers(areas)
     values, covariance = areas.values[0], covariances(areas)[0, :, 0, :]
     readers = len(values)
     between = (covariance.sum() - np.trace(covariance)) / (readers * (readers - 1))
-    return estimate_average(values.mean(), np.var(values, ddof=1), readers * max(between, 0.0), readers, readers)
+    found = estimate_average(values.mean(), np.var(values, ddof=1), readers * max(between, 0.0), readers, readers)
+    if found.standard_error**2 > SMALLEST_VARIANCE:
+        return found
+    counts = int((~areas.truth).sum()), int(areas.truth.sum())
+    low, high = area_interval(found.area, 0.0, *counts)
+    error = np.sqrt(score_variance(np.array(CHANCE), *counts))
+    p_value = float(2 * stats.norm.sf(abs(found.area - CHANCE) / error))
+    return dataclasses.replace(found, low=low, high=high, p_value=p_value)
 
 
 def compare_modalities(

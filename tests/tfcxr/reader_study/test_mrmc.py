@@ -190,6 +190,15 @@ def test_perfect_reader_is_not_certain():
     assert area_interval(0.0, 0.0, 10, 10) == pytest.approx((0, 1 - low), abs=1e-4)
 
 
+def test_perfect_readers_are_not_certain():
+    truth = np.arange(4) >= 2
+    found = average_area(np.stack([truth, 2.0 * truth]), truth)
+    assert found.area == 1
+    assert (found.low, found.high) == pytest.approx(area_interval(1.0, 0.0, 2, 2))
+    # Variance at .5 with two cases of either truth: .25 x (1 + 1 x (1/3 + 1/3)) / 4, so z is .5 / .3227 = 1.549.
+    assert found.p_value == pytest.approx(0.1213, abs=1e-4)
+
+
 def test_interval_of_a_reader_stays_within_0_and_1():
     assert area_interval(0.98, 0.0025, 10, 10) == pytest.approx((0.98 - 1.959964 * 0.05, 1), abs=1e-6)
 
@@ -209,6 +218,7 @@ def test_intervals_cover_the_true_area():
 
 WRONG = {
     "expected ratings": (np.ones((5, 114)), TRUTH),
+    "and truth .cases., got .1, 5, 114. and .113.": (np.ones((1, 5, 114)), TRUTH[1:]),
     "truth must be 0 or 1": (np.ones((1, 5, 114)), np.arange(114)),
     "reader 0 rated 3 cases of truth 0 and 0 of truth 1": (np.ones((1, 5, 3)), np.zeros(3)),
 }
