@@ -7,6 +7,7 @@ Readers judge the same cases, so their areas err together. `delong` estimates th
 import dataclasses
 
 import numpy as np
+from scipy import special
 from scipy.stats import norm
 
 SMALLEST_VARIANCE = 1e-15  # below it a variance is rounding
@@ -113,8 +114,9 @@ def leave_one_out(areas: Areas) -> np.ndarray:
 def area_interval(area: float, variance: float, negatives: int, positives: int) -> tuple[float, float]:
     """95 % interval of one reader's area, from 0 to 1.
 
-    It is the area +- 1.96 standard errors. Where the variance is 0, such as for an area of 1, another sample of cases
-    would still give another area; then it is the score interval of Newcombe (2006, part 2, method 5).
+    It is that of log(area / (1 - area)) +- 1.96 standard errors, by the delta method. Where the variance is 0, such as
+    for an area of 1, another sample of cases would still give another area; then it is the score interval of Newcombe
+    (2006, part 2, method 5).
 
     Args:
       area: from 0 to 1.
@@ -124,8 +126,8 @@ def area_interval(area: float, variance: float, negatives: int, positives: int) 
     """
     z = norm.ppf(0.975)
     if variance > SMALLEST_VARIANCE:
-        margin = z * np.sqrt(variance)
-        return max(0.0, float(area - margin)), min(1.0, float(area + margin))
+        logit, margin = special.logit(area), z * np.sqrt(variance) / (area * (1 - area))
+        return float(special.expit(logit - margin)), float(special.expit(logit + margin))
     thetas = np.linspace(0, 1, 100_001)
     margins = z * np.sqrt(score_variance(thetas, negatives, positives))
     inside = thetas[np.abs(area - thetas) <= margins + 1e-9]

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from tfcxr.reader_study.auc_covariances import (
     SMALLEST_VARIANCE,
@@ -124,6 +124,21 @@ def average_area(
     error = np.sqrt(score_variance(np.array(CHANCE), *counts))
     p_value = float(2 * stats.norm.sf(abs(found.area - CHANCE) / error))
     return dataclasses.replace(found, low=low, high=high, p_value=p_value)
+
+
+def on_logit_scale(average: AverageArea) -> AverageArea:
+    """The same area, with interval and test of log(area / (1 - area)) and its standard error by the delta method.
+
+    The interval stays within 0 and 1, and holds the true area in nearly 95 % of small studies, where the plain one does
+    so in 88 to 95 % (see REPORT.md). An area of 0 or 1, or one without a variance, stays as it is.
+    """
+    area, error, degrees = average.area, average.standard_error, average.degrees_of_freedom
+    if not 0 < area < 1 or error**2 <= SMALLEST_VARIANCE:
+        return average
+    logit, error = special.logit(area), error / (area * (1 - area))
+    margin = stats.t.ppf(0.975, degrees) * error
+    low, high = (float(special.expit(end)) for end in (logit - margin, logit + margin))
+    return dataclasses.replace(average, low=low, high=high, p_value=_p_value(logit, error, degrees))
 
 
 def compare_modalities(

@@ -9,7 +9,7 @@ from tfcxr.reader_study.analysis import Analysis, Estimate, Table
 from tfcxr.reader_study.auc_covariances import area_interval, delong, empirical_areas
 from tfcxr.reader_study.dbm import average_area_by_pseudovalues
 from tfcxr.reader_study.estimate_text import estimate_text, p_text
-from tfcxr.reader_study.mrmc import AverageArea, average_area
+from tfcxr.reader_study.mrmc import AverageArea, average_area, on_logit_scale
 from tfcxr.reader_study.readings import Reading
 
 TITLE = "Confidence: ROC curves"
@@ -20,9 +20,10 @@ MEANING = (
     "rated above a real one, ties counting half: .5 means that readers cannot tell them apart, 1 that they always can."
 )
 METHOD = (
-    "Each reader's interval is by DeLong et al. (1988), for new cases; with a variance of 0 it is Newcombe's score "
-    "interval (2006). The average is for new readers and new cases: Obuchowski & Rockette (1995) for one modality, "
-    "variance (MS(R) + r max(Cov2, 0)) / r, with DeLong covariances and the degrees of freedom of Hillis (2007)."
+    "Each reader's interval has the variance of DeLong et al. (1988) and is for new cases; with a variance of 0 it is "
+    "Newcombe's score interval (2006). The average is for new readers and new cases: Obuchowski & Rockette (1995) for "
+    "one modality, variance (MS(R) + r max(Cov2, 0)) / r, with DeLong covariances and the degrees of freedom of Hillis "
+    "(2007). Intervals and p are taken on the logit scale, where they hold in small studies too."
 )
 Curve = list[tuple[float, float]]
 
@@ -30,9 +31,11 @@ Curve = list[tuple[float, float]]
 def roc(readings: Sequence[Reading]) -> Analysis | None:
     """Areas and curves of each reader, the average of all readers and of each group; None without any rating.
 
-    Only the first reading of an image by a reader counts, so repeats are left out. In `numbers`, "readers" and "groups"
-    hold estimates by name, "average" and "average_by_pseudovalues" an estimate or None, "curves" by reader and
-    "mean_curve" points (share of real images rated at least so high, share of synthetic ones), both from 0 to 1.
+    Only the first reading of an image by a reader counts, so repeats are left out.
+
+    In `numbers`, "readers" and "groups" hold estimates by name; "average", "average_on_plain_scale" and
+    "average_by_pseudovalues" an estimate or None; "curves" by reader and "mean_curve" points (share of real images
+    rated at least so high, share of synthetic ones), both from 0 to 1.
     """
     names, ratings, truth, groups = _table_of(readings)
     if not names:
@@ -48,6 +51,7 @@ def roc(readings: Sequence[Reading]) -> Analysis | None:
     by_reader = _reader_areas(names, ratings, truth)
     averages = _averages(names, ratings, truth, groups)
     check, check_sentence = _check(ratings, truth)
+    plain = average_area(ratings, truth) if averages else None
     curves = {name: roc_curve(row, truth) for name, row in zip(names, ratings, strict=True)}
     average = averages.get("all readers")
     first = _finding(average) if average else _finding_of_one(names[0], by_reader[names[0]])
@@ -66,6 +70,7 @@ def roc(readings: Sequence[Reading]) -> Analysis | None:
         "average": _estimate(average, names, groups, "all readers") if average else None,
         "average_p_value": average.p_value if average else None,
         "average_degrees_of_freedom": _finite(average.degrees_of_freedom) if average else None,
+        "average_on_plain_scale": _estimate(plain, names, groups, "all readers") if plain else None,
         "average_by_pseudovalues": check,
         "readers": by_reader,
         "groups": {
@@ -148,12 +153,12 @@ def _averages(
     """Of all readers, then of each group where there are several, of two readers or more each."""
     if len(names) < 2:
         return {}
-    found = {"all readers": average_area(ratings, truth)}
+    found = {"all readers": on_logit_scale(average_area(ratings, truth))}
     present = sorted({groups[name] for name in names})
     for group in present if len(present) > 1 else ():
         rows = [index for index, name in enumerate(names) if groups[name] == group]
         if len(rows) > 1:
-            found[group or "no group"] = average_area(ratings[rows], truth)
+            found[group or "no group"] = on_logit_scale(average_area(ratings[rows], truth))
     return found
 
 
@@ -165,7 +170,12 @@ def _check(ratings: np.ndarray, truth: np.ndarray) -> tuple[Estimate | None, tup
     found = average_area_by_pseudovalues(ratings[:, shared], truth[shared])
     estimate = Estimate(found.area, found.low, found.high, len(ratings))
     where = "" if shared.all() else f" over the {int(shared.sum())} images that all of them rated"
-    return estimate, (f"By jackknife pseudovalues (Dorfman, Berbaum & Metz 1992){where}: {estimate_text(estimate)}.",)
+    plain = average_area(ratings, truth)
+    return estimate, (
+        "For comparison with published programs, on the plain scale: "
+        f"{estimate_text(Estimate(plain.area, plain.low, plain.high, len(ratings)))}, and by jackknife pseudovalues "
+        f"(Dorfman, Berbaum & Metz 1992){where} {estimate_text(estimate)}.",
+    )
 
 
 def _finding(average: AverageArea) -> str:

@@ -10,11 +10,18 @@ import pathlib
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from tfcxr.reader_study.auc_covariances import area_interval, delong, empirical_areas, jackknife
 from tfcxr.reader_study.dbm import average_area_by_pseudovalues, compare_modalities_by_pseudovalues, pseudovalues
-from tfcxr.reader_study.mrmc import average_area, compare_modalities, covariance_components, mean_squares
+from tfcxr.reader_study.mrmc import (
+    average_area,
+    compare_modalities,
+    covariance_components,
+    mean_squares,
+    on_logit_scale,
+)
 
 TRUTH = np.arange(114) >= 69
 AREAS = [
@@ -199,21 +206,48 @@ def test_perfect_readers_are_not_certain():
     assert found.p_value == pytest.approx(0.1213, abs=1e-4)
 
 
-def test_interval_of_a_reader_stays_within_0_and_1():
-    assert area_interval(0.98, 0.0025, 10, 10) == pytest.approx((0.98 - 1.959964 * 0.05, 1), abs=1e-6)
+def test_interval_of_a_reader_by_hand():
+    """log(.8 / .2) = 1.386294, and its standard error is .05 / (.8 x .2) = .3125."""
+    ends = [1 / (1 + np.exp(-(1.386294 + sign * 1.959964 * 0.3125))) for sign in (-1, 1)]
+    assert area_interval(0.8, 0.0025, 10, 10) == pytest.approx(ends, abs=1e-6)
+
+
+def test_logit_scale_by_hand(ratings):
+    plain = average_area(ratings[0], TRUTH)
+    found = on_logit_scale(plain)
+    assert (found.area, found.standard_error) == (plain.area, plain.standard_error)
+    # t of 12.596 degrees of freedom is 2.16744 (found from the published plain interval); log(.897037 / .102963) is
+    # 2.16473, and its standard error .0330764 / (.897037 x .102963) = .358119.
+    assert (found.low, found.high) == pytest.approx((0.800357, 0.949833), abs=1e-6)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(2.16473 / 0.358119, 12.59597), rel=1e-3)
+
+
+def test_logit_scale_leaves_perfect_readers_as_they_are():
+    truth = np.arange(4) >= 2
+    found = average_area(np.stack([truth, 2.0 * truth]), truth)
+    assert on_logit_scale(found) == found
 
 
 @pytest.mark.thorough
-def test_intervals_cover_the_true_area():
-    """400 studies of 6 readers and 50 cases: near 95 % of the intervals hold it."""
-    random, truth, covered = np.random.default_rng(5), np.arange(50) >= 25, 0
-    for _ in range(400):
-        skill = 1 + 0.3 * random.normal(size=(6, 1))
-        cases, noise = random.normal(size=50) * np.sqrt(0.4), random.normal(size=(6, 50)) * np.sqrt(0.6)
-        found = average_area(skill * truth + cases + noise, truth)
-        # The mean over readers of Phi(skill / sqrt 2) with skill N(1, .3^2) is Phi(1 / sqrt(2 + .3^2)) = .7555.
-        covered += found.low <= 0.7555 <= found.high
-    assert 0.92 <= covered / 400 <= 0.98  # three binomial standard errors around .95
+@pytest.mark.parametrize(("readers", "cases"), [(3, 20), (5, 40), (8, 24), (8, 100)])
+@pytest.mark.parametrize("skill", [0.5, 2.0])
+def test_intervals_cover_the_true_area(skill, readers, cases):
+    """95 % of 500 simulated studies with ten levels of confidence, give or take three binomial standard errors."""
+    random, truth, studies = np.random.default_rng(5), np.arange(cases) >= cases // 2, 500
+    found = []
+    for _ in range(studies):
+        latent = random.normal(skill, 0.3, (readers, 1)) * truth + random.normal(size=cases) * np.sqrt(0.4)
+        latent += random.normal(size=(readers, cases)) * np.sqrt(0.6)
+        ratings = np.digitize(latent - skill / 2, np.linspace(-2, 2, 9)).astype(float)
+        plain = average_area(ratings, truth)
+        logit = on_logit_scale(plain)
+        found.append((plain.area, plain.low, plain.high, logit.low, logit.high))
+    area, *ends = np.transpose(found)
+    plain, logit = (((low <= area.mean()) & (area.mean() <= high)).mean() for low, high in (ends[:2], ends[2:]))
+    print(
+        f"skill {skill}, {readers} readers, {cases} cases: AUC {area.mean():.3f}, plain {plain:.3f}, logit {logit:.3f}"
+    )
+    assert 0.92 <= logit <= 0.98
 
 
 WRONG = {

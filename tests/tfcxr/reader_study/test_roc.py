@@ -7,7 +7,7 @@ from scipy.integrate import trapezoid
 
 from tfcxr.reader_study.analysis import Estimate
 from tfcxr.reader_study.estimate_text import estimate_text, number_text, p_text
-from tfcxr.reader_study.mrmc import average_area
+from tfcxr.reader_study.mrmc import average_area, on_logit_scale
 from tfcxr.reader_study.readings import Reading
 from tfcxr.reader_study.roc import mean_curve, roc, roc_curve
 
@@ -38,11 +38,13 @@ def test_areas_are_those_of_the_ratings():
     numbers = roc(study(RATINGS)).numbers
     assert numbers["readers"]["A"].value == pytest.approx(8 / 9)
     assert numbers["readers"]["A"].count == 6
-    expected = average_area(np.array(list(RATINGS.values()), float), np.array([1, 1, 1, 0, 0, 0]))
+    plain = average_area(np.array(list(RATINGS.values()), float), np.array([1, 1, 1, 0, 0, 0]))
+    for name, expected in (("average", on_logit_scale(plain)), ("average_on_plain_scale", plain)):
+        found = numbers[name]
+        assert (found.value, found.low, found.high) == pytest.approx((expected.area, expected.low, expected.high))
     average = numbers["average"]
-    assert (average.value, average.low, average.high) == pytest.approx((expected.area, expected.low, expected.high))
     assert average.count == 3
-    assert numbers["average_by_pseudovalues"].value == pytest.approx(expected.area)
+    assert numbers["average_by_pseudovalues"].value == pytest.approx(plain.area)
     assert numbers["groups"] == {}
 
 
