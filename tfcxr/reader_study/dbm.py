@@ -7,8 +7,8 @@ reader's rating of every case.
 
 import numpy as np
 
+from tfcxr.reader_study.area_estimates import AverageArea, Comparison, compare_means, estimate_average
 from tfcxr.reader_study.auc_covariances import empirical_areas, leave_one_out
-from tfcxr.reader_study.mrmc import AverageArea, Comparison, compare_means, estimate_average
 
 
 def pseudovalues(ratings: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -10,12 +10,12 @@ computes the same from pseudovalues.
 """
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
+from tfcxr.reader_study.area_estimates import CHANCE, AverageArea, Comparison, compare_means, estimate_average
 from tfcxr.reader_study.auc_covariances import (
     SMALLEST_VARIANCE,
     Areas,
@@ -24,73 +24,6 @@ from tfcxr.reader_study.auc_covariances import (
     empirical_areas,
     score_variance,
 )
-
-CHANCE = 0.5
-
-
-@dataclasses.dataclass(frozen=True)
-class AverageArea:
-    """The area of one modality, averaged over readers.
-
-    Attributes:
-      area: from 0 to 1.
-      standard_error: for new readers and new cases.
-      degrees_of_freedom: of its t interval; infinite where readers have the same area.
-      low: lower end of the 95 % interval, 0 or more.
-      high: upper end, 1 or less.
-      p_value: of the two-sided test that the area is .5.
-    """
-
-    area: float
-    standard_error: float
-    degrees_of_freedom: float
-    low: float
-    high: float
-    p_value: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """How much the average areas of two modalities differ.
-
-    Attributes:
-      first: index of a modality.
-      second: index of the other.
-      difference: area of the first less area of the second.
-      standard_error: for new readers and new cases.
-      low: lower end of the 95 % interval.
-      high: upper end.
-      p_value: of the two-sided test that it is 0.
-    """
-
-    first: int
-    second: int
-    difference: float
-    standard_error: float
-    low: float
-    high: float
-    p_value: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Whether modalities differ in area.
-
-    Attributes:
-      f: ratio of the F test that all modalities have the same area.
-      numerator_degrees_of_freedom: modalities - 1.
-      denominator_degrees_of_freedom: by Hillis (2007).
-      p_value: of the F test.
-      differences: of each pair of modalities.
-      components: name -> mean square or covariance.
-    """
-
-    f: float
-    numerator_degrees_of_freedom: int
-    denominator_degrees_of_freedom: float
-    p_value: float
-    differences: tuple[Difference, ...]
-    components: Mapping[str, float]
 
 
 def average_area(
@@ -116,29 +49,16 @@ def average_area(
     values, covariance = areas.values[0], covariances(areas)[0, :, 0, :]
     readers = len(values)
     between = (covariance.sum() - np.trace(covariance)) / (readers * (readers - 1))
-    found = estimate_average(values.mean(), np.var(values, ddof=1), readers * max(between, 0.0), readers, readers)
+    square, extra = float(np.var(values, ddof=1)), readers * max(between, 0.0)
+    found = estimate_average(values.mean(), square, extra, readers, readers)
     if found.standard_error**2 > SMALLEST_VARIANCE:
-        return found
+        uncertain = square**2 / (readers - 1) + extra**2 / _case_degrees_of_freedom(areas)
+        return dataclasses.replace(found, degrees_with_cases=(square + extra) ** 2 / uncertain)
     counts = int((~areas.truth).sum()), int(areas.truth.sum())
     low, high = area_interval(found.area, 0.0, *counts)
     error = np.sqrt(score_variance(np.array(CHANCE), *counts))
     p_value = float(2 * stats.norm.sf(abs(found.area - CHANCE) / error))
     return dataclasses.replace(found, low=low, high=high, p_value=p_value)
-
-
-def on_logit_scale(average: AverageArea) -> AverageArea:
-    """The same area, with interval and test of log(area / (1 - area)) and its standard error by the delta method.
-
-    The interval stays within 0 and 1, and holds the true area in nearly 95 % of small studies, where the plain one does
-    so in 88 to 95 % (see REPORT.md). An area of 0 or 1, or one without a variance, stays as it is.
-    """
-    area, error, degrees = average.area, average.standard_error, average.degrees_of_freedom
-    if not 0 < area < 1 or error**2 <= SMALLEST_VARIANCE:
-        return average
-    logit, error = special.logit(area), error / (area * (1 - area))
-    margin = stats.t.ppf(0.975, degrees) * error
-    low, high = (float(special.expit(end)) for end in (logit - margin, logit + margin))
-    return dataclasses.replace(average, low=low, high=high, p_value=_p_value(logit, error, degrees))
 
 
 def compare_modalities(
@@ -193,66 +113,16 @@ def mean_squares(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def estimate_average(mean: float, square: float, extra: float, observations: int, readers: int) -> AverageArea:
-    """A mean with variance (square + extra) / observations, where only `square` is uncertain.
-
-    Args:
-      mean: the average area.
-      square: mean square of readers.
-      extra: what the shared cases add to it, 0 or more.
-      observations: that the mean is of.
-      readers: their number; `square` has one degree of freedom less.
-    """
-    error = np.sqrt((square + extra) / observations)
-    degrees = _degrees_of_freedom(square, extra, readers - 1)
-    margin = stats.t.ppf(0.975, degrees) * error
-    p_value = _p_value(mean - CHANCE, error, degrees)
-    low, high = max(0.0, float(mean - margin)), min(1.0, float(mean + margin))
-    return AverageArea(float(mean), float(error), degrees, low, high, p_value)
-
-
-def compare_means(
-    means: np.ndarray,
-    squares: Mapping[str, float],
-    extra: float,
-    observations: int,
-    readers: int,
-    components: Mapping[str, float],
-) -> Comparison:
-    """The F test and the differences of modalities' means.
-
-    Args:
-      means: float [modalities].
-      squares: of `mean_squares`.
-      extra: what the shared cases add to MS(T x R), 0 or more.
-      observations: that each mean is of.
-      readers: their number.
-      components: for the result.
-    """
-    square, modalities = squares["mean_square_interaction"], len(means)
-    degrees = _degrees_of_freedom(square, extra, (modalities - 1) * (readers - 1))
-    denominator, numerator = square + extra, squares["mean_square_modalities"]
-    f = float(numerator / denominator) if denominator else (float("inf") if numerator else 0.0)
-    error = float(np.sqrt(2 * denominator / observations))
-    margin = stats.t.ppf(0.975, degrees) * error
-    differences = []
-    for first, second in itertools.combinations(range(modalities), 2):
-        difference = float(means[first] - means[second])
-        ends = float(difference - margin), float(difference + margin)
-        differences.append(Difference(first, second, difference, error, *ends, _p_value(difference, error, degrees)))
-    p_value = float(stats.f.sf(f, modalities - 1, min(degrees, 1e9)))  # SciPy's F has no infinite degrees of freedom
-    return Comparison(f, modalities - 1, degrees, p_value, tuple(differences), dict(components))
-
-
-def _degrees_of_freedom(square: float, extra: float, of_square: int) -> float:
-    """Of square + extra by Hillis (2007)."""
-    return float("inf") if square == 0 else float((square + extra) ** 2 / (square**2 / of_square))
-
-
-def _p_value(difference: float, error: float, degrees: float) -> float:
-    if error == 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * stats.t.sf(abs(difference) / error, degrees))
+def _case_degrees_of_freedom(areas: Areas) -> float:
+    """Of the part of the variance that is due to the cases: placements averaged over readers, within each truth."""
+    rated = ~np.isnan(areas.placements[0]).all(axis=0)
+    placements, truth = np.nanmean(areas.placements[0][:, rated], axis=0), areas.truth[rated]
+    total, uncertain = 0.0, 0.0
+    for of_truth in (truth, ~truth):
+        own = placements[of_truth]
+        part = float(np.var(own, ddof=1) / len(own))
+        total, uncertain = total + part, uncertain + part**2 / (len(own) - 1)
+    return total**2 / uncertain if uncertain else float("inf")
 
 
 def _check_readers(areas: Areas) -> None:

