@@ -53,7 +53,8 @@ def average_area(
     found = estimate_average(values.mean(), square, extra, readers, readers)
     if found.standard_error**2 > SMALLEST_VARIANCE:
         uncertain = square**2 / (readers - 1) + extra**2 / _case_degrees_of_freedom(areas)
-        return dataclasses.replace(found, degrees_with_cases=(square + extra) ** 2 / uncertain)
+        degrees = (square + extra) ** 2 / uncertain if uncertain else float("inf")
+        return dataclasses.replace(found, degrees_with_cases=degrees)
     counts = int((~areas.truth).sum()), int(areas.truth.sum())
     low, high = area_interval(found.area, 0.0, *counts)
     error = np.sqrt(score_variance(np.array(CHANCE), *counts))

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from tfcxr.reader_study.area_estimates import on_logit_scale
 from tfcxr.reader_study.auc_covariances import area_interval, delong, empirical_areas, jackknife
 from tfcxr.reader_study.dbm import average_area_by_pseudovalues, compare_modalities_by_pseudovalues, pseudovalues
 from tfcxr.reader_study.mrmc import (
@@ -20,7 +21,6 @@ from tfcxr.reader_study.mrmc import (
     compare_modalities,
     covariance_components,
     mean_squares,
-    on_logit_scale,
 )
 
 TRUTH = np.arange(114) >= 69
