@@ -30,6 +30,7 @@ class Progress:
       done: finished questions that count.
       total: questions that count.
       last_stored: server time of the reader's last row, ISO 8601; "" for none.
+      is_simulated: whether a program answered, as the viewport of its rows says.
     """
 
     reader: str
@@ -38,6 +39,7 @@ class Progress:
     done: int
     total: int
     last_stored: str
+    is_simulated: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +58,12 @@ class Completeness:
     def is_complete(self) -> bool:
         """Whether every reader has finished every question."""
         return all(progress.done == progress.total for progress in self.readers)
+
+    @property
+    def simulated(self) -> str:
+        """One sentence where programs answered; "" where only people did."""
+        names = [progress.reader for progress in self.readers if progress.is_simulated]
+        return f"Simulated readers, not people, gave the answers of {', '.join(names)}." if names else ""
 
     @property
     def missing(self) -> str:
@@ -87,9 +95,11 @@ def completeness(design: Design, answers: Sequence[Answer]) -> Completeness:
     assert sum(rows.values()) == len(answers), "each row is counted once"
     last = {answer.reader: answer.server_time for answer in answers}
     consents = {answer.reader for answer in answers if answer.event == "consent"}
+    simulated = {answer.reader for answer in answers if answer.viewport.get("simulated")}
     readers = []
     for name, reader in design.readers.items():
         counted = [item for item in reader.items if not design.items[item].is_training]
         done = sum((name, item) in final for item in counted)
-        readers.append(Progress(name, reader.group, name in consents, done, len(counted), last.get(name, "")))
+        facts = name in consents, done, len(counted), last.get(name, ""), name in simulated
+        readers.append(Progress(name, reader.group, *facts))
     return Completeness(tuple(readers), rows)

@@ -21,7 +21,7 @@ import tfcxr
 from tfcxr.data.atomic import write_atomically
 from tfcxr.reader_study.analysis import ANALYSES, Analysis
 from tfcxr.reader_study.answers import Answer, AnswerStore
-from tfcxr.reader_study.completeness import COUNTED, Completeness, completeness
+from tfcxr.reader_study.completeness import Completeness, completeness
 from tfcxr.reader_study.design_file import (
     ANSWERS_FILE,
     IMAGES_FOLDER,
@@ -91,7 +91,11 @@ def write_report(study_dir: str | os.PathLike, with_real_images: bool = False) -
     folder = pathlib.Path(study_dir)
     design = read_design(folder)
     key = read_key(folder, design)
-    answers = _answers(folder, design)
+    answers = _rows(folder, design)
+    if not readings(design, key, answers):
+        raise ValueError(
+            f"{folder} has no finished answer yet; python -m tfcxr.reader_study serve --study_dir={folder} asks readers"
+        )
     report = make_report(folder, design, key, answers)
     page_path = folder / REPORT_FOLDER / PAGE_FILE
     write_atomically(page_path, page(report, folder / IMAGES_FOLDER, key, with_real_images))
@@ -149,17 +153,12 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _answers(folder: pathlib.Path, design: Design) -> list[Answer]:
-    """All rows, some of which answer what counts."""
-    answers: list[Answer] = []
-    if (folder / ANSWERS_FILE).exists():
-        with AnswerStore(folder, design) as store:
-            answers = store.rows()
-    if not completeness(design, answers).rows.get(COUNTED):
-        raise ValueError(
-            f"{folder} has no finished answer yet; python -m tfcxr.reader_study serve --study_dir={folder} asks readers"
-        )
-    return answers
+def _rows(folder: pathlib.Path, design: Design) -> list[Answer]:
+    """All that is stored; the file is not made where there is none."""
+    if not (folder / ANSWERS_FILE).exists():
+        return []
+    with AnswerStore(folder, design) as store:
+        return store.rows()
 
 
 def _damaged_images(folder: pathlib.Path, design: Design) -> dict[str, str]:

@@ -23,8 +23,9 @@ MEANING = (
 METHOD = (
     "Each reader's interval has the variance of DeLong et al. (1988) and is for new cases; with a variance of 0 it is "
     "Newcombe's score interval (2006). The average is for new readers and new cases: Obuchowski & Rockette (1995) for "
-    "one modality, variance (MS(R) + r max(Cov2, 0)) / r, with DeLong covariances and the degrees of freedom of Hillis "
-    "(2007). Intervals and p are taken on the logit scale, where they hold in small studies too."
+    "one modality, variance (MS(R) + r max(Cov2, 0)) / r, with DeLong covariances. Intervals and p are taken on the "
+    "logit scale, with degrees of freedom for which both parts of the variance are uncertain (Satterthwaite 1946), so "
+    "that they hold in small studies too."
 )
 Curve = list[tuple[float, float]]
 
@@ -173,7 +174,7 @@ def _check(ratings: np.ndarray, truth: np.ndarray) -> tuple[Estimate | None, tup
     where = "" if shared.all() else f" over the {int(shared.sum())} images that all of them rated"
     plain = average_area(ratings, truth)
     return estimate, (
-        "For comparison with published programs, on the plain scale: "
+        "As published programs print it, on the plain scale with the degrees of freedom of Hillis (2007): "
         f"{estimate_text(Estimate(plain.area, plain.low, plain.high, len(ratings)))}, and by jackknife pseudovalues "
         f"(Dorfman, Berbaum & Metz 1992){where} {estimate_text(estimate)}.",
     )

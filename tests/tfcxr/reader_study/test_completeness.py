@@ -36,6 +36,12 @@ def test_progress_leaves_out_training_examples(design):
     assert second.last_stored == ""
 
 
+def test_simulated_readers_are_named(design):
+    assert completeness(design, ROWS).simulated == ""
+    rows = [*ROWS, Answer("9", "R2", "", "consent", viewport={"simulated": True})]
+    assert completeness(design, rows).simulated == "Simulated readers, not people, gave the answers of R2."
+
+
 def test_missing_answers_are_said(design):
     found = completeness(design, ROWS)
     assert not found.is_complete

@@ -192,6 +192,15 @@ def test_command_prints_what_is_missing_the_verdict_and_the_page(study, capsys):
     assert lines[2] == f"report: {study[0] / 'report' / 'report.html'}"
 
 
+def test_simulated_readers_are_named_before_the_verdict(study, capsys):
+    store(study, [dataclasses.replace(row, viewport={"simulated": True}) for row in all_answers("R1")])
+    report(ReportArguments(study_dir=str(study[0])))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Simulated readers, not people, gave the answers of R1."
+    page = (study[0] / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.index(lines[0]) < page.index("The study is not finished") < page.index("So far, ")
+
+
 def test_study_without_answers_is_refused(study):
     message = "has no finished answer yet; python -m tfcxr.reader_study serve"
     with pytest.raises(ValueError, match=message):

@@ -36,7 +36,5 @@ def report(arguments: ReportArguments) -> None:
     from tfcxr.reader_study.report import write_report  # SciPy and matplotlib
 
     made, path = write_report(arguments.study_dir, arguments.with_real_images)
-    if made.missing:
-        print(made.missing)
-    print(made.verdict)
+    print("\n".join(filter(None, (made.completeness.simulated, made.missing, made.verdict))))
     print(f"report: {path}")
