@@ -1,0 +1,68 @@
+"""How often the intervals of `crossed_effects` hold the true rate, and how often the simple ones do.
+
+    python -c "from tfcxr.reader_study.crossed_effects_coverage import print_table; print_table()"
+
+Studies are drawn from a crossed probit model (Roe, Metz 1997, for binary answers): reader r is right on case c where
+
+    m + s_R a_r + s_C b_c + e_rc > 0,   a, b, e standard normal
+
+so the true rate over all readers and cases is Phi(m / sqrt(1 + s_R^2 + s_C^2)).
+"""
+
+import itertools
+
+import numpy as np
+from scipy import special
+
+from tfcxr.reader_study.crossed_effects import TAIL, crossed_rate, wilson_interval
+
+READERS, CASES, RATES = (3, 5, 8, 20), (20, 40, 100), (0.5, 0.7, 0.95)
+DEVIATIONS = {"small": (0.2, 0.3), "large": (0.6, 1.0)}
+METHODS = ("crossed", "t over readers", "Wilson over answers")
+
+
+def simulate(
+    readers: int, cases: int, rate: float, deviations: tuple[float, float], generator: np.random.Generator
+) -> np.ndarray:
+    """Whether readers are right: float [readers, cases], 0 or 1.
+
+    Args:
+      rate: over all readers and cases, between 0 and 1.
+      deviations: s_R and s_C, on the probit scale.
+    """
+    of_readers, of_cases = deviations
+    latent = special.ndtri(rate) * np.sqrt(1 + of_readers**2 + of_cases**2)
+    latent = latent + of_readers * generator.standard_normal((readers, 1))
+    latent = latent + of_cases * generator.standard_normal(cases)
+    return (latent + generator.standard_normal((readers, cases)) > 0).astype(float)
+
+
+def coverage(
+    readers: int, cases: int, rate: float, deviations: tuple[float, float], simulations: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """Share of simulated studies whose 95 % interval holds the true rate, for each of `METHODS`."""
+    generator = np.random.default_rng(seed)
+    held = dict.fromkeys(METHODS, 0)
+    for _ in range(simulations):
+        values = simulate(readers, cases, rate, deviations, generator)
+        crossed = crossed_rate(values)
+        intervals = (crossed.low, crossed.high), t_interval(values.mean(1)), wilson_interval(values.mean(), values.size)
+        for method, (low, high) in zip(METHODS, intervals, strict=True):
+            held[method] += low <= rate <= high
+    return {method: count / simulations for method, count in held.items()}
+
+
+def t_interval(rates: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean of readers' rates, as if all had judged all cases that there are; may leave 0 to 1."""
+    half_width = special.stdtrit(len(rates) - 1, 1 - TAIL) * np.std(rates, ddof=1) / np.sqrt(len(rates))
+    return float(np.mean(rates) - half_width), float(np.mean(rates) + half_width)
+
+
+def print_table(simulations: int = 1000) -> None:
+    """Prints the table of STATISTICS.md: two minutes."""
+    print(f"| readers | cases | rate | spread | {' | '.join(METHODS)} |\n|{'---|' * (4 + len(METHODS))}")
+    settings = itertools.product(DEVIATIONS.items(), RATES, READERS, CASES)
+    for number, ((name, deviations), rate, readers, cases) in enumerate(settings):
+        found = coverage(readers, cases, rate, deviations, simulations, seed=number)
+        cells = " | ".join(f"{100 * value:.1f}" for value in found.values())
+        print(f"| {readers} | {cases} | {rate:g} | {name} | {cells} |", flush=True)
