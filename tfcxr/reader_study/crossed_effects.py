@@ -185,9 +185,7 @@ def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
 
 
-def _total(
-    parts: tuple[float, float, float], rate: float, count: int, readers: int, cases: int
-) -> tuple[float, float]:
+def _total(parts: tuple[float, float, float], rate: float, count: int, readers: int, cases: int) -> tuple[float, float]:
     """(variance, degrees of freedom)."""
     of_readers, of_cases, residual = parts
     a, b = of_readers + residual, of_cases + residual
