@@ -92,9 +92,9 @@ def crossed_rate(
 ) -> CrossedRate:
     """Mean of `values` with an interval for other readers and other cases.
 
-    Variance components come from the four products whose means are known (U-statistics): of an answer with itself, with
-    one of the same reader, of the same case, and of neither. Balanced data give the mean squares of the two-way analysis
-    of variance. With W = v_E: a = v_R + W on R - 1, b = v_C + W on C - 1, W on N - R - C + 1 degrees of freedom,
+    Variance components come from the mean products of two answers (U-statistics): an answer with itself, two of one
+    reader, two to one case, and two that share neither. On balanced data these are the components of the two-way
+    analysis of variance. With W = v_E, a = v_R + W on R - 1, b = v_C + W on C - 1, W on N - R - C + 1 degrees:
 
         Var = max(a + b - W, a, b, rate (1 - rate) / N),  df = max(R - 1, Var^2 / (a^2/df_a + b^2/df_b + W^2/df_W))
         interval = logistic(logit(rate) +- t(df) sqrt(Var) / (rate (1 - rate)))
@@ -127,14 +127,14 @@ def crossed_rate(
     filled = np.where(given, values, 0.0)
     rate = float((filled.sum(0) @ of_stratum / np.maximum(per_stratum, 1)) @ shares)
     readers, cases = len(values), int(given.any(0).sum())
+    degrees: float | None = None
     parts = _variances(filled, given.astype(float), of_stratum, shares)
     if np.nanmin(values) == np.nanmax(values) in (0.0, 1.0):
         rate = float(np.nanmax(values))  # free of rounding
         end = TAIL ** (1 / max(readers, cases))
-        low, high, degrees = (0.0, 1 - end, None) if rate == 0 else (end, 1.0, None)
+        low, high = (0.0, 1 - end) if rate == 0 else (end, 1.0)
     elif readers == 1:
         low, high = wilson_interval(rate, count)
-        degrees = None
     else:
         variance, degrees = _total(parts, rate, count, readers, cases)
         half_width = special.stdtrit(degrees, 1 - TAIL) * np.sqrt(variance) / (rate * (1 - rate))

@@ -79,8 +79,8 @@ def _balanced_of_group(readings: Sequence[Reading], group: str) -> CrossedRate |
 
 
 def _complement(estimate: Estimate) -> Estimate:
-    values = (round(1 - value, 4) for value in (estimate.value, estimate.high, estimate.low))
-    return Estimate(*values, estimate.count)
+    value, low, high = (round(1 - end, 4) for end in (estimate.value, estimate.high, estimate.low))
+    return Estimate(value, low, high, estimate.count)
 
 
 def _sentences(balanced: CrossedRate, plain: CrossedRate, real: CrossedRate, synthetic: CrossedRate) -> tuple[str, ...]:

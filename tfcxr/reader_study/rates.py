@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -50,15 +51,17 @@ def rates(readings: Sequence[Reading]) -> Analysis | None:
             found[name] = crossed, rates_of_readers(asked, is_counted)
     if not found:
         return None
-    numbers = {name: crossed.estimate for name, (crossed, _) in found.items()}
-    numbers |= {"simple": {name: _simple(*both) for name, both in found.items()}}
-    numbers |= {"components": {name: _components(crossed) for name, (crossed, _) in found.items()}}
-    numbers |= {"by_group": _by(counted, "group"), "by_reader": _by(counted, "reader")}
-    numbers |= {"by_kind": _by(counted, "kind"), "segal2021": dict(PUBLISHED)}
+    split = {attribute: _by(counted, attribute) for attribute in ("group", "kind", "reader")}
+    numbers: dict[str, Any] = {name: crossed.estimate for name, (crossed, _) in found.items()}
+    numbers["simple"] = {name: _simple(*both) for name, both in found.items()}
+    numbers["t_tests"] = {name: t_test(of_readers) for name, (_, of_readers) in found.items()}
+    numbers["components"] = {name: _components(crossed) for name, (crossed, _) in found.items()}
+    numbers |= {f"by_{attribute}": cells for attribute, cells in split.items()}
+    numbers["segal2021"] = dict(PUBLISHED)
     return Analysis(
         title="How often readers were right",
         sentences=(*_verdicts(found), *_method(len(counted) < len(first), counted)),
-        tables=(_main_table(found), _published_table(found), *_tables_by(numbers)),
+        tables=(_main_table(found), _published_table(found), *_tables_by(split)),
         numbers=numbers,
     )
 
@@ -92,12 +95,11 @@ def t_test(rates_of: np.ndarray, chance: float = CHANCE) -> dict[str, float] | N
     return {"t": float(t), "degrees_of_freedom": degrees, "p": float(special.stdtr(degrees, -t))}
 
 
-def _simple(crossed: CrossedRate, of_readers: np.ndarray) -> dict[str, Estimate | dict[str, float] | None]:
+def _simple(crossed: CrossedRate, of_readers: np.ndarray) -> dict[str, Estimate | None]:
     mean, count = float(np.mean(of_readers)), len(of_readers)
     return {
         "t_interval_over_readers": Estimate(mean, *t_interval(of_readers), count) if count > 1 else None,
         "wilson_over_answers": Estimate(crossed.value, *wilson_interval(crossed.value, crossed.count), crossed.count),
-        "t_test": t_test(of_readers),
     }
 
 
@@ -121,7 +123,7 @@ def _by(readings: Sequence[Reading], attribute: str) -> dict[str, dict[str, Esti
 
 
 def _main_table(found: dict[str, tuple[CrossedRate, np.ndarray]]) -> Table:
-    rows = []
+    rows: list[tuple[str | int | Estimate | None, ...]] = []
     for name, (crossed, of_readers) in found.items():
         simple, test = _simple(crossed, of_readers), t_test(of_readers)
         rows.append(
@@ -157,14 +159,14 @@ def _published_table(found: dict[str, tuple[CrossedRate, np.ndarray]]) -> Table:
     )
 
 
-def _tables_by(numbers: dict[str, dict[str, dict[str, Estimate]]]) -> list[Table]:
+def _tables_by(splits: dict[str, dict[str, dict[str, Estimate]]]) -> list[Table]:
     tables = []
     for attribute, caption in (
         ("group", "By reader group; the interval of a group of one is for this reader on other cases."),
         ("kind", "By kind of question."),
         ("reader", "By reader: 95 % intervals (Wilson) for the same reader on other cases."),
     ):
-        split = numbers[f"by_{attribute}"]
+        split = splits[attribute]
         if len(split) > 1:
             names = [name for name in NAMES if any(name in cells for cells in split.values())]
             rows = tuple((value, *(cells.get(name) for name in names)) for value, cells in split.items())
