@@ -96,7 +96,7 @@ def crossed_rate(
     reader, two to one case, and two that share neither. On balanced data these are the components of the two-way
     analysis of variance. With W = v_E, a = v_R + W on R - 1, b = v_C + W on C - 1, W on N - R - C + 1 degrees:
 
-        Var = max(a + b - W, a, b, rate (1 - rate) / N),  df = max(R - 1, Var^2 / (a^2/df_a + b^2/df_b + W^2/df_W))
+        Var = max(a + b - W, a, b, W, rate (1 - rate) / N),  df = max(R - 1, Var^2 / (a^2/df_a + b^2/df_b + W^2/df_W))
         interval = logistic(logit(rate) +- t(df) sqrt(Var) / (rate (1 - rate)))
 
     With one reader the interval is for other cases of this reader alone (Wilson 1927). Where all values are 0 or all 1,
@@ -139,7 +139,9 @@ def crossed_rate(
         variance, degrees = _total(parts, rate, count, readers, cases)
         half_width = special.stdtrit(degrees, 1 - TAIL) * np.sqrt(variance) / (rate * (1 - rate))
         low, high = special.expit(special.logit(rate) - half_width), special.expit(special.logit(rate) + half_width)
-    return CrossedRate(rate, float(low), float(high), count, readers, cases, *parts, degrees)
+    return CrossedRate(
+        rate, float(low), float(high), count, readers, cases, *(max(0.0, part) for part in parts), degrees
+    )
 
 
 def wilson_interval(rate: float, count: int) -> tuple[float, float]:
@@ -153,7 +155,7 @@ def wilson_interval(rate: float, count: int) -> tuple[float, float]:
 def _variances(
     filled: np.ndarray, given: np.ndarray, of_stratum: np.ndarray, shares: np.ndarray
 ) -> tuple[float, float, float]:
-    """(v_R, v_C, v_E), none below 0. `filled` has 0 where `given` is 0; both [readers, cases]."""
+    """(v_R, v_C, v_E); the first two may be below 0. `filled` has 0 where `given` is 0; both [readers, cases]."""
     sums, counts = filled @ of_stratum, given @ of_stratum  # [readers, strata]
     totals, numbers = sums.sum(0), counts.sum(0)
     same_case = _mean(_pairs(filled) @ of_stratum, _pairs(given) @ of_stratum)
@@ -173,7 +175,7 @@ def _variances(
     reader_variance = scale @ (between_readers * (counts.T @ counts)) @ scale
     cases_squared = ((given.sum(0) ** 2) @ of_stratum) * scale**2
     case_variance, residual_variance = between_cases @ cases_squared, left @ (numbers * scale**2)
-    return max(0.0, float(reader_variance)), max(0.0, float(case_variance)), max(0.0, float(residual_variance))
+    return float(reader_variance), float(case_variance), max(0.0, float(residual_variance))
 
 
 def _pairs(matrix: np.ndarray) -> np.ndarray:
@@ -188,8 +190,8 @@ def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def _total(parts: tuple[float, float, float], rate: float, count: int, readers: int, cases: int) -> tuple[float, float]:
     """(variance, degrees of freedom)."""
     of_readers, of_cases, residual = parts
-    a, b = of_readers + residual, of_cases + residual
-    variance = max(a + b - residual, a, b, 1e-12)
+    a, b = max(0.0, of_readers + residual), max(0.0, of_cases + residual)
+    variance = max(a + b - residual, a, b, residual, 1e-12)
     left = max(1, count - readers - cases + 1)
     spread = a**2 / (readers - 1) + b**2 / max(1, cases - 1) + residual**2 / left
     degrees = max(readers - 1.0, variance**2 / max(spread, 1e-24))
