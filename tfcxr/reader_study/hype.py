@@ -88,7 +88,16 @@ def _sentences(balanced: CrossedRate, plain: CrossedRate, real: CrossedRate, syn
         f"HYPE-infinity = (real called synthetic + synthetic called real) / 2 = ({100 * real.value:.1f} % + "
         f"{100 * synthetic.value:.1f} %) / 2 = {100 * balanced.value:.1f} % (Zhou et al. 2019)."
     )
-    sentences = [f"HYPE-infinity is {show_percent(balanced.estimate)}; 50 % would mean that nobody can tell.", formula]
+    if balanced.high < 0.5:
+        verdict = "so readers tell real from synthetic images better than by guessing"
+    elif balanced.low > 0.5:
+        verdict = "so synthetic images look more real than real ones"
+    else:
+        verdict = "so these answers do not show that readers can tell real from synthetic images"
+    sentences = [
+        f"HYPE-infinity is {show_percent(balanced.estimate)}; guessing gives 50 %, {verdict}.",
+        formula,
+    ]
     if abs(balanced.value - plain.value) > 5e-4:
         sentences.append(
             f"There are {real.cases} real and {synthetic.cases} synthetic images, so the plain share of wrong answers "

@@ -47,6 +47,15 @@ def test_papers_number_is_not_what_the_definition_gives():
     assert analysis.tables[0].rows[2][2] == Estimate(0.27, 0.18, 0.37, 8)
 
 
+@pytest.mark.parametrize(
+    "error, verdict", [(0, "better than by guessing"), (1, "look more real than real ones"), (None, "do not show that")]
+)
+def test_verdict_compares_with_guessing(error, verdict):
+    """All right, all wrong, and half of each."""
+    row = [0, 1] * 6 if error is None else [error] * 12
+    assert verdict in hype(make_study([row] * 4, [row[::-1]] * 4)).sentences[0]
+
+
 def test_groups_are_apart():
     study = make_study([[1, 1]], [[1, 1]], "consultant", "C") + make_study([[0, 0]], [[0, 0]], "registrar")
     groups = hype(study).numbers["by_group"]
