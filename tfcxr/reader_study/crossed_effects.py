@@ -22,9 +22,7 @@ from scipy import special
 
 from tfcxr.reader_study.analysis import Estimate
 from tfcxr.reader_study.readings import Reading
-
-CONFIDENCE = 0.95
-TAIL = (1 - CONFIDENCE) / 2
+from tfcxr.reader_study.simple_intervals import TAIL, wilson_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,14 +140,6 @@ def crossed_rate(
     return CrossedRate(
         rate, float(low), float(high), count, readers, cases, *(max(0.0, part) for part in parts), degrees
     )
-
-
-def wilson_interval(rate: float, count: int) -> tuple[float, float]:
-    """95 % interval of a share of independent answers (Wilson 1927)."""
-    z = special.ndtri(1 - TAIL)
-    middle = (rate + z**2 / (2 * count)) / (1 + z**2 / count)
-    half_width = z / (1 + z**2 / count) * np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
-    return max(0.0, float(middle - half_width)), min(1.0, float(middle + half_width))
 
 
 def _variances(

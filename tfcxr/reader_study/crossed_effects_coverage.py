@@ -14,7 +14,8 @@ import itertools
 import numpy as np
 from scipy import special
 
-from tfcxr.reader_study.crossed_effects import TAIL, crossed_rate, wilson_interval
+from tfcxr.reader_study.crossed_effects import crossed_rate
+from tfcxr.reader_study.simple_intervals import t_interval, wilson_interval
 
 READERS, CASES, RATES = (3, 5, 8, 20), (20, 40, 100), (0.5, 0.7, 0.95)
 DEVIATIONS = {  # s_R and s_C: readers and cases alike, or one of them, differ little or much
@@ -55,12 +56,6 @@ def coverage(
         for method, (low, high) in zip(METHODS, intervals, strict=True):
             held[method] += low <= rate <= high
     return {method: count / simulations for method, count in held.items()}
-
-
-def t_interval(rates: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of readers' rates, as if all had judged all cases that there are; may leave 0 to 1."""
-    half_width = special.stdtrit(len(rates) - 1, 1 - TAIL) * np.std(rates, ddof=1) / np.sqrt(len(rates))
-    return float(np.mean(rates) - half_width), float(np.mean(rates) + half_width)
 
 
 def print_table(simulations: int = 1000) -> None:

@@ -20,9 +20,9 @@ import numpy as np
 from scipy import optimize, special
 
 from tfcxr.reader_study.analysis import Analysis, Estimate, Table
-from tfcxr.reader_study.crossed_effects import TAIL, rate_of_readings
-from tfcxr.reader_study.crossed_effects_coverage import t_interval
+from tfcxr.reader_study.crossed_effects import rate_of_readings
 from tfcxr.reader_study.readings import Reading
+from tfcxr.reader_study.simple_intervals import TAIL, t_interval
 
 BIN_SECONDS = 0.01
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 1.0

@@ -1,18 +1,15 @@
 """How often are readers right, and is that more than chance?"""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from tfcxr.reader_study.analysis import Analysis, Estimate, Table
-from tfcxr.reader_study.crossed_effects import CrossedRate, rate_of_readings, wilson_interval
-from tfcxr.reader_study.crossed_effects_coverage import t_interval
+from tfcxr.reader_study.crossed_effects import CrossedRate, rate_of_readings
 from tfcxr.reader_study.readings import Reading
+from tfcxr.reader_study.simple_intervals import CHANCE, t_interval, t_test, wilson_interval
 
-CHANCE = 0.5
 PAPER = "Segal et al. 2021"
 PUBLISHED = {  # 8 radiologists, six grids of six and 20 pairs; the paper's means and 95 % intervals
     "real_called_real": Estimate(0.73, 0.63, 0.82, 8),
@@ -77,22 +74,6 @@ def rates_of_readers(readings: Sequence[Reading], is_counted: Callable[[Reading]
     for reading in readings:
         of_reader.setdefault(reading.reader, []).append(is_counted(reading))
     return np.array([np.mean(of_reader[reader]) for reader in sorted(of_reader)])
-
-
-def t_test(rates_of: np.ndarray, chance: float = CHANCE) -> dict[str, float] | None:
-    """One-sided t-test of readers' rates against chance (Student 1908): is their mean greater?
-
-    Args:
-      rates_of: float [readers], 0 to 1.
-
-    Returns:
-      "t", "degrees_of_freedom" and "p"; None for one reader, or where all have the same rate.
-    """
-    if len(rates_of) < 2 or np.ptp(rates_of) == 0:
-        return None
-    t = (np.mean(rates_of) - chance) / (np.std(rates_of, ddof=1) / math.sqrt(len(rates_of)))
-    degrees = len(rates_of) - 1
-    return {"t": float(t), "degrees_of_freedom": degrees, "p": float(special.stdtr(degrees, -t))}
 
 
 def _simple(crossed: CrossedRate, of_readers: np.ndarray) -> dict[str, Estimate | None]:

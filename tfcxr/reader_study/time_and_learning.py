@@ -7,10 +7,9 @@ import numpy as np
 from scipy import special
 
 from tfcxr.reader_study.analysis import Analysis, Estimate, Table
-from tfcxr.reader_study.crossed_effects import TAIL
-from tfcxr.reader_study.crossed_effects_coverage import t_interval
 from tfcxr.reader_study.logistic_regression import logistic_regression
 from tfcxr.reader_study.readings import Reading
+from tfcxr.reader_study.simple_intervals import TAIL, t_interval
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.2, 1800.0
 ITEMS_PER_STEP = 10

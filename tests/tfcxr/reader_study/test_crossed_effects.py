@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfcxr.reader_study.crossed_effects import crossed_rate, rate_of_readings, wilson_interval
+from tfcxr.reader_study.crossed_effects import crossed_rate, rate_of_readings
 from tfcxr.reader_study.crossed_effects_coverage import (
     DEVIATIONS,
     METHODS,
@@ -10,9 +10,9 @@ from tfcxr.reader_study.crossed_effects_coverage import (
     coverage,
     print_table,
     simulate,
-    t_interval,
 )
 from tfcxr.reader_study.readings import Reading
+from tfcxr.reader_study.simple_intervals import t_interval, wilson_interval
 
 
 @pytest.fixture
@@ -145,11 +145,6 @@ def test_values_beyond_0_to_1_are_refused():
 def test_empty_stratum_is_refused():
     with pytest.raises(ValueError, match="stratum 1 has no answer"):
         crossed_rate(np.array([[1, np.nan]]), np.array([0, 1]), (0.5, 0.5))
-
-
-def test_wilson_interval_of_a_textbook():
-    """Newcombe 1998, table I: 15 of 148 gives .0624 to .1605 by the score method."""
-    assert wilson_interval(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
 
 
 def test_simulated_rate_is_the_one_asked_for():

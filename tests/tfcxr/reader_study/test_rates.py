@@ -7,9 +7,9 @@ from scipy import stats
 
 from tfcxr.reader_study.analysis import ANALYSES, Estimate
 from tfcxr.reader_study.answers import Answer
-from tfcxr.reader_study.crossed_effects import wilson_interval
-from tfcxr.reader_study.rates import PUBLISHED, rates, rates_of_readers, show_p, show_percent, t_test
+from tfcxr.reader_study.rates import PUBLISHED, rates, rates_of_readers, show_p, show_percent
 from tfcxr.reader_study.readings import Reading, readings
+from tfcxr.reader_study.simple_intervals import wilson_interval
 
 # rows are readers, columns cases; 1 is right
 REAL = [[1, 1, 1, 0], [1, 1, 0, 1], [1, 0, 1, 1]]
@@ -47,13 +47,6 @@ def test_simple_formulas_by_hand():
     low, high = stats.t.interval(0.95, 2, of_readers.mean(), stats.sem(of_readers))
     assert dataclasses.astuple(found["t_interval_over_readers"]) == pytest.approx((2 / 3, low, high, 3))
     assert dataclasses.astuple(found["wilson_over_answers"]) == pytest.approx((2 / 3, *wilson_interval(2 / 3, 12), 12))
-
-
-def test_t_test_is_scipys():
-    of_readers = np.array([0.6, 0.7, 0.55, 0.9, 0.4])
-    expected = stats.ttest_1samp(of_readers, 0.5, alternative="greater")
-    assert t_test(of_readers) == pytest.approx({"t": expected.statistic, "degrees_of_freedom": 4, "p": expected.pvalue})
-    assert t_test(np.array([0.7])) is None and t_test(np.array([0.7, 0.7])) is None
 
 
 def test_published_p_fits_the_published_interval():
