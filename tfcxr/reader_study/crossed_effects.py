@@ -129,7 +129,7 @@ def crossed_rate(
     parts = _variances(filled, given.astype(float), of_stratum, shares)
     if np.nanmin(values) == np.nanmax(values) in (0.0, 1.0):
         rate = float(np.nanmax(values))  # free of rounding
-        end = TAIL ** (1 / max(readers, cases))
+        end = TAIL ** (1 / cases)
         low, high = (0.0, 1 - end) if rate == 0 else (end, 1.0)
     elif readers == 1:
         low, high = wilson_interval(rate, count)
@@ -137,8 +137,18 @@ def crossed_rate(
         variance, degrees = _total(parts, rate, count, readers, cases)
         half_width = special.stdtrit(degrees, 1 - TAIL) * np.sqrt(variance) / (rate * (1 - rate))
         low, high = special.expit(special.logit(rate) - half_width), special.expit(special.logit(rate) + half_width)
+    of_readers, of_cases, residual = parts
     return CrossedRate(
-        rate, float(low), float(high), count, readers, cases, *(max(0.0, part) for part in parts), degrees
+        value=rate,
+        low=float(low),
+        high=float(high),
+        count=count,
+        readers=readers,
+        cases=cases,
+        reader_variance=max(0.0, of_readers),
+        case_variance=max(0.0, of_cases),
+        residual_variance=residual,
+        degrees_of_freedom=degrees,
     )
 
 
@@ -148,18 +158,17 @@ def _variances(
     """(v_R, v_C, v_E); the first two may be below 0. `filled` has 0 where `given` is 0; both [readers, cases]."""
     sums, counts = filled @ of_stratum, given @ of_stratum  # [readers, strata]
     totals, numbers = sums.sum(0), counts.sum(0)
-    same_case = _mean(_pairs(filled) @ of_stratum, _pairs(given) @ of_stratum)
     squares = (filled**2).sum(0) @ of_stratum
     # Products of two answers, for each pair of strata: by one reader to two cases, and by two readers to two cases.
     one_reader = sums.T @ sums - np.diag(squares)
     one_reader_count = counts.T @ counts - np.diag(numbers)
-    by_case, by_case_count = _pairs(filled) @ of_stratum, _pairs(given) @ of_stratum
+    by_case, by_case_count = _pairs(filled) @ of_stratum, _pairs(given) @ of_stratum  # by two readers to one case
     neither = np.outer(totals, totals) - sums.T @ sums - np.diag(by_case)
     neither_count = np.outer(numbers, numbers) - counts.T @ counts - np.diag(by_case_count)
     within_readers = _mean(one_reader, one_reader_count)
     expected = np.where(neither_count > 0, _mean(neither, neither_count), within_readers)  # one reader: nothing between
     between_readers = np.where(one_reader_count > 0, within_readers - expected, 0.0)
-    between_cases = np.where(by_case_count > 0, same_case - np.diag(expected), 0.0)
+    between_cases = np.where(by_case_count > 0, _mean(by_case, by_case_count) - np.diag(expected), 0.0)
     left = _mean(squares, numbers) - np.diag(between_readers) - between_cases - np.diag(expected)
     scale = np.divide(shares, numbers, out=np.zeros_like(shares), where=numbers > 0)
     reader_variance = scale @ (between_readers * (counts.T @ counts)) @ scale
