@@ -34,7 +34,7 @@ def hype_time(readings: Sequence[Reading]) -> Analysis | None:
     """Thresholds of exposure in seconds, from single images with a time limit; None without any.
 
     Where all exposures are equal there is no staircase: the analysis then has the correct rate at this exposure alone,
-    and no threshold. Repeats do not count.
+    and no threshold. With one reader, thresholds are plain numbers without an interval. Repeats do not count.
     """
     timed = [r for r in readings if r.exposure_seconds and r.kind == "single" and not r.repeat_of]
     if not timed:
@@ -46,8 +46,10 @@ def hype_time(readings: Sequence[Reading]) -> Analysis | None:
         return Analysis("HYPE-time", (sentence,), (table,), {"hype_time_seconds": None, "threshold_seconds": None})
     by_reader = modal_exposures(timed)
     means = np.array([np.mean(list(blocks.values())) for blocks in by_reader.values()])
-    interval = t_interval(means) if len(means) > 1 else (means[0], means[0])
-    value = Estimate(float(means.mean()), max(0.0, float(interval[0])), float(interval[1]), len(means))
+    value: Estimate | float = float(means.mean())
+    if len(means) > 1:
+        low, high = t_interval(means)
+        value = Estimate(float(means.mean()), max(0.0, low), high, len(means))
     threshold = _threshold(timed)
     numbers = {
         "hype_time_seconds": value,
@@ -99,15 +101,15 @@ def psychometric_threshold(seconds: np.ndarray, is_correct: np.ndarray) -> float
     return float(np.exp(threshold)) if low <= threshold <= high else None
 
 
-def _threshold(timed: Sequence[Reading]) -> Estimate | None:
-    """With a 95 % interval by the jackknife over readers (Efron, Tukey), on the log scale."""
+def _threshold(timed: Sequence[Reading]) -> Estimate | float | None:
+    """With a 95 % interval by the jackknife over readers (Tukey 1958), on the log scale."""
     seconds = np.array([reading.exposure_seconds for reading in timed], float)
     right = np.array([reading.is_correct for reading in timed])
     keys = np.array([reading.reader for reading in timed])
     readers = np.unique(keys)
     value = psychometric_threshold(seconds, right)
     if value is None or len(readers) < 2:
-        return None if value is None else Estimate(value, value, value, len(readers))
+        return value
     left_out = [psychometric_threshold(seconds[keys != reader], right[keys != reader]) for reader in readers]
     logs = np.log([left for left in left_out if left is not None])
     if len(logs) < len(readers):
@@ -133,23 +135,26 @@ def _rates_by_exposure(timed: Sequence[Reading]) -> Table:
     return Table("Correct rate by exposure.", ("exposure, ms", "correct", "answers"), tuple(rows))
 
 
-def _sentences(value: Estimate, threshold: Estimate | None, numbers: dict) -> tuple[str, ...]:
+def _sentences(value: Estimate | float, threshold: Estimate | float | None, numbers: dict) -> tuple[str, ...]:
     sentences = [
-        f"HYPE-time is {1000 * value.value:.0f} ms ({1000 * value.low:.0f}-{1000 * value.high:.0f}, t interval over "
-        f"{value.count} readers): longer exposures are needed for more realistic images.",
+        f"HYPE-time is {_show(value, 't interval over readers')}: the more realistic the images, the longer.",
         "HYPE-time = mean over readers of (mean over blocks of the exposure shown most often) (Zhou et al. 2019).",
     ]
-    if threshold:
-        sentences.append(
-            f"By the psychometric function, 75 % of answers are right at {1000 * threshold.value:.0f} ms "
-            f"({1000 * threshold.low:.0f}-{1000 * threshold.high:.0f}, jackknife over readers)."
-        )
-    else:
+    if threshold is None:
         sentences.append("The exposures shown do not contain one at which 75 % of answers are right.")
+    else:
+        shown = _show(threshold, "jackknife over readers")
+        sentences.append(f"By the psychometric function, 75 % of answers are right at {shown}.")
     if numbers["at_longest"]:
-        sentences.append(f"{numbers['at_longest']} readers stayed at the longest exposure: their threshold is longer.")
+        sentences.append(f"Readers who stayed at the longest exposure: {numbers['at_longest']}; theirs may be longer.")
     if numbers["at_shortest"]:
         sentences.append(
             f"{numbers['at_shortest']} readers stayed at the shortest exposure: their threshold is shorter."
         )
     return tuple(sentences)
+
+
+def _show(seconds: Estimate | float, method: str) -> str:
+    if isinstance(seconds, float):
+        return f"{1000 * seconds:.0f} ms"
+    return f"{1000 * seconds.value:.0f} ms ({1000 * seconds.low:.0f}-{1000 * seconds.high:.0f}, {method})"

@@ -75,7 +75,7 @@ def test_staircases_end_at_the_threshold():
 def test_readers_at_the_limits_are_counted():
     analysis = hype_time(shown("R1", [1.0] * 5 + [0.9], is_correct=False) + shown("R2", [0.1] * 5 + [0.2]))
     assert (analysis.numbers["at_longest"], analysis.numbers["at_shortest"]) == (1, 1)
-    assert any("stayed at the longest exposure" in sentence for sentence in analysis.sentences)
+    assert any("stayed at the longest exposure: 1" in sentence for sentence in analysis.sentences)
 
 
 def test_one_exposure_has_no_threshold():
@@ -83,6 +83,12 @@ def test_one_exposure_has_no_threshold():
     assert analysis.numbers == {"hype_time_seconds": None, "threshold_seconds": None}
     assert analysis.tables[0].rows[0][1].value == pytest.approx(2 / 3)
     assert "shown for 500 ms, so there is no threshold" in analysis.sentences[0]
+
+
+def test_one_reader_has_no_interval():
+    analysis = hype_time(staircase("R1", 0.3, np.random.default_rng(0)))
+    assert isinstance(analysis.numbers["hype_time_seconds"], float)
+    assert "(" not in analysis.sentences[0] and isinstance(analysis.numbers["threshold_seconds"], float)
 
 
 def test_untimed_images_and_repeats_do_not_count():
