@@ -175,11 +175,11 @@ def test_table_has_a_line_per_setting(capsys):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", DEVIATIONS)
-@pytest.mark.parametrize("readers", [3, 5, 8, 20])
+@pytest.mark.parametrize("readers", [3, 8])
 def test_coverage_of_thousand_studies(readers, name):
-    for cases in (20, 40):
-        for rate in RATES:
-            assert coverage(readers, cases, rate, DEVIATIONS[name])["crossed"] >= 0.90, (cases, rate)
+    """STATISTICS.md has all settings."""
+    for rate in RATES:
+        assert coverage(readers, 40, rate, DEVIATIONS[name])["crossed"] > 0.91, rate
 
 
 def test_coverage_of_hype_with_biased_readers():
