@@ -8,6 +8,7 @@ from tfcxr.reader_study.crossed_effects_coverage import (
     METHODS,
     RATES,
     coverage,
+    hype_coverage,
     print_table,
     simulate,
 )
@@ -182,14 +183,6 @@ def test_coverage_of_thousand_studies(readers, name):
         assert coverage(readers, 40, rate, DEVIATIONS[name])["crossed"] > 0.91, rate
 
 
-def test_coverage_of_hype_with_biased_readers():
-    """Errors on real and synthetic images, of readers whose bias raises one and lowers the other."""
-    generator = np.random.default_rng(0)
-    strata, held = np.arange(36) % 2, 0
-    for _ in range(200):
-        # true error rate 1/2 (Phi(-.6 + .4) + Phi(-.6 - .4)) averaged over bias ~ N(0, .5): Phi(-.6 / sqrt(1.25 + .16))
-        latent = -0.6 + np.where(strata == 1, 1, -1) * 0.5 * generator.standard_normal((6, 1))
-        latent = latent + 0.4 * generator.standard_normal(36) + generator.standard_normal((6, 36))
-        found = crossed_rate((latent > 0).astype(float), strata, (0.5, 0.5))
-        held += found.low <= stats.norm.cdf(-0.6 / np.sqrt(1.41)) <= found.high
-    assert held / 200 > 0.92
+@pytest.mark.parametrize("deviations", [(0.3, 0.2, 0.3), (0.6, 0.4, 0.8)])
+def test_coverage_of_hype_with_biased_readers(deviations):
+    assert hype_coverage(8, deviations, simulations=200) > 0.92
