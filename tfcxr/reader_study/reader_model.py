@@ -7,8 +7,8 @@ sees
     x = s d_r g(t) / 2 + c_i + e        d_r ~ N(skill, reader_spread^2), c_i ~ N(0, case_spread^2), e ~ N(0, 1)
 
 and calls it synthetic if x is above the bias. Of a pair, the image with the smaller x is called real. A repeated item
-has new e and the same c_i. Evidence grows with exposure, g(t) = 1 - exp(-t / time_constant), the speed-accuracy function
-of Wickelgren (1977) without its delay; g = 1 where there is no time limit.
+has new e and the same c_i. Evidence grows with exposure, g(t) = 1 - exp(-t / time_constant), the speed-accuracy
+function of Wickelgren (1977) without its delay; g = 1 where there is no time limit.
 """
 
 import dataclasses
@@ -63,9 +63,7 @@ class Skill:
 class SimulatedReaders:
     """All readers of one study; everything random is drawn at the start, so answers do not depend on their order."""
 
-    def __init__(
-        self, design: Design, key: Mapping[str, ImageOrigin], skill: Skill, seed: int | Sequence[int]
-    ) -> None:
+    def __init__(self, design: Design, key: Mapping[str, ImageOrigin], skill: Skill, seed: int | Sequence[int]) -> None:
         """Draws readers, images and looks from `seed`."""
         self._design, self._key, self._skill = design, key, skill
         self._readers = {name: number for number, name in enumerate(sorted(design.readers))}

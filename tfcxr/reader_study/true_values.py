@@ -1,7 +1,7 @@
 """What the simulated readers' answers estimate: the true rates over all readers and images of the model.
 
-A normal variable added inside a probit widens it: E[Phi(a + b z)] = Phi(a / sqrt(1 + b^2)) for z ~ N(0, 1) (Zeger, Liang
-& Albert 1988, section 3), so rates need no integration. The AUC of the ten grades is integrated over readers by
+A normal variable added inside a probit widens it: E[Phi(a + b z)] = Phi(a / sqrt(1 + b^2)) for z ~ N(0, 1) (Zeger,
+Liang & Albert 1988), so rates need no integration. The AUC of the ten grades is integrated over readers by
 Gauss-Hermite quadrature.
 """
 
@@ -22,8 +22,8 @@ def true_values(design: Design, key: Mapping[str, ImageOrigin], skill: Skill) ->
 
     Returns:
       Those that the study has of: "real_called_real", "synthetic_called_synthetic" and "synthetic_called_real" (rates
-      over images in grids and alone), "correct" (over the same), "error_rate" (1 - correct), "balanced_error_rate" (mean
-      over real and synthetic images), "pairs_right", and "auc" (of the confidence in single images).
+      over images in grids and alone), "correct" (over the same), "error_rate" (1 - correct), "balanced_error_rate"
+      (mean over real and synthetic images), "pairs_right", and "auc" (of the confidence in single images).
 
     Raises:
       ValueError: exposures follow the answers, so no rate is fixed beforehand.
