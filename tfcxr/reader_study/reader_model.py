@@ -106,9 +106,12 @@ class SimulatedReaders:
             return {"synthetic": [bool(is_above) for is_above in seen > self._skill.bias]}
         if question.kind == "pair":
             return {"real": int(seen.argmin())}
+        is_synthetic = bool(seen[0] > self._skill.bias)
+        if question.is_staircase:
+            return {"synthetic": is_synthetic}  # the page asks nothing else
         findings = self._key[question.images[0]].labels if self._names_findings[place] else ()
         return {
-            "synthetic": bool(seen[0] > self._skill.bias),
+            "synthetic": is_synthetic,
             "confidence": 1 + int(np.searchsorted(CONFIDENCE_CUTS, abs(seen[0] - self._skill.bias))),
             "diagnoses": [finding for finding in findings if finding in self._design.diagnoses],
             "marks": [],

@@ -15,48 +15,51 @@ from tfcxr.reader_study.design_file import Design, ImageOrigin
 from tfcxr.reader_study.reader_model import CONFIDENCE_CUTS, Skill
 
 QUADRATURE_POINTS = 64
+VALUES = (
+    "real_called_real",
+    "real_called_synthetic",
+    "synthetic_called_synthetic",
+    "synthetic_called_real",
+    "error_share",
+    "hype_infinity",
+    "pairs_right",
+    "auc",
+)
 
 
 def true_values(design: Design, key: Mapping[str, ImageOrigin], skill: Skill) -> dict[str, float]:
-    """Population values of what a study measures, as shares from 0 to 1, over its items that count.
+    """Population values of what a study measures, as shares from 0 to 1.
+
+    As in the analyses, training examples and repeats do not count, and timed items only where there are no others.
+    Staircases have none: their exposures follow the answers.
 
     Returns:
-      Those that the study has of: "real_called_real", "synthetic_called_synthetic" and "synthetic_called_real" (rates
-      over images in grids and alone), "correct" (over the same), "error_rate" (1 - correct), "balanced_error_rate"
-      (mean over real and synthetic images), "pairs_right", and "auc" (of the confidence in single images).
-
-    Raises:
-      ValueError: exposures follow the answers, so no rate is fixed beforehand.
+      Those that the study has of: "real_called_real", "real_called_synthetic", "synthetic_called_synthetic" and
+      "synthetic_called_real" (over images in grids and alone), "error_share" (wrong answers over the same),
+      "hype_infinity" (mean of the error rates on real and on synthetic images), "pairs_right", and "auc" (of the
+      confidence in single images of one exposure).
     """
+    items = [item for item in design.items.values() if not (item.is_training or item.repeat_of or item.is_staircase)]
+    counted = [item for item in items if item.exposure_seconds is None] or items
     correct: dict[bool, list[float]] = {False: [], True: []}
-    pairs, exposures = [], set()
-    for item in design.items.values():
-        if item.is_training or item.repeat_of:
-            continue
-        if item.is_staircase:
-            raise ValueError("a staircase has no true rate to cover; simulate a study with fixed exposures or none")
-        evidence = skill.evidence(item.exposure_seconds)
-        if item.kind == "pair":
-            pairs.append(_pair_rate(skill, evidence))
-            continue
-        for image in item.images:
+    for item in counted:
+        for image in item.images if item.kind != "pair" else ():
             is_synthetic = key[image].is_synthetic
-            correct[is_synthetic].append(_image_rate(skill, evidence, is_synthetic))
-        if item.kind == "single":
-            exposures.add(evidence)
+            correct[is_synthetic].append(_image_rate(skill, skill.evidence(item.exposure_seconds), is_synthetic))
+    pairs = [_pair_rate(skill, skill.evidence(item.exposure_seconds)) for item in counted if item.kind == "pair"]
+
     values = {"pairs_right": float(np.mean(pairs))} if pairs else {}
-    if correct[False]:
-        values["real_called_real"] = float(np.mean(correct[False]))
-    if correct[True]:
-        values["synthetic_called_synthetic"] = float(np.mean(correct[True]))
-        values["synthetic_called_real"] = 1 - values["synthetic_called_synthetic"]
+    for is_synthetic, right, wrong in ((False, "real", "synthetic"), (True, "synthetic", "real")):
+        if correct[is_synthetic]:
+            values[f"{right}_called_{right}"] = float(np.mean(correct[is_synthetic]))
+            values[f"{right}_called_{wrong}"] = 1 - values[f"{right}_called_{right}"]
     if correct[False] and correct[True]:
-        values["correct"] = float(np.mean(correct[False] + correct[True]))
-        values["error_rate"] = 1 - values["correct"]
-        balanced = (values["real_called_real"] + values["synthetic_called_synthetic"]) / 2
-        values["balanced_error_rate"] = 1 - balanced
-    if len(exposures) == 1:
-        values["auc"] = _auc(skill, exposures.pop())
+        values["error_share"] = 1 - float(np.mean(correct[False] + correct[True]))
+        values["hype_infinity"] = (values["real_called_synthetic"] + values["synthetic_called_real"]) / 2
+    singles = [item for item in items if item.kind == "single"]
+    exposures = {item.exposure_seconds for item in singles}
+    if len(exposures) == 1 and len({key[item.images[0]].is_synthetic for item in singles}) == 2:
+        values["auc"] = _auc(skill, skill.evidence(exposures.pop()))
     return values
 
 

@@ -91,11 +91,11 @@ def test_true_values_by_hand(designed):
     values = true_values(design, key, Skill(mean=2.0, reader_spread=0.0, case_spread=0.0, bias=0.0))
     assert values["real_called_real"] == values["synthetic_called_synthetic"] == pytest.approx(0.8413447)  # Phi(1)
     assert values["pairs_right"] == pytest.approx(0.9213504)  # Phi(2 / sqrt 2)
-    assert values["error_rate"] == values["balanced_error_rate"] == pytest.approx(0.1586553)
-    assert values["synthetic_called_real"] == pytest.approx(0.1586553)
+    assert values["error_share"] == values["hype_infinity"] == pytest.approx(0.1586553)
+    assert values["synthetic_called_real"] == values["real_called_synthetic"] == pytest.approx(0.1586553)
     # with spreads: 1 / sqrt(1 + .6^2 / 4 + .8^2) = .7602859, Phi(.7602859) = .7764578
     values = true_values(design, key, Skill(mean=2.0, reader_spread=0.6, case_spread=0.8, bias=0.0))
-    assert values["correct"] == pytest.approx(0.7764578, abs=1e-6)
+    assert values["real_called_real"] == pytest.approx(0.7764578, abs=1e-6)
 
 
 def test_bias_and_exposure_count_in_true_values(designed):
@@ -107,11 +107,31 @@ def test_bias_and_exposure_count_in_true_values(designed):
     assert values["synthetic_called_synthetic"] == pytest.approx(0.5 * math.erfc(-(reached - 0.5) / math.sqrt(2)))
 
 
-def test_staircase_has_no_true_values(designed):
-    design, key = designed(exposure_seconds=0.5)
-    items = design.items | {"single0": dataclasses.replace(design.items["single0"], is_staircase=True)}
-    with pytest.raises(ValueError, match="a staircase has no true rate"):
-        true_values(dataclasses.replace(design, items=items), key, Skill())
+def test_timed_items_count_where_there_are_no_others(designed):
+    skill = Skill(mean=2.0, reader_spread=0.0, case_spread=0.0)
+    values = true_values(*designed(exposure_seconds=0.25), skill)
+    assert values["real_called_real"] == pytest.approx(0.8413447)  # of the grid alone
+    assert values["auc"] < true_values(*designed(), skill)["auc"]
+
+
+def test_plain_and_balanced_errors_differ_with_the_mix(designed):
+    design, key = designed(pairs=0, singles=0)
+    key |= {
+        image: dataclasses.replace(key[image], is_synthetic=image == design.items["grid0"].images[0]) for image in key
+    }
+    values = true_values(design, key, Skill(mean=2.0, reader_spread=0.0, case_spread=0.0, bias=1.0))
+    # one synthetic image, right with Phi(1 - 1) = .5; five real ones, right with Phi(1 + 1) = .9772499
+    assert values["hype_infinity"] == pytest.approx((0.5 + 0.0227501) / 2, abs=1e-6)
+    assert values["error_share"] == pytest.approx((0.5 + 5 * 0.0227501) / 6, abs=1e-6)
+
+
+def test_staircase_asks_for_one_answer_and_has_no_true_values(designed):
+    design, key = designed(grids=0, pairs=0, exposure_seconds=0.5)
+    items = {name: dataclasses.replace(item, is_staircase=not item.is_training) for name, item in design.items.items()}
+    design = dataclasses.replace(design, items=items)
+    assert true_values(design, key, Skill()) == {}
+    answers = {answer.item: answer.answer for answer in answers_of(design, key, Skill())}
+    assert set(answers["single0"]) == {"synthetic"} and "confidence" in answers["training"]
 
 
 def test_guessers_have_an_auc_of_a_half(designed):
