@@ -11,6 +11,7 @@ import dataclasses
 import gc
 import pathlib
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from tfcxr.reader_study.analysis import ANALYSES, Estimate
 from tfcxr.reader_study.answers import Answer, AnswerStore
 from tfcxr.reader_study.design_file import IMAGES_FOLDER, LINKS_FILE, Design, ImageOrigin, write_study
 from tfcxr.reader_study.http_reader import HttpReader
-from tfcxr.reader_study.reader_model import SimulatedReaders, Skill
+from tfcxr.reader_study.reader_model import SimulatedReaders, ReaderSkill
 from tfcxr.reader_study.readings import readings
 from tfcxr.reader_study.true_values import VALUES, true_values
 
@@ -70,7 +71,7 @@ class Coverage:
 def measure_coverage(
     design: Design,
     key: Mapping[str, ImageOrigin],
-    skill: Skill,
+    skill: ReaderSkill,
     simulation: Simulation,
     *,
     studies: int,
@@ -144,7 +145,9 @@ def answers_through_app(
       tokens: reader -> token of the reader's link.
       make_app: of a study's folder, such as `app.create_app`.
     """
-    from starlette.testclient import TestClient  # of the serving extra
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of Starlette ask for httpx2, older ones know httpx alone
+        from starlette.testclient import TestClient  # of the serving extra
 
     def answers(simulated: SimulatedReaders) -> list[Answer]:
         with tempfile.TemporaryDirectory(prefix="tfcxr_simulated_") as name:

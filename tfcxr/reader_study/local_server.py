@@ -21,7 +21,7 @@ def running_server(app: Any) -> Iterator[str]:
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning", access_log=False))
 
         def run() -> None:
             with contextlib.suppress(SystemExit):  # uvicorn's way to fail at the start

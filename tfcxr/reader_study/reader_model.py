@@ -27,7 +27,7 @@ DIAGNOSIS_RATE = 0.7  # of singles whose findings are named, all that the design
 
 
 @dataclasses.dataclass(frozen=True)
-class Skill:
+class ReaderSkill:
     """How well readers tell synthetic images from real ones.
 
     Attributes:
@@ -63,7 +63,9 @@ class Skill:
 class SimulatedReaders:
     """All readers of one study; everything random is drawn at the start, so answers do not depend on their order."""
 
-    def __init__(self, design: Design, key: Mapping[str, ImageOrigin], skill: Skill, seed: int | Sequence[int]) -> None:
+    def __init__(
+        self, design: Design, key: Mapping[str, ImageOrigin], skill: ReaderSkill, seed: int | Sequence[int]
+    ) -> None:
         """Draws readers, images and looks from `seed`."""
         self._design, self._key, self._skill = design, key, skill
         self._readers = {name: number for number, name in enumerate(sorted(design.readers))}

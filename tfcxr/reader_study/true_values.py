@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from tfcxr.reader_study.design_file import Design, ImageOrigin
-from tfcxr.reader_study.reader_model import CONFIDENCE_CUTS, Skill
+from tfcxr.reader_study.reader_model import CONFIDENCE_CUTS, ReaderSkill
 
 QUADRATURE_POINTS = 64
 VALUES = (
@@ -27,7 +27,7 @@ VALUES = (
 )
 
 
-def true_values(design: Design, key: Mapping[str, ImageOrigin], skill: Skill) -> dict[str, float]:
+def true_values(design: Design, key: Mapping[str, ImageOrigin], skill: ReaderSkill) -> dict[str, float]:
     """Population values of what a study measures, as shares from 0 to 1.
 
     As in the analyses, training examples and repeats do not count, and timed items only where there are no others.
@@ -63,19 +63,19 @@ def true_values(design: Design, key: Mapping[str, ImageOrigin], skill: Skill) ->
     return values
 
 
-def _image_rate(skill: Skill, evidence: float, is_synthetic: bool) -> float:
+def _image_rate(skill: ReaderSkill, evidence: float, is_synthetic: bool) -> float:
     distance = evidence * skill.mean / 2 + (-skill.bias if is_synthetic else skill.bias)
     return float(ndtr(distance / sqrt(1 + (evidence * skill.reader_spread / 2) ** 2 + skill.case_spread**2)))
 
 
-def _pair_rate(skill: Skill, evidence: float) -> float:
+def _pair_rate(skill: ReaderSkill, evidence: float) -> float:
     """Two looks and two images differ by a normal variable of twice the variance of each."""
     return float(
         ndtr(evidence * skill.mean / sqrt(2 + 2 * skill.case_spread**2 + (evidence * skill.reader_spread) ** 2))
     )
 
 
-def _auc(skill: Skill, evidence: float) -> float:
+def _auc(skill: ReaderSkill, evidence: float) -> float:
     """Mean over readers of P(grade of a synthetic image > of a real one) + P(equal) / 2."""
     points, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE_POINTS)
     half = evidence * (skill.mean + skill.reader_spread * points) / 2  # [reader]

@@ -30,14 +30,14 @@ from tfcxr.reader_study.coverage import (
 )
 from tfcxr.reader_study.design_file import Design, ImageOrigin, read_design, read_key
 from tfcxr.reader_study.local_server import running_server
-from tfcxr.reader_study.reader_model import SimulatedReaders, Skill
+from tfcxr.reader_study.reader_model import SimulatedReaders, ReaderSkill
 from tfcxr.reader_study.readings import Reading, readings
 from tfcxr.reader_study.simulate import copy_study, read_tokens, refuse_people
 from tfcxr.reader_study.simulate import simulate as simulate_study
 from tfcxr.reader_study.true_values import true_values
 
 COVERAGE_FILE = "coverage.json"
-DEFAULT = Skill()
+DEFAULT = ReaderSkill()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def simulate(arguments: SimulateArguments) -> None:
         `simulate.simulate` and `coverage.measure_coverage` refuse.
       ConnectionError: no server answers.
     """
-    skill = Skill(
+    skill = ReaderSkill(
         arguments.skill, arguments.reader_spread, arguments.case_spread, arguments.bias, arguments.time_constant
     )
     if arguments.studies:
@@ -105,7 +105,7 @@ def simulate(arguments: SimulateArguments) -> None:
 
 
 def _answer_once(
-    arguments: SimulateArguments, folder: pathlib.Path, design: Design, key: dict[str, ImageOrigin], skill: Skill
+    arguments: SimulateArguments, folder: pathlib.Path, design: Design, key: dict[str, ImageOrigin], skill: ReaderSkill
 ) -> None:
     with contextlib.ExitStack() as stack:
         if arguments.server:
@@ -136,7 +136,7 @@ def _answer_once(
 
 
 def _coverage(
-    arguments: SimulateArguments, folder: pathlib.Path, design: Design, key: dict[str, ImageOrigin], skill: Skill
+    arguments: SimulateArguments, folder: pathlib.Path, design: Design, key: dict[str, ImageOrigin], skill: ReaderSkill
 ) -> None:
     if arguments.without_server:
         simulation = direct_answers(design)

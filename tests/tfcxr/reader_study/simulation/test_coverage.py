@@ -8,10 +8,10 @@ from tfcxr.reader_study.coverage import (
     direct_answers,
     measure_coverage,
 )
-from tfcxr.reader_study.reader_model import SimulatedReaders, Skill
+from tfcxr.reader_study.reader_model import SimulatedReaders, ReaderSkill
 from tfcxr.reader_study.readings import readings
 
-SKILL = Skill(mean=1.0, reader_spread=0.0, case_spread=0.0)
+SKILL = ReaderSkill(mean=1.0, reader_spread=0.0, case_spread=0.0)
 TOKENS = {"R0": "token-0", "R1": "token-1", "R2": "token-2"}
 
 

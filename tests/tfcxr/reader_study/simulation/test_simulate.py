@@ -10,7 +10,7 @@ from tfcxr.reader_study.answers import Answer, AnswerStore
 from tfcxr.reader_study.design_file import IMAGES_FOLDER, LINKS_FILE
 from tfcxr.reader_study.http_reader import HttpReader
 from tfcxr.reader_study.local_server import running_server
-from tfcxr.reader_study.reader_model import SimulatedReaders, Skill
+from tfcxr.reader_study.reader_model import SimulatedReaders, ReaderSkill
 from tfcxr.reader_study.readings import readings
 from tfcxr.reader_study.simulate import copy_study, read_tokens, simulate
 
@@ -20,7 +20,7 @@ PERSON = Answer("1", "R1", "", "consent", viewport={"width": 800})
 @pytest.fixture
 def simulated(study):
     folder, design, key = study
-    readers = SimulatedReaders(design, key, Skill(), 7)
+    readers = SimulatedReaders(design, key, ReaderSkill(), 7)
     return lambda url, **options: simulate(folder, design, key, readers, url, **options)
 
 
@@ -33,7 +33,7 @@ def test_every_item_is_answered_as_the_model_says(study, simulated, make_app):
     with AnswerStore(folder, design) as store:
         rows = store.rows()
     assert {row.viewport["simulated"] for row in rows} == {True}
-    model = SimulatedReaders(design, key, Skill(), 7)
+    model = SimulatedReaders(design, key, ReaderSkill(), 7)
     finals = [row for row in rows if row.event == "final"]
     assert [row.answer for row in finals] == [model.answer(row.reader, row.item) for row in finals]
     assert [row.elapsed_seconds for row in finals] == [model.seconds(row.reader, row.item) for row in finals]
@@ -42,7 +42,7 @@ def test_every_item_is_answered_as_the_model_says(study, simulated, make_app):
 
 def test_what_was_begun_is_finished(study, simulated, make_app):
     folder, design, key = study
-    readers = SimulatedReaders(design, key, Skill(), 7)
+    readers = SimulatedReaders(design, key, ReaderSkill(), 7)
     with running_server(make_app(folder)) as url:
         with httpx.Client(base_url=url, trust_env=False) as client:
             visitor = HttpReader(client, "token-1", "R1", readers, design, key)
@@ -95,7 +95,7 @@ def test_another_image_is_noticed(study, simulated, make_app):
 def test_wrong_training_solution_is_noticed(study, make_app):
     folder, design, key = study
     wrong = key | {"image0000": dataclasses.replace(key["image0000"], is_synthetic=True)}
-    readers = SimulatedReaders(design, wrong, Skill(), 7)
+    readers = SimulatedReaders(design, wrong, ReaderSkill(), 7)
     with (
         running_server(make_app(folder)) as url,
         pytest.raises(ValueError, match=r"solution of training item training"),
@@ -105,7 +105,7 @@ def test_wrong_training_solution_is_noticed(study, make_app):
 
 def test_refused_link_is_said(study, make_app):
     folder, design, key = study
-    readers = SimulatedReaders(design, key, Skill(), 7)
+    readers = SimulatedReaders(design, key, ReaderSkill(), 7)
     with TestClient(make_app(folder)) as client:
         visitor = HttpReader(client, "guessed", "R1", readers, design, key)
         with pytest.raises(ValueError, match="refused GET /state of reader R1 with status 404"):
@@ -122,7 +122,7 @@ def test_lost_connection_is_tried_again(study, make_app, monkeypatch):
     """The first answer to each request is thrown away after the server has stored it."""
     monkeypatch.setattr("tfcxr.reader_study.http_reader.RETRY_SECONDS", 0.001)
     folder, design, key = study
-    readers = SimulatedReaders(design, key, Skill(), 7)
+    readers = SimulatedReaders(design, key, ReaderSkill(), 7)
     with TestClient(make_app(folder)) as client:
         request, asked = client.request, []
 
