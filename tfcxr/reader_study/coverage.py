@@ -23,7 +23,7 @@ from tfcxr.reader_study.analysis import ANALYSES, Estimate
 from tfcxr.reader_study.answers import Answer, AnswerStore
 from tfcxr.reader_study.design_file import IMAGES_FOLDER, LINKS_FILE, Design, ImageOrigin, write_study
 from tfcxr.reader_study.http_reader import HttpReader
-from tfcxr.reader_study.reader_model import SimulatedReaders, ReaderSkill
+from tfcxr.reader_study.reader_model import ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.readings import readings
 from tfcxr.reader_study.true_values import VALUES, true_values
 

@@ -119,7 +119,7 @@ def _readers(design: Design) -> Iterable[str]:
     groups = collections.Counter(reader.group for reader in design.readers.values())
     named = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()) if group)
     yield f"{len(design.readers)} readers{f' ({named})' if named else ''}; each has a link of their own and no account."
-    yield "Readers consent before the first image. They are told that some images are synthetic, not how many."
+    yield "Readers consent before the first image, to the text in design.json."
 
 
 def _items(design: Design) -> Iterable[str]:
@@ -129,10 +129,10 @@ def _items(design: Design) -> Iterable[str]:
         if counted:
             images = f" ({sum(len(item.images) for item in counted)} images)" if kind == "grid" else ""
             repeats = len(items) - len(counted)
-            again = f"; {repeats} are shown again for agreement within readers" if repeats else ""
+            again = f"; shown again for agreement within readers: {repeats}" if repeats else ""
             yield f"{len(counted)} x {task}{images}{_exposure(counted)}{again}."
     if training := [item for item in design.items.values() if item.is_training]:
-        yield f"{len(training)} training examples come first, with their solution."
+        yield f"Training examples, shown first with their solution: {len(training)}."
     if blocks := sorted({item.block for item in design.items.values()} - {""}):
         yield f"Blocks by finding: {', '.join(blocks)}."
     if design.diagnoses:
@@ -158,14 +158,14 @@ def _order(plan: Mapping[str, Any]) -> Iterable[str]:
     yield from (_sentence(line) for line in plan.get("order", ()))
     yield from (_sentence(line) for line in plan.get("blinding", ()))
     yield "What readers receive names images by random keys; which are synthetic stands in a file that is not served."
-    yield "The analysis is fixed in software before the key is joined to the answers."
+    yield "The analyses are those of the tfcxr version named above."
 
 
 def _exclusion(design: Design) -> Iterable[str]:
     yield "Training examples do not count."
     if any(item.repeat_of for item in design.items.values()):
         yield "Repeats count for agreement within readers alone."
-    yield "The final answer to an item counts; it cannot be changed. Items without one are missing and are not replaced."
+    yield "The final answer to an item counts and cannot be changed. Items without one are missing, not replaced."
     yield "Answers whose response time is unknown count, but not in analyses of time. No reader is left out by results."
 
 
@@ -174,10 +174,13 @@ def _outcomes(plan: Mapping[str, Any], kinds: Sequence[str]) -> Iterable[str]:
         yield from (planned,) if isinstance(planned, str) else planned
         return
     if "grid" in kinds or "single" in kinds:
-        yield "Primary: rates of real images called real and of synthetic images called synthetic, one-sided, level .05."
+        yield "Primary: rates of real images called real and synthetic ones called synthetic, one-sided, level .05."
     if "pair" in kinds:
         yield "Primary: rate of pairs in which the real image is found, one-sided, level .05."
-    yield "Secondary, not tested: HYPE-infinity, agreement, confidence, findings, groups, time and learning."
+    secondary = ["HYPE-infinity"] if "grid" in kinds or "single" in kinds else []
+    secondary += ["confidence"] if "single" in kinds else []
+    secondary += ["agreement", "findings", "groups of readers", "time", "learning"]
+    yield f"Secondary, not tested: {', '.join(secondary)}."
 
 
 def _formulas(design: Design, kinds: Sequence[str]) -> Iterable[str]:

@@ -30,7 +30,7 @@ from tfcxr.reader_study.coverage import (
 )
 from tfcxr.reader_study.design_file import Design, ImageOrigin, read_design, read_key
 from tfcxr.reader_study.local_server import running_server
-from tfcxr.reader_study.reader_model import SimulatedReaders, ReaderSkill
+from tfcxr.reader_study.reader_model import ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.readings import Reading, readings
 from tfcxr.reader_study.simulate import copy_study, read_tokens, refuse_people
 from tfcxr.reader_study.simulate import simulate as simulate_study

@@ -8,7 +8,7 @@ from tfcxr.reader_study.coverage import (
     direct_answers,
     measure_coverage,
 )
-from tfcxr.reader_study.reader_model import SimulatedReaders, ReaderSkill
+from tfcxr.reader_study.reader_model import ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.readings import readings
 
 SKILL = ReaderSkill(mean=1.0, reader_spread=0.0, case_spread=0.0)

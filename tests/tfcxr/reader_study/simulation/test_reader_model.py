@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfcxr.reader_study.answers import Answer
-from tfcxr.reader_study.reader_model import CONFIDENCE_CUTS, SimulatedReaders, ReaderSkill
+from tfcxr.reader_study.reader_model import CONFIDENCE_CUTS, ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.readings import readings
 from tfcxr.reader_study.true_values import true_values
 

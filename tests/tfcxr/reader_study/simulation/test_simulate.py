@@ -10,7 +10,7 @@ from tfcxr.reader_study.answers import Answer, AnswerStore
 from tfcxr.reader_study.design_file import IMAGES_FOLDER, LINKS_FILE
 from tfcxr.reader_study.http_reader import HttpReader
 from tfcxr.reader_study.local_server import running_server
-from tfcxr.reader_study.reader_model import SimulatedReaders, ReaderSkill
+from tfcxr.reader_study.reader_model import ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.readings import readings
 from tfcxr.reader_study.simulate import copy_study, read_tokens, simulate
 
