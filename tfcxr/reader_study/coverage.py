@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 from scipy.special import betaincinv
 from tqdm import tqdm
 
@@ -86,7 +87,8 @@ def measure_coverage(
       analyses: names in `ANALYSES`.
 
     Returns:
-      Path of an interval, such as "rates/simple/pairs_right/wilson_over_answers" -> its coverage.
+      Path of an interval, such as "rates/simple/pairs_right/wilson_over_answers" -> its coverage. After Ctrl-C, of the
+      studies that are finished.
 
     Raises:
       ValueError: the design has nothing with a known truth, or no analysis has an interval for it.
@@ -95,14 +97,20 @@ def measure_coverage(
     if not truths:
         raise ValueError("no item has a true rate: a staircase's exposures follow the answers; add items without one")
     found: dict[str, list[Estimate]] = {}
-    for number in tqdm(range(studies), desc="studies", unit="study", leave=False):
-        answers = simulation(SimulatedReaders(design, key, skill, (seed, number)))
-        of_study = readings(design, key, answers)
-        for name in analyses:
-            analysis = ANALYSES[name](of_study)
-            for path, estimate in _estimates(analysis.numbers if analysis else {}):
-                if _truth_name(path) in truths:
-                    found.setdefault("/".join((name, *path)), []).append(estimate)
+    numbers = tqdm(range(studies), desc="studies", unit="study", leave=False)
+    try:
+        for number in numbers:
+            answers = simulation(SimulatedReaders(design, key, skill, (seed, number)))
+            of_study = readings(design, key, answers)
+            for name in analyses:
+                analysis = ANALYSES[name](of_study)
+                for path, estimate in _estimates(analysis.numbers if analysis else {}):
+                    if _truth_name(path) in truths:
+                        found.setdefault("/".join((name, *path)), []).append(estimate)
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        logging.warning("stopped after %d of %d studies; what follows is of these", numbers.n, studies)
     if not found:
         raise ValueError(f"{', '.join(analyses)} have no interval for {', '.join(truths)}; name other --analyses")
     return {

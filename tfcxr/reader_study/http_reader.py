@@ -50,7 +50,8 @@ class HttpReader:
     ) -> None:
         """Takes a client whose base URL is the server's; `seed` tells the requests of one simulation from another's."""
         self._client, self._path, self._reader = client, f"/r/{token}", reader
-        self._readers, self._design, self._key, self._seed = readers, design, key, seed
+        self._readers, self._design, self._key = readers, design, key
+        self._simulation = f"{seed}/{design.checksum}/{reader}"
         self._acknowledged: list[str] = []
 
     def state(self) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class HttpReader:
     def _send(
         self, item: str, event: str, answer: Mapping[str, Any], exposure: float | None, seconds: float | None = None
     ) -> Any:
-        request = str(uuid.uuid5(NAMES, f"{self._seed}/{self._design.checksum}/{self._reader}/{item}/{event}"))
+        request = str(uuid.uuid5(NAMES, f"{self._simulation}/{item}/{event}"))
         viewport = VIEWPORT if exposure is None else VIEWPORT | {"exposure_seconds": exposure}
         content = {
             "request": request,

@@ -5,7 +5,8 @@
 
 The first copies the study, serves the copy on a free loopback port and leaves a study that `report` reads. --server
 names one that runs already; the study must have no answers of people. The second passes the answers of each study
-through the server's application within this process, or, with --without_server, straight to the analyses.
+through the server's application within this process, or, with --without_server, straight to the analyses; Ctrl-C ends
+it with the studies that are finished.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ import pathlib
 import tempfile
 import time
 from urllib.parse import urlsplit
+
+from absl import logging
 
 import tfcxr
 from tfcxr.command_line import Arguments, flag, refuse_flags
@@ -145,14 +148,19 @@ def _coverage(
 
         simulation = answers_through_app(folder, design, key, read_tokens(folder, design), create_app)
     started = time.monotonic()
-    coverages = measure_coverage(
-        design, key, skill, simulation, studies=arguments.studies, seed=arguments.seed, analyses=arguments.analyses
-    )
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)  # the application tells of every reader who has finished
+    try:
+        coverages = measure_coverage(
+            design, key, skill, simulation, studies=arguments.studies, seed=arguments.seed, analyses=arguments.analyses
+        )
+    finally:
+        logging.set_verbosity(verbosity)
     content = {
         "tfcxr": tfcxr.__version__,
         "design_checksum": design.checksum,
         "skill": dataclasses.asdict(skill),
-        "studies": arguments.studies,
+        "studies": max(coverage.studies for coverage in coverages.values()),
         "seed": arguments.seed,
         "passes_through_server": not arguments.without_server,
         "seconds": round(time.monotonic() - started, 1),
