@@ -15,6 +15,7 @@ import json
 import pathlib
 import tempfile
 import time
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from absl import logging
@@ -24,20 +25,13 @@ from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.data.atomic import write_atomically
 from tfcxr.reader_study.analysis import ANALYSES
 from tfcxr.reader_study.answers import AnswerStore
-from tfcxr.reader_study.coverage import (
-    Coverage,
-    answers_through_app,
-    coverage_lines,
-    direct_answers,
-    measure_coverage,
-)
 from tfcxr.reader_study.design_file import Design, ImageOrigin, read_design, read_key
 from tfcxr.reader_study.local_server import running_server
 from tfcxr.reader_study.reader_model import ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.readings import Reading, readings
-from tfcxr.reader_study.simulate import copy_study, read_tokens, refuse_people
-from tfcxr.reader_study.simulate import simulate as simulate_study
-from tfcxr.reader_study.true_values import true_values
+
+if TYPE_CHECKING:
+    from tfcxr.reader_study.coverage import Coverage
 
 COVERAGE_FILE = "coverage.json"
 DEFAULT = ReaderSkill()
@@ -49,7 +43,7 @@ class SimulateArguments(Arguments):
 
     Attributes:
       study_dir: Folder of the study, with its links.
-      out_dir: New folder for the answered copy of the study, or for coverage.json; "" keeps nothing.
+      out_dir: New folder for the answered copy of the study, or folder for coverage.json; "" keeps nothing.
       server: URL of a server that runs for study_dir, such as http://127.0.0.1:8600; "" starts one for a copy.
       workers: Readers that answer at once.
       seed: Of the readers, the looks of the images and the answers.
@@ -110,6 +104,11 @@ def simulate(arguments: SimulateArguments) -> None:
 def _answer_once(
     arguments: SimulateArguments, folder: pathlib.Path, design: Design, key: dict[str, ImageOrigin], skill: ReaderSkill
 ) -> None:
+    # SciPy and httpx take half a second to import, which --help and mistakes do not wait for
+    from tfcxr.reader_study.simulate import copy_study, refuse_people
+    from tfcxr.reader_study.simulate import simulate as simulate_study
+    from tfcxr.reader_study.true_values import true_values
+
     with contextlib.ExitStack() as stack:
         if arguments.server:
             refuse_people(folder, design)
@@ -141,6 +140,9 @@ def _answer_once(
 def _coverage(
     arguments: SimulateArguments, folder: pathlib.Path, design: Design, key: dict[str, ImageOrigin], skill: ReaderSkill
 ) -> None:
+    from tfcxr.reader_study.coverage import answers_through_app, coverage_lines, direct_answers, measure_coverage
+    from tfcxr.reader_study.simulate import read_tokens
+
     if arguments.without_server:
         simulation = direct_answers(design)
     else:
@@ -173,7 +175,7 @@ def _coverage(
         print(f"written to {path}")
 
 
-def _facts(coverage: Coverage) -> dict[str, object]:
+def _facts(coverage: "Coverage") -> dict[str, object]:
     return dataclasses.asdict(coverage) | {"rate": dataclasses.asdict(coverage.rate)}
 
 
