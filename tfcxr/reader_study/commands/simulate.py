@@ -181,15 +181,13 @@ def _facts(coverage: "Coverage") -> dict[str, object]:
 
 def _share(found: list[Reading], name: str) -> float | None:
     """The plain share of a rate in `true_values`; None for what is no share of answers."""
+    first = [reading for reading in found if not reading.repeat_of]
+    counted = [reading for reading in first if reading.exposure_seconds is None] or first  # as `true_values` has it
     if name == "pairs_right":
-        counted = [reading.is_correct for reading in found if reading.kind == "pair" and not reading.repeat_of]
+        counted = [reading for reading in counted if reading.kind == "pair"]
     elif name in ("real_called_real", "synthetic_called_synthetic"):
         is_synthetic = name.startswith("synthetic")
-        counted = [
-            reading.is_correct
-            for reading in found
-            if reading.kind != "pair" and not reading.repeat_of and reading.is_synthetic == is_synthetic
-        ]
+        counted = [reading for reading in counted if reading.kind != "pair" and reading.is_synthetic == is_synthetic]
     else:
         return None
-    return sum(counted) / len(counted) if counted else None
+    return sum(reading.is_correct for reading in counted) / len(counted) if counted else None
