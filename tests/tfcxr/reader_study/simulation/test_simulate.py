@@ -40,6 +40,23 @@ def test_every_item_is_answered_as_the_model_says(study, simulated, make_app):
     assert len(readings(design, key, rows)) == 3 * (6 + 2 + 2)
 
 
+def test_answers_follow_the_exposure_that_the_server_gives(designed, written, make_app, tmp_path):
+    """Of staircases, too, where it changes with the answers."""
+    design, key = designed(readers=1, grids=0, pairs=0, singles=8, exposure_seconds=0.5)
+    items = {name: dataclasses.replace(item, is_staircase=not item.is_training) for name, item in design.items.items()}
+    design = dataclasses.replace(design, items=items)
+    written(tmp_path / "study", design, key)
+    readers = SimulatedReaders(design, key, ReaderSkill(mean=3.0), 7)
+    with running_server(make_app(tmp_path / "study")) as url:
+        simulate(tmp_path / "study", design, key, readers, url)
+    with AnswerStore(tmp_path / "study", design) as store:
+        finals = [row for row in store.rows() if row.event == "final"]
+    exposures = [row.viewport.get("exposure_seconds") for row in finals]
+    assert exposures[:2] == [None, 0.5]
+    expected = [readers.answer("R0", row.item, exposure) for row, exposure in zip(finals, exposures, strict=True)]
+    assert [row.answer for row in finals] == expected
+
+
 def test_what_was_begun_is_finished(study, simulated, make_app):
     folder, design, key = study
     readers = SimulatedReaders(design, key, ReaderSkill(), 7)
