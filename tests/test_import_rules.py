@@ -43,6 +43,7 @@ ALLOWED = {
     "classification": {"classification", "evaluation", "models", "training", "backbones", "data", "optimizers"},
     "training": {
         "training",
+        "threads",
         "models",
         "layers",
         "backbones",

@@ -17,7 +17,7 @@ from absl import logging
 from tfcxr.command_line import Arguments, flag
 
 if TYPE_CHECKING:
-    from tfcxr.reader_study.design import DesignSettings
+    from tfcxr.reader_study.design.design import DesignSettings
 
 KIND_FLAGS = {"grid": "grids", "pair": "pairs", "single": "singles"}
 FIRST_EXPOSURE_SECONDS = 0.5  # of HYPE-time, Zhou et al. 2019
@@ -99,10 +99,10 @@ def design(arguments: DesignArguments) -> pathlib.Path | None:
       ValueError: a folder that holds something already, cohorts that could be told apart or have too few images, or
         settings that do not go together.
     """
-    from tfcxr.reader_study.candidates import check_alike, read_cohort, unseen_candidates
-    from tfcxr.reader_study.design import draw_study
-    from tfcxr.reader_study.plan import plan_lines, study_plan
-    from tfcxr.reader_study.study_folder import write_drawn_study
+    from tfcxr.reader_study.design.candidates import check_alike, read_cohort, unseen_candidates
+    from tfcxr.reader_study.design.design import draw_study
+    from tfcxr.reader_study.design.plan import plan_lines, study_plan
+    from tfcxr.reader_study.design.study_folder import write_drawn_study
 
     settings = _settings(arguments)
     out_dir = pathlib.Path(arguments.out_dir)
@@ -179,7 +179,7 @@ def repeat_counts(text: str, items: dict[str, int]) -> dict[str, int]:
 
 
 def _settings(arguments: DesignArguments) -> "DesignSettings":
-    from tfcxr.reader_study.design import KINDS, DesignSettings
+    from tfcxr.reader_study.design.design import KINDS, DesignSettings
 
     items: dict[str, int] = {kind: getattr(arguments, KIND_FLAGS[kind]) for kind in KINDS}
     if not any(items.values()):
@@ -218,7 +218,7 @@ def _check_free(out_dir: pathlib.Path) -> None:
 
 
 def _consent(path: str | None) -> str:
-    from tfcxr.reader_study.consent_text import CONSENT
+    from tfcxr.reader_study.design.consent_text import CONSENT
 
     if path is None:
         return CONSENT

@@ -13,9 +13,9 @@ import pathlib
 from absl import logging
 
 from tfcxr.command_line import Arguments
-from tfcxr.reader_study.archive import ARCHIVE_FILE
-from tfcxr.reader_study.export import export_study
-from tfcxr.reader_study.preregistration import write_preregistration
+from tfcxr.reader_study.export.archive import ARCHIVE_FILE
+from tfcxr.reader_study.export.export import export_study
+from tfcxr.reader_study.export.preregistration import write_preregistration
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ def report(arguments: ReportArguments) -> None:
       ValueError: no finished answer yet, or a file of the study that is damaged or was changed.
     """
     read_key(arguments.study_dir, read_design(arguments.study_dir))  # a wrong folder is said before the slow imports
-    from tfcxr.reader_study.report import write_report  # SciPy and matplotlib
+    from tfcxr.reader_study.report.report import write_report  # SciPy and matplotlib
 
     made, path = write_report(arguments.study_dir, arguments.with_real_images)
     print("\n".join(filter(None, (made.completeness.simulated, made.missing, made.verdict))))

@@ -3,7 +3,7 @@
     python -m tfcxr.reader_study serve --study_dir=runs/readers
 
 The server listens on this machine alone. For readers at other machines give it a certificate and a study key, which
-each browser is asked for once; see tfcxr/reader_study/SERVER.md:
+each browser is asked for once; see tfcxr/reader_study/server/README.md:
 
     python -m tfcxr.reader_study serve --study_dir=runs/readers --host=0.0.0.0 \\
         --tls_key=key.pem --tls_certificate=certificate.pem --study_key_file=study_key.txt
@@ -25,7 +25,7 @@ from tfcxr.command_line import Arguments, flag
 from tfcxr.reader_study.design_file import LINKS_FILE, read_design
 
 if TYPE_CHECKING:
-    from tfcxr.reader_study.app import ServedStudy
+    from tfcxr.reader_study.server.app import ServedStudy
     from tfcxr.server.access import Tls
 
 EXTRA = "python -m tfcxr.reader_study serve needs the extra serving: pip install '.[serving]' in the checkout"
@@ -64,9 +64,9 @@ def serve(arguments: ServeStudyArguments) -> None:
     _check_host(arguments)
     read_design(arguments.study_dir)
     try:
-        from tfcxr.reader_study.app import create_app
-        from tfcxr.reader_study.study_key import read_study_key
-        from tfcxr.reader_study.study_server import StudyServer
+        from tfcxr.reader_study.server.app import create_app
+        from tfcxr.reader_study.server.study_key import read_study_key
+        from tfcxr.reader_study.server.study_server import StudyServer
     except ModuleNotFoundError as error:
         raise ImportError(f"{error}. {EXTRA}") from error
 

@@ -23,15 +23,15 @@ from absl import logging
 import tfcxr
 from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.data.atomic import write_atomically
-from tfcxr.reader_study.analysis import ANALYSES
 from tfcxr.reader_study.answers import AnswerStore
 from tfcxr.reader_study.design_file import Design, ImageOrigin, read_design, read_key
-from tfcxr.reader_study.local_server import running_server
-from tfcxr.reader_study.reader_model import ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.readings import Reading, readings
+from tfcxr.reader_study.simulation.local_server import running_server
+from tfcxr.reader_study.simulation.reader_model import ReaderSkill, SimulatedReaders
+from tfcxr.reader_study.statistics.analysis import ANALYSES
 
 if TYPE_CHECKING:
-    from tfcxr.reader_study.coverage import Coverage
+    from tfcxr.reader_study.simulation.coverage import Coverage
 
 COVERAGE_FILE = "coverage.json"
 DEFAULT = ReaderSkill()
@@ -105,16 +105,16 @@ def _answer_once(
     arguments: SimulateArguments, folder: pathlib.Path, design: Design, key: dict[str, ImageOrigin], skill: ReaderSkill
 ) -> None:
     # SciPy and httpx take half a second to import, which --help and mistakes do not wait for
-    from tfcxr.reader_study.simulate import copy_study, refuse_people
-    from tfcxr.reader_study.simulate import simulate as simulate_study
-    from tfcxr.reader_study.true_values import true_values
+    from tfcxr.reader_study.simulation.simulate import copy_study, refuse_people
+    from tfcxr.reader_study.simulation.simulate import simulate as simulate_study
+    from tfcxr.reader_study.simulation.true_values import true_values
 
     with contextlib.ExitStack() as stack:
         if arguments.server:
             refuse_people(folder, design)
             url = arguments.server.rstrip("/")
         else:
-            from tfcxr.reader_study.app import create_app  # of the serving extra
+            from tfcxr.reader_study.server.app import create_app  # of the serving extra
 
             copy = pathlib.Path(arguments.out_dir or stack.enter_context(tempfile.TemporaryDirectory()))
             copy_study(folder, copy)
@@ -140,13 +140,18 @@ def _answer_once(
 def _coverage(
     arguments: SimulateArguments, folder: pathlib.Path, design: Design, key: dict[str, ImageOrigin], skill: ReaderSkill
 ) -> None:
-    from tfcxr.reader_study.coverage import answers_through_app, coverage_lines, direct_answers, measure_coverage
-    from tfcxr.reader_study.simulate import read_tokens
+    from tfcxr.reader_study.simulation.coverage import (
+        answers_through_app,
+        coverage_lines,
+        direct_answers,
+        measure_coverage,
+    )
+    from tfcxr.reader_study.simulation.simulate import read_tokens
 
     if arguments.without_server:
         simulation = direct_answers(design)
     else:
-        from tfcxr.reader_study.app import create_app
+        from tfcxr.reader_study.server.app import create_app
 
         simulation = answers_through_app(folder, design, key, read_tokens(folder, design), create_app)
     started = time.monotonic()

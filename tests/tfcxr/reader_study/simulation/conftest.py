@@ -99,9 +99,9 @@ def make_app(request):
     """Each of the two servers."""
     if request.param == "short":
         return create_app
-    if importlib.util.find_spec("tfcxr.reader_study.app") is None:
+    if importlib.util.find_spec("tfcxr.reader_study.server.app") is None:
         pytest.skip("the package's own server is not there")
-    from tfcxr.reader_study import app
+    from tfcxr.reader_study.server import app
 
     return app.create_app
 

@@ -1,15 +1,15 @@
 import pytest
 
-from tfcxr.reader_study.analysis import ANALYSES, Analysis, Estimate
-from tfcxr.reader_study.coverage import (
+from tfcxr.reader_study.readings import readings
+from tfcxr.reader_study.simulation.coverage import (
     Coverage,
     answers_through_app,
     coverage_lines,
     direct_answers,
     measure_coverage,
 )
-from tfcxr.reader_study.reader_model import ReaderSkill, SimulatedReaders
-from tfcxr.reader_study.readings import readings
+from tfcxr.reader_study.simulation.reader_model import ReaderSkill, SimulatedReaders
+from tfcxr.reader_study.statistics.analysis import ANALYSES, Analysis, Estimate
 
 SKILL = ReaderSkill(mean=1.0, reader_spread=0.0, case_spread=0.0)
 TOKENS = {"R0": "token-0", "R1": "token-1", "R2": "token-2"}

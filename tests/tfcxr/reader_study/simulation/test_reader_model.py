@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tfcxr.reader_study.answers import Answer
-from tfcxr.reader_study.reader_model import CONFIDENCE_CUTS, ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.readings import readings
-from tfcxr.reader_study.true_values import true_values
+from tfcxr.reader_study.simulation.reader_model import CONFIDENCE_CUTS, ReaderSkill, SimulatedReaders
+from tfcxr.reader_study.simulation.true_values import true_values
 
 
 def answers_of(design, key, skill, seed=0):

@@ -8,11 +8,11 @@ from starlette.testclient import TestClient
 
 from tfcxr.reader_study.answers import Answer, AnswerStore
 from tfcxr.reader_study.design_file import IMAGES_FOLDER, LINKS_FILE
-from tfcxr.reader_study.http_reader import HttpReader
-from tfcxr.reader_study.local_server import running_server
-from tfcxr.reader_study.reader_model import ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.readings import readings
-from tfcxr.reader_study.simulate import copy_study, read_tokens, simulate
+from tfcxr.reader_study.simulation.http_reader import HttpReader
+from tfcxr.reader_study.simulation.local_server import running_server
+from tfcxr.reader_study.simulation.reader_model import ReaderSkill, SimulatedReaders
+from tfcxr.reader_study.simulation.simulate import copy_study, read_tokens, simulate
 
 PERSON = Answer("1", "R1", "", "consent", viewport={"width": 800})
 
@@ -130,14 +130,14 @@ def test_refused_link_is_said(study, make_app):
 
 
 def test_absent_server_is_said(simulated, monkeypatch):
-    monkeypatch.setattr("tfcxr.reader_study.http_reader.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("tfcxr.reader_study.simulation.http_reader.RETRY_SECONDS", 0.001)
     with pytest.raises(ConnectionError, match="no answer from http://127.0.0.1:9 .*is it running"):
         simulated("http://127.0.0.1:9")
 
 
 def test_lost_connection_is_tried_again(study, make_app, monkeypatch):
     """The first answer to each request is thrown away after the server has stored it."""
-    monkeypatch.setattr("tfcxr.reader_study.http_reader.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("tfcxr.reader_study.simulation.http_reader.RETRY_SECONDS", 0.001)
     folder, design, key = study
     readers = SimulatedReaders(design, key, ReaderSkill(), 7)
     with TestClient(make_app(folder)) as client:

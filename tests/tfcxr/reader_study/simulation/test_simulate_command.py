@@ -5,10 +5,10 @@ import types
 
 import pytest
 
-from tfcxr.reader_study.analysis import ANALYSES, Analysis, Estimate
 from tfcxr.reader_study.answers import Answer, AnswerStore
 from tfcxr.reader_study.commands.simulate import SimulateArguments, simulate
-from tfcxr.reader_study.local_server import running_server
+from tfcxr.reader_study.simulation.local_server import running_server
+from tfcxr.reader_study.statistics.analysis import ANALYSES, Analysis, Estimate
 
 HELP = """
 import atexit, sys
@@ -22,7 +22,7 @@ start(["reader_study", "simulate", "--help"])
 def app_module(make_app, monkeypatch):
     """The server that the command starts."""
     module = types.SimpleNamespace(create_app=make_app)
-    monkeypatch.setitem(sys.modules, "tfcxr.reader_study.app", module)
+    monkeypatch.setitem(sys.modules, "tfcxr.reader_study.server.app", module)
 
 
 @pytest.fixture

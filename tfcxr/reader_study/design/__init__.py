@@ -1,0 +1,1 @@
+"""Studies are designed: images chosen and made alike, items drawn, orders balanced, power calculated."""

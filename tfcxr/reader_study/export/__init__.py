@@ -1,0 +1,1 @@
+"""Tables, archive and pre-registration of a study."""

@@ -1,0 +1,1 @@
+"""The report of a study, for people and for programs."""

@@ -1,0 +1,1 @@
+"""Studies are answered in a browser."""

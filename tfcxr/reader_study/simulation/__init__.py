@@ -1,0 +1,1 @@
+"""Simulated readers, who prove design, server and statistics end to end."""

@@ -1,0 +1,1 @@
+"""What answers say: rates, agreement, ROC curves, thresholds, with intervals for other readers and cases."""
