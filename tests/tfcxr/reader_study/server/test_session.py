@@ -161,7 +161,7 @@ def test_exposures_of_a_staircase_follow_the_reader_s_answers(tmp_path, design, 
             exposures.append(person.state["item"]["exposure_seconds"])
             assert not person.state["item"]["asks_details"]
             person.send(name, "final", {"synthetic": key[name].is_synthetic == is_right})
-        assert exposures == [0.5, 0.5, 0.5, 0.47, 0.5, 0.51]  # the second block starts anew
+        assert exposures == [0.5, 0.49, 0.48, 0.47, 0.5, 0.53]  # the second block starts anew
         assert [row.viewport["exposure_seconds"] for row in store.rows() if row.event == "final"] == exposures
 
 
@@ -173,7 +173,7 @@ def test_pairs_may_be_in_a_staircase(tmp_path, design, key):
         person = Person(Session(design, store, key))
         person.send("", "consent")
         person.send("first", "final", {"real": 0})  # a is synthetic
-        assert person.state["item"]["exposure_seconds"] == 0.51
+        assert person.state["item"]["exposure_seconds"] == 0.53
 
 
 @pytest.mark.parametrize(
