@@ -29,7 +29,8 @@ def take_steps(data_dir, out_file, strategy):
         shrink = max(1, 32 // model.config.stages(1)[-1].image_size)
         rows = ROWS * model.config.batches_per_step
         train(model, training_batches(data_dir, "train", rows, seed=5, shrink=shrink), 0, STEPS, [], strategy)
-        found |= {f"{name} {key}": np.asarray(value) for key, value in model.checkpoint_variables().items()}
+        weights = {key: np.asarray(value) for key, value in model.checkpoint_variables().items()}
+        found |= {f"{name} {key}": value for key, value in weights.items() if not key.startswith("metrics/")}
     np.savez(out_file, **found)
 
 

@@ -26,7 +26,6 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.reader_study.answers import AnswerStore
 from tfcxr.reader_study.design_file import Design, ImageOrigin, read_design, read_key
 from tfcxr.reader_study.readings import Reading, readings
-from tfcxr.reader_study.simulation.local_server import running_server
 from tfcxr.reader_study.simulation.reader_model import ReaderSkill, SimulatedReaders
 from tfcxr.reader_study.statistics.analysis import ANALYSES
 
@@ -115,10 +114,11 @@ def _answer_once(
             url = arguments.server.rstrip("/")
         else:
             from tfcxr.reader_study.server.app import create_app  # of the serving extra
+            from tfcxr.reader_study.server.study_server import StudyServer
 
             copy = pathlib.Path(arguments.out_dir or stack.enter_context(tempfile.TemporaryDirectory()))
             copy_study(folder, copy)
-            folder, url = copy, stack.enter_context(running_server(create_app(copy)))
+            folder, url = copy, stack.enter_context(StudyServer(create_app(copy))).address
         started = time.monotonic()
         model = SimulatedReaders(design, key, skill, arguments.seed)
         visits = simulate_study(folder, design, key, model, url, seed=str(arguments.seed), workers=arguments.workers)

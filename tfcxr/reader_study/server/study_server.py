@@ -46,6 +46,7 @@ class StudyServer:
         self.address = f"{'https' if tls else 'http'}://{shown_host}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             app,
+            log_config=None,  # its own would close the handlers of this process
             log_level="warning",
             access_log=False,  # it would write tokens to a log
             lifespan="off",

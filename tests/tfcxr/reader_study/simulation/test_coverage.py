@@ -1,6 +1,7 @@
 import pytest
 
 from tfcxr.reader_study.readings import readings
+from tfcxr.reader_study.server.app import create_app
 from tfcxr.reader_study.simulation.coverage import (
     Coverage,
     answers_through_app,
@@ -80,10 +81,10 @@ def test_lines_tell_truth_and_coverage():
     assert heading.startswith("interval")
 
 
-def test_answers_through_the_app_are_the_direct_ones(study, make_app):
+def test_answers_through_the_app_are_the_direct_ones(study):
     folder, design, key = study
     model = SimulatedReaders(design, key, SKILL, (1, 2))
-    stored = answers_through_app(folder, design, key, TOKENS, make_app)(model)
+    stored = answers_through_app(folder, design, key, TOKENS, create_app)(model)
     assert {row.viewport["simulated"] for row in stored} == {True}
     assert readings(design, key, stored) == readings(design, key, direct_answers(design)(model))
 

@@ -1,13 +1,13 @@
 import json
 import subprocess
 import sys
-import types
 
 import pytest
 
 from tfcxr.reader_study.answers import Answer, AnswerStore
 from tfcxr.reader_study.commands.simulate import SimulateArguments, simulate
-from tfcxr.reader_study.simulation.local_server import running_server
+from tfcxr.reader_study.server.app import create_app
+from tfcxr.reader_study.server.study_server import StudyServer
 from tfcxr.reader_study.statistics.analysis import ANALYSES, Analysis, Estimate
 
 HELP = """
@@ -19,13 +19,6 @@ start(["reader_study", "simulate", "--help"])
 
 
 @pytest.fixture
-def app_module(make_app, monkeypatch):
-    """The server that the command starts."""
-    module = types.SimpleNamespace(create_app=make_app)
-    monkeypatch.setitem(sys.modules, "tfcxr.reader_study.server.app", module)
-
-
-@pytest.fixture
 def pairs_analysis(monkeypatch):
     def pairs(found):
         return Analysis("Pairs", (), numbers={"pairs_right": Estimate(0.5, 0.0, 1.0, 1)})
@@ -33,7 +26,7 @@ def pairs_analysis(monkeypatch):
     monkeypatch.setitem(ANALYSES, "pairs", pairs)
 
 
-def test_answered_copy_is_left_and_the_study_stays_empty(study, app_module, tmp_path, capsys):
+def test_answered_copy_is_left_and_the_study_stays_empty(study, tmp_path, capsys):
     folder, design, _ = study
     simulate(SimulateArguments(study_dir=str(folder), out_dir=str(tmp_path / "out"), seed=5, skill=50.0))
     printed = capsys.readouterr().out
@@ -45,7 +38,7 @@ def test_answered_copy_is_left_and_the_study_stays_empty(study, app_module, tmp_
         assert len(store.rows()) == 57
 
 
-def test_without_out_dir_nothing_is_kept(study, app_module, tmp_path, monkeypatch, capsys):
+def test_without_out_dir_nothing_is_kept(study, tmp_path, monkeypatch, capsys):
     folder, _, _ = study
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
@@ -53,14 +46,14 @@ def test_without_out_dir_nothing_is_kept(study, app_module, tmp_path, monkeypatc
     assert "next:" not in capsys.readouterr().out and not list((tmp_path / "temporary").iterdir())
 
 
-def test_running_server_is_answered(study, make_app, capsys):
+def test_running_server_is_answered(study, capsys):
     folder, design, _ = study
-    with running_server(make_app(folder)) as url:
-        simulate(SimulateArguments(study_dir=str(folder), server=url + "/"))
+    with StudyServer(create_app(folder)) as server:
+        simulate(SimulateArguments(study_dir=str(folder), server=server.address + "/"))
     assert "57 acknowledged rows are stored" in capsys.readouterr().out
 
 
-def test_coverage_is_printed_and_written(study, app_module, pairs_analysis, tmp_path, capsys):
+def test_coverage_is_printed_and_written(study, pairs_analysis, tmp_path, capsys):
     folder, design, _ = study
     simulate(SimulateArguments(study_dir=str(folder), out_dir=str(tmp_path), studies=2, analyses=("pairs",)))
     written = json.loads((tmp_path / "coverage.json").read_text())
