@@ -25,6 +25,7 @@ from tfcxr import command_line
 from tfcxr.commands import COMMANDS as ALL_COMMANDS
 from tfcxr.data.records import read_dataset_info
 from tfcxr.models import MODELS
+from tfcxr.reader_study.commands import COMMANDS as READER_STUDY_COMMANDS
 from tfcxr.training.embedded_data import phantom_records
 from tfrecords_builder.commands import COMMANDS
 
@@ -56,6 +57,8 @@ def parsed(line, *extra):
     _, *words = shlex.split(line)
     if words[1] == "tfcxr":
         function, flags = ALL_COMMANDS[words[2]], words[3:]
+    elif words[1] == "tfcxr.reader_study":
+        function, flags = READER_STUDY_COMMANDS[words[2]], words[3:]
     elif words[1] == "tfrecords_builder":
         name, flags = ("build", words[2:]) if words[2].startswith("-") else (words[2], words[3:])
         function = COMMANDS[name]
