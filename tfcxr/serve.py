@@ -341,7 +341,7 @@ def _channel_arguments(text: str) -> tuple[tuple[str, Any], ...]:
 
 
 def _tls(a: ServeArguments) -> "Tls | None":
-    from tfcxr.server.access import Tls
+    from tfcxr.server.access import Tls, read_tls
     from tfcxr.server.text_messages import read_text_message
 
     if a.ssl_config_file:
@@ -350,16 +350,7 @@ def _tls(a: ServeArguments) -> "Tls | None":
         if given.client_verify and not given.custom_ca:
             raise ValueError(f"{a.ssl_config_file}: client_verify needs custom_ca, whose clients alone are let in")
         return Tls(given.server_key, given.server_cert, given.custom_ca if given.client_verify else "")
-    if (a.tls_key is None) != (a.tls_certificate is None):
-        raise ValueError("--tls_key and --tls_certificate go together")
-    if a.tls_key is None or a.tls_certificate is None:
-        return None
-    texts = []
-    for path in (a.tls_key, a.tls_certificate):
-        if not pathlib.Path(path).is_file():
-            raise FileNotFoundError(f"{path} does not exist; expected a file in PEM")
-        texts.append(pathlib.Path(path).read_text(encoding="utf-8"))
-    return Tls(*texts)
+    return read_tls(a.tls_key, a.tls_certificate)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,30 @@ DATA = {
 }
 
 
+LEAST_CONTRAST = """() => {
+  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((value) => value / 255)
+    .map((value) => (value <= .03928 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4))
+    .reduce((sum, value, index) => sum + value * [.2126, .7152, .0722][index], 0);
+  const behind = (element) => {
+    for (let found = element; found; found = found.parentElement) {
+      const color = channels(getComputedStyle(found).backgroundColor);
+      if (color.length < 4 || color[3] > 0) return color;
+    }
+    return [255, 255, 255];
+  };
+  let least = [21, ""];
+  for (const element of document.querySelectorAll("body *")) {
+    const text = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data.trim()).join("");
+    if (!text || !element.checkVisibility() || element.disabled) continue;
+    const [a, b] = [light(channels(getComputedStyle(element).color)), light(behind(element))];
+    const contrast = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (contrast < least[0]) least = [contrast, text];
+  }
+  return least;
+}"""
+
+
 @pytest.fixture(scope="session")
 def make_tiny_gan() -> Callable[..., tuple[ACGAN, RunConfig]]:
     """A function that makes an ACGAN of given settings, and its run; weights are large so that pictures vary."""
@@ -138,3 +162,9 @@ def make_classifier() -> Callable[..., pathlib.Path]:
 def tiny_classifier(make_classifier: Callable, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A classifier of four quarters of 32-px images, the last without a threshold. Do not change it."""
     return make_classifier(tmp_path_factory.mktemp("classifiers") / "quarters" / "1")
+
+
+@pytest.fixture
+def least_contrast():
+    """A script for a page: least contrast of all shown texts with what is behind them, and the text that has it."""
+    return LEAST_CONTRAST

@@ -66,6 +66,25 @@ class Tls:
                 raise ValueError(f"TLS: {message}; got {error.reason or error}") from None
 
 
+def read_tls(key_file: str | None, certificate_file: str | None) -> Tls | None:
+    """TLS by two files in PEM; None without any.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: one without the other, or what `Tls` refuses.
+    """
+    if (key_file is None) != (certificate_file is None):
+        raise ValueError("--tls_key and --tls_certificate go together")
+    if key_file is None or certificate_file is None:
+        return None
+    texts = []
+    for path in map(pathlib.Path, (key_file, certificate_file)):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist; expected a file in PEM")
+        texts.append(path.read_text(encoding="utf-8"))
+    return Tls(*texts)
+
+
 def read_access(token_file: str | os.PathLike | None) -> Access:
     """The access by a file that holds the token, or else by the environment variable TFCXR_API_TOKEN.
 

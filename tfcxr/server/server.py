@@ -23,6 +23,7 @@ from tfcxr.server.access import Access, Tls
 from tfcxr.server.batching import Batcher, BatchingOptions
 from tfcxr.server.firewall import Firewall
 from tfcxr.server.grpc_server import GrpcOptions, GrpcServer
+from tfcxr.server.listening import address_text, listen, tls_files
 from tfcxr.server.metrics import ServerMetrics
 from tfcxr.server.model_manager import ModelManager
 from tfcxr.server.open_inference_grpc import add_open_inference
@@ -128,8 +129,8 @@ class Server:
         self.rest_address = self.grpc_address = ""
         try:
             if options.rest_port is not None:
-                listener = _listen(options.host, options.rest_port)
-                self.rest_address = _address(options.host, listener.getsockname()[1])
+                listener = listen(options.host, options.rest_port, "REST")
+                self.rest_address = address_text(options.host, listener.getsockname()[1])
                 self._rest = _RestThread(self._application(service, options), listener, options.tls)
             if options.grpc_port is not None or options.grpc_socket:
                 self._grpc = self._grpc_server(service, options)
@@ -176,7 +177,7 @@ class Server:
         )
 
     def _grpc_server(self, service: PredictionService, options: ServerOptions) -> GrpcServer:
-        addresses = [] if options.grpc_port is None else [_address(options.host, options.grpc_port)]
+        addresses = [] if options.grpc_port is None else [address_text(options.host, options.grpc_port)]
         addresses += [f"unix:{options.grpc_socket}"] if options.grpc_socket else []
         credentials = None
         if tls := options.tls:
@@ -198,7 +199,7 @@ class Server:
         )
         server = GrpcServer(service, grpc_options, options.access, on_request, (add_v2,))
         if options.grpc_port is not None:
-            self.grpc_address = _address(options.host, server.ports[0])
+            self.grpc_address = address_text(options.host, server.ports[0])
         return server
 
 
@@ -207,7 +208,7 @@ class _RestThread:
 
     def __init__(self, app: ASGIApp, listener: socket.socket, tls: Tls | None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tfcxr_tls_")
-        files = _tls_files(pathlib.Path(self._folder.name), tls) if tls else {}
+        files = tls_files(pathlib.Path(self._folder.name), tls) if tls else {}
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -245,37 +246,6 @@ class _TokenCheck:
         answer = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
         await send({"type": "http.response.start", "status": 401, "headers": answer})
         await send({"type": "http.response.body", "body": f'{{"error": "{Access.MESSAGE}"}}'.encode()})
-
-
-def _address(host: str, port: int) -> str:
-    """Such as "127.0.0.1:8500" or "[::1]:8500"."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # named as TCP, so that asyncio turns off the delay of small packets, 40 ms a request
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        address = _address(host, port)
-        raise OSError(f"REST cannot listen on {address}: {error.strerror}; is another server there?") from error
-    return listener
-
-
-def _tls_files(folder: pathlib.Path, tls: Tls) -> dict[str, Any]:
-    """Arguments of uvicorn, which reads certificates from files; the folder is readable by this user alone."""
-    names = {"ssl_keyfile": tls.key, "ssl_certfile": tls.certificate, "ssl_ca_certs": tls.client_authority}
-    files: dict[str, Any] = {}
-    for name, text in names.items():
-        if text:
-            (folder / name).write_text(text, encoding="utf-8")
-            files[name] = str(folder / name)
-    return files | ({"ssl_cert_reqs": 2} if tls.client_authority else {})
 
 
 def log_addresses(server: Server, options: ServerOptions) -> None:

@@ -26,7 +26,6 @@ from tfcxr.reader_study.design_file import LINKS_FILE, read_design
 
 if TYPE_CHECKING:
     from tfcxr.reader_study.server.app import ServedStudy
-    from tfcxr.server.access import Tls
 
 EXTRA = "python -m tfcxr.reader_study serve needs the extra serving: pip install '.[serving]' in the checkout"
 
@@ -67,11 +66,12 @@ def serve(arguments: ServeStudyArguments) -> None:
         from tfcxr.reader_study.server.app import create_app
         from tfcxr.reader_study.server.study_key import read_study_key
         from tfcxr.reader_study.server.study_server import StudyServer
+        from tfcxr.server.access import read_tls
     except ModuleNotFoundError as error:
         raise ImportError(f"{error}. {EXTRA}") from error
 
     study_key = read_study_key(arguments.study_key_file) if arguments.study_key_file else ""
-    tls = _tls(arguments)
+    tls = read_tls(arguments.tls_key, arguments.tls_certificate)
     app = create_app(arguments.study_dir, study_key, on_finished=lambda reader: log_finished(app.state.study, reader))
     stops = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -116,8 +116,6 @@ def log_finished(study: "ServedStudy", reader: str) -> None:
 
 
 def _check_host(arguments: ServeStudyArguments) -> None:
-    if (arguments.tls_key is None) != (arguments.tls_certificate is None):
-        raise ValueError("--tls_key and --tls_certificate go together")
     if _is_loopback(arguments.host):
         return
     missing = [
@@ -140,16 +138,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _tls(arguments: ServeStudyArguments) -> "Tls | None":
-    from tfcxr.server.access import Tls
-
-    if arguments.tls_key is None or arguments.tls_certificate is None:
-        return None
-    texts = []
-    for path in (arguments.tls_key, arguments.tls_certificate):
-        if not pathlib.Path(path).is_file():
-            raise FileNotFoundError(f"{path} does not exist; expected a file in PEM")
-        texts.append(pathlib.Path(path).read_text(encoding="utf-8"))
-    return Tls(*texts)

@@ -18,29 +18,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not 
 expect = sync_api.expect
 SECONDS = 60_000.0  # milliseconds that a busy machine may take
 LINK = "/r/token%20R1"
-# least contrast of all shown texts with what is behind them, with the text that has it
-LEAST_CONTRAST = """() => {
-  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((value) => value / 255)
-    .map((value) => (value <= .03928 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4))
-    .reduce((sum, value, index) => sum + value * [.2126, .7152, .0722][index], 0);
-  const behind = (element) => {
-    for (let found = element; found; found = found.parentElement) {
-      const color = channels(getComputedStyle(found).backgroundColor);
-      if (color.length < 4 || color[3] > 0) return color;
-    }
-    return [255, 255, 255];
-  };
-  let least = [21, ""];
-  for (const element of document.querySelectorAll("body *")) {
-    const text = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data.trim()).join("");
-    if (!text || !element.checkVisibility() || element.disabled) continue;
-    const [a, b] = [light(channels(getComputedStyle(element).color)), light(behind(element))];
-    const contrast = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-    if (contrast < least[0]) least = [contrast, text];
-  }
-  return least;
-}"""
 UNNAMED = """() => [...document.querySelectorAll("button, input, textarea, progress, dialog, [tabindex='0']")].filter(
   (element) => !(element.labels?.length || element.textContent.trim() || element.getAttribute("aria-label") ||
     element.getAttribute("aria-labelledby"))).map((element) => element.outerHTML)"""
@@ -245,7 +222,7 @@ def test_by_keys_alone(open_page, server, folder):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("width, theme", [(360, "dark"), (360, "light"), (1280, "light"), (3840, "dark")])
-def test_it_fits_and_can_be_read(open_page, server, width, theme):
+def test_it_fits_and_can_be_read(open_page, server, width, theme, least_contrast):
     page = open_page(f"{server.address}{LINK}", viewport={"width": width, "height": 800})
     if theme == "light":
         page.get_by_role("button", name="Light room").click()
@@ -253,7 +230,7 @@ def test_it_fits_and_can_be_read(open_page, server, width, theme):
 
     def check(view):
         assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), view
-        contrast, text = page.evaluate(LEAST_CONTRAST)
+        contrast, text = page.evaluate(least_contrast)
         assert contrast >= 4.5, f"{view}: {text}"
         assert page.evaluate(UNNAMED) == [], view
         sizes = page.locator(".frame:visible").evaluate_all(
