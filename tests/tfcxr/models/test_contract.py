@@ -180,7 +180,8 @@ def test_same_seed_gives_the_same_picture_in_any_batch(generator):
     size = model.config.image_size
     assert together.shape == (5, size, size, 1)
     assert -1 <= tf.reduce_min(together) <= tf.reduce_max(together) <= 1
-    np.testing.assert_allclose(model.generate(seed[3:4], label[3:4]), together[3:4], atol=1e-6)
+    alone = model.generate(seed[3:4], label[3:4])
+    np.testing.assert_allclose(alone, together[3:4], atol=1e-5)  # without AVX-512, sums of batches differ by 5e-6
     assert not np.allclose(together[0], together[2], atol=1e-4), "other seeds, other pictures"
 
 

@@ -103,10 +103,18 @@ def test_loads_and_generates_the_same_without_tfcxr_and_its_parts(
     subprocess.run([sys.executable, "-I", "-c", textwrap.dedent(script)], cwd=tmp_path, env=environment, check=True)
     there, alone = np.load(tmp_path / "there.npz"), np.load(tmp_path / "alone.npz")
     assert set(there) == {"image", "realism", "tries", "seed", "is_accepted"}
-    for name in ("image", "tries", "seed", "is_accepted"):
+    for name in ("tries", "seed", "is_accepted"):
         np.testing.assert_array_equal(there[name][::-1], here[name])
         np.testing.assert_array_equal(alone[name], here[name][1:2])
-    np.testing.assert_array_equal(np.load(tmp_path / "png.npy"), here["image"][0])
+    assert_same_pictures(there["image"][::-1], here["image"])
+    assert_same_pictures(alone["image"], here["image"][1:2])
+    assert_same_pictures(np.load(tmp_path / "png.npy"), here["image"][0])
+
+
+def assert_same_pictures(images, expected):
+    """Without AVX-512, TensorFlow rounds a few of the enlarged pixels by one grey level from one run to the next."""
+    off = np.abs(images.astype(int) - expected.astype(int))
+    assert off.max() <= 1 and (off > 0).mean() < 1e-3
 
 
 def search(parts, gate, seeds, labels, truncation=1.0):

@@ -422,7 +422,7 @@ def test_timed_images_are_seen_once_for_their_time(open_page, tmp_path, write_se
         page.keyboard.press("s")
         page.keyboard.press("Enter")
         expect(page.locator("#finished-view")).to_be_visible()
-    assert [row.viewport["exposure_seconds"] for row in rows(folder)] == [0.4, 0.41]
+    assert [row.viewport["exposure_seconds"] for row in rows(folder)] == [0.4, 0.43]
     shown = rows(folder)[1].viewport["shown_seconds"]
     assert shown + 0.017 >= 0.4 and shown < 1.0  # a busy machine misses frames; the time is what was measured
 
