@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcxr.data import pipeline
 from tfcxr.data.pipeline import (
     evaluation_batches,
     find_data_dir,
@@ -145,3 +146,9 @@ def test_pixels_survive_the_value_ranges():
     np.testing.assert_array_equal(to_pixels(from_pixels(tf.cast(pixels, tf.uint8))), pixels)
     assert from_pixels(tf.constant([65535], tf.uint16)).numpy() == 1.0
     np.testing.assert_array_equal(to_pixels(tf.constant([-3.0, 3.0])), [0, 255])
+
+
+def test_facts_are_of_every_image(disc_records):
+    facts = pipeline.read_facts(disc_records, "train")
+    images = pipeline.read_dataset_info(disc_records).splits["train"].images
+    assert {len(values) for values in facts.values()} == {images} and len(set(facts["key"].tolist())) == images
