@@ -32,6 +32,7 @@ COMMON_FLAGS = {
     "threads": "Processor threads to compute with; all cores by default. BLAS takes one, see tfcxr/threads.py.",
     "traceback": "Show the whole traceback of an error instead of one sentence.",
 }
+GIVEN_PLUGINS: list[str] = []  # of the command that was parsed last, for processes that it starts
 DEFINERS: dict[type, Callable[..., Any]] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -151,6 +152,7 @@ def parse(command: Callable[[Any], Any], argv: list[str]) -> tuple[Any, bool]:
     bound_threads(values.threads)
     for path in values.plugin:
         load_plugin(path)
+    GIVEN_PLUGINS[:] = values.plugin
     given: dict[str, Any] = {}
     for field in fields:
         name = _flag_name(field)

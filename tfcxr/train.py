@@ -44,6 +44,7 @@ def train(arguments: TrainArguments) -> pathlib.Path | None:
     check_data_dirs(arguments.data_dir)
     if arguments.local_workers > 1:
         words = shlex.split(command_line.command_text(train, dataclasses.replace(arguments, local_workers=1)))
+        words += [f"--plugin={path}" for path in command_line.GIVEN_PLUGINS]
         if status := run_local_workers(words[1:], arguments.local_workers):
             raise SystemExit(status)
         return None

@@ -91,9 +91,9 @@ def _run_step(
 
 def _distributed(strategy: tf.distribute.Strategy, batches: tf.data.Dataset) -> Any:
     """The dataset whose batches each replica gets its rows of, in the order of the replicas."""
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
         return strategy.experimental_distribute_dataset(batches.with_options(options))
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
