@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfcxr.benchmarks.measurement import WARM_UP, Measurement, MeasurementArguments
 from tfcxr.data.pipeline import find_data_dir, training_batches
@@ -18,25 +19,33 @@ NOISE_SHARDS = 4
 
 
 def measure_pipeline(arguments: MeasurementArguments) -> dict[str, Any]:
-    """Reads training batches for `pipeline_seconds`, of noise where there is no `data_dir`.
+    """Reads training batches for `pipeline_seconds`, then as long from memory; of noise where there is no `data_dir`.
 
     Returns:
-      images_per_second, batch_size and timed_batches.
+      images_per_second, cached_images_per_second as with --cache, and batch_size.
     """
     run = arguments.run()
     size = run.settings["image_size"]
     with tempfile.TemporaryDirectory() as folder:
         data_dir = arguments.data_dir or write_noise_records(folder, size, run.label_names)
         data_dir = find_data_dir(data_dir, size)
-        batches = iter(training_batches(data_dir, ",".join(arguments.splits), run.batch_size, seed=0))
-        for _ in range(WARM_UP):
-            next(batches)
-        count, start = 0, time.perf_counter()
-        while time.perf_counter() - start < arguments.pipeline_seconds:
-            next(batches)
-            count += 1
-        rate = count * run.batch_size / (time.perf_counter() - start)
-    return {"images_per_second": rate, "batch_size": run.batch_size, "timed_batches": count}
+        splits, seconds = ",".join(arguments.splits), arguments.pipeline_seconds
+        read, cached = (
+            _rate(training_batches(data_dir, splits, run.batch_size, seed=0, cache=cache), run.batch_size, seconds)
+            for cache in (False, True)
+        )
+    return {"images_per_second": read, "cached_images_per_second": cached, "batch_size": run.batch_size}
+
+
+def _rate(dataset: tf.data.Dataset, batch_size: int, seconds: float) -> float:
+    batches = iter(dataset)
+    for _ in range(WARM_UP):
+        next(batches)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        next(batches)
+        count += 1
+    return count * batch_size / (time.perf_counter() - start)
 
 
 def write_noise_records(folder: str | os.PathLike, image_size: int, label_names: tuple[str, ...]) -> pathlib.Path:
@@ -75,4 +84,4 @@ def write_noise_records(folder: str | os.PathLike, image_size: int, label_names:
     return folder
 
 
-PIPELINE = Measurement(measure_pipeline, "batch {batch_size}".format_map)
+PIPELINE = Measurement(measure_pipeline, "batch {batch_size}; {cached_images_per_second:.0f} with --cache".format_map)

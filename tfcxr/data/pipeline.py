@@ -2,8 +2,8 @@
 
     batches = training_batches("records/64", "train", batch_size=16, seed=0, start_step=2000)
 
-A pipeline started at step 2000 gives what an uninterrupted one gives from its 2000th batch on: each epoch has a
-seed of its own, so that only the batches of the current epoch are read over.
+A pipeline started at step 2000 gives what an uninterrupted one gives from its 2000th batch on, and reads nothing of
+what came before: each step's records are found by their places.
 """
 
 import contextlib
@@ -17,13 +17,14 @@ import tensorflow as tf
 
 from tfcxr.data.condition_values import condition_values, with_unknown
 from tfcxr.data.label_choice import LabelChoice, choose_labels
-from tfcxr.data.parsing import parse_batch, parse_facts
+from tfcxr.data.parsing import PEOPLE, parse_batch, parse_facts
+from tfcxr.data.record_cache import RecordCache
+from tfcxr.data.record_reader import RecordReader
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
 from tfcxr.data.schema import DatasetInfo
+from tfcxr.data.shuffled_order import ShuffledOrder
 
-SHUFFLE_MEMORY_BYTES = 256 * 2**20
 READ_BUFFER_BYTES = 8 * 2**20
-PARALLEL_SHARDS = 8
 FACTS_BATCH = 64  # records parsed at once for what stands beside their pixels, which are in memory meanwhile
 
 
@@ -83,52 +84,50 @@ def training_batches(
     shrink: int = 1,
     labels: Sequence[str] = (),
     conditions: Sequence[str] = (),
+    rows: slice = slice(None),
+    cache: bool = False,
 ) -> tf.data.Dataset:
-    """Endless shuffled batches of equal size.
+    """Endless shuffled batches of equal size; every epoch shuffles the whole split, however large.
 
     Images that do not fill an epoch's last batch are left out of that epoch; the next one draws anew. With `shrink`
     they become so many times smaller, by the mean of shrink x shrink pixels. `labels` chooses among those of the data
     set, see `tfcxr.data.label_choice`; all where none is named. `conditions` are columns of `tfcxr.data.conditions`,
-    which stand behind those of the labels in "label" alone.
+    which stand behind those of the labels in "label" alone. Of each batch, only `rows` are read, such as one worker's.
+    With `cache`, decoded images are kept in memory: the same batches, without reading or decoding.
 
     Returns:
-      a data set of {"image": float32 [batch, size, size, 1] in [-1, 1], "label": float32 [batch, labels], 0 where
-      unknown, "label_mask": float32 [batch, labels], 1 where the label is known}.
+      a data set of {"image": float32 [rows, size, size, 1] in [-1, 1], "label": float32 [rows, labels], 0 where
+      unknown, "label_mask": float32 [rows, labels], 1 where the label is known}.
 
     Raises:
       FileNotFoundError: no data folder, or a shard is missing.
-      ValueError: a damaged shard, another schema version, no such split or label, or fewer images than one batch.
+      ValueError: a damaged shard, another schema version, no such split or label, fewer images than one batch, or with
+        `cache` more pixels than there is memory. What a record is found to lack is raised by `reading_errors`.
     """
     info = read_dataset_info(data_dir)
     choice = choose_labels(info, labels)
-    paths = shard_paths(data_dir, info, split, verify_checksums)
     images = count_images(info, split, choice)
+    reader = RecordReader(shard_paths(data_dir, info, split, verify_checksums), choice, images)
     if images < batch_size:
         raise ValueError(f"split {split!r} of {info.name} holds {images} images, too few for one batch of {batch_size}")
-    steps_per_epoch = images // batch_size
-    stored = split_info(info, split)
-    record_bytes = 1 + sum(shard.bytes for shard in stored.shards) // stored.images
-    shuffle_images = max(batch_size, min(images, SHUFFLE_MEMORY_BYTES // record_bytes))
+    order = ShuffledOrder(images, batch_size, seed)
+    names = ("label", *(PEOPLE if conditions else ()))
+    count = len(range(batch_size)[rows])
+    cached = RecordCache(reader, info, images, names) if cache else None
 
-    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        seeds = tf.random.stateless_uniform([2], [seed, epoch], 0, np.iinfo(np.int64).max, tf.int64)
-        order = tf.random.experimental.stateless_shuffle(tf.constant(paths), tf.stack([tf.cast(seed, tf.int64), epoch]))
-        serialized = tf.data.Dataset.from_tensor_slices(order).interleave(
-            _read_shard, cycle_length=PARALLEL_SHARDS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-        if choice.drops_images:
-            serialized = serialized.filter(lambda record: _is_kept(record, info, choice))
-        shuffled = serialized.shuffle(shuffle_images, seed=seeds[0], reshuffle_each_iteration=False)
-        skipped = tf.where(epoch == start_step // steps_per_epoch, start_step % steps_per_epoch, 0)
-        return shuffled.batch(batch_size, drop_remainder=True).skip(tf.cast(skipped, tf.int64))
+    def places(step: np.ndarray) -> np.ndarray:
+        return order.batch(int(step))[rows]
 
-    epochs = tf.data.Dataset.range(start_step // steps_per_epoch, np.iinfo(np.int64).max)
-    batches = epochs.flat_map(epoch_batches)
+    def batch_of(step: tf.Tensor) -> dict[str, tf.Tensor]:
+        if cached is not None:
+            parsed = cached.batch(tf.numpy_function(places, [step], tf.int64), count)
+        else:
+            serialized = tf.numpy_function(lambda step: reader.read(places(step)), [step], tf.string)
+            parsed = parse_batch(tf.ensure_shape(serialized, [count]), info, names)
+        return _training_batch(parsed, choice, count, shrink, conditions)
 
-    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _training_batch(parse_batch(serialized, info), choice, batch_size, shrink, conditions)
-
-    return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
+    return steps.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 def count_images(info: DatasetInfo, split: str, choice: LabelChoice) -> int:
@@ -241,14 +240,8 @@ def _read_shard(path: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(path, buffer_size=READ_BUFFER_BYTES)
 
 
-def _is_kept(record: tf.Tensor, info: DatasetInfo, choice: LabelChoice) -> tf.Tensor:
-    """Whether a serialised record has one of the chosen labels, a bool scalar."""
-    label = parse_facts(record[None], info)["label"][0]
-    return tf.reduce_any(tf.gather(label, choice.columns) == 1.0)
-
-
 def _training_batch(
-    parsed: dict[str, tf.Tensor], choice: LabelChoice, batch_size: int, shrink: int, conditions: Sequence[str]
+    parsed: dict[str, tf.Tensor], choice: LabelChoice, rows: int, shrink: int, conditions: Sequence[str]
 ) -> dict[str, tf.Tensor]:
     label = tf.gather(parsed["label"], choice.columns, axis=1) if choice.columns else parsed["label"]
     known = tf.logical_not(tf.math.is_nan(label))
@@ -260,4 +253,4 @@ def _training_batch(
     }
     if conditions:
         batch["label"] = tf.concat([batch["label"], with_unknown(condition_values(parsed, conditions))], axis=1)
-    return {name: tf.ensure_shape(tensor, [batch_size, *tensor.shape[1:]]) for name, tensor in batch.items()}
+    return {name: tf.ensure_shape(tensor, [rows, *tensor.shape[1:]]) for name, tensor in batch.items()}

@@ -34,6 +34,7 @@ class TrainArguments(Arguments):
       batch_size: Images per step over all replicas, with several critic steps per critic step; 32 by default, 16 of an
         acgan without --data_dir.
       seed: Of weights, noise and data order.
+      cache: Keep the decoded images in memory. Worth it where they are PNGs, or on a disk that seeks slowly.
       devices: Devices to train on, such as GPU:0,GPU:1; all GPUs by default.
       local_workers: Try several workers on this machine: start so many processes that train together. Several machines
         do so by TF_CONFIG.
@@ -68,6 +69,7 @@ class TrainArguments(Arguments):
     minutes: float | None = flag(None, minimum=0.001)
     batch_size: int | None = flag(None, minimum=1)
     seed: int = 0
+    cache: bool = False
     devices: tuple[str, ...] = ()
     local_workers: int = flag(1, minimum=1)
     log_every: int = flag(50, minimum=1)

@@ -12,7 +12,8 @@ from tfcxr.models.base import AdversarialModel
 from tfcxr.models.model_config import AdversarialConfig, Stage
 from tfcxr.training.step_logs import FirstFault, StepLogs, require_finite
 
-OpenBatches = Callable[[Stage, int], tf.data.Dataset]  # (stage, k) -> its batches from its k-th step on
+# (stage, k, rows) -> its batches from its k-th step on; of each only those rows, which are one worker's
+OpenBatches = Callable[[Stage, int, slice], tf.data.Dataset]
 
 
 def train(
@@ -27,7 +28,11 @@ def train(
     batch_size = (batches.element_spec["image"].shape[0] or 0) // model.config.batches_per_step
     last = model.config.stages(max(batch_size, 1))[-1]
     stage = dataclasses.replace(last, first_step=0, end_step=steps, is_fading=False)
-    train_stages(model, [stage], lambda stage, skipped: batches, start_step, callbacks, strategy)
+
+    def open_batches(stage: Stage, skipped: int, rows: slice) -> tf.data.Dataset:
+        return batches if rows == slice(None) else batches.map(lambda batch: {k: v[rows] for k, v in batch.items()})
+
+    train_stages(model, [stage], open_batches, start_step, callbacks, strategy)
 
 
 def train_stages(
@@ -57,9 +62,10 @@ def train_stages(
         for stage in stages:
             if stage.end_step <= start_step:
                 continue
-            batches = open_batches(stage, max(start_step - stage.first_step, 0))
-            _check_images(batches.element_spec["image"].shape, model.config, stage)
-            iterator = iter(_distributed(strategy, batches))
+            of_rows = functools.partial(open_batches, stage, max(start_step - stage.first_step, 0))
+            shape = of_rows(slice(None)).element_spec["image"].shape
+            _check_images(shape, model.config, stage)
+            iterator = iter(_distributed(strategy, of_rows, shape[0]))
             model.begin_stage(stage, is_new=start_step <= stage.first_step)
             # no autograph: steps hold no Python control flow on tensors, and tracing is faster; a partial function,
             # because TensorFlow warns of a function that is traced again, here once per stage
@@ -89,27 +95,20 @@ def _run_step(
     return fault.observe(step, tf.stack([mean.result() for mean in model.metrics]))
 
 
-def _distributed(strategy: tf.distribute.Strategy, batches: tf.data.Dataset) -> Any:
-    """The dataset whose batches each replica gets its rows of, in the order of the replicas."""
+def _distributed(strategy: tf.distribute.Strategy, of_rows: Callable[[slice], tf.data.Dataset], rows: int) -> Any:
+    """The dataset of batches of `rows`, whose rows each replica gets in the order of the replicas."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        return strategy.experimental_distribute_dataset(batches.with_options(options))
+        return strategy.experimental_distribute_dataset(of_rows(slice(None)).with_options(options))
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        replicas = context.num_replicas_in_sync // context.num_input_pipelines  # of this worker
-        first = replicas * context.input_pipeline_id
+        of_replica, share = rows // context.num_replicas_in_sync, rows // context.num_input_pipelines
+        first = share * context.input_pipeline_id
+        batches = of_rows(slice(first, first + share)).rebatch(of_replica, drop_remainder=True)
+        return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
-        def of_its_replicas(batch: dict[str, tf.Tensor]) -> tf.data.Dataset:
-            rows = {name: tf.split(value, context.num_replicas_in_sync) for name, value in batch.items()}
-            return tf.data.Dataset.from_tensor_slices(
-                {name: tf.stack(parts[first : first + replicas]) for name, parts in rows.items()}
-            )
-
-        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)  # keeps shapes static
-        return batches.flat_map(of_its_replicas).apply(endless)
-
-    return strategy.distribute_datasets_from_function(of_worker)  # all read everything and keep their rows
+    return strategy.distribute_datasets_from_function(of_worker)
 
 
 def _check_images(shape: tf.TensorShape, config: AdversarialConfig, stage: Stage) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+import tfcxr
 from tfcxr.data.atomic import write_atomically
+from tfcxr.data.record_reader import reading_errors
 from tfcxr.models.base import AdversarialModel
 from tfcxr.training import callbacks
 from tfcxr.training.announcement import announce_training
@@ -62,12 +64,16 @@ def train_model(
     strategy = make_strategy(list(arguments.devices), workers)
     agreement = Agreement(strategy, workers)
     plan = plan_training(arguments, settings)
+    with _other_workers_watched(workers):
+        agreement.require_equal(f"{plan.run} tfcxr {tfcxr.__version__}, tensorflow {tf.__version__}")
     run, run_dir, data, checkpoints = plan.run, plan.run_dir, plan.data, plan.checkpoints
-    open_batches = data.open_batches(arguments.seed, plan.stages, plan.config, strategy.num_replicas_in_sync)
+    open_batches = data.open_batches(
+        arguments.seed, plan.stages, plan.config, strategy.num_replicas_in_sync, arguments.cache
+    )
     if not workers.is_chief:
         model, state = _model_at_its_step(plan, strategy)
         logging.info("following worker 0, which writes %s", run_dir)
-        with _other_workers_watched(workers):
+        with _other_workers_watched(workers), reading_errors():
             is_ended, _ = agreement(stops=False, saves=False)
             follow = [FollowChief(agreement, arguments.log_every)]
             train_stages(model, [] if is_ended else plan.stages, open_batches, state["step"], follow, strategy)
@@ -118,7 +124,7 @@ def train_model(
     exports = ExportAtSteps(export, run, run_dir, plan.export_dir, plan.export_steps)
     limits = [time_limit] if time_limit else []
     watchers = [*limits, progress, metrics_log, samples, exports, saving]
-    with _other_workers_watched(workers):
+    with _other_workers_watched(workers), reading_errors():
         is_ended, _ = agreement(samples.should_stop or bool(time_limit and time_limit.end_reason), saves=False)
         train_stages(model, [] if is_ended else plan.stages, open_batches, state["step"], watchers, strategy)
     if saving.is_interrupted:

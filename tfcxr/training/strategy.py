@@ -16,11 +16,18 @@ def make_strategy(devices: list[str] | None = None, workers: Workers | None = No
 
     Raises:
       ValueError: a device this machine does not have, or devices named for one of several workers.
+      ConnectionError: another worker did not come, or this one's port is taken.
     """
     if workers is not None and workers.count > 1:
         if devices:
             raise ValueError("--devices is for one machine; each of several workers trains on all of its GPUs")
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except tf.errors.OpError as error:
+            raise ConnectionError(
+                f"worker {workers.index} of {workers.count} did not meet the others ({error.message}); see that all "
+                f"are started, that they reach {workers.address}, and that no other process here has its port"
+            ) from error
     present = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
     if devices:
         if missing := [device for device in devices if device not in present]:

@@ -55,35 +55,37 @@ class TrainingData:
         return describe_data(self.info, self.splits) | chosen
 
     def open_batches(
-        self, seed: int, stages: Sequence[Stage], config: AdversarialConfig, replicas: int = 1
+        self, seed: int, stages: Sequence[Stage], config: AdversarialConfig, replicas: int = 1, cache: bool = False
     ) -> OpenBatches:
         """A function that opens the batches of a stage; all are opened once here, so that none is found missing later.
 
+        With `cache`, the decoded images of a stage are kept in memory.
+
         Raises:
           FileNotFoundError: a shard is missing.
-          ValueError: a batch that cannot be shared by the replicas, or for which there are too few images.
+          ValueError: a batch that cannot be shared by the replicas, or for which there are too few images; too little
+            memory for the `cache`.
         """
         self._check_batches(stages, config.batches_per_step, replicas)
         sources = {size: smaller_records(self.folder, size) for size in sorted({stage.image_size for stage in stages})}
 
-        def open_batches(stage: Stage, skipped_steps: int) -> tf.data.Dataset:
+        def open_batches(stage: Stage, skipped_steps: int, rows: slice) -> tf.data.Dataset:
             folder, shrink = sources[stage.image_size]
-            rows = stage.batch_size * config.batches_per_step
-            # each stage has an order of its own
-            order = seed + stage.first_step
             return training_batches(
                 folder,
                 self.splits,
-                rows,
-                order,
+                stage.batch_size * config.batches_per_step,
+                seed + stage.first_step,  # each stage has an order of its own
                 skipped_steps,
                 shrink=shrink,
                 labels=self.labels,
                 conditions=config.condition_columns,
+                rows=rows,
+                cache=cache,
             )
 
         for stage in stages:
-            open_batches(stage, 0)
+            open_batches(stage, 0, slice(None))
         for size, (folder, shrink) in sources.items():
             if shrink > 1:
                 logging.warning(

@@ -5,6 +5,7 @@ folder; the others take their rows of every batch and write nothing.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 
@@ -22,10 +23,12 @@ class Workers:
     Attributes:
       index: of this worker, from 0; the first one is the chief.
       count: of all workers.
+      address: where the others reach this one, host:port; "" where it is alone.
     """
 
     index: int = 0
     count: int = 1
+    address: str = ""
 
     @property
     def is_chief(self) -> bool:
@@ -56,14 +59,15 @@ def read_workers() -> Workers:
         raise ValueError(f"{VARIABLE} has tasks {others[0]!r}; all machines train here, as {WORKER!r}")
     if role not in cluster or not 0 <= index < len(cluster[role]):
         raise ValueError(f"{VARIABLE} says that this is {role} {index}, which its cluster does not have")
-    return Workers(index + (len(cluster.get(CHIEF, ())) if role == WORKER else 0), count)
+    first = len(cluster.get(CHIEF, ())) if role == WORKER else 0
+    return Workers(first + index, count, str(cluster[role][index]))
 
 
 class Agreement:
     """After each step, every worker learns what any of them wants; without it, one would wait for another for ever."""
 
     def __init__(self, strategy: tf.distribute.Strategy, workers: Workers) -> None:
-        self._strategy = strategy
+        self._strategy, self._workers = strategy, workers
         self._is_alone = workers.count == 1
         self._sum = tf.function(self._sum_over_workers, autograph=False)
 
@@ -73,6 +77,24 @@ class Agreement:
             return stops, saves
         any_stops, any_saves = np.asarray(self._sum(tf.constant([stops, saves], tf.int32))) > 0
         return bool(any_stops), bool(any_saves)
+
+    def require_equal(self, start: str) -> None:
+        """Compares what all workers were started with, before their first step; all must call it.
+
+        Raises:
+          ValueError: another worker's `start` is another one.
+        """
+        if self._is_alone:
+            return
+        digests = np.zeros([self._workers.count, 8], np.int32)  # each adds a row, the parts of its checksum
+        digests[self._workers.index] = np.frombuffer(hashlib.sha256(start.encode()).digest()[:16], np.uint16)
+        of_all = np.asarray(self._sum(tf.constant(digests)))
+        for index, digest in enumerate(of_all):
+            if (digest != of_all[0]).any():
+                raise ValueError(
+                    f"worker {index} was started with other settings, data or versions than worker 0; start all of "
+                    "them with the same command, the same records and the same versions of tfcxr and TensorFlow"
+                )
 
     def _sum_over_workers(self, wishes: tf.Tensor) -> tf.Tensor:
         def of_replica(own: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.data import pipeline
+from tfcxr.data import pipeline, record_cache
 from tfcxr.data.pipeline import (
     evaluation_batches,
     find_data_dir,
@@ -14,6 +14,7 @@ from tfcxr.data.pipeline import (
     to_pixels,
     training_batches,
 )
+from tfcxr.data.record_reader import reading_errors
 from tfcxr.data.records import read_patient_keys
 
 
@@ -118,6 +119,51 @@ def test_chosen_joint_labels_keep_all_images_in_another_order_of_columns(write_r
     )
     np.testing.assert_array_equal(chosen["image"], whole["image"])
     np.testing.assert_array_equal(chosen["label"], whole["label"][:, ::-1])
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_cached_images_give_the_same_batches(write_records, tmp_path, encoding):
+    write_records(tmp_path / "32", {"train": 20}, images_a_patient=1, encoding=encoding)
+    options = {"start_step": 2, "labels": ["PNEUMONIA"], "conditions": ["sex=F", "age"]}
+    read, cached = (
+        take(training_batches(tmp_path / "32", "train", 5, 0, cache=cache, **options), 4) for cache in (False, True)
+    )
+    for expected, batch in zip(read, cached, strict=True):
+        assert {name: value.dtype for name, value in batch.items()} == dict.fromkeys(expected, np.float32)
+        for name, value in expected.items():
+            np.testing.assert_array_equal(batch[name], value)
+
+
+def test_more_pixels_than_memory_are_not_cached(disc_records, monkeypatch):
+    monkeypatch.setattr(record_cache, "available_memory", lambda: 2**30 + 48 * 32 * 32)
+    training_batches(disc_records, "train", 4, seed=0, cache=True)
+    monkeypatch.setattr(record_cache, "available_memory", lambda: 2**30 + 48 * 32 * 32 - 1)
+    with pytest.raises(ValueError, match=r"--cache needs 0.0 GiB for 48 images of 32 px .* but 1.0 GiB are available"):
+        training_batches(disc_records, "train", 4, seed=0, cache=True)
+
+
+def test_the_rows_of_all_workers_are_the_batch(disc_records):
+    shares = [slice(0, 3), slice(3, 6)]
+    (whole,), *parts = (
+        take(training_batches(disc_records, "train", 6, seed=0, start_step=9, rows=rows), 1)
+        for rows in (slice(None), *shares)
+    )
+    np.testing.assert_array_equal(np.concatenate([part["image"] for (part,) in parts]), whole["image"])
+
+
+def test_damage_while_training_is_reported(disc_records, tmp_path):
+    copied = shutil.copytree(disc_records, tmp_path / "copy")
+    path = copied / "train-00001-of-00003.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[200] ^= 255
+    path.write_bytes(content)
+    message = f"^shard {path} is damaged: a record does not fit its checksum; build"
+    with pytest.raises(ValueError, match=message), reading_errors():
+        take(training_batches(copied, "train", 48, seed=0), 1)
+    batches = training_batches(copied, "train", 48, seed=0)
+    path.unlink()
+    with pytest.raises(OSError, match="train-00001-of-00003.tfrecord"), reading_errors():
+        take(batches, 1)
 
 
 def test_damaged_record_is_reported(disc_records, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcxr.data.tfrecord import BUFFER_BYTES, HEAD_BYTES, framed, read_records
+from tfcxr.data.tfrecord import BUFFER_BYTES, HEAD_BYTES, framed, read_record, read_records, record_positions
 
 RECORDS = [b"", b"\0", b"a" * 300, np.random.default_rng(0).bytes(BUFFER_BYTES + 5), b"last"]
 
@@ -22,6 +22,26 @@ def test_a_file_has_the_bytes_that_tensorflow_writes(tmp_path):
     assert [entry.numpy() for entry in tf.data.TFRecordDataset(str(tmp_path / "ours"))] == RECORDS
     assert list(read_records(tmp_path / "theirs")) == RECORDS
     assert list(read_records(write(tmp_path / "empty", []))) == []
+
+
+def test_any_record_by_its_position(tmp_path):
+    path = write(tmp_path / "shard", RECORDS)
+    starts, lengths = record_positions(path)
+    assert lengths.tolist() == [len(record) for record in RECORDS]
+    with path.open("rb") as file:
+        for place in (4, 2, 0, 3, 1):
+            assert read_record(file.fileno(), starts[place], lengths[place]) == RECORDS[place]
+        with pytest.raises(ValueError, match="a record does not fit its checksum"):
+            read_record(file.fileno(), starts[2], lengths[2] - 1)
+    assert [len(column) for column in record_positions(write(tmp_path / "empty", []))] == [0, 0]
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"\0" * 12, lambda data: data + b"\0"])
+def test_positions_of_a_damaged_file(tmp_path, change):
+    path = tmp_path / "shard"
+    path.write_bytes(change(framed(b"a" * 300)))
+    with pytest.raises(ValueError, match=f"{path} is damaged: (it is cut off|the length of a record does not fit)"):
+        record_positions(path)
 
 
 def flipped(data, position):

@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from tfcxr.training.local_workers import free_addresses
 from tfcxr.training.workers import Agreement, Workers, read_workers
 
 TWO = {"worker": ["one:1", "two:1"]}
@@ -19,10 +21,10 @@ TRAIN += ["--set=precision=float32", "--log_every=2", "--sample_every=4", "--che
 @pytest.mark.parametrize(
     "cluster, task, expected",
     [
-        (TWO, {"type": "worker", "index": 0}, Workers(0, 2)),
-        (TWO, {"type": "worker", "index": 1}, Workers(1, 2)),
-        ({"chief": ["c:1"]} | TWO, {"type": "chief", "index": 0}, Workers(0, 3)),
-        ({"chief": ["c:1"]} | TWO, {"type": "worker", "index": 1}, Workers(2, 3)),
+        (TWO, {"type": "worker", "index": 0}, Workers(0, 2, "one:1")),
+        (TWO, {"type": "worker", "index": 1}, Workers(1, 2, "two:1")),
+        ({"chief": ["c:1"]} | TWO, {"type": "chief", "index": 0}, Workers(0, 3, "c:1")),
+        ({"chief": ["c:1"]} | TWO, {"type": "worker", "index": 1}, Workers(2, 3, "two:1")),
         ({"worker": ["one:1"]}, {"type": "worker", "index": 0}, Workers()),
         ({}, {}, Workers()),
     ],
@@ -64,9 +66,9 @@ def test_one_worker_agrees_with_itself(wishes):
 def start(disc_records, tmp_path):
     """Starts a training in a process of its own."""
 
-    def begin(run, *flags):
+    def begin(run, *flags, cluster=""):
         words = [sys.executable, *TRAIN, f"--data_dir={disc_records}", f"--run_dir={tmp_path / run}", *flags]
-        return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ | {"TF_CONFIG": ""})
+        return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ | {"TF_CONFIG": cluster})
 
     return begin
 
@@ -92,6 +94,34 @@ def workers_of(process):
         cluster = next(line for line in environment if line.startswith("TF_CONFIG="))
         found[json.loads(cluster.partition("=")[2])["task"]["index"]] = int(child)
     return found
+
+
+def cluster_of_two():
+    addresses = free_addresses(2)
+    return [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": k}}) for k in (0, 1)]
+
+
+@pytest.mark.thorough
+def test_workers_of_other_settings_are_refused_by_all(start):
+    first, second = cluster_of_two()
+    processes = [start("one", "--steps=4", cluster=first), start("one", "--steps=5", cluster=second)]
+    for process in processes:
+        errors = process.communicate(timeout=180)[1]
+        assert process.returncode == 1
+        assert "error: worker 1 was started with other settings, data or versions than worker 0; start all" in errors
+
+
+@pytest.mark.thorough
+def test_a_port_that_is_taken_is_named(start):
+    cluster, _ = cluster_of_two()
+    address = json.loads(cluster)["cluster"]["worker"][0]
+    host, _, port = address.rpartition(":")
+    with socket.create_server((host, int(port))):
+        process = start("one", "--steps=4", cluster=cluster)
+        errors = process.communicate(timeout=180)[1]
+    assert process.returncode == 1
+    assert "error: worker 0 of 2 did not meet the others (Could not start gRPC server); see that all are" in errors
+    assert f"that they reach {address}, and that no other process of this machine has its port" in errors
 
 
 @pytest.mark.thorough

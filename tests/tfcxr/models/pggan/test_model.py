@@ -181,7 +181,7 @@ class StopAt(keras.callbacks.Callback):
 
 
 def grow(model, data_dir, start, stages, stop=None):
-    def open_batches(stage, skipped):
+    def open_batches(stage, skipped, rows):
         folder, shrink = smaller_records(data_dir, stage.image_size)
         return training_batches(folder, "train", stage.batch_size, stage.first_step, skipped, shrink=shrink)
 
