@@ -2,13 +2,15 @@
 
 import tensorflow as tf
 
+from tfcxr.training.meeting import waiting_for_others
 from tfcxr.training.workers import Workers
 
 
 def make_strategy(devices: list[str] | None = None, workers: Workers | None = None) -> tf.distribute.Strategy:
     """All GPUs of this machine mirrored, or else its CPU; with several workers, those of all of them.
 
-    Several workers wait here for each other. TensorFlow must not have computed anything before.
+    Several workers wait here for each other, a quarter of an hour at most. TensorFlow must not have computed anything
+    before.
 
     Args:
       devices: names such as ["GPU:0", "GPU:1"] to use these only.
@@ -22,11 +24,13 @@ def make_strategy(devices: list[str] | None = None, workers: Workers | None = No
         if devices:
             raise ValueError("--devices is for one machine; each of several workers trains on all of its GPUs")
         try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
+            with waiting_for_others(workers):
+                return tf.distribute.MultiWorkerMirroredStrategy()
         except tf.errors.OpError as error:
+            own = workers.addresses[workers.index]
             raise ConnectionError(
                 f"worker {workers.index} of {workers.count} did not meet the others ({error.message}); see that all "
-                f"are started, that they reach {workers.address}, and that no other process here has its port"
+                f"are started, that they reach {own}, and that no other process here has its port"
             ) from error
     present = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
     if devices:

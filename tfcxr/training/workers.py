@@ -23,12 +23,12 @@ class Workers:
     Attributes:
       index: of this worker, from 0; the first one is the chief.
       count: of all workers.
-      address: where the others reach this one, host:port; "" where it is alone.
+      addresses: host:port of each, by index; none where this process is alone.
     """
 
     index: int = 0
     count: int = 1
-    address: str = ""
+    addresses: tuple[str, ...] = ()
 
     @property
     def is_chief(self) -> bool:
@@ -60,7 +60,8 @@ def read_workers() -> Workers:
     if role not in cluster or not 0 <= index < len(cluster[role]):
         raise ValueError(f"{VARIABLE} says that this is {role} {index}, which its cluster does not have")
     first = len(cluster.get(CHIEF, ())) if role == WORKER else 0
-    return Workers(first + index, count, str(cluster[role][index]))
+    addresses = [str(address) for role in (CHIEF, WORKER) for address in cluster.get(role, ())]
+    return Workers(first + index, count, tuple(addresses))
 
 
 class Agreement:

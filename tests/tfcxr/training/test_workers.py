@@ -21,10 +21,10 @@ TRAIN += ["--set=precision=float32", "--log_every=2", "--sample_every=4", "--che
 @pytest.mark.parametrize(
     "cluster, task, expected",
     [
-        (TWO, {"type": "worker", "index": 0}, Workers(0, 2, "one:1")),
-        (TWO, {"type": "worker", "index": 1}, Workers(1, 2, "two:1")),
-        ({"chief": ["c:1"]} | TWO, {"type": "chief", "index": 0}, Workers(0, 3, "c:1")),
-        ({"chief": ["c:1"]} | TWO, {"type": "worker", "index": 1}, Workers(2, 3, "two:1")),
+        (TWO, {"type": "worker", "index": 0}, Workers(0, 2, ("one:1", "two:1"))),
+        (TWO, {"type": "worker", "index": 1}, Workers(1, 2, ("one:1", "two:1"))),
+        ({"chief": ["c:1"]} | TWO, {"type": "chief", "index": 0}, Workers(0, 3, ("c:1", "one:1", "two:1"))),
+        ({"chief": ["c:1"]} | TWO, {"type": "worker", "index": 1}, Workers(2, 3, ("c:1", "one:1", "two:1"))),
         ({"worker": ["one:1"]}, {"type": "worker", "index": 0}, Workers()),
         ({}, {}, Workers()),
     ],
