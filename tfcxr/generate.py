@@ -84,7 +84,8 @@ class GenerateArguments(Arguments):
       max_tries: Candidates per image with --min_realism or --max_copy_ratio.
       super_resolution: An exported super-resolution model that enlarges the images.
       batch_size: Images generated at once.
-      workers: Processes that generate, each on a GPU of its own where there are several; changes no image.
+      workers: Processes that generate, each with --threads threads, and a GPU of its own where there are several;
+        changes no image.
       shard_images: Images per shard, at most.
       preview: Write a captioned preview.png beside the shards; with --like also real_and_synthetic.png, a real image of
         each label above a synthetic one.
@@ -218,8 +219,7 @@ def _generate_optimized(a: GenerateArguments) -> None:
     refuse_flags(
         a,
         ["workers"],
-        "with --optimize the latents of all pseudo-patients share one batch, in which one that is done leaves its "
-        "place to the next; leave it out",
+        "with --optimize the latents of all pseudo-patients are optimised in one batch; leave it out",
     )
     refuse_flags(
         a,

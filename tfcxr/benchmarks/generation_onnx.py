@@ -86,7 +86,7 @@ def measure_onnx(arguments: MeasurementArguments) -> dict[str, Any]:
                 candidates[BFLOAT16] = lambda: lower.call("generate_from_latent", **inputs)["image"]
                 candidates[BFLOAT16]()
         times = time_by_turns(candidates, arguments.repeats)
-    figures = {name: float(rows / np.median(of_rounds[:, 0])) for name, of_rounds in times.items()}
+    figures: dict[str, Any] = {name: float(rows / np.median(of_rounds[:, 0])) for name, of_rounds in times.items()}
     ratios = {name: times[THEIRS] / of_rounds for name, of_rounds in times.items()}
     ratio, processor_ratio = np.median(ratios[OURS], axis=0).tolist()
     figures |= {"ratio": ratio, "ratio_interval": interval(ratios[OURS][:, 0]), "processor_ratio": processor_ratio}
