@@ -47,9 +47,18 @@ def kills_a_worker(when):
         thread.join()
 
 
-def test_two_workers_write_what_one_process_writes_and_a_kill_loses_nothing(tiny_export, tmp_path):
+def test_two_workers_write_what_one_process_writes(tiny_export, tmp_path):
+    for workers in (1, 2):
+        options = CohortOptions(seed=2, batch_size=4, shard_images=9, workers=workers)
+        generate_cohort(LoadedModel(tiny_export), plan_of(13, 8), tmp_path / str(workers), options)
+    assert content(tmp_path / "2") == content(tmp_path / "1")
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.thorough
+def test_a_killed_worker_loses_nothing(tiny_export, tmp_path):
     model, plan = LoadedModel(tiny_export), plan_of(200, 101)
-    options = {"seed": 2, "batch_size": 3, "shard_images": 10}
+    options = {"batch_size": 3, "shard_images": 10}
     generate_cohort(model, plan, tmp_path / "one", CohortOptions(**options))
     cut = tmp_path / "two" / "32"
     with (
@@ -64,6 +73,7 @@ def test_two_workers_write_what_one_process_writes_and_a_kill_loses_nothing(tiny
     assert content(tmp_path / "two") == content(tmp_path / "one")
 
 
+@pytest.mark.thorough
 def test_what_a_worker_finds_wrong_is_said_as_by_one_process(tiny_export, tmp_path):
     def fail(out_dir, workers):
         options = CohortOptions(batch_size=1, shard_images=4, workers=workers)
