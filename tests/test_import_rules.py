@@ -65,6 +65,7 @@ ALLOWED = {
         "config",
         "command_line",
         "registry",
+        "startup",
     },
     "server": {
         "server",

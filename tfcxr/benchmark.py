@@ -7,6 +7,7 @@ The figures come as a table and as JSON.
     python -m tfcxr.benchmark --measure=builder,pipeline --image_size=256 --batch_size=64
     python -m tfcxr.benchmark --measure=optimize --saved_model=saved_models/pggan --classifiers=saved_models/densenet
     python -m tfcxr.benchmark --measure=serve --saved_model=saved_models/acgan --clients=200 --seconds=300
+    python -m tfcxr.benchmark --measure=onnx --model=acgan --image_size=64 --threads=2
     python -m tfcxr.benchmark --measure=stages --model=pggan --image_size=1024 --sizes=512,1024 --batches=1,2,3
 
     python -m tfcxr.benchmark --measure=train --model=all --json=now.json --against=then.json

@@ -3,7 +3,7 @@
     python -m tfcxr.generate --saved_model=saved_models/acgan --out_dir=cohorts/acgan --counts=NORMAL=900,PNEUMONIA=900
 
     python -m tfcxr.generate --saved_model=saved_models/acgan/1 --out_dir=cohorts/like_real --like=records/64 \\
-        --like_split=train --images=30000
+        --like_split=train --images=30000 --workers=2
 
     python -m tfcxr.generate --saved_model=saved_models/cgan --super_resolution=saved_models/srgan --min_realism=0.9 \\
         --out_dir=cohorts/cascade --counts=NORMAL=100,PNEUMONIA=100
@@ -35,6 +35,7 @@ from tfcxr import command_line
 from tfcxr.command_line import Arguments, flag, refuse_flags
 from tfcxr.data.picture_folder import PICTURE_FORMATS
 from tfcxr.data.sizes import check_data_dirs
+from tfcxr.sampling.cohort_workers import share_gpus
 from tfcxr.serving.min_realism import check_calibration, parse_min_realism, path_and_splits, realism_text
 from tfcxr.startup import tensorflow_started
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from tfcxr.sampling.cohort_labels import CohortLabels
 
 RECORDS = "tfrecord"
-CHANGE_NO_IMAGE = ("out_dir", "batch_size", "max_tries")
+CHANGE_NO_IMAGE = ("out_dir", "batch_size", "max_tries", "workers")
 OF_OPTIMIZATION = (
     "classifier",
     "severity",
@@ -83,6 +84,8 @@ class GenerateArguments(Arguments):
       max_tries: Candidates per image with --min_realism or --max_copy_ratio.
       super_resolution: An exported super-resolution model that enlarges the images.
       batch_size: Images generated at once.
+      workers: Processes that generate, each with --threads threads, and a GPU of its own where there are several;
+        changes no image.
       shard_images: Images per shard, at most.
       preview: Write a captioned preview.png beside the shards; with --like also real_and_synthetic.png, a real image of
         each label above a synthetic one.
@@ -113,6 +116,7 @@ class GenerateArguments(Arguments):
     max_tries: int = flag(100, minimum=1)
     super_resolution: str | None = None
     batch_size: int = flag(64, minimum=1)
+    workers: int = flag(1, minimum=1)
     shard_images: int = flag(2000, minimum=1)
     preview: bool = False
     optimize: bool = False
@@ -167,13 +171,16 @@ def _generate_pictures(a: GenerateArguments) -> None:
 
 
 def _generate_records(a: GenerateArguments) -> None:
+    if a.workers > 1:
+        share_gpus()
     with tensorflow_started():
-        from tfcxr.sampling.cohort import CohortOptions, generate_cohort
+        from tfcxr.sampling.cohort import generate_cohort
+        from tfcxr.sampling.cohort_options import CohortOptions
         from tfcxr.serving.copy_check import open_copy_check
         from tfcxr.serving.gate_calibration import make_gate
         from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
 
-    options = CohortOptions(a.seed, a.truncation, a.batch_size, a.shard_images)
+    options = CohortOptions(a.seed, a.truncation, a.batch_size, a.shard_images, a.workers)
     if a.max_copy_ratio is None:
         refuse_flags(a, ["copies_of"], "it goes with --max_copy_ratio; without it no image is compared")
     elif a.copies_of is None:
@@ -209,6 +216,11 @@ def _generate_records(a: GenerateArguments) -> None:
 
 def _generate_optimized(a: GenerateArguments) -> None:
     """The labelled cohort of a generator that need not know labels."""
+    refuse_flags(
+        a,
+        ["workers"],
+        "with --optimize the latents of all pseudo-patients are optimised in one batch; leave it out",
+    )
     refuse_flags(
         a,
         ["truncation", "min_realism", "calibrate_on", "max_copy_ratio", "copies_of", "max_tries", "super_resolution"]

@@ -165,6 +165,10 @@ def test_what_does_not_go_with_the_optimisation(unlabelled_export, tiny_classifi
         ),
         (given | {"min_realism": 0.9}, "--min_realism would have no effect: with --optimize a classifier chooses"),
         (given | {"super_resolution": "x"}, "--super_resolution would have no effect: with --optimize"),
+        (
+            given | {"workers": 2},
+            "--workers would have no effect: with --optimize the latents of all pseudo-patients are",
+        ),
         (given | {"truncation": 0.7}, "--truncation would have no effect: with --optimize"),
         (given | {"counts": ("NORML=3",)}, "the model has no label 'NORML'; did you mean 'NORMAL'"),
         (given | {"counts": (), "like": str(disc_records)}, "Edema, Mass occurs on one side only"),

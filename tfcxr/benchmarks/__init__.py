@@ -11,6 +11,7 @@ MEASUREMENTS: "Registry[Measurement]" = Registry(
     train="tfcxr.benchmarks.training_step:TRAIN",
     pipeline="tfcxr.benchmarks.pipeline:PIPELINE",
     generate="tfcxr.benchmarks.generation:GENERATE",
+    onnx="tfcxr.benchmarks.generation_onnx:ONNX",
     serve="tfcxr.benchmarks.serving:SERVE",
     features="tfcxr.benchmarks.features:FEATURES",
     optimize="tfcxr.benchmarks.optimization:OPTIMIZE",

@@ -11,25 +11,27 @@ cohort is whole, `cohorts/acgan/unfinished_cohort/` holds a note for each finish
 resumes after a kill.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
-import math
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from tfcxr.data.atomic import write_atomically
-from tfcxr.data.conditions import record_fields
 from tfcxr.data.records import open_shard, shard_name, write_dataset_info
-from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record
-from tfcxr.data.seeds import SEEDS_PER_COHORT
+from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo
 from tfcxr.data.unfinished import ResumableWork, resumable_work
-from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
+from tfcxr.sampling.cohort_folder import describe_cohort, finished_shards, write_shards
 from tfcxr.sampling.cohort_labels import CohortLabels
+from tfcxr.sampling.cohort_options import CohortOptions
+from tfcxr.sampling.cohort_records import CohortBatch, CohortParts, CohortRecords
+from tfcxr.sampling.cohort_workers import started_workers
 from tfcxr.sampling.gate_log import GateLog
 from tfcxr.sampling.image_source import ImageSource
 from tfcxr.serving.gate import Gate
@@ -37,36 +39,6 @@ from tfcxr.serving.loaded_model import LoadedModel
 from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 SPLIT = "train"
-
-
-@dataclasses.dataclass(frozen=True)
-class CohortOptions:
-    """How a cohort is generated.
-
-    Attributes:
-      seed: of the cohort, from 0.
-      truncation: below 1 images are less varied, see the model's `generate_from_latent`.
-      batch_size: images generated at once.
-      shard_images: images per shard, at most.
-    """
-
-    seed: int = 0
-    truncation: float = 1.0
-    batch_size: int = 64
-    shard_images: int = 2000
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**31 - 1:
-            raise ValueError(f"the cohort's seed must be from 0 to 2**31 - 2, got {self.seed}")
-        if not (math.isfinite(self.truncation) and self.truncation > 0):
-            raise ValueError(f"truncation must be above 0, got {self.truncation}")
-        if self.batch_size < 1 or self.shard_images < 1:
-            raise ValueError(f"batches and shards need an image each, got {self.batch_size} and {self.shard_images}")
-
-    @property
-    def first_seed(self) -> int:
-        """The seed of image 0."""
-        return self.seed * SEEDS_PER_COHORT
 
 
 def generate_cohort(
@@ -84,15 +56,19 @@ def generate_cohort(
       gate: which candidates are kept; all where None.
       super_resolution: what enlarges them.
 
+    With several `options.workers` each loads the models from their folders. They are started afresh, so a program of
+    one's own calls this below `if __name__ == "__main__":`, and `share_gpus` before it loads a model onto a GPU.
+
     Raises:
       FileExistsError: the folder holds a cohort, or shards of something else.
       ValueError: it holds an unfinished cohort of other arguments, the model left its numeric range, models that do
         not fit (see `ImageSource`), or an image none of whose candidates passes the gate.
-      OSError: the disk is full, or a file may not be written.
+      OSError: the disk is full, a file may not be written, or a worker was killed.
     """
-    source = ImageSource(model, gate, super_resolution)
+    source, options = ImageSource(model, gate, super_resolution), options or CohortOptions()
     source.check_count(len(labels))
-    cohort = _Cohort(source, labels, options or CohortOptions())
+    enlarger = super_resolution.path if super_resolution else None
+    cohort = _Cohort(source, CohortParts(model.path, gate, enlarger, labels, options))
     out_dir = pathlib.Path(out_dir)
     data_dir = out_dir / str(source.description.image_size)
     with resumable_work(out_dir, "cohort", [data_dir]) as work:
@@ -107,8 +83,15 @@ def generate_cohort(
 @dataclasses.dataclass(frozen=True)
 class _Cohort:
     source: ImageSource
-    labels: CohortLabels
-    options: CohortOptions
+    parts: CohortParts
+
+    @property
+    def labels(self) -> CohortLabels:
+        return self.parts.labels
+
+    @property
+    def options(self) -> CohortOptions:
+        return self.parts.options
 
     def arguments(self) -> dict[str, Any]:
         """Everything that the written bytes depend on."""
@@ -128,31 +111,45 @@ class _Cohort:
 
     def write_shards(self, work: ResumableWork) -> list[ShardInfo]:
         """Writes the shards that are not there yet."""
-        images, shard_images = len(self.labels), self.options.shard_images
-        starts = range(0, images, shard_images)
-        parts = [range(start, min(start + shard_images, images)) for start in starts]
-        names = [shard_name(SPLIT, index, len(parts)) for index in range(len(parts))]
-        writers = [functools.partial(self._write_shard, work, part) for part in parts]
+        images, options = len(self.labels), self.options
+        starts = range(0, images, options.shard_images)
+        shards = {
+            shard_name(SPLIT, index, len(starts)): range(start, min(start + options.shard_images, images))
+            for index, start in enumerate(starts)
+        }
+        finished = finished_shards(work, shards)
+        left = [numbers for name, numbers in shards.items() if name not in finished]
         title = f"generating from {self.source.description.name}"
-        with tqdm(total=images, unit="img", desc=title, mininterval=1) as progress:
-            return write_shards(work, zip(names, writers, strict=True), progress)
+        with self._batches(left) as batches, tqdm(total=images, unit="img", desc=title, mininterval=1) as progress:
+            writers = {
+                name: functools.partial(self._write_shard, work, len(numbers), batches)
+                for name, numbers in shards.items()
+            }
+            return write_shards(work, writers, progress, finished)
 
-    def _write_shard(self, work: ResumableWork, numbers: range, path: pathlib.Path, progress: tqdm) -> ShardInfo:
-        options, labels, log = self.options, self.labels, GateLog()
-        prefix = f"synthetic-{self.source.description.weights_sha256[:8]}"
-        encoding = default_encoding(self.source.description.image_size)
-        images = self.source.images(labels, numbers, options.first_seed, options.truncation, options.batch_size)
+    @contextlib.contextmanager
+    def _batches(self, shards: list[range]) -> Iterator[Iterator[CohortBatch]]:
+        """The records of images that stand in shards, in order, made by this process or by several."""
+        options = self.options
+        numbers = [batch for shard in shards for batch in self.source.batches(shard, options.batch_size)]
+        if (workers := min(options.workers, len(numbers))) > 1:
+            with started_workers(workers, self.parts) as started:
+                yield started.made(numbers)
+        else:
+            yield map(CohortRecords(self.source, self.labels, options).make, numbers)
+
+    def _write_shard(
+        self, work: ResumableWork, images: int, batches: Iterator[CohortBatch], path: pathlib.Path, progress: tqdm
+    ) -> ShardInfo:
+        written, log = 0, GateLog()
         with open_shard(path) as shard:
-            for number, image in zip(numbers, images, strict=True):
-                key = f"{prefix}-{image.seed}"
-                label = tuple(map(float, labels.rows[labels.order[number]]))
-                fields = {}
-                if labels.conditions is not None:
-                    fields = record_fields(labels.conditions[number], self.source.description.condition_names)
-                shard.write(encode_record(Record(image.pixels, key, label, patient_key=key, **fields), encoding))
-                if self.source.gate is not None:
-                    log.add(image)
-                progress.update()
+            while written < images:
+                batch = next(batches)
+                for example in batch.examples:
+                    shard.write(example)
+                log.extend(batch.log)
+                written += len(batch.examples)
+                progress.update(len(batch.examples))
         if self.source.gate is not None:
             write_atomically(_log_path(work, path.name), log.to_json())
         return shard.info

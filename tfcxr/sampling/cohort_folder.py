@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -17,20 +17,42 @@ from tfcxr.data.unfinished import ResumableWork, finished_shard
 ShardWriter = Callable[[pathlib.Path, tqdm], ShardInfo]
 
 
-def write_shards(work: ResumableWork, shards: Iterable[tuple[str, ShardWriter]], progress: tqdm) -> list[ShardInfo]:
-    """Writes the shards, a file name and its writer each, that an earlier run of the same work did not finish."""
+def finished_shards(work: ResumableWork, names: Iterable[str]) -> dict[str, ShardInfo]:
+    """Those of the shards that an earlier run of the same work finished, by file name."""
     (data_dir,) = work.data_dirs
+    found = ((name, finished_shard(data_dir / name, _note(work, name))) for name in names)
+    return {name: shard for name, shard in found if shard is not None}
+
+
+def write_shards(
+    work: ResumableWork,
+    writers: Mapping[str, ShardWriter],
+    progress: tqdm,
+    finished: Mapping[str, ShardInfo] | None = None,
+) -> list[ShardInfo]:
+    """Writes the shards that are not finished.
+
+    Args:
+      writers: of the shards, by file name.
+      finished: what `finished_shards` has found; it is asked where None.
+    """
+    (data_dir,) = work.data_dirs
+    if finished is None:
+        finished = finished_shards(work, writers)
     written = []
-    for name, write in shards:
-        note = work.folder / f"{name}.json"
-        shard = finished_shard(data_dir / name, note)
-        if shard is None:
-            shard = write(data_dir / name, progress)
-            write_atomically(note, json.dumps(dataclasses.asdict(shard)))
+    for name, write in writers.items():
+        if name in finished:
+            progress.update(finished[name].images)
+            written.append(finished[name])
         else:
-            progress.update(shard.images)
-        written.append(shard)
+            written.append(write(data_dir / name, progress))
+            write_atomically(_note(work, name), json.dumps(dataclasses.asdict(written[-1])))
     return written
+
+
+def _note(work: ResumableWork, name: str) -> pathlib.Path:
+    """What tells that a shard is finished."""
+    return work.folder / f"{name}.json"
 
 
 def describe_cohort(licence: str, provenance: dict[str, Any], **fields: Any) -> DatasetInfo:

@@ -76,8 +76,7 @@ def embed_cohort(
         write = functools.partial(_embed_shard, embedder, info, data_dir)
         with tqdm(total=images, unit="img", desc=f"embedding {info.name}", mininterval=1) as progress:
             written = {
-                split: write_shards(work, [(shard.file, write) for shard in shards[split]], progress)
-                for split in splits
+                split: write_shards(work, {shard.file: write for shard in shards[split]}, progress) for split in splits
             }
         patients = _patients(embedder, info, data_dir, splits)
         if patients is not None:

@@ -34,6 +34,11 @@ class GateLog:
         for name, values in vars(self).items():
             values.append(getattr(image, name))
 
+    def extend(self, other: "GateLog") -> None:
+        """Adds the images of another log behind those of this one."""
+        for name, values in vars(self).items():
+            values.extend(getattr(other, name))
+
     def to_json(self) -> str:
         """The text that `from_json` reads."""
         return json.dumps(dataclasses.asdict(self))

@@ -106,6 +106,11 @@ class ImageSource:
             facts |= {"max_copy_ratio": gate["copies"]["max_copy_ratio"], "copies_of": gate["copies"]["fingerprint"]}
         return {"model": self.description.weights_sha256} | facts
 
+    def batches(self, images: range, batch_size: int) -> list[range]:
+        """The images that are generated at once, of a part of the cohort; each is a part of its own for `images`."""
+        rows = batch_size * (1 if self.gate is None or self._is_cascade else GATED_BATCHES)
+        return [range(start, min(start + rows, images.stop)) for start in range(images.start, images.stop, rows)]
+
     def images(
         self, labels: CohortLabels, images: range, first_seed: int, truncation: float, batch_size: int
     ) -> Iterator[SourceImage]:
@@ -115,8 +120,7 @@ class ImageSource:
           ValueError: a label that the model refuses, an image none of whose candidates passes, or a discriminator that
             scores one NaN.
         """
-        rows = batch_size * (1 if self.gate is None or self._is_cascade else GATED_BATCHES)
-        batches = (range(start, min(start + rows, images.stop)) for start in range(images.start, images.stop, rows))
+        batches = self.batches(images, batch_size)
         made = itertools.chain.from_iterable(self._made(labels, batch, first_seed, truncation) for batch in batches)
         try:
             yield from made if self._parts is None else self._enlarged(made, batch_size)

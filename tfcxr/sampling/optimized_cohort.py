@@ -123,11 +123,13 @@ class _Cohort:
     def write_shards(self, work: ResumableWork) -> list[ShardInfo]:
         """Writes the shards that are not there yet."""
         parts = divide_patients(self.optimizer.patients, self.options.shard_images)
-        names = [shard_name(SPLIT, index, len(parts)) for index in range(len(parts))]
-        writers = [functools.partial(self._write_shard, work, part) for part in parts]
+        writers = {
+            shard_name(SPLIT, index, len(parts)): functools.partial(self._write_shard, work, part)
+            for index, part in enumerate(parts)
+        }
         title = f"optimising latents of {self.model.description.name}"
         with tqdm(total=len(self.labels), unit="img", desc=title, mininterval=1) as progress:
-            return write_shards(work, zip(names, writers, strict=True), progress)
+            return write_shards(work, writers, progress)
 
     def _write_shard(
         self, work: ResumableWork, patients: list[PseudoPatient], path: pathlib.Path, progress: tqdm

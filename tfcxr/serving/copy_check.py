@@ -136,6 +136,10 @@ class CopyCheck(tf.Module):
             )
         return cls(numbers, typical, facts)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles it: a process that generates with it need not read the records again."""
+        return type(self), (self._training.numpy(), self._typical, self.facts)
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes a .npz file without pickle: 32 numbers of each training image, no picture, and the facts as JSON.
 

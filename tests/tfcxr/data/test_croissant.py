@@ -10,8 +10,9 @@ from tfcxr.data import records
 from tfcxr.data.croissant import CROISSANT_FILE, croissant_text, shard_checksums
 from tfcxr.data.records import read_dataset_info
 from tfcxr.data.schema import FEATURES, INFO_FILE
-from tfcxr.sampling.cohort import CohortOptions, generate_cohort
+from tfcxr.sampling.cohort import generate_cohort
 from tfcxr.sampling.cohort_labels import counted_labels
+from tfcxr.sampling.cohort_options import CohortOptions
 from tfcxr.serving.loaded_model import LoadedModel
 from tfrecords_builder.build import build_dataset
 from tfrecords_builder.datasets import make_reader

@@ -10,8 +10,9 @@ import pytest
 
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info, shard_paths
-from tfcxr.sampling.cohort import CohortOptions, generate_cohort
+from tfcxr.sampling.cohort import generate_cohort
 from tfcxr.sampling.cohort_labels import counted_labels
+from tfcxr.sampling.cohort_options import CohortOptions
 from tfcxr.sampling.cohort_preview import write_cohort_preview
 from tfcxr.serving.cascade import LUMA
 from tfcxr.serving.loaded_model import LoadedModel

@@ -8,8 +8,9 @@ import pytest
 
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info
-from tfcxr.sampling.cohort import CohortOptions, generate_cohort
+from tfcxr.sampling.cohort import generate_cohort
 from tfcxr.sampling.cohort_labels import counted_labels
+from tfcxr.sampling.cohort_options import CohortOptions
 from tfcxr.sampling.image_source import ImageSource
 from tfcxr.serving.cascade import export_cascade
 from tfcxr.serving.gate import TRY_STRIDE, Gate
