@@ -45,8 +45,7 @@ class PGGANConfig(GANConfig):
         weights of its own, as published by Segal et al.
       blends_real: real images fade in likewise, from half their size (Karras et al., appendix B); None is auto: only in
         dialect "karras".
-      recomputes_blocks: keeps less for the gradient and computes it again (gradient checkpointing), but in the penalty,
-        which is differentiated twice.
+      recomputes_blocks: keeps less memory for gradients and computes it again (gradient checkpointing); same results.
     """
 
     image_size: int = 64
