@@ -9,11 +9,13 @@ program itself comes on top (`process_mib` is the most that the whole process he
 memory = fixed + batch * slope, further ones check it.
 """
 
+import contextlib
 import dataclasses
 import math
+import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -40,6 +42,7 @@ STEP_LINE = (
 )
 FIT_LINE = "{size:>5}{fixed_mib:>11.0f}{mib_per_image:>15.2f}{steepest_mib_per_image:>9.2f}" + 18 * " "
 MIB = 2**20
+ONEDNN_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def measure_stages(arguments: MeasurementArguments) -> dict[str, Any]:
@@ -66,7 +69,8 @@ def measure_stages(arguments: MeasurementArguments) -> dict[str, Any]:
     with tqdm(total=len(sizes or found) * len(batches) + len(generated), unit="batch", desc="measuring") as bar:
 
         def measure(what: str, *of: Any) -> dict[str, Any]:
-            row = in_own_process(what, *of)
+            with _counted_memory():
+                row = in_own_process(what, *of)
             bar.update()
             return row
 
@@ -165,6 +169,21 @@ def describe_stages(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@contextlib.contextmanager
+def _counted_memory() -> Iterator[None]:
+    """For processes that are started here: TensorFlow counts a processor's memory only with oneDNN.
+
+    By itself it leaves that off on processors without AVX-512; times are with it too.
+    """
+    is_ours = ONEDNN_SWITCH not in os.environ
+    os.environ.setdefault(ONEDNN_SWITCH, "1")
+    try:
+        yield
+    finally:
+        if is_ours:
+            del os.environ[ONEDNN_SWITCH]
+
+
 def _numbers(name: str, values: Sequence[str]) -> list[int]:
     if wrong := [value for value in values if not value.strip().isdigit()]:
         raise ValueError(f"--{name} expects whole numbers with commas between, got {wrong[0]!r}")
@@ -240,7 +259,7 @@ def _tensor_memory() -> dict[str, int]:
         return tf.config.experimental.get_memory_info(_device())
     except ValueError as error:
         raise ValueError(
-            "TensorFlow counts a processor's memory only with oneDNN; unset TF_ENABLE_ONEDNN_OPTS, or use a GPU"
+            f"TensorFlow counts a processor's memory only with oneDNN; unset {ONEDNN_SWITCH}, or use a GPU"
         ) from error
 
 

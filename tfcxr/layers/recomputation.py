@@ -14,9 +14,10 @@ import tensorflow as tf
 
 Tensors = Sequence[tf.Tensor]
 
-LAST_GRADIENTS = "tfcxr_last_recomputed_gradients"  # collection of a graph
+LAST_GRADIENTS = "last recomputed gradients on"  # collection of a graph
 
 
+@tf.autograph.experimental.do_not_convert
 def recomputed(
     call: Callable[..., Any], layers: Sequence[keras.layers.Layer], *inputs: tf.Tensor, is_on: bool = True
 ) -> Any:
@@ -34,6 +35,7 @@ def recomputed(
 
     Raises:
       ValueError: `call` changes a variable, as dropout and batch normalization do in training.
+      TypeError: `call` reads a trainable variable of none of `layers`.
     """
     if not is_on:
         return call(*inputs)
@@ -44,11 +46,12 @@ def recomputed(
 
     def compute(*tensors: tf.Tensor) -> list[tf.Tensor]:
         """Of the inputs, then the weights."""
-        values = [*tensors[len(inputs) :], *fixed_values]
-        pairs = list(zip([*trained, *fixed], values, strict=True))
-        with keras.StatelessScope(state_mapping=pairs) as scope:
+        variables, values = [*trained, *fixed], [*tensors[len(inputs) :], *fixed_values]
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))) as scope:
+            given = [scope.get_current_value(variable) for variable in variables]
             results = call(*tensors[: len(inputs)])
-        changed = [variable.path for variable, value in pairs if scope.get_current_value(variable) is not value]
+            found = [scope.get_current_value(variable) for variable in variables]
+        changed = [v.path for v, one, other in zip(variables, given, found, strict=True) if one is not other]
         if changed:
             raise ValueError(
                 f"a part that is computed again for the gradient must change no variable, but {', '.join(changed)} "
@@ -87,13 +90,13 @@ def _gradients(
 def _pulled_back(compute: Callable[..., list[tf.Tensor]], tensors: Tensors, upstream: Tensors) -> list[tf.Tensor]:
     """The gradients of the results' products with `upstream`, by each of `tensors`.
 
-    They wait for `upstream`, or the inside would be computed long before and kept, and for the ones traced before them,
-    so that the insides of two parts are not held at once.
+    They wait for `upstream`, or the inside would be computed long before and kept, and for the ones traced before them
+    on the same device, so that the insides of two parts are not held at once.
     """
     before: list[tf.Tensor] = []
     if not tf.executing_eagerly():
         graph = tf.compat.v1.get_default_graph()
-        before = graph.get_collection_ref(LAST_GRADIENTS)
+        before = graph.get_collection_ref(f"{LAST_GRADIENTS} {upstream[0].device}")  # replicas do not wait
         before[:] = [tensor for tensor in before if tensor.graph is graph]  # a graph begins with its outer one's
     with tf.control_dependencies([*upstream, *before]):
         tensors = [tf.identity(tensor) for tensor in tensors]

@@ -160,7 +160,7 @@ class StyleGAN2Config(ProjectedConfig):
         tiny |= {"r1_gamma": 0.0, "path_length_weight": 0.0}  # they take long to trace
         alone = tiny | {"deviation_group_size": 1}
         augmented = {"r1_gamma": 1.0, "adaptive_augmentation": True, "augmentation_interval": 1}
-        return tiny, alone, alone | augmented, alone | {"path_length_weight": 2.0}
+        return tiny, alone, alone | augmented, alone | {"path_length_weight": 2.0, "recomputes_blocks": True}
 
     @classmethod
     def implied_settings(cls, stored: Mapping[str, Any]) -> dict[str, Any]:

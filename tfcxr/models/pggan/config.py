@@ -151,7 +151,7 @@ class PGGANConfig(GANConfig):
         tiny = {"image_size": 16, "latent_size": 8, "channel_max": 8, "channel_base": 128}
         zoo = {"dialect": "karras", "update_order": "alternating", "critic_steps": 2}
         alone = tiny | {"minibatch_stddev": False}
-        return tiny, alone, alone | zoo | {"conditional": True, "label_count": 2}
+        return tiny, alone, alone | zoo | {"conditional": True, "label_count": 2, "recomputes_blocks": True}
 
     def for_inference(self) -> "PGGANConfig":
         return dataclasses.replace(self, precision="float32", recomputes_blocks=False)
