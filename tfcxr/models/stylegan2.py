@@ -39,6 +39,7 @@ from tfcxr.layers.initializers import initializer_seeds
 from tfcxr.layers.minibatch_stddev import append_channel, minibatch_stddev, update_typical_deviation
 from tfcxr.layers.modulated_convolution import StyleConvolution, ToImage
 from tfcxr.layers.pixel_normalization import pixel_normalization
+from tfcxr.layers.recomputation import recomputed
 from tfcxr.layers.resample import upsample
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.penalties import add_gradients, is_due, lazy_gradients, path_length_penalty
@@ -86,6 +87,7 @@ class StyleGAN2Config(ProjectedConfig):
       augmentation_target: mean sign of the logits of real images that is aimed at.
       augmentation_kimg: thousand images in which the probability can rise from 0 to 1.
       augmentation_interval: steps between two changes of the probability.
+      recomputes_blocks: keeps less memory for gradients and computes it again (gradient checkpointing); same results.
     """
 
     latent_size: int = 512
@@ -115,6 +117,7 @@ class StyleGAN2Config(ProjectedConfig):
     augmentation_target: float = 0.6
     augmentation_kimg: float = 500.0
     augmentation_interval: int = 4
+    recomputes_blocks: bool = False
 
     network_settings = (
         *ProjectedConfig.network_settings,
@@ -157,7 +160,7 @@ class StyleGAN2Config(ProjectedConfig):
         tiny |= {"r1_gamma": 0.0, "path_length_weight": 0.0}  # they take long to trace
         alone = tiny | {"deviation_group_size": 1}
         augmented = {"r1_gamma": 1.0, "adaptive_augmentation": True, "augmentation_interval": 1}
-        return tiny, alone, alone | augmented, alone | {"path_length_weight": 2.0}
+        return tiny, alone, alone | augmented, alone | {"path_length_weight": 2.0, "recomputes_blocks": True}
 
     @classmethod
     def implied_settings(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,6 +175,9 @@ class StyleGAN2Config(ProjectedConfig):
         settings = super().current_settings(stored)
         thousands = settings.pop("ema_kimg", 0.0)
         return settings | ({"ema_half_life": 1000.0 * thousands} if thousands else {})
+
+    def for_inference(self) -> "StyleGAN2Config":
+        return dataclasses.replace(self, precision="float32", recomputes_blocks=False)
 
     @property
     def filters(self) -> dict[int, int]:
@@ -280,6 +286,7 @@ class SynthesisNetwork(keras.layers.Layer):
 
     def __init__(self, config: StyleGAN2Config, seeds: Iterator[int]) -> None:
         super().__init__(autocast=False, name="synthesis")
+        self.recomputes_blocks = config.recomputes_blocks
         self.blocks = [SynthesisBlock(config, size, seeds) for size in config.filters]
         self.noise_sizes = [block.size for block in self.blocks for _ in range(block.convolution_count)]
         self.style_count = len(self.noise_sizes) + 1
@@ -293,7 +300,12 @@ class SynthesisNetwork(keras.layers.Layer):
         first = 0
         for block in self.blocks:
             after = first + block.convolution_count
-            features, image = block(features, image, styles[first : after + 1], noise[first:after])
+
+            def run(features, image, *styles, block=block, noise=noise[first:after]):
+                return block(features, image, styles, noise)
+
+            is_on = self.recomputes_blocks and first > 0  # the first block, which is small, starts from nothing
+            features, image = recomputed(run, [block], features, image, *styles[first : after + 1], is_on=is_on)
             first = after
         return image
 
@@ -351,6 +363,7 @@ class Discriminator(keras.Model):
         super().__init__()
         seeds, labels, width = initializer_seeds(seed), config.label_count, config.filters[BASE_SIZE]
         self.group_size = config.deviation_group_size
+        self.recomputes_blocks = config.recomputes_blocks
         sizes = sorted(config.filters, reverse=True)
         first, clamp = config.filters[sizes[0]], {"clamp": config.convolution_clamp}
         self.fromrgb = EqualizedConvolution(config.channels, first, 1, next(seeds), name="fromrgb", **clamp)
@@ -382,9 +395,11 @@ class Discriminator(keras.Model):
 
     def features(self, image: tf.Tensor, is_alone: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """What the last layer reads, [batch, filters at 4 px], and the mean minibatch stddev; see `call`."""
-        features = self.fromrgb(image)
-        for block in self.blocks:
-            features = block(features)
+        first, *others = self.blocks
+        read, is_on = lambda image: first(self.fromrgb(image)), self.recomputes_blocks
+        features = recomputed(read, [self.fromrgb, first], image, is_on=is_on)
+        for block in others:
+            features = recomputed(block, [block], features, is_on=is_on)
         if is_alone:
             deviation = tf.convert_to_tensor(self.typical_deviation)
             features = append_channel(features, deviation)

@@ -21,6 +21,7 @@ from tfcxr.training.exports import Export, ExportAtSteps
 from tfcxr.training.follower import FollowChief
 from tfcxr.training.judge import open_judge, resume_judged
 from tfcxr.training.loop import train_stages
+from tfcxr.training.memory_limit import memory_limit_named
 from tfcxr.training.plan import TrainingPlan, plan_training
 from tfcxr.training.pretrained_start import patients_seen
 from tfcxr.training.run_folder import (
@@ -53,7 +54,8 @@ def train_model(
 
     Raises:
       FileNotFoundError: see `plan_training`.
-      ValueError: see `plan_training` and `open_judge`; a run folder of another run; or a loss that is not finite.
+      ValueError: see `plan_training` and `open_judge`; a run folder of another run; a loss that is not finite; or a
+        step that does not fit in memory.
       ConnectionError: another worker ended or cannot be reached.
     """
     if arguments.deterministic:
@@ -73,7 +75,7 @@ def train_model(
     if not workers.is_chief:
         model, state = _model_at_its_step(plan, strategy)
         logging.info("following worker 0, which writes %s", run_dir)
-        with _other_workers_watched(workers), reading_errors():
+        with _other_workers_watched(workers), memory_limit_named(model), reading_errors():
             is_ended, _ = agreement(stops=False, saves=False)
             follow = [FollowChief(agreement, arguments.log_every)]
             train_stages(model, [] if is_ended else plan.stages, open_batches, state["step"], follow, strategy)
@@ -124,7 +126,7 @@ def train_model(
     exports = ExportAtSteps(export, run, run_dir, plan.export_dir, plan.export_steps)
     limits = [time_limit] if time_limit else []
     watchers = [*limits, progress, metrics_log, samples, exports, saving]
-    with _other_workers_watched(workers), reading_errors():
+    with _other_workers_watched(workers), memory_limit_named(model), reading_errors():
         is_ended, _ = agreement(samples.should_stop or bool(time_limit and time_limit.end_reason), saves=False)
         train_stages(model, [] if is_ended else plan.stages, open_batches, state["step"], watchers, strategy)
     if saving.is_interrupted:

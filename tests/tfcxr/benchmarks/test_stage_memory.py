@@ -6,7 +6,10 @@ import pytest
 
 from tfcxr.benchmark import BenchmarkArguments, benchmark
 from tfcxr.benchmarks.measurement import MeasurementArguments
-from tfcxr.benchmarks.stage_memory import fit, measure_stages
+from tfcxr.benchmarks.stage_memory import describe_stages, first_full_step, fit, measure_stages
+from tfcxr.models import MODELS
+
+TINY = {name: model.config_class.tiny_settings()[0] for name, model in MODELS.items()}
 
 
 @pytest.mark.slow
@@ -26,6 +29,33 @@ def test_stages_of_a_growing_model_are_measured_and_fitted(tmp_path, capsys):
     assert [row["batch"] for row in report["generator"]] == [1, 8]
     shown = capsys.readouterr().out
     assert "largest batch on" in shown and "generator, 64 px, batch 8" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "pggan"])
+def test_a_model_of_one_size_has_one_row_for_each_batch(model):
+    settings = tuple(f"{name}={value}" for name, value in TINY[model].items())
+    arguments = MeasurementArguments(model=model, settings=settings, batches=("2", "4", "6"), steps_per_size=1)
+    figures = measure_stages(arguments)
+    (part,) = figures["sizes"]
+    assert [row["batch"] for row in part["batches"]] == [2, 4, 6]
+    assert all(row["memory_mib"] > row["variables_mib"] > 0 for row in part["batches"])
+    assert part["batches"][2]["predicted_mib"] == pytest.approx(part["batches"][2]["memory_mib"], rel=0.2)
+    assert len(figures["generator"]) == (0 if model == "srgan" else 2)
+    assert f"{part['size']:>5}      6" in describe_stages(figures)
+
+
+@pytest.mark.parametrize(
+    ("settings", "step"),
+    [
+        ({"model": "stylegan2"}, (0, 16)),
+        ({"model": "srgan"}, (500, 1)),
+        ({"model": "cgan", "settings": ("r1_interval=3",)}, (0, 3)),
+        ({"model": "wgan_gp"}, (0, 1)),
+    ],
+)
+def test_memory_is_of_a_step_that_does_everything(settings, step):
+    assert first_full_step(MeasurementArguments(**settings).config()) == step
 
 
 def memory_rows(*pairs):
@@ -55,10 +85,7 @@ def test_fits_of_too_little_memory_and_of_none():
         ({"sizes": ("4px",)}, "--sizes expects whole numbers with commas between, got '4px'"),
         ({"batches": ("2", "2")}, "--batches expects two or more different numbers from 1, got 2"),
         ({"batches": ("0", "2")}, "--batches expects two or more different numbers from 1, got 0, 2"),
-        (
-            {"model": "acgan", "settings": ("image_size=32",)},
-            "acgan does not grow, it has 32 px alone; measure it by --measure=train",
-        ),
+        ({"model": "acgan", "settings": ("image_size=32",), "sizes": ("16",)}, "acgan has 32 px"),
     ],
 )
 def test_stages_that_cannot_be_measured_are_refused(given, message):
@@ -73,5 +100,5 @@ def test_an_error_in_the_measuring_process_is_named(monkeypatch):
         model="pggan", settings=("image_size=8", "channel_max=4"), sizes=("4",), batches=("2", "1")
     )
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")  # of the process that measures
-    with pytest.raises(ChildProcessError, match="4 px with batches of 1, 2 could not be measured: .*only with oneDNN"):
+    with pytest.raises(ChildProcessError, match="a step at 4 px with a batch of 1 could not be measured: .*only with"):
         measure_stages(growing)

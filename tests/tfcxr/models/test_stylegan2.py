@@ -53,7 +53,7 @@ def fill_by_rule(network):
 # what the networks read of a configuration; no `channel_base` gives these filters
 NETWORK = {"latent_size": 5, "label_count": 2, "style_size": 6, "mapping_layers": 2, "channels": 1}
 NETWORK |= {"filters": {4: 8, 8: 8, 16: 4, 32: 4}, "convolution_clamp": 0.0}
-NETWORK |= {"discriminator_mapping_layers": 2, "deviation_group_size": 4}
+NETWORK |= {"discriminator_mapping_layers": 2, "deviation_group_size": 4, "recomputes_blocks": False}
 
 
 def test_conditional_networks_keep_their_numbers():
@@ -186,6 +186,22 @@ def test_options_take_finite_steps(settings):
     image = model.generate(tf.constant([1], tf.int64), batch["label"][:1])
     assert image.shape == (1, 32, 32, model.config.channels)
     assert -1 <= tf.reduce_min(image) <= tf.reduce_max(image) <= 1
+
+
+@pytest.mark.thorough
+def test_recomputed_blocks_give_the_same_gradients(monkeypatch):
+    """Those of R1 and path length too, with noise in each layer; relative to the largest gradient of each weight."""
+    steps = []
+    for recomputes in (False, True):
+        model, taken = make_model(r1_gamma=1.0, recomputes_blocks=recomputes), []
+        for weight in model.generator.trainable_variables:
+            if weight.name == "noise_strength":
+                weight.assign(0.3)
+        monkeypatch.setattr(model, "apply_gradients", lambda network, gradients, to=taken: to.extend(gradients))
+        assert step_once(model, make_batch())["path_length_penalty"] > 0
+        steps.append(taken)
+    for plain, recomputed in zip(*steps, strict=True):
+        np.testing.assert_allclose(recomputed, plain, rtol=0, atol=2e-6 * float(tf.reduce_max(tf.abs(plain))))
 
 
 # sampling

@@ -45,8 +45,7 @@ class PGGANConfig(GANConfig):
         weights of its own, as published by Segal et al.
       blends_real: real images fade in likewise, from half their size (Karras et al., appendix B); None is auto: only in
         dialect "karras".
-      recomputes_blocks: keeps less for the gradient and computes it again (gradient checkpointing), but in the penalty,
-        which is differentiated twice.
+      recomputes_blocks: keeps less memory for gradients and computes it again (gradient checkpointing); same results.
     """
 
     image_size: int = 64
@@ -152,7 +151,7 @@ class PGGANConfig(GANConfig):
         tiny = {"image_size": 16, "latent_size": 8, "channel_max": 8, "channel_base": 128}
         zoo = {"dialect": "karras", "update_order": "alternating", "critic_steps": 2}
         alone = tiny | {"minibatch_stddev": False}
-        return tiny, alone, alone | zoo | {"conditional": True, "label_count": 2}
+        return tiny, alone, alone | zoo | {"conditional": True, "label_count": 2, "recomputes_blocks": True}
 
     def for_inference(self) -> "PGGANConfig":
         return dataclasses.replace(self, precision="float32", recomputes_blocks=False)

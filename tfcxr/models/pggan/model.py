@@ -231,8 +231,7 @@ class PGGAN(GAN):
         weights = self._generator_weights()
         with weight_tape(weights) as tape:
             fake = self._fake_images(z, condition, alpha)
-            values = self.discriminator((fake, condition), alpha=alpha, recomputes=self.config.recomputes_blocks)
-            adversarial = wasserstein_generator_loss(values)
+            adversarial = wasserstein_generator_loss(self.discriminator((fake, condition), alpha=alpha))
         self.apply_gradients(self.generator, tape.gradient(adversarial, weights), weights)
         return adversarial
 
@@ -261,9 +260,8 @@ class PGGAN(GAN):
         self, real: tf.Tensor, fake: tf.Tensor, condition: tf.Tensor, alpha: Alpha
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The critic's loss without its penalty, and its parts; updates the typical minibatch stddev."""
-        recomputes = self.config.recomputes_blocks
-        fake_values = self.discriminator((fake, condition), alpha=alpha, recomputes=recomputes)
-        real_map = self.discriminator.map_of(real, alpha, recomputes)
+        fake_values = self.discriminator((fake, condition), alpha=alpha)
+        real_map = self.discriminator.map_of(real, alpha)
         real_values = self.discriminator.values(real_map, condition)
         adversarial = wasserstein_discriminator_loss(real_values, fake_values)
         drift = drift_penalty(real_values)

@@ -17,6 +17,7 @@ the **old** path: 1 when a block has just been added, 0 when it stands alone. Al
 network of a lower size is the same one, called with that size.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from tfcxr.layers.initializers import initializer_seeds
 from tfcxr.layers.leaky_relu import LEAKY_SLOPE, leaky_relu
 from tfcxr.layers.minibatch_stddev import append_channel, consecutive_stddev, minibatch_stddev
 from tfcxr.layers.pixel_normalization import pixel_normalization
+from tfcxr.layers.recomputation import recomputed
 from tfcxr.layers.resample import average_pixels, repeat_pixels
 from tfcxr.models.pggan.config import BASE_SIZE, PGGANConfig
 
@@ -111,7 +113,8 @@ class Generator(keras.Model):
         last = depth_of(size, self.config.filters)
         maps = [self.base_features(inputs)]
         for block in self.blocks[:last]:
-            maps.append(_run(block, self.enlarge(maps[-1]), self.config.recomputes_blocks))
+            enlarged = lambda features, block=block: block(self.enlarge(features))  # noqa: E731
+            maps.append(recomputed(enlarged, [block], maps[-1], is_on=self.config.recomputes_blocks))
         return maps[-1:] if _is_off(alpha) or last == 0 else maps[-2:]
 
     def base_features(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -198,16 +201,11 @@ class Discriminator(keras.Model):
         inputs: tuple[tf.Tensor, tf.Tensor],
         alpha: tf.Tensor | float = 0.0,
         deviation: tf.Tensor | None = None,
-        recomputes: bool = False,
         training: bool = False,
     ) -> tf.Tensor:
-        """`alpha`: weight of the old path; 0.0 leaves it out. `deviation`: see `features`.
-
-        `recomputes`: forgets what is inside the blocks and computes it again for the gradient, which then cannot be
-        differentiated a second time.
-        """
+        """`alpha`: weight of the old path; 0.0 leaves it out. `deviation`: see `features`."""
         image, condition = inputs
-        return self.values(self.map_of(image, alpha, recomputes), condition, deviation)
+        return self.values(self.map_of(image, alpha), condition, deviation)
 
     def values(self, features: tf.Tensor, condition: tf.Tensor, deviation: tf.Tensor | None = None) -> tf.Tensor:
         """The features of 4 px -> critic values."""
@@ -226,16 +224,21 @@ class Discriminator(keras.Model):
         """
         return self.decide(self.map_of(image, alpha), deviation)
 
-    def map_of(self, image: tf.Tensor, alpha: tf.Tensor | float = 0.0, recomputes: bool = False) -> tf.Tensor:
+    def map_of(self, image: tf.Tensor, alpha: tf.Tensor | float = 0.0) -> tf.Tensor:
         """The features of 4 px before the minibatch stddev, [batch, 4, 4, filters[0]]."""
-        depth = depth_of(image.shape[1], self.config.filters)
-        features = self._read(image, depth)
-        for index in range(depth - 1, -1, -1):
-            features = average_pixels(_run(self.blocks[index], features, recomputes))
-            if index == depth - 1 and self._blends_at(depth) and not _is_off(alpha):
-                old = self._read(average_pixels(image), index)
-                weight = tf.cast(alpha, features.dtype)
-                features = weight * old + (1.0 - weight) * features
+        depth, is_on = depth_of(image.shape[1], self.config.filters), self.config.recomputes_blocks
+        if depth == 0:
+            return self._read(image, depth)
+        halved = lambda features, index: average_pixels(self.blocks[index](features))  # noqa: E731
+        first = lambda image: halved(self._read(image, depth), depth - 1)  # noqa: E731
+        features = recomputed(first, [self.from_image[depth], self.blocks[depth - 1]], image, is_on=is_on)
+        if self._blends_at(depth) and not _is_off(alpha):
+            old = self._read(average_pixels(image), depth - 1)
+            weight = tf.cast(alpha, features.dtype)
+            features = weight * old + (1.0 - weight) * features
+        for index in range(depth - 2, -1, -1):
+            block = functools.partial(halved, index=index)
+            features = recomputed(block, [self.blocks[index]], features, is_on=is_on)
         return features
 
     def batch_deviation(self, features: tf.Tensor) -> tf.Tensor:
@@ -288,7 +291,3 @@ def _activated(features: tf.Tensor, slope: float, is_normalized: bool) -> tf.Ten
 
 def _is_off(alpha: tf.Tensor | float) -> bool:
     return isinstance(alpha, (int, float)) and alpha == 0
-
-
-def _run(block: ConvolutionPair, features: tf.Tensor, recomputes: bool) -> tf.Tensor:
-    return tf.recompute_grad(block)(features) if recomputes else block(features)

@@ -169,13 +169,12 @@ class TransferCritic(keras.Model):
         inputs: tuple[tf.Tensor, tf.Tensor],
         alpha: float = 0.0,
         deviation: None = None,
-        recomputes: bool = False,
         training: bool = False,
     ) -> tf.Tensor:
         image, condition = inputs
         return self.values(self.map_of(image), condition)
 
-    def map_of(self, image: tf.Tensor, alpha: float = 0.0, recomputes: bool = False) -> tf.Tensor:
+    def map_of(self, image: tf.Tensor, alpha: float = 0.0) -> tf.Tensor:
         """Mean features of a DenseNet before the last ReLU, or another network's, float32 [batch, features]."""
         if self.frozen is not None:
             return self.frozen.extract(image)
