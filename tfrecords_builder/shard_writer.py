@@ -31,15 +31,15 @@ class ShardResult:
       shards: its file in the folder of each size.
       rejects: the images that could not be used.
       notices: what is odd about those that were written.
-      contents: content digests of the written images, in hexadecimal, one after the other.
+      contents: content digests of the written images, one after the other.
       hashes: their perceptual hashes, likewise.
     """
 
     shards: dict[int, ShardInfo]
     rejects: tuple[Reject, ...]
     notices: tuple[Notice, ...]
-    contents: str
-    hashes: str
+    contents: bytes
+    hashes: bytes
 
 
 def write_shard_job(
@@ -89,10 +89,11 @@ def write_shard_job(
         {size: shard.info for size, shard in shards.items()},
         tuple(rejects),
         tuple(notices),
-        b"".join(contents).hex(),
-        b"".join(hashes).hex(),
+        b"".join(contents),
+        b"".join(hashes),
     )
-    write_atomically(_note_path(out_dir, job), json.dumps(dataclasses.asdict(result)))
+    # Bytes are hexadecimal in the note.
+    write_atomically(_note_path(out_dir, job), json.dumps(dataclasses.asdict(result), default=bytes.hex))
     return result
 
 
@@ -105,6 +106,7 @@ def finished_result(out_dir: pathlib.Path, job: ShardJob, image_sizes: tuple[int
     note["shards"] = {int(size): ShardInfo(**shard) for size, shard in note["shards"].items()}
     note["rejects"] = tuple(Reject(**reject) for reject in note["rejects"])
     note["notices"] = tuple(Notice(**notice) for notice in note["notices"])
+    note |= {name: bytes.fromhex(note[name]) for name in ("contents", "hashes")}
     result = ShardResult(**note)
     whole = [is_whole(out_dir / str(size) / job.file, result.shards[size]) for size in image_sizes]
     return result if all(whole) else None
