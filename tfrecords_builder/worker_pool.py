@@ -1,6 +1,6 @@
 """Jobs of many images in this process, or in several of this machine: the same results in the same order.
 
-A worker imports what its function needs and nothing else: no TensorFlow, so it starts in half a second and takes 65 MiB.
+A worker imports what its function needs and no TensorFlow, so it starts in half a second and takes 65 MiB.
 """
 
 import concurrent.futures

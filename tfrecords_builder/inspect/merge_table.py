@@ -1,8 +1,8 @@
 """The records of a merge: where each lies in the input shards, and which shard of the result it goes to.
 
 Each input shard is a job of a worker, which checks its SHA-256 and gives of each record its keys, its place and its
-length, about 100 bytes; no pixel is decoded or kept. The order of the result is that of a hash of seed and image key, so it depends
-on the images alone, not on the order of the folders.
+length, about 100 bytes; no pixel is decoded or kept. The order of the result is that of a hash of seed and image key,
+so it depends on the images alone, not on the order of the folders.
 """
 
 import collections
