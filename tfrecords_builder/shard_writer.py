@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from tfcxr.data.records import is_whole, open_shard
 from tfcxr.data.schema import Record, ShardInfo, encode_record, hashed_key
 from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.assignment import patient_key
-from tfrecords_builder.datasets.reader import Notice, Reader, Reject
+from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import perceptual_hash
 from tfrecords_builder.images.preprocess import adjust_greys, to_stored
 from tfrecords_builder.images.radiograph import ImageError
@@ -52,6 +53,7 @@ def write_shard_job(
 
     Raises:
       ValueError: an image cannot be used and `options.on_error` is "stop".
+      FileNotFoundError: the folder of an image is gone.
       OSError: the disk is full, or a file may not be read or written.
     """
     labels = choose_labels(reader, options.labels)
@@ -68,6 +70,8 @@ def write_shard_job(
             try:
                 radiograph = reader.read_image(example)
             except ImageError as error:
+                if error.reason == "missing_file":
+                    _refuse_vanished_folder(reader, example)
                 rejects.append(Reject(example.key, error.reason, error.detail))
                 if options.on_error == "stop":
                     raise ValueError(stop_message(rejects[-1])) from error
@@ -110,6 +114,22 @@ def finished_result(out_dir: pathlib.Path, job: ShardJob, image_sizes: tuple[int
     result = ShardResult(**note)
     whole = [is_whole(out_dir / str(size) / job.file, result.shards[size]) for size in image_sizes]
     return result if all(whole) else None
+
+
+def _refuse_vanished_folder(reader: Reader, example: RawExample) -> None:
+    """A disk or a share that is gone is no fault of the images on it.
+
+    Raises:
+      FileNotFoundError: the folder of an image that was listed is gone, or empty as a place to mount it is.
+    """
+    folder = (reader.raw_dir / example.path).parent
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        if next(entries, None) is not None:
+            return
+    raise FileNotFoundError(
+        f"{folder} held images when they were listed, and is gone or empty now; finished shards are kept: bring it "
+        "back and run the same command again"
+    )
 
 
 def _note_path(out_dir: pathlib.Path, job: ShardJob) -> pathlib.Path:

@@ -90,4 +90,6 @@ def _read_rows(job: MergeJob, rows: np.ndarray) -> list[bytes]:
             for position in of_file:
                 file.seek(job.offset[rows[position]])
                 examples[position] = file.read(job.length[rows[position]])
+                if len(examples[position]) < job.length[rows[position]]:
+                    raise ValueError(f"{path} was changed while it was merged; run the same command again")
     return examples
