@@ -95,7 +95,7 @@ def _run_in_processes(function: Function, jobs: Iterable[Job], workers: int, bar
 def _count_image() -> None:
     """Called in a worker for each image."""
     if _is_stopped.value:
-        raise InterruptedError("the build was stopped")
+        raise InterruptedError("another job failed")
     with _done.get_lock():
         _done.value += 1
 

@@ -11,7 +11,7 @@ Folders that hold several sizes each are merged size by size.
   python -m tfrecords_builder merge records/nih_chestxray14/64 --out_dir=records/effusion --labels="Effusion,No Finding"
 
 Of one folder, --labels chooses labels as it does in a build: every image stays, or, where classes exclude each other,
-those of the chosen classes.
+those of the chosen classes. --workers processes share the work; a merge that was killed is resumed by the same command.
 """
 
 import dataclasses
