@@ -42,7 +42,8 @@ def measure_builder(arguments: MeasurementArguments, workers: int = 2) -> dict[s
     Raises:
       ChildProcessError: a command failed, or wrote other bytes than one worker.
     """
-    builds = {"one_worker": (1, "raw"), "one_worker_png": (1, "png"), "images_per_second": (workers, "raw")}
+    builds = {"one_worker": (1, "raw", "local"), "one_worker_png": (1, "png", "local")}
+    builds["images_per_second"] = (workers, "raw", "local")
     merges = {"merge_one_worker": 1, "merge": workers}
     beam = {"beam": (workers, "raw", "beam")} if importlib.util.find_spec("apache_beam") else {}
     rounds: list[dict[str, float]] = []
@@ -53,7 +54,7 @@ def measure_builder(arguments: MeasurementArguments, workers: int = 2) -> dict[s
         few, many, other = (
             _write_raw(root / name, count) for name, count in (("few", FEW), ("many", MANY), ("other", FEW))
         )
-        _build_seconds(other, root / "out-other", 1, "raw")
+        _build_seconds(other, root / "out-other", 1, "raw", "local")
         for _ in range(arguments.builder_repeats):
             rates = {"bare": FEW / _bare_seconds(few)}
             bar.update()
@@ -119,7 +120,7 @@ def _bare_seconds(raw_dir: pathlib.Path) -> float:
 
 
 def _build_rate(
-    root: pathlib.Path, few: pathlib.Path, many: pathlib.Path, bar: tqdm, workers: int, encoding: str, runner: str = ""
+    root: pathlib.Path, few: pathlib.Path, many: pathlib.Path, bar: tqdm, workers: int, encoding: str, runner: str
 ) -> float:
     """Images per second between two sizes; what was built stays in `out-few` and `out-many`, the same bytes each time.
 
@@ -158,12 +159,10 @@ def _keep_if_equal(new: pathlib.Path, earlier: pathlib.Path) -> None:
         raise ChildProcessError(f"{new} holds other records than {earlier}, expected the same bytes")
 
 
-def _build_seconds(
-    raw_dir: pathlib.Path, out_dir: pathlib.Path, workers: int, encoding: str, runner: str = ""
-) -> float:
+def _build_seconds(raw_dir: pathlib.Path, out_dir: pathlib.Path, workers: int, encoding: str, runner: str) -> float:
     words = ["--dataset=image_folder", f"--raw_dir={raw_dir}", f"--out_dir={out_dir}", f"--image_sizes={STORED_SIZE}"]
     words += ["--clahe=before_resize", f"--encoding={encoding}", "--splits=train=1", "--split_by=hash"]
-    words += [f"--workers={workers}", f"--shard_images={PER_SHARD}"] + [f"--runner={runner}"] * bool(runner)
+    words += [f"--runner={runner}", f"--workers={workers}", f"--shard_images={PER_SHARD}"]
     return _seconds(words)
 
 

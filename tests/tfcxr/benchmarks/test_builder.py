@@ -16,11 +16,11 @@ def test_both_sides_of_the_comparison_do_the_work(monkeypatch, tmp_path):
     raw_dir = builder._write_raw(tmp_path / "raw", 10)
     assert len(list((raw_dir / "all").iterdir())) == 10
     assert builder._bare_seconds(raw_dir) > 0
-    assert builder._build_seconds(raw_dir, tmp_path / "out", 1, "png") > 0
+    assert builder._build_seconds(raw_dir, tmp_path / "out", 1, "png", "local") > 0
     info = read_dataset_info(tmp_path / "out" / "128")
     assert info.images_written == 10 and info.encoding == "png" and info.preprocessing["clahe"]
     with pytest.raises(ChildProcessError, match=r"(?s)the builder failed: .*already holds a data set"):
-        builder._build_seconds(raw_dir, tmp_path / "out", 1, "png")
+        builder._build_seconds(raw_dir, tmp_path / "out", 1, "png", "local")
 
 
 def test_other_bytes_than_before_are_an_error(disc_records, write_records, tmp_path):
