@@ -12,7 +12,8 @@ Beside the shards of each size stand the keys of each split's patients, patient_
 
 import contextlib
 import csv
-import io
+import dataclasses
+import operator
 import pathlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,10 +24,10 @@ import numpy as np
 import PIL
 from absl import logging
 
-from tfcxr.data.atomic import write_atomically
+from tfcxr.data.atomic import atomic_path
 from tfcxr.data.label_choice import LabelChoice
 from tfcxr.data.records import write_dataset_info, write_patient_keys
-from tfcxr.data.schema import DatasetInfo, SplitInfo, count_labels, named_counts
+from tfcxr.data.schema import LABEL_STATES, DatasetInfo, SplitInfo, count_labels, named_counts
 from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfrecords_builder.assignment import patient_key
 from tfrecords_builder.datasets.phantom import Phantom
@@ -35,7 +36,7 @@ from tfrecords_builder.duplicates import CONTENT_BYTES, HASH_BYTES, MAX_NEAR_IMA
 from tfrecords_builder.options import NOTICES_FILE, REJECTS_FILE, BuildOptions
 from tfrecords_builder.plan import NothingLeftError, Plan, ShardJob, arguments_of, plan_build
 from tfrecords_builder.run_beam import run_jobs_in_beam
-from tfrecords_builder.run_local import run_jobs
+from tfrecords_builder.run_local import run_jobs_here
 from tfrecords_builder.shard_writer import WORK, ShardResult, finished_result
 
 _DIVISION = "division of the images"  # follows from the other arguments, former splits and duplicates
@@ -65,7 +66,7 @@ def build_dataset(reader: Reader, out_dir: str | pathlib.Path, options: BuildOpt
             return _build(reader, options, work, plan)
     except NothingLeftError as error:
         if error.rejects:
-            write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), error.rejects))
+            _write_csv(out_dir / REJECTS_FILE, Reject, error.rejects)
             error.args = (f"{error}; each is named in {out_dir / REJECTS_FILE}",)
         raise
 
@@ -108,8 +109,8 @@ def _build(reader: Reader, options: BuildOptions, work: ResumableWork, plan: Pla
         facts["patient_keys_sha256"] = write_patient_keys(data_dir, patients)
     # All are made, which checks their sums, before the first is written.
     infos = {size: _describe(reader, options, plan, size, splits, **facts) for size in options.image_sizes}
-    write_atomically(out_dir / REJECTS_FILE, _csv(("key", "reason", "detail"), rejects))
-    write_atomically(out_dir / NOTICES_FILE, _csv(("key", "kind", "detail"), notices))
+    _write_csv(out_dir / REJECTS_FILE, Reject, rejects)
+    _write_csv(out_dir / NOTICES_FILE, Notice, notices)
     for size, info in infos.items():
         write_dataset_info(out_dir / str(size), info)
     return infos
@@ -123,7 +124,7 @@ def _all_results(
     missing = [job for job in jobs if results[job.file] is None]
     if len(missing) < len(jobs):
         logging.info("%d of %d shards are there already", len(jobs) - len(missing), len(jobs))
-    run = run_jobs_in_beam if options.runner == "beam" else run_jobs
+    run = run_jobs_in_beam if options.runner == "beam" else run_jobs_here
     for job, result in zip(missing, run(reader, options, out_dir, missing), strict=True):
         results[job.file] = result
     return list(results.values())
@@ -131,13 +132,14 @@ def _all_results(
 
 def _duplicates(splits: dict[str, _Written]) -> list[Notice]:
     """Images of the same content, or nearly the same picture, in whatever splits they are."""
-    examples, names, contents, hashes = [], [], [], []
+    examples, names, results = [], [], []
     for name, of_split in splits.items():
         for written, result in of_split:
             examples += written
             names += [name] * len(written)
-            contents += _pieces(bytes.fromhex(result.contents), CONTENT_BYTES)
-            hashes += _pieces(bytes.fromhex(result.hashes), HASH_BYTES)
+            results.append(result)
+    contents = _rows([result.contents for result in results], CONTENT_BYTES)
+    hashes = _rows([result.hashes for result in results], HASH_BYTES)
     if len(examples) > MAX_NEAR_IMAGES:
         logging.warning(
             "near duplicates are not looked for among %d images, at most %d", len(examples), MAX_NEAR_IMAGES
@@ -145,8 +147,8 @@ def _duplicates(splits: dict[str, _Written]) -> list[Notice]:
     return duplicate_notices(examples, names, contents, hashes)
 
 
-def _pieces(data: bytes, length: int) -> list[bytes]:
-    return [data[start : start + length] for start in range(0, len(data), length)]
+def _rows(pieces: Sequence[bytes], length: int) -> np.ndarray:
+    return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, length)
 
 
 def _describe(
@@ -202,20 +204,23 @@ def _drawn_per_label(plan: Plan, options: BuildOptions) -> dict[str, Any]:
 
 
 def _describe_split(chosen: LabelChoice, size: int, of_split: _Written) -> SplitInfo:
-    written = [example for examples, _ in of_split for example in examples]
-    shards = tuple(result.shards[size] for _, result in of_split)
-    assert len(written) == sum(shard.images for shard in shards), "a shard's note does not fit its job"
-    labels = np.array([chosen.of_image(example.label) for example in written], float).reshape(-1, len(chosen.names))
-    counts = named_counts(chosen.names, count_labels(labels))
-    return SplitInfo(len(written), len({example.patient_id for example in written}), counts, shards)
+    shards, patients = tuple(result.shards[size] for _, result in of_split), set()
+    counts = np.zeros((len(chosen.names), len(LABEL_STATES)), np.int64)
+    for (written, _), shard in zip(of_split, shards, strict=True):
+        assert len(written) == shard.images, "a shard's note does not fit its job"
+        labels = np.array([chosen.of_image(example.label) for example in written], float)
+        counts += count_labels(labels.reshape(-1, len(chosen.names)))
+        patients.update(example.patient_id for example in written)
+    images = sum(shard.images for shard in shards)
+    return SplitInfo(images, len(patients), named_counts(chosen.names, counts), shards)
 
 
-def _csv(header: Sequence[str], rows: Iterable[Reject | Notice]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(tuple(vars(row).values()) for row in rows)
-    return text.getvalue()
+def _write_csv(path: pathlib.Path, kind: type[Reject | Notice], rows: Iterable[Reject | Notice]) -> None:
+    header = [field.name for field in dataclasses.fields(kind)]
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(map(operator.attrgetter(*header), rows))
 
 
 def _discard(data_dirs: Sequence[pathlib.Path], jobs: Sequence[ShardJob]) -> None:

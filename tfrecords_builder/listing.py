@@ -6,13 +6,14 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from tqdm import tqdm
 
 from tfrecords_builder.assignment import preference
 from tfrecords_builder.datasets.folder_walk import LEFT_BEHIND
 from tfrecords_builder.datasets.label_text import printable
 from tfrecords_builder.datasets.reader import RawExample, Reader, Reject
-from tfrecords_builder.duplicates import content_pairs
+from tfrecords_builder.duplicates import CONTENT_BYTES, content_pairs
 from tfrecords_builder.images.radiograph import ImageError
 
 CHOSEN = "excluded"  # reasons that begin so are the user's choice, such as "excluded_view", and no fault
@@ -172,8 +173,8 @@ def _one_of_each(
     return dropped
 
 
-def read_contents(reader: Reader, examples: Sequence[RawExample], workers: int) -> list[bytes]:
-    """The content digest of each image, b"" for one that cannot be read, which the build will find again.
+def read_contents(reader: Reader, examples: Sequence[RawExample], workers: int) -> np.ndarray:
+    """uint8 [images, CONTENT_BYTES]: content digests, zeros where a file cannot be read, which the build finds again.
 
     Files are read and hashed in threads, which neither needs Python's lock for.
     """
@@ -182,12 +183,12 @@ def read_contents(reader: Reader, examples: Sequence[RawExample], workers: int) 
         try:
             return reader.content(example)
         except ImageError:
-            return b""
+            return bytes(CONTENT_BYTES)
 
     progress = tqdm(total=len(examples), desc=f"{reader.name}: looking for duplicates", unit=" images", disable=None)
-    contents: list[bytes] = []
+    contents = bytearray()
     with concurrent.futures.ThreadPoolExecutor(2 * (workers or os.cpu_count() or 1)) as pool, progress as bar:
         for start in range(0, len(examples), 1000):
-            contents += pool.map(content, examples[start : start + 1000])
-            bar.update(len(contents) - bar.n)
-    return contents
+            contents += b"".join(pool.map(content, examples[start : start + 1000]))
+            bar.update(len(contents) // CONTENT_BYTES - bar.n)
+    return np.frombuffer(contents, np.uint8).reshape(-1, CONTENT_BYTES)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from tfcxr.data.records import is_whole, open_shard
 from tfcxr.data.schema import Record, ShardInfo, encode_record, hashed_key
 from tfcxr.data.unfinished import unfinished_folder
 from tfrecords_builder.assignment import patient_key
-from tfrecords_builder.datasets.reader import Notice, Reader, Reject
+from tfrecords_builder.datasets.reader import Notice, RawExample, Reader, Reject
 from tfrecords_builder.duplicates import perceptual_hash
 from tfrecords_builder.images.preprocess import adjust_greys, to_stored
 from tfrecords_builder.images.radiograph import ImageError
@@ -31,15 +32,15 @@ class ShardResult:
       shards: its file in the folder of each size.
       rejects: the images that could not be used.
       notices: what is odd about those that were written.
-      contents: content digests of the written images, in hexadecimal, one after the other.
+      contents: content digests of the written images, one after the other.
       hashes: their perceptual hashes, likewise.
     """
 
     shards: dict[int, ShardInfo]
     rejects: tuple[Reject, ...]
     notices: tuple[Notice, ...]
-    contents: str
-    hashes: str
+    contents: bytes
+    hashes: bytes
 
 
 def write_shard_job(
@@ -52,6 +53,7 @@ def write_shard_job(
 
     Raises:
       ValueError: an image cannot be used and `options.on_error` is "stop".
+      FileNotFoundError: the folder of an image is gone.
       OSError: the disk is full, or a file may not be read or written.
     """
     labels = choose_labels(reader, options.labels)
@@ -68,6 +70,8 @@ def write_shard_job(
             try:
                 radiograph = reader.read_image(example)
             except ImageError as error:
+                if error.reason == "missing_file":
+                    _refuse_vanished_folder(reader, example)
                 rejects.append(Reject(example.key, error.reason, error.detail))
                 if options.on_error == "stop":
                     raise ValueError(stop_message(rejects[-1])) from error
@@ -89,10 +93,11 @@ def write_shard_job(
         {size: shard.info for size, shard in shards.items()},
         tuple(rejects),
         tuple(notices),
-        b"".join(contents).hex(),
-        b"".join(hashes).hex(),
+        b"".join(contents),
+        b"".join(hashes),
     )
-    write_atomically(_note_path(out_dir, job), json.dumps(dataclasses.asdict(result)))
+    # Bytes are hexadecimal in the note.
+    write_atomically(_note_path(out_dir, job), json.dumps(dataclasses.asdict(result), default=bytes.hex))
     return result
 
 
@@ -105,9 +110,26 @@ def finished_result(out_dir: pathlib.Path, job: ShardJob, image_sizes: tuple[int
     note["shards"] = {int(size): ShardInfo(**shard) for size, shard in note["shards"].items()}
     note["rejects"] = tuple(Reject(**reject) for reject in note["rejects"])
     note["notices"] = tuple(Notice(**notice) for notice in note["notices"])
+    note |= {name: bytes.fromhex(note[name]) for name in ("contents", "hashes")}
     result = ShardResult(**note)
     whole = [is_whole(out_dir / str(size) / job.file, result.shards[size]) for size in image_sizes]
     return result if all(whole) else None
+
+
+def _refuse_vanished_folder(reader: Reader, example: RawExample) -> None:
+    """A disk or a share that is gone is no fault of the images on it.
+
+    Raises:
+      FileNotFoundError: the folder of an image that was listed is gone, or empty as a place to mount it is.
+    """
+    folder = (reader.raw_dir / example.path).parent
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        if next(entries, None) is not None:
+            return
+    raise FileNotFoundError(
+        f"{folder} held images when they were listed, and is gone or empty now; finished shards are kept: bring it "
+        "back and run the same command again"
+    )
 
 
 def _note_path(out_dir: pathlib.Path, job: ShardJob) -> pathlib.Path:

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,6 +322,54 @@ def test_full_disk_keeps_finished_shards_and_the_same_command_goes_on(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "out").rglob("*.tfrecord")) and not list((tmp_path / "out").rglob(".partial-*"))
     assert build_dataset(reader(raw_dir), tmp_path / "out", options(image_sizes=sizes))[256].images_written == 24
+
+
+@pytest.mark.thorough
+def test_full_disk_in_a_worker_is_told_and_the_same_command_goes_on(tmp_path):
+    raw_dir = write_raw(tmp_path / "raw", side=8)
+    arguments = options(image_sizes=(256,), workers=2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # workers inherit it
+        with pytest.raises(OSError, match=r"File too large.*-0000[0-9]-of-0000[0-9].tfrecord"):
+            build_dataset(reader(raw_dir), tmp_path / "out", arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "out").rglob(".partial-*"))
+    build_dataset(reader(raw_dir), tmp_path / "out", arguments)
+    build_dataset(reader(raw_dir), tmp_path / "whole", options(image_sizes=(256,)))
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("is_empty", [True, False], ids=["unmounted", "removed"])
+def test_a_raw_folder_that_vanishes_ends_the_build_and_the_same_command_goes_on(raw_dir, tmp_path, is_empty):
+    class Unplugged(ImageFolder):
+        def read_image(self, example):
+            if len(list((tmp_path / "out").rglob("*.tfrecord"))) == 2:
+                raw_dir.rename(tmp_path / "elsewhere")
+                for name in ("healthy", "sick") * is_empty:
+                    (raw_dir / name).mkdir(parents=True)
+            return super().read_image(example)
+
+    message = r"raw/\w+ held images when they were listed, and is gone or empty now; finished shards are kept: bring it"
+    with pytest.raises(FileNotFoundError, match=message):
+        build_dataset(Unplugged(str(raw_dir), PATTERN), tmp_path / "out", options())
+    shutil.rmtree(raw_dir, ignore_errors=True)
+    (tmp_path / "elsewhere").rename(raw_dir)
+    assert len(list((tmp_path / "out").rglob("*.tfrecord"))) == 2
+    build_dataset(reader(raw_dir), tmp_path / "out", options())
+    build_dataset(reader(raw_dir), tmp_path / "whole", options())
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_file_that_vanishes_alone_is_a_reject(raw_dir, tmp_path):
+    class Removing(ImageFolder):
+        def read_image(self, example):
+            (raw_dir / "sick" / "p0_0.png").unlink(missing_ok=True)
+            return super().read_image(example)
+
+    info = build_dataset(Removing(str(raw_dir), PATTERN), tmp_path / "out", options())[16]
+    assert info.rejected == {"missing_file": 1} and info.images_written == 23
 
 
 def test_labels_of_interest_are_the_columns_and_every_picture_stays(tmp_path):

@@ -23,15 +23,35 @@ def changed(picture):
     yield picture.astype(np.uint16) * 257
 
 
+def hashes_of(pictures):
+    return np.stack([np.frombuffer(perceptual_hash(picture), np.uint8) for picture in pictures])
+
+
 def test_content_pairs_name_the_first_of_each_kind():
-    assert content_pairs([b"a", b"b", b"a", b"", b"a", b"", b"b"]) == [Pair(0, 2), Pair(0, 4), Pair(1, 6)]
+    kinds = np.array([7, 9, 7, 0, 7, 0, 9], np.uint8)  # 0 equals nothing
+    contents = np.zeros((7, 16), np.uint8)
+    contents[:, 3] = kinds
+    assert content_pairs(contents) == [Pair(0, 2), Pair(0, 4), Pair(1, 6)]
+    contents[4, 15] = 1  # another one
+    assert content_pairs(contents) == [Pair(0, 2), Pair(1, 6)]
+    assert content_pairs(contents[:0]) == []
+
+
+def test_content_pairs_equal_a_search_with_a_dictionary():
+    random = np.random.default_rng(0)
+    contents = random.integers(0, 256, (300, 16), np.uint8)[random.integers(0, 300, 2000)]
+    first, expected = {}, []
+    for position, row in enumerate(contents):
+        if first.setdefault(row.tobytes(), position) != position:
+            expected.append(Pair(first[row.tobytes()], position))
+    assert content_pairs(contents) == expected and len(expected) > 1500
 
 
 def test_a_changed_copy_is_near_and_another_patient_is_not(pictures):
-    hashes = [perceptual_hash(picture) for picture in pictures]
+    hashes = hashes_of(pictures)
     assert list(near_pairs(hashes)) == []
-    copies = [perceptual_hash(copy) for copy in changed(pictures[5])]
-    found = list(near_pairs(hashes + copies))
+    copies = hashes_of(changed(pictures[5]))
+    found = list(near_pairs(np.concatenate([hashes, copies])))
     assert [pair.second for pair in found] == list(range(len(hashes), len(hashes) + len(copies)))
     assert all(pair.first == 5 or pair.first >= len(hashes) for pair in found)
 
@@ -49,11 +69,11 @@ def test_pairs_are_found_across_blocks_and_equal_an_exhaustive_search(monkeypatc
         if distances and min(distances)[0] <= duplicates.NEAR_BITS:
             expected.append(Pair(min(distances)[1], second, min(distances)[0]))
     assert len(expected) == 3
-    assert list(near_pairs([np.packbits(row).tobytes() for row in bits])) == expected
+    assert list(near_pairs(np.packbits(bits, axis=1))) == expected
 
 
 def test_what_is_left_out_is_not_compared():
-    same = [bytes(32)] * 4
+    same = np.zeros((4, 32), np.uint8)
     assert list(near_pairs(same, is_left_out=[1, 2])) == [Pair(0, 3, 0)]
     assert list(near_pairs(same, is_left_out=[0, 1, 2])) == []
-    assert list(near_pairs([])) == []
+    assert list(near_pairs(same[:0])) == []

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-TENSORFLOW = {"tensorflow", "keras"}
+TENSORFLOW = {"tensorflow", "keras", "torch", "jax"}
 HEAVY = TENSORFLOW | {"sklearn", "scipy", "iterstrat", "matplotlib", "pydicom", "apache_beam"}
 # Python runs it at the start of every process, the workers' too: at its end, a file tells what was imported.
 WITNESS = """
@@ -59,9 +59,13 @@ def test_data_are_built_and_looked_after_without_tensorflow(run, tmp_path):
         assert worker["resident_mib"] < 250
     other, _ = run(*small, "--out_dir=b", "--set=images=20", "--set=seed=1")
     assert other.returncode == 0, other.stderr
-    for words in (("verify", "a", "--against=b"), ("inspect", "a"), ("merge", "a/32", "b/32", "--out_dir=c")):
+    merge = ("merge", "a/32", "b/32", "--out_dir=c", "--workers=2")
+    convert = ("convert", "a/32", "--to=png", "--out_dir=d")
+    for words in (("verify", "a", "--against=b"), ("inspect", "a"), merge, convert):
         done, processes = run(*words)
         assert processes and not any(TENSORFLOW & set(process["modules"]) for process in processes), words
+        for worker in (process for process in processes if process["is_worker"]):
+            assert not HEAVY & set(worker["modules"]) and worker["resident_mib"] < 250, words
         assert "Traceback" not in done.stderr
         lines = [*built.stderr.splitlines(), *done.stderr.splitlines()]
         assert all(line.startswith(("info: ", "warning: ", "error: ")) for line in lines), lines

@@ -26,7 +26,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     _remove(temporary)
     try:
         yield temporary
-        _flush_to_disk(temporary)
+        flush_to_disk(temporary)
         if path.is_dir():
             replaced = path.with_name(f"{TEMPORARY_MARK}{os.getpid()}-replaced-{path.name}")
             _remove(replaced)
@@ -35,7 +35,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             _remove(replaced)
         else:
             temporary.replace(path)
-        _fsync(path.parent)
+        flush_to_disk(path.parent, with_contents=False)
     except BaseException:
         _remove(temporary)
         raise
@@ -53,22 +53,19 @@ def remove_temporary_files(folder: str | os.PathLike) -> None:
         _remove(entry)
 
 
+def flush_to_disk(path: pathlib.Path, with_contents: bool = True) -> None:
+    """Waits until a file, or a folder's own entries, are on the disk, with its contents also all files below it."""
+    files = [entry for entry in path.rglob("*") if entry.is_file()] if with_contents and path.is_dir() else []
+    for entry in [*files, path]:
+        descriptor = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def _remove(path: pathlib.Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _flush_to_disk(path: pathlib.Path) -> None:
-    files = [entry for entry in path.rglob("*") if entry.is_file()] if path.is_dir() else []
-    for entry in [*files, path]:
-        _fsync(entry)
-
-
-def _fsync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -215,15 +215,20 @@ def shard_paths(
     paths = []
     for shard in split_info(info, split).shards:
         path = pathlib.Path(data_dir) / shard.file
-        if not path.is_file():
-            raise FileNotFoundError(f"shard {path} is missing; build the data set again")
-        size = path.stat().st_size
-        if size != shard.bytes:
-            raise ValueError(f"shard {path} is damaged: expected {shard.bytes} bytes, found {size}; build it again")
-        if verify_checksums and file_sha256(path) != shard.sha256:
-            raise ValueError(f"shard {path} was altered: its SHA-256 is not the recorded one; build it again")
+        check_shard(path, shard, verify_checksums)
         paths.append(str(path))
     return paths
+
+
+def check_shard(path: pathlib.Path, shard: ShardInfo, verify_checksum: bool = False) -> None:
+    """Looks at one shard; raises as `shard_paths` does."""
+    if not path.is_file():
+        raise FileNotFoundError(f"shard {path} is missing; build the data set again")
+    size = path.stat().st_size
+    if size != shard.bytes:
+        raise ValueError(f"shard {path} is damaged: expected {shard.bytes} bytes, found {size}; build it again")
+    if verify_checksum and file_sha256(path) != shard.sha256:
+        raise ValueError(f"shard {path} was altered: its SHA-256 is not the recorded one; build it again")
 
 
 def file_sha256(path: str | os.PathLike) -> str:

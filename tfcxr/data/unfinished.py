@@ -6,6 +6,10 @@
 
 Beside the shards a folder such as `unfinished_build/` holds the work's arguments and a note for each finished shard; it
 is removed when the work is complete. One process at a time has the folder, from before it is checked until the end.
+
+    make_folder("pictures/phantom", "conversion", lambda: {"source": sha256}, fill)
+
+A folder that others read as soon as it is there grows in `pictures/unfinished_phantom/`, and appears when it is whole.
 """
 
 import contextlib
@@ -15,12 +19,12 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 from absl import logging
 
-from tfcxr.data.atomic import remove_temporary_files, write_atomically
+from tfcxr.data.atomic import flush_to_disk, remove_temporary_files, write_atomically
 from tfcxr.data.croissant import CROISSANT_FILE
 from tfcxr.data.records import is_whole
 from tfcxr.data.schema import INFO_FILE, ShardInfo
@@ -130,6 +134,47 @@ def resumable_work(out_dir: str | os.PathLike, kind: str, data_dirs: Sequence[pa
                         work.out_dir.rmdir()
             raise
         _remove_notes(work.folder)
+
+
+def make_folder(
+    folder: str | os.PathLike,
+    kind: str,
+    arguments: Callable[[], dict[str, Any]],
+    fill: Callable[[pathlib.Path, pathlib.Path], None],
+) -> None:
+    """Makes a folder that appears under its name when it is whole; a run that was killed is resumed.
+
+    Args:
+      folder: to make.
+      kind: what is done, such as "conversion".
+      arguments: gives all that the written bytes depend on, as JSON values. What it raises leaves nothing behind.
+      fill: fills the folder, whose first argument is where it grows. It leaves a note for each finished part in its
+        second argument, and looks at the notes of an earlier run.
+
+    Raises:
+      FileExistsError: the folder is there already, or another process is making it.
+      ValueError: it was begun with other arguments.
+    """
+    folder = pathlib.Path(folder)
+    place = unfinished_folder(folder.parent, folder.name)
+    growing = place / folder.name
+    try:
+        with resumable_work(place, kind, [growing]) as work:
+            is_begun = work.arguments_path.is_file()
+            if folder.exists() and not is_begun:
+                raise FileExistsError(f"{folder} is there already; remove it or choose another --out_dir")
+            if growing.exists() and not is_begun:
+                shutil.rmtree(growing)  # its notes are gone
+            work.start(arguments())
+            if not folder.exists():  # else only its notes were left
+                growing.mkdir(exist_ok=True)
+                fill(growing, work.folder)
+                flush_to_disk(growing)
+                growing.rename(folder)
+                flush_to_disk(folder.parent, with_contents=False)
+    finally:
+        with contextlib.suppress(OSError):  # it holds unfinished work
+            place.rmdir()
 
 
 def unfinished_folder(out_dir: pathlib.Path, kind: str) -> pathlib.Path:

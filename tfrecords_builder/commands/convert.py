@@ -4,6 +4,7 @@
   python -m tfrecords_builder convert cohorts/acgan/64 --to=dicom --out_dir=dicom
   python -m tfrecords_builder convert records/phantom/64 --to=tfds --out_dir=tfds
 
+The folder appears when it is whole; a conversion that was killed is resumed by the same command.
 `png` and `dicom` write a file per image and a labels.csv; each file of a synthetic image says that it is one, and which
 model, seed and labels made it. `dicom` takes synthetic images alone.
 `tfds.builder_from_directory("tfds/phantom/1.0.0")` reads the output of `tfds` without this package.

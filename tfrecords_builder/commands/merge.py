@@ -11,7 +11,7 @@ Folders that hold several sizes each are merged size by size.
   python -m tfrecords_builder merge records/nih_chestxray14/64 --out_dir=records/effusion --labels="Effusion,No Finding"
 
 Of one folder, --labels chooses labels as it does in a build: every image stays, or, where classes exclude each other,
-those of the chosen classes.
+those of the chosen classes. --workers processes share the work; a merge that was killed is resumed by the same command.
 """
 
 import dataclasses
@@ -30,17 +30,19 @@ class MergeArguments(MergeOptions):
     Attributes:
       folders: The data folders.
       out_dir: Folder to write to; it must not hold a data set.
+      workers: Processes; 0 for one per CPU. It changes no byte of the result.
     """
 
     folders: tuple[str, ...] = flag((), is_positional=True)
     out_dir: str
+    workers: int = flag(0, minimum=0)
 
 
 def merge(arguments: MergeArguments) -> None:
     """Merges, then prints what was written."""
     from tfrecords_builder.inspect.merge import merge_folders
 
-    infos = merge_folders(arguments.folders, arguments.out_dir, arguments)
+    infos = merge_folders(arguments.folders, arguments.out_dir, arguments, arguments.workers)
     print(_summary(next(iter(infos.values())), pathlib.Path(arguments.out_dir), list(infos)))
 
 

@@ -11,7 +11,7 @@ from tfrecords_builder.images import image_file
 from tfrecords_builder.images.radiograph import Radiograph, content_digest
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # a build holds all of a data set's at once
 class RawExample:
     """One image of a raw data set, before its pixels are read.
 
@@ -38,7 +38,7 @@ class RawExample:
     real_path: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Reject:
     """One image that cannot be used: which, a short `reason` to count by, and what exactly was found."""
 
@@ -47,7 +47,7 @@ class Reject:
     detail: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Notice:
     """Something odd about an image that is written all the same: which, its `kind` to count by, and the detail."""
 

@@ -10,6 +10,8 @@ One shard becomes one file, in the same order, so memory is a batch of images. T
   age                          float32, years, NaN where unknown
 """
 
+import dataclasses
+import json
 import pathlib
 import re
 from types import ModuleType
@@ -19,10 +21,12 @@ import cv2
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfcxr.data.atomic import atomic_path, remove_temporary_files
+from tfcxr.data.atomic import write_atomically
 from tfcxr.data.parsing import parse_batch
+from tfcxr.data.picture_folder import CONVERSION, conversion_arguments
 from tfcxr.data.records import OpenShard, open_shard, read_dataset_info, shard_paths
 from tfcxr.data.schema import DatasetInfo, ShardInfo
+from tfcxr.data.unfinished import finished_shard, make_folder
 
 VERSION = "1.0.0"
 BATCH_BYTES = 32 * 2**20  # of decoded images at once
@@ -30,7 +34,7 @@ _TEXTS = ("key", "patient_key", "view", "sex")
 
 
 def convert_to_tfds(data_dir: str | pathlib.Path, out_dir: str | pathlib.Path) -> pathlib.Path:
-    """Writes `OUT/<data set>/1.0.0/`, which appears when it is whole.
+    """Writes `OUT/<data set>/1.0.0/`, which appears when it is whole; a run that was killed is resumed.
 
     Returns:
       the folder for `tfds.builder_from_directory`.
@@ -38,8 +42,9 @@ def convert_to_tfds(data_dir: str | pathlib.Path, out_dir: str | pathlib.Path) -
     Raises:
       ImportError: tensorflow_datasets is not installed.
       FileNotFoundError: no data folder, or a shard is missing.
-      FileExistsError: the folder is there already.
-      ValueError: an altered shard, a damaged record, a split name that TFDS does not take, or no image at all.
+      FileExistsError: the folder is there already, or another process is making it.
+      ValueError: an altered shard, a damaged record, a split name that TFDS does not take, no image at all, or an
+        unfinished conversion of another source.
       OSError: the disk is full, or a file may not be written.
     """
     tfds = _import_tfds()
@@ -48,25 +53,36 @@ def convert_to_tfds(data_dir: str | pathlib.Path, out_dir: str | pathlib.Path) -
         raise ValueError(f"{data_dir} holds no image to convert")
     name = _dataset_name(info.name)
     folder = pathlib.Path(out_dir) / name / VERSION
-    if folder.exists():
-        raise FileExistsError(f"{folder} is there already; remove it or choose another --out_dir")
     features = _features(tfds, info)
     splits = [split for split, counts in info.splits.items() if counts.images]
-    paths = {split: shard_paths(data_dir, info, split, verify_checksums=True) for split in splits}
-    remove_temporary_files(folder.parent)  # of a run that was killed
-    with atomic_path(folder) as temporary, tqdm(total=info.images_written, unit=" images", disable=None) as bar:
-        temporary.mkdir(parents=True)
-        split_infos = []
+
+    def arguments() -> dict[str, str]:
         for split in splits:
-            written = []
-            for index, path in enumerate(paths[split]):
-                target = temporary / f"{name}-{split}.tfrecord-{index:05d}-of-{len(paths[split]):05d}"
-                written.append(_convert_shard(path, target, features, info, bar))
-            lengths, size = [shard.images for shard in written], sum(shard.bytes for shard in written)
-            split_infos.append(
-                tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=None)
-            )
-        _write_metadata(tfds, temporary, features, split_infos, info)
+            shard_paths(data_dir, info, split, verify_checksums=True)
+        return conversion_arguments(info, "tfds")
+
+    def fill(growing: pathlib.Path, notes: pathlib.Path) -> None:
+        split_infos = []
+        with tqdm(total=info.images_written, unit=" images", disable=None) as bar:
+            for split in splits:
+                written, paths = [], shard_paths(data_dir, info, split)
+                for index, path in enumerate(paths):
+                    target = growing / f"{name}-{split}.tfrecord-{index:05d}-of-{len(paths):05d}"
+                    note = notes / f"{target.name}.json"
+                    shard = finished_shard(target, note)
+                    if shard is None:
+                        shard = _convert_shard(path, target, features, info, bar)
+                        write_atomically(note, json.dumps(dataclasses.asdict(shard)))
+                    else:
+                        bar.update(shard.images)
+                    written.append(shard)
+                lengths, size = [shard.images for shard in written], sum(shard.bytes for shard in written)
+                split_infos.append(
+                    tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=None)
+                )
+        _write_metadata(tfds, growing, features, split_infos, info)
+
+    make_folder(folder, CONVERSION, arguments, fill)
     return folder
 
 

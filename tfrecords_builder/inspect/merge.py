@@ -11,32 +11,34 @@ which the data set's name goes, so this finds the patients of one set in several
 two published sets share: RSNA's pneumonia set and ChestX-ray8 are parts of NIH ChestX-ray14, and the COVID-19
 Radiography Database holds images of chest_xray_pneumonia. Merge such sets for training only.
 
-Memory: about 100 bytes per image (see `merge_table`) and `PORTION_BYTES` of records.
+Memory: about 100 bytes per image (see `merge_table`), and in each worker `PORTION_BYTES` of records.
 
 In OUT stands, while the merge runs, `unfinished_merge/` with the arguments and a note for each finished shard. The
 same command resumes from there after a kill; the folder is removed when all is written.
 """
 
 import dataclasses
+import functools
+import itertools
 import json
 import pathlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+from absl import logging
 from tqdm import tqdm
 
-from tfcxr.data.atomic import write_atomically
-from tfcxr.data.records import open_shard, write_dataset_info, write_patient_keys
-from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo, default_encoding, hashed_key, rewrite_record
+from tfcxr.data.records import write_dataset_info, write_patient_keys
+from tfcxr.data.schema import DatasetInfo, SplitInfo, default_encoding, hashed_key
 from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
 from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions, inputs_by_size, read_inputs
+from tfrecords_builder.inspect.merge_shard import make_job, write_merged_shard
 from tfrecords_builder.inspect.merge_table import MergePlan, plan_merge
 from tfrecords_builder.listing import OTHER_LABEL
+from tfrecords_builder.worker_pool import run_jobs
 
 MERGED_NAME = "merged"
-PORTION_BYTES = 64 * 2**20  # records held at once, so that each input file is read from its beginning to its end
 LEFT_OUT = "split_not_merged"
 MIXED_NOTICE = "Synthetic radiographs and those of patients are mixed here; do not test on them."
 
@@ -58,11 +60,14 @@ class _Part:
 
 
 def merge_folders(
-    folders: Sequence[str | pathlib.Path], out_dir: str | pathlib.Path, options: MergeOptions
+    folders: Sequence[str | pathlib.Path], out_dir: str | pathlib.Path, options: MergeOptions, workers: int = 0
 ) -> dict[int, DatasetInfo]:
     """Merges data folders into `out_dir`, or, given folders of several sizes each, into `out_dir/<size>`.
 
     Of one folder, labels or splits are chosen.
+
+    Args:
+      workers: processes; 0 for one per CPU. It changes no byte of the result.
 
     Returns:
       size -> the description that was written beside its shards.
@@ -72,15 +77,16 @@ def merge_folders(
       FileExistsError: `out_dir` holds a data set, other files in the place of ours, or another running merge.
       ValueError: what does not fit together (see `read_inputs` and `plan_merge`), or an unfinished merge of other
         arguments.
+      ChildProcessError: a worker process died.
       OSError: the disk is full, or a file may not be read or written.
     """
     out_dir = pathlib.Path(out_dir)
     groups = {name: read_inputs(paths, options) for name, paths in inputs_by_size(folders).items()}
     with resumable_work(out_dir, "merge", [out_dir / name for name in groups]) as work:
         # All that can be refused is refused before the first byte is written.
-        parts = [_Part(name, *group, plan_merge(*group, options)) for name, group in groups.items()]
+        parts = [_Part(name, *group, plan_merge(*group, options, workers)) for name, group in groups.items()]
         work.start(_arguments(parts, options))
-        infos = {out_dir / part.folder: _write(work, part, options) for part in parts}
+        infos = {out_dir / part.folder: _write(work, part, options, workers) for part in parts}
         for data_dir, info in infos.items():
             write_dataset_info(data_dir, info)
     return {info.image_size: info for info in infos.values()}
@@ -93,62 +99,31 @@ def _arguments(parts: Sequence[_Part], options: MergeOptions) -> dict[str, Any]:
     }
 
 
-def _write(work: ResumableWork, part: _Part, options: MergeOptions) -> DatasetInfo:
+def _write(work: ResumableWork, part: _Part, options: MergeOptions, workers: int) -> DatasetInfo:
     """Writes the shards that are not there yet and describes all."""
-    splits = {}
-    images = sum(split.images for split in part.plan.splits)
-    with tqdm(total=images, desc=f"merging {part.folder}".strip(), unit=" images", disable=None) as bar:
-        for split in part.plan.splits:
-            shards = []
-            for index, rows in enumerate(split.shards):
-                path = work.out_dir / part.folder / split.file(index)
-                note = work.folder / part.folder / f"{path.name}.json"
-                shard = finished_shard(path, note)
-                if shard is None:
-                    shard = _write_shard(path, rows, part, bar)
-                    write_atomically(note, json.dumps(dataclasses.asdict(shard)))
-                else:
-                    bar.update(len(rows))
-                shards.append(shard)
-            splits[split.name] = SplitInfo(split.images, len(split.patients), split.labels, tuple(shards))
+    shards, missing = {}, []
+    for split in part.plan.splits:
+        for index in range(len(split.shards)):
+            path = work.out_dir / part.folder / split.file(index)
+            note = work.folder / part.folder / f"{path.name}.json"
+            shards[path] = finished_shard(path, note)
+            if shards[path] is None:
+                missing.append((path, note, split.shards[index]))
+    if len(missing) < len(shards):
+        logging.info("%d of %d shards are there already", len(shards) - len(missing), len(shards))
+    jobs = (make_job(part.plan, *place) for place in missing)  # each is made when a worker is free
+    inputs = tuple(entry.without_splits() for entry in part.inputs)
+    write = functools.partial(write_merged_shard, inputs, part.labels.absent, part.encoding)
+    total = sum(len(rows) for *_, rows in missing)
+    with tqdm(total=total, desc=f"merging {part.folder}".strip(), unit=" images", disable=None) as bar:
+        written = run_jobs(write, jobs, len(missing), workers, bar)
+    shards |= {path: shard for (path, *_), shard in zip(missing, written, strict=True)}
+    in_order, splits = iter(shards.values()), {}
+    for split in part.plan.splits:
+        of_split = tuple(itertools.islice(in_order, len(split.shards)))
+        splits[split.name] = SplitInfo(split.images, len(split.patients), split.labels, of_split)
     patients = {split.name: map(bytes.decode, split.patients) for split in part.plan.splits}
     return _describe(part, options, splits, write_patient_keys(work.out_dir / part.folder, patients))
-
-
-def _write_shard(path: pathlib.Path, rows: np.ndarray, part: _Part, bar: tqdm) -> ShardInfo:
-    is_kept = [  # whether a record's labels and encoding stay as they are, and so its bytes
-        entry.columns == tuple(range(len(entry.label_names))) and entry.info.encoding == part.encoding
-        for entry in part.inputs
-    ]
-    with open_shard(path) as shard:
-        for portion in _portions(rows, part.plan.length[rows]):
-            for row, example in zip(portion, _read_rows(part.plan, portion), strict=True):
-                number, _ = part.plan.files[part.plan.file[row]]
-                if not is_kept[number]:
-                    entry = part.inputs[number]
-                    example = rewrite_record(example, entry.info, entry.columns, part.labels.absent, part.encoding)
-                shard.write(example)
-                bar.update()
-    return shard.info
-
-
-def _portions(rows: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
-    """Consecutive rows of about `PORTION_BYTES` together."""
-    portion_of_row = (np.cumsum(lengths) - lengths) // PORTION_BYTES
-    yield from np.split(rows, np.flatnonzero(np.diff(portion_of_row)) + 1)
-
-
-def _read_rows(plan: MergePlan, rows: np.ndarray) -> list[bytes]:
-    """The serialised records of `rows`, in this order; each file is opened once and read forwards."""
-    examples = [b""] * len(rows)
-    order = np.lexsort((plan.offset[rows], plan.file[rows]))
-    for of_file in np.split(order, np.flatnonzero(np.diff(plan.file[rows[order]])) + 1):
-        _, path = plan.files[plan.file[rows[of_file[0]]]]
-        with path.open("rb") as file:
-            for position in of_file:
-                file.seek(plan.offset[rows[position]])
-                examples[position] = file.read(plan.length[rows[position]])
-    return examples
 
 
 def _describe(part: _Part, options: MergeOptions, splits: dict[str, SplitInfo], patients_digest: str) -> DatasetInfo:

@@ -74,6 +74,10 @@ class MergeInput:
     label_names: tuple[str, ...]
     columns: tuple[int | None, ...] = ()
 
+    def without_splits(self) -> "MergeInput":
+        """The input without the names of its shards, of which there may be thousands."""
+        return dataclasses.replace(self, info=dataclasses.replace(self.info, splits={}))
+
 
 @dataclasses.dataclass(frozen=True)
 class MergedLabels:

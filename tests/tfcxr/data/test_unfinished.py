@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from tfcxr.data.unfinished import LOCK_FILE, resumable_work, unfinished_folder
+from tfcxr.data.unfinished import LOCK_FILE, make_folder, resumable_work, unfinished_folder
 
 PROCESSES = multiprocessing.get_context("fork")  # they touch files alone, so TensorFlow's threads are not missed
 
@@ -104,6 +104,49 @@ def test_of_two_processes_that_start_together_one_does_the_work(tmp_path):
     for number, pair in enumerate(zip(*results, strict=True)):
         assert sorted(pair) == ["done", "refused"], f"round {number}"
         assert [path.name for path in (tmp_path / str(number)).iterdir()] == ["64"]
+
+
+def fill(growing: pathlib.Path, notes: pathlib.Path) -> None:
+    """Two parts, the second of which fails unless the first was there already."""
+    is_resumed = (notes / "first").exists()
+    (growing / "first.png").write_text("1")
+    (notes / "first").touch()
+    if not is_resumed:
+        raise KeyboardInterrupt
+    (growing / "second.png").write_text("2")
+
+
+def test_a_folder_appears_when_it_is_whole_and_is_resumed_with_its_own_arguments(tmp_path):
+    make = lambda source: make_folder(tmp_path / "out" / "set", "conversion", lambda: {"source": source}, fill)  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        make("a")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["unfinished_set"]
+    with pytest.raises(ValueError, match="unfinished_set holds an unfinished conversion of another source; run its"):
+        make("b")
+    make("a")
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert found == ["out", "out/set", "out/set/first.png", "out/set/second.png"]
+    with pytest.raises(FileExistsError, match="set is there already; remove it or choose another --out_dir"):
+        make("a")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["set"]
+
+
+def test_of_a_folder_that_was_whole_when_its_process_was_killed_the_notes_go(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        make_folder(tmp_path / "set", "conversion", lambda: {}, fill)
+    (tmp_path / "unfinished_set" / "set").rename(tmp_path / "set")  # the last step but one
+    make_folder(tmp_path / "set", "conversion", lambda: {}, lambda growing, notes: 1 / 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_folder_that_was_refused_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        make_folder(tmp_path / "set", "conversion", lambda: 1 / 0, fill)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "unfinished_set" / "set").mkdir(parents=True)  # of a run whose notes somebody removed
+    (tmp_path / "unfinished_set" / "set" / "old.png").touch()
+    make_folder(tmp_path / "set", "conversion", lambda: {}, lambda growing, notes: None)
+    assert [path.name for path in tmp_path.rglob("*")] == ["set"]
 
 
 def _expect_refusal(out_dir: pathlib.Path) -> None:

@@ -3,12 +3,19 @@
 import csv
 import dataclasses
 import json
+import os
+import pathlib
+import random
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tfcxr.data import picture_folder
 from tfcxr.data.pipeline import load_images
 from tfcxr.data.records import read_dataset_info, write_dataset_info
 from tfcxr.data.schema import INFO_FILE
@@ -110,6 +117,71 @@ def test_what_cannot_be_converted(disc_records, tmp_path):
     with pytest.raises(ValueError, match="was altered: its SHA-256 is not the recorded one"):
         convert_to("png", damaged, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def start_conversion(data_dir, out_dir):
+    paths = os.pathsep.join([str(pathlib.Path(__file__).parents[3]), *sys.path])
+    words = ["-m", "tfrecords_builder", "convert", str(data_dir), "--to=png", f"--out_dir={out_dir}"]
+    return subprocess.Popen(
+        [sys.executable, *words], env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.thorough
+def test_a_killed_conversion_is_finished_to_the_same_bytes(write_records, tmp_path):
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")  # shown when the test fails
+    generator = random.Random(seed)
+    data_dir = tmp_path / "32"
+    write_records(data_dir, {"train": 600, "test": 60}, shards=20)
+    convert_to("png", data_dir, tmp_path / "whole")
+    out_dir = tmp_path / "out"
+    notes = out_dir / "unfinished_discs" / "unfinished_conversion"
+    found, deadline = [], time.monotonic() + 300
+    for _ in range(3):
+        process, wanted = start_conversion(data_dir, out_dir), len(found) + generator.randint(1, 8)
+        while len(found) < wanted and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+            found = list(notes.glob("t*.json"))
+        time.sleep(generator.uniform(0, 0.02))
+        process.kill()
+        process.wait()
+        assert not (out_dir / "discs").exists() and len(found) < 40
+    first = sorted((out_dir / "unfinished_discs").glob("discs/train/*.png"))[0]
+    kept = {path: path.stat().st_mtime_ns for path in notes.glob("t*.json")}
+    first.write_bytes(b"")  # as after a crash of the machine: its shard is found, and done again
+    convert_to("png", data_dir, out_dir)
+    assert contents(out_dir) == contents(tmp_path / "whole") and len(kept) >= len(found)
+
+
+def test_an_unfinished_conversion_is_resumed_with_its_own_source_and_format_only(
+    disc_records, cohort, tmp_path, monkeypatch
+):
+    info = dataclasses.replace(read_dataset_info(cohort), name="discs")
+    write_dataset_info(cohort, info)
+    out_dir = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_folder, "_provenance_text", lambda info: 1 / 0)  # when all pictures are there
+        with pytest.raises(ZeroDivisionError):
+            convert_to("png", cohort, out_dir)
+    assert [path.name for path in out_dir.iterdir()] == ["unfinished_discs"]
+    with pytest.raises(ValueError, match="unfinished_discs holds an unfinished conversion of another source; run its"):
+        convert_to("png", disc_records, out_dir)
+    pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
+    with pytest.raises(ValueError, match="holds an unfinished conversion of another format"):
+        convert_to("dicom", cohort, out_dir)
+    picture = next((out_dir / "unfinished_discs").rglob("*.png"))
+    before = picture.stat().st_mtime_ns
+    convert_to("png", cohort, out_dir)
+    assert [path.name for path in out_dir.iterdir()] == ["discs"]
+    assert (out_dir / "discs" / "train" / picture.name).stat().st_mtime_ns == before
+    convert_to("png", cohort, tmp_path / "whole")
+    assert contents(out_dir) == contents(tmp_path / "whole")
 
 
 def test_a_real_image_is_never_marked_and_no_synthetic_one_unmarked(disc_records, cohort, tmp_path):

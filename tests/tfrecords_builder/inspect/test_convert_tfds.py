@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from tfcxr.data.pipeline import evaluation_batches
 from tfcxr.data.records import read_dataset_info, shard_name, write_dataset_info, write_shard
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfrecords_builder.commands import convert
+from tfrecords_builder.inspect import convert_tfds
 from tfrecords_builder.inspect.convert_tfds import convert_to_tfds
 
 pytestmark = pytest.mark.thorough
@@ -158,21 +160,42 @@ def test_nothing_half_written_is_left_and_a_finished_folder_is_not_touched(tmp_p
     write_dataset_info(data_dir, dataclasses.replace(info, splits=splits))
     with pytest.raises(ValueError, match="a record of .*held_out-00000-of-00002.tfrecord is damaged"):
         convert_to_tfds(data_dir, tmp_path / "out")
-    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    unfinished = tmp_path / "out" / "data_123" / "unfinished_1.0.0"
+    assert [path.name for path in unfinished.parent.iterdir()] == [unfinished.name]
     write_dataset_info(data_dir, info)
     path.write_bytes(whole[:-1] + b"x")
     with pytest.raises(ValueError, match="was altered"):
-        convert_to_tfds(data_dir, tmp_path / "out")
+        convert_to_tfds(data_dir, tmp_path / "x")
+    assert not list((tmp_path / "x").rglob("*"))
     path.unlink()
     with pytest.raises(FileNotFoundError, match="is missing"):
         convert_to_tfds(data_dir, tmp_path / "out")
     path.write_bytes(whole)
-    left = tmp_path / "out" / "data_123" / ".partial-1-1.0.0"  # of a killed run
-    left.mkdir(parents=True)
+    with pytest.raises(ValueError, match="unfinished_1.0.0 holds an unfinished conversion of another source"):
+        convert_to_tfds(data_dir, tmp_path / "out")
+    shutil.rmtree(unfinished)
     folder = convert_to_tfds(data_dir, tmp_path / "out")
-    assert folder == tmp_path / "out" / "data_123" / "1.0.0" and not left.exists()
+    assert folder == tmp_path / "out" / "data_123" / "1.0.0" and not unfinished.exists()
     with pytest.raises(FileExistsError, match="1.0.0 is there already; remove it or choose another --out_dir"):
         convert_to_tfds(data_dir, tmp_path / "out")
+
+
+def test_an_interrupted_conversion_is_resumed_to_the_same_bytes(read_back, tmp_path, monkeypatch):
+    data_dir, whole, _ = read_back[8, "raw"]
+    with monkeypatch.context() as patch:
+        patch.setattr(convert_tfds, "_write_metadata", lambda *arguments: 1 / 0)  # when all shards are there
+        with pytest.raises(ZeroDivisionError):
+            convert_to_tfds(data_dir, tmp_path)
+    growing = tmp_path / "my_set_2" / "unfinished_1.0.0" / "1.0.0"
+    first, second, *_ = shards = sorted(growing.iterdir())
+    before = first.stat().st_mtime_ns
+    second.write_bytes(b"")  # as after a crash of the machine: found, and done again
+    folder = convert_to_tfds(data_dir, tmp_path)
+    assert len(shards) == 4 and (folder / first.name).stat().st_mtime_ns == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        path.name: path.read_bytes() for path in whole.iterdir()
+    }
+    assert [path.name for path in (tmp_path / "my_set_2").iterdir()] == ["1.0.0"]
 
 
 def test_an_empty_folder_and_a_top_folder_are_refused(tmp_path):

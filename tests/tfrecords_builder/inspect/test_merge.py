@@ -25,7 +25,7 @@ from tfcxr.data.records import (
 )
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
 from tfcxr.data.unfinished import resumable_work, unfinished_folder
-from tfrecords_builder.inspect import merge
+from tfrecords_builder.inspect import merge_shard
 from tfrecords_builder.inspect.merge import merge_folders
 from tfrecords_builder.inspect.merge_inputs import MergeOptions
 
@@ -421,7 +421,7 @@ def test_order_is_a_mix_that_depends_on_the_seed_and_the_images_alone(tmp_path, 
     one, two = many(tmp_path / "one", "one", "a"), many(tmp_path / "two", "two", "b", encoding="png")
     options = MergeOptions(shard_images=25)
     merge_folders([one, two], tmp_path / "out", options)
-    monkeypatch.setattr(merge, "PORTION_BYTES", 500)  # a few records at once
+    monkeypatch.setattr(merge_shard, "PORTION_BYTES", 500)  # a few records at once
     info = merge_folders([two, one], tmp_path / "turned", options)[4]
     shards = [name for name in contents(tmp_path / "out") if name.endswith(".tfrecord")]
     assert len(shards) == 5 and {shard.images for shard in info.splits["train"].shards} == {24}
@@ -507,6 +507,24 @@ def test_killed_merge_is_finished_to_the_same_bytes(tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     for name in noted[1:]:
         assert (tmp_path / "out" / name).stat().st_mtime_ns == done[name]
+
+
+@pytest.mark.thorough
+def test_workers_write_the_same_bytes(tmp_path):
+    one, two = many(tmp_path / "one", "one", "a", bits=16), many(tmp_path / "two", "two", "b", bits=16, encoding="png")
+    options = MergeOptions(shard_images=25, renames=("two:A=B",))
+    merge_folders([one, two], tmp_path / "alone", options, workers=1)
+    merge_folders([one, two], tmp_path / "shared", options, workers=2)
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+
+
+@pytest.mark.thorough
+def test_what_is_wrong_with_a_shard_is_told_by_its_worker(one, two, tmp_path):
+    path = two / shard_name("validation", 0, 2)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match="validation-00000-of-00002.tfrecord was altered"):
+        merge_folders([one, two], tmp_path / "x", MergeOptions(), workers=2)
+    assert not (tmp_path / "x").exists()
 
 
 def test_two_merges_at_once_are_refused(one, two, tmp_path):
