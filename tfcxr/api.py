@@ -19,7 +19,7 @@ from tfcxr.startup import tensorflow_started
 with tensorflow_started():
     from tfcxr.data.pipeline import load_images
     from tfcxr.data.records import read_dataset_info
-    from tfcxr.sampling.cohort import SEEDS_PER_COHORT
+    from tfcxr.data.seeds import SEEDS_PER_COHORT
     from tfcxr.sampling.cohort_labels import counted_labels, no_labels
     from tfcxr.serving.loaded_model import LoadedModel, load_generating_model
     from tfcxr.serving.model_card import CARD_FILE

@@ -14,8 +14,9 @@ from tfcxr.data.records import read_dataset_info, write_dataset_info
 from tfcxr.evaluation.protocols.memorization import PLANTED
 from tfcxr.export import ExportArguments, export
 from tfcxr.generate import GenerateArguments, generate
-from tfcxr.sampling.cohort import CohortOptions, generate_cohort
+from tfcxr.sampling.cohort import generate_cohort
 from tfcxr.sampling.cohort_labels import counted_labels
+from tfcxr.sampling.cohort_options import CohortOptions
 from tfcxr.serving.cascade import export_cascade
 from tfcxr.serving.copy_check import CopyCheck, numbers_of, open_copy_check
 from tfcxr.serving.gate import TRY_STRIDE, Gate
