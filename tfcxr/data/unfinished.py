@@ -174,8 +174,8 @@ def make_folder(
                 growing.rename(folder)
                 flush_to_disk(folder.parent, with_contents=False)
     finally:
-        with contextlib.suppress(OSError):  # one holds unfinished work, or the folder that was made
-            for empty in made:
+        for empty in made:
+            with contextlib.suppress(OSError):  # it holds unfinished work, or the folder that was made, or is gone
                 empty.rmdir()
 
 
