@@ -345,7 +345,7 @@ def test_full_disk_in_a_worker_is_told_and_the_same_command_goes_on(tmp_path):
 def test_a_raw_folder_that_vanishes_ends_the_build_and_the_same_command_goes_on(raw_dir, tmp_path, is_empty):
     class Unplugged(ImageFolder):
         def read_image(self, example):
-            if len(list((tmp_path / "out").rglob("*.tfrecord"))) == 2:
+            if len(list((tmp_path / "out").rglob("t*.tfrecord"))) == 2:
                 raw_dir.rename(tmp_path / "elsewhere")
                 for name in ("healthy", "sick") * is_empty:
                     (raw_dir / name).mkdir(parents=True)
@@ -356,7 +356,7 @@ def test_a_raw_folder_that_vanishes_ends_the_build_and_the_same_command_goes_on(
         build_dataset(Unplugged(str(raw_dir), PATTERN), tmp_path / "out", options())
     shutil.rmtree(raw_dir, ignore_errors=True)
     (tmp_path / "elsewhere").rename(raw_dir)
-    assert len(list((tmp_path / "out").rglob("*.tfrecord"))) == 2
+    assert len(list((tmp_path / "out").rglob("t*.tfrecord"))) == 2
     build_dataset(reader(raw_dir), tmp_path / "out", options())
     build_dataset(reader(raw_dir), tmp_path / "whole", options())
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -158,6 +158,7 @@ def make_folder(
     folder = pathlib.Path(folder)
     place = unfinished_folder(folder.parent, folder.name)
     growing = place / folder.name
+    made = [place, *(above for above in place.parents if not above.exists())]
     try:
         with resumable_work(place, kind, [growing]) as work:
             is_begun = work.arguments_path.is_file()
@@ -173,8 +174,9 @@ def make_folder(
                 growing.rename(folder)
                 flush_to_disk(folder.parent, with_contents=False)
     finally:
-        with contextlib.suppress(OSError):  # it holds unfinished work
-            place.rmdir()
+        for empty in made:
+            with contextlib.suppress(OSError):  # it holds unfinished work, or the folder that was made, or is gone
+                empty.rmdir()
 
 
 def unfinished_folder(out_dir: pathlib.Path, kind: str) -> pathlib.Path:

@@ -141,7 +141,7 @@ def test_of_a_folder_that_was_whole_when_its_process_was_killed_the_notes_go(tmp
 
 def test_a_folder_that_was_refused_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError):
-        make_folder(tmp_path / "set", "conversion", lambda: 1 / 0, fill)
+        make_folder(tmp_path / "new" / "folders" / "set", "conversion", lambda: 1 / 0, fill)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "unfinished_set" / "set").mkdir(parents=True)  # of a run whose notes somebody removed
     (tmp_path / "unfinished_set" / "set" / "old.png").touch()
