@@ -22,13 +22,20 @@ Job, Result = TypeVar("Job"), TypeVar("Result")
 Function = Callable[[Job, Callable[[], object]], Result]  # of a job, and of what to call for each image of it
 
 _POLL_SECONDS = 0.5
-_IMAGES_WORTH_A_WORKER = 200  # a process takes half a second to start
+IMAGES_WORTH_A_WORKER = 200  # to build, of a millisecond each; a process takes half a second to start
 _JOBS_PER_WORKER = 2  # made and waiting at any time, so that memory does not depend on how many there are
 _done = None  # in a worker process: the number of images done by all workers, shared with the parent
 _is_stopped = None  # in a worker process: not 0 when the parent wants all to stop
 
 
-def run_jobs(function: Function, jobs: Iterable[Job], job_count: int, workers: int, bar: tqdm) -> list[Result]:
+def run_jobs(
+    function: Function,
+    jobs: Iterable[Job],
+    job_count: int,
+    workers: int,
+    bar: tqdm,
+    worth_a_worker: int = IMAGES_WORTH_A_WORKER,
+) -> list[Result]:
     """Calls a function with each job; returns the results in the order of the jobs.
 
     Args:
@@ -38,12 +45,13 @@ def run_jobs(function: Function, jobs: Iterable[Job], job_count: int, workers: i
       job_count: how many they are.
       workers: processes; 0 for one per CPU, as far as the images of `bar.total` are worth one.
       bar: counts images.
+      worth_a_worker: so many images take longer than a process takes to start.
 
     Raises:
       ValueError, OSError: the first failure of a job; the others are stopped.
       ChildProcessError: a worker process died.
     """
-    worth_starting = min(os.cpu_count() or 1, math.ceil(bar.total / _IMAGES_WORTH_A_WORKER))
+    worth_starting = min(os.cpu_count() or 1, math.ceil(bar.total / worth_a_worker))
     workers = min(workers or worth_starting, job_count)
     if workers <= 1:
         with _one_opencv_thread():

@@ -162,7 +162,7 @@ def make_folder(
     try:
         with resumable_work(place, kind, [growing]) as work:
             is_begun = work.arguments_path.is_file()
-            if folder.exists() and not is_begun:
+            if folder.exists() and (growing.exists() or not is_begun):
                 raise FileExistsError(f"{folder} is there already; remove it or choose another --out_dir")
             if growing.exists() and not is_begun:
                 shutil.rmtree(growing)  # its notes are gone

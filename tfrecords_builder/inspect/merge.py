@@ -34,7 +34,7 @@ from tfcxr.data.schema import DatasetInfo, SplitInfo, default_encoding, hashed_k
 from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
 from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions, inputs_by_size, read_inputs
 from tfrecords_builder.inspect.merge_shard import make_job, write_merged_shard
-from tfrecords_builder.inspect.merge_table import MergePlan, plan_merge
+from tfrecords_builder.inspect.merge_table import WORTH_A_WORKER, MergePlan, plan_merge
 from tfrecords_builder.listing import OTHER_LABEL
 from tfrecords_builder.worker_pool import run_jobs
 
@@ -116,7 +116,7 @@ def _write(work: ResumableWork, part: _Part, options: MergeOptions, workers: int
     write = functools.partial(write_merged_shard, inputs, part.labels.absent, part.encoding)
     total = sum(len(rows) for *_, rows in missing)
     with tqdm(total=total, desc=f"merging {part.folder}".strip(), unit=" images", disable=None) as bar:
-        written = run_jobs(write, jobs, len(missing), workers, bar)
+        written = run_jobs(write, jobs, len(missing), workers, bar, WORTH_A_WORKER)
     shards |= {path: shard for (path, *_), shard in zip(missing, written, strict=True)}
     in_order, splits = iter(shards.values()), {}
     for split in part.plan.splits:

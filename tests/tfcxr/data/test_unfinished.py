@@ -134,6 +134,10 @@ def test_a_folder_appears_when_it_is_whole_and_is_resumed_with_its_own_arguments
 def test_of_a_folder_that_was_whole_when_its_process_was_killed_the_notes_go(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make_folder(tmp_path / "set", "conversion", lambda: {}, fill)
+    (tmp_path / "set").mkdir()  # by somebody else
+    with pytest.raises(FileExistsError, match="set is there already"):
+        make_folder(tmp_path / "set", "conversion", lambda: {}, fill)
+    (tmp_path / "set").rmdir()
     (tmp_path / "unfinished_set" / "set").rename(tmp_path / "set")  # the last step but one
     make_folder(tmp_path / "set", "conversion", lambda: {}, lambda growing, notes: 1 / 0)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
