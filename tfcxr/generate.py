@@ -143,6 +143,8 @@ def generate(arguments: GenerateArguments) -> None:
         refuse_flags(arguments, ["like_split"], "it is the split of --like; give --like=DATA_FOLDER too")
     if not arguments.optimize:
         refuse_flags(arguments, OF_OPTIMIZATION, "it goes with --optimize; without it no latent is optimised")
+    if arguments.workers > 1:
+        share_gpus()
     if arguments.format != RECORDS:
         _generate_pictures(arguments)
     elif arguments.optimize:
@@ -171,8 +173,6 @@ def _generate_pictures(a: GenerateArguments) -> None:
 
 
 def _generate_records(a: GenerateArguments) -> None:
-    if a.workers > 1:
-        share_gpus()
     with tensorflow_started():
         from tfcxr.sampling.cohort import generate_cohort
         from tfcxr.sampling.cohort_options import CohortOptions
