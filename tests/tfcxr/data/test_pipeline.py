@@ -151,12 +151,16 @@ def test_the_rows_of_all_workers_are_the_batch(disc_records):
     np.testing.assert_array_equal(np.concatenate([part["image"] for (part,) in parts]), whole["image"])
 
 
-def test_damage_while_training_is_reported(disc_records, tmp_path):
-    copied = shutil.copytree(disc_records, tmp_path / "copy")
-    path = copied / "train-00001-of-00003.tfrecord"
-    content = bytearray(path.read_bytes())
+def damaged_copy(data_dir, tmp_path, shard):
+    copied = shutil.copytree(data_dir, tmp_path / "copy")
+    content = bytearray((copied / shard).read_bytes())
     content[200] ^= 255
-    path.write_bytes(content)
+    (copied / shard).write_bytes(content)
+    return copied, copied / shard
+
+
+def test_damage_while_training_is_reported(disc_records, tmp_path):
+    copied, path = damaged_copy(disc_records, tmp_path, "train-00001-of-00003.tfrecord")
     message = f"^shard {path} is damaged: a record does not fit its checksum; build"
     with pytest.raises(ValueError, match=message), reading_errors():
         take(training_batches(copied, "train", 48, seed=0), 1)
@@ -167,11 +171,7 @@ def test_damage_while_training_is_reported(disc_records, tmp_path):
 
 
 def test_damaged_record_is_reported(disc_records, tmp_path):
-    copied = shutil.copytree(disc_records, tmp_path / "copy")
-    path = copied / "test-00000-of-00003.tfrecord"
-    content = bytearray(path.read_bytes())
-    content[200] ^= 255
-    path.write_bytes(content)
+    copied, _ = damaged_copy(disc_records, tmp_path, "test-00000-of-00003.tfrecord")
     with pytest.raises(ValueError, match="a record of split 'test' .* is damaged"):
         load_images(copied, "test")
     with pytest.raises(ValueError, match="a record of split 'test' .* is damaged"):
