@@ -87,7 +87,8 @@ class StyleGAN2Config(ProjectedConfig):
       augmentation_target: mean sign of the logits of real images that is aimed at.
       augmentation_kimg: thousand images in which the probability can rise from 0 to 1.
       augmentation_interval: steps between two changes of the probability.
-      recomputes_blocks: keeps less memory for gradients and computes it again (gradient checkpointing); same results.
+      recomputes_blocks: keeps a block's inputs alone, computes the rest again for gradients (gradient checkpointing);
+        same results. Measured once, it saved no memory: see benchmarks/README.md.
     """
 
     latent_size: int = 512

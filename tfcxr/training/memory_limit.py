@@ -23,7 +23,7 @@ def memory_limit_named(model: AdversarialModel) -> Iterator[None]:
         where = "--set=batch_sizes" if settings.get("batch_sizes") else "--batch_size"
         ways = [f"a smaller {where}"]
         if settings.get("recomputes_blocks") is False:
-            ways.append("--set=recomputes_blocks=True, which takes longer and keeps less")
+            ways.append("--set=recomputes_blocks=True, which takes longer and may need less")
         raise ValueError(
             f"a training step with a batch of {stage.batch_size} at {stage.image_size} px ({settings['precision']}) "
             f"does not fit in memory; give {' or '.join(ways)}"

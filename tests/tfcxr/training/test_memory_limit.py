@@ -19,7 +19,7 @@ def growing(**settings):
     ("model", "way"),
     [
         (lambda: VanillaGAN(VanillaGANConfig(image_size=32)), "a smaller --batch_size$"),
-        (growing, "a smaller --batch_size or --set=recomputes_blocks=True, which takes longer and keeps less$"),
+        (growing, "a smaller --batch_size or --set=recomputes_blocks=True, which takes longer and may need less$"),
         (lambda: growing(recomputes_blocks=True, batch_sizes=(8,)), "a smaller --set=batch_sizes$"),
     ],
     ids=["one size", "growing", "growing with less"],

@@ -45,7 +45,8 @@ class PGGANConfig(GANConfig):
         weights of its own, as published by Segal et al.
       blends_real: real images fade in likewise, from half their size (Karras et al., appendix B); None is auto: only in
         dialect "karras".
-      recomputes_blocks: keeps less memory for gradients and computes it again (gradient checkpointing); same results.
+      recomputes_blocks: keeps a block's inputs alone, computes the rest again for gradients (gradient checkpointing);
+        same results.
     """
 
     image_size: int = 64
