@@ -26,6 +26,7 @@ def test_any_seed_has_an_order_of_its_own(seed):
 
 def test_the_order_is_that_of_earlier_versions():
     assert ShuffledOrder(8, 4, seed=5).batch(0).tolist() == [3, 6, 2, 4]
+    assert ShuffledOrder(8, 4, seed=-1).batch(0).tolist() == [6, 4, 7, 0]
     assert ShuffledOrder(8, 4, seed=5).batch(1001).tolist() == [6, 1, 4, 3]
 
 
