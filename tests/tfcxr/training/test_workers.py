@@ -121,7 +121,7 @@ def test_a_port_that_is_taken_is_named(start):
         errors = process.communicate(timeout=180)[1]
     assert process.returncode == 1
     assert "error: worker 0 of 2 did not meet the others (Could not start gRPC server); see that all are" in errors
-    assert f"that they reach {address}, and that no other process of this machine has its port" in errors
+    assert f"that they reach {address}, and that no other process here has its port" in errors
 
 
 @pytest.mark.thorough
