@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from tfcxr.data.decoded_record import decode_record
 from tfcxr.data.record_reader import RecordReader
@@ -77,8 +78,12 @@ class RecordCache:
                 facts.append([getattr(record, name) for name in self._facts])
             return facts
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            facts = [row for block in pool.map(load, range(0, self._images, _BLOCK)) for row in block]
+        facts: list[list[object]] = []
+        bar = tqdm(total=self._images, desc="reading into memory", unit=" images", disable=None, delay=2, leave=False)
+        with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+            for block in pool.map(load, range(0, self._images, _BLOCK)):
+                facts += block
+                bar.update(len(block))
         columns = {"image": images}
         for name, values in zip(self._facts, zip(*facts, strict=True), strict=True):
             is_number = name in ("label", "age")
