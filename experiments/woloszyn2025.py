@@ -151,6 +151,7 @@ def stages(study: Study) -> list[Stage]:
             **like,
             images=s["images"],
             out_dir=folder / "cohort_enlarged",
+            may_fail=True,  # no image may pass
         ),
         study.stage(
             "evaluate",
@@ -218,7 +219,13 @@ def rows(study: Study) -> list[Row]:
         Row(
             "future work", "anatomical constraints", "named", "not built", "needs segmentations, which no set here has"
         ),
-        Row("section 4", "gate", "realism of .9", study.settings["min_realism"], "see experiments/woloszyn2025.md"),
+        Row(
+            "section 4",
+            "gate",
+            "realism of .9",
+            f"{study.settings['min_realism']}; passed: {results.file('cohort_enlarged/*/dataset_info.json')}",
+            "a discriminator in balance rates few real images at .9",
+        ),
         Row("", "AUC, trained on synthetic", "not given", results.score("report", subject="synthetic", **tstr), ""),
         Row("", "AUC, trained on real", "not given", results.score("report", subject="real", **tstr), "the ceiling"),
     ]

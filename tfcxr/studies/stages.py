@@ -47,6 +47,7 @@ class Stage:
       folder: where it writes.
       result: pattern of what it writes there last.
       minutes: about how long it takes on two processor cores, None where nobody has measured it.
+      may_fail: whether the study goes on where it ends with status 1, such as a gate that nothing passes.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Stage:
     folder: pathlib.Path
     result: str
     minutes: float | None = None
+    may_fail: bool = False
 
     @property
     def line(self) -> str:
@@ -99,7 +101,14 @@ class Study:
         return (self.folder if self.variant == SMOKE else self.work_dir) / "records"
 
     def stage(
-        self, name: str, module: str, *, settings: Mapping[str, Any] | None = None, result: str = "", **flags: Any
+        self,
+        name: str,
+        module: str,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        result: str = "",
+        may_fail: bool = False,
+        **flags: Any,
     ) -> Stage:
         """`python -m MODULE` with flags: None is left out, True is --name, values of a list are joined by commas.
 
@@ -108,6 +117,7 @@ class Study:
           module: one of `RESULTS`.
           settings: one --set=name=value each; a dictionary in it gives names such as classifier.learning_rate.
           result: what it writes last, where that is another file than usually.
+          may_fail: see `Stage`.
           **flags: flag -> value.
         """
         given = {flag: value for flag, value in flags.items() if value is not None and value != []}
@@ -123,7 +133,8 @@ class Study:
         size = flags.get("image_sizes", ["*"])[-1]  # the largest is written last
         minutes = self.settings.get("minutes", {}).get(name)
         folder = pathlib.Path(flags[folder_flag])
-        return Stage(name, ("-m", *module.split(), *words), folder, (result or usual_result).format(size=size), minutes)
+        result = (result or usual_result).format(size=size)
+        return Stage(name, ("-m", *module.split(), *words), folder, result, minutes, may_fail)
 
     def train(
         self, run: str, described: Mapping[str, Any], *, settings: Mapping[str, Any] | None = None, **flags: Any
@@ -173,7 +184,7 @@ def run_here(words: Sequence[str]) -> int:
 
 
 def run_stages(study: Study, stages: Sequence[Stage], launch: Launch = run_apart) -> None:
-    """Runs what is not finished, one after the other, and ends at the first failure.
+    """Runs what is not finished, one after the other, and ends at the first failure that is no result.
 
     Raises:
       ValueError: a stage was begun by another command, so its folder holds something else; the difference is named.
@@ -186,11 +197,18 @@ def run_stages(study: Study, stages: Sequence[Stage], launch: Launch = run_apart
         if stage.is_finished():
             logging.info("%s: done before", where)
             continue
+        if stage.may_fail and _kept(study, stage).get("failed"):
+            logging.info("%s: failed before, which is a result too", where)
+            continue
         logging.info("%s%s: %s", where, _time_left(study, stages), stage.line)
         seconds, begun = _kept(study, stage).get("seconds", 0.0), time.monotonic()
         _keep(study, stage, seconds)
         status = launch(stage.words)
-        _keep(study, stage, seconds + time.monotonic() - begun)
+        is_result = status == 1 and stage.may_fail
+        _keep(study, stage, seconds + time.monotonic() - begun, is_result)
+        if is_result:
+            logging.warning("%s ended with status 1, which is a result too; the study goes on without it", where)
+            continue
         if status:
             how = f"was stopped by signal {-status}" if status < 0 else f"ended with status {status}"
             print(f"{where} {how}; the same command resumes the study there", file=sys.stderr)
@@ -208,7 +226,7 @@ def seconds_of(study: Study, stage: Stage) -> float | None:
 
 def _time_left(study: Study, stages: Sequence[Stage]) -> str:
     """In brackets, by the stages' estimates and how long finished ones took against theirs."""
-    left = [stage for stage in stages if not stage.is_finished()]
+    left = [stage for stage in stages if not (stage.is_finished() or _kept(study, stage).get("failed"))]
     if any(stage.minutes is None for stage in left):
         return ""
     taken = [(seconds_of(study, stage), stage.minutes) for stage in stages]
@@ -236,10 +254,10 @@ def _kept(study: Study, stage: Stage) -> dict[str, Any]:
     return _read_state(_state_path(study, stage)).get(stage.name, {})
 
 
-def _keep(study: Study, stage: Stage, seconds: float) -> None:
+def _keep(study: Study, stage: Stage, seconds: float, failed: bool = False) -> None:
     path = _state_path(study, stage)
     state = _read_state(path)
-    state[stage.name] = {"command": list(_placeless(study, stage)), "seconds": round(seconds, 1)}
+    state[stage.name] = {"command": list(_placeless(study, stage)), "seconds": round(seconds, 1), "failed": failed}
     write_atomically(path, json.dumps(state, indent=2) + "\n")
 
 
@@ -248,7 +266,10 @@ def _read_state(path: pathlib.Path) -> dict[str, Any]:
         return {}
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        return {name: {"command": entry["command"], "seconds": entry["seconds"]} for name, entry in state.items()}
+        return {
+            name: {"command": entry["command"], "seconds": entry["seconds"], "failed": entry.get("failed", False)}
+            for name, entry in state.items()
+        }
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); choose another --work_dir") from error
 

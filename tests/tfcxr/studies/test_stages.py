@@ -1,5 +1,6 @@
 """Stages of a study: their commands, what is skipped and resumed, and what is refused."""
 
+import dataclasses
 import importlib
 import pathlib
 
@@ -75,6 +76,17 @@ def test_stages_run_in_order_once_and_end_at_a_failure(study, capsys):
         run_stages(study, [first, writing(study, "second", "raise SystemExit(3)")], lambda words: 0)
     assert (study.folder / "first").read_text() == "x" and not (study.folder / "third").exists()
     assert seconds_of(study, first) >= 0 and seconds_of(study, failing) is None
+
+
+def test_a_failure_that_is_a_result_does_not_end_the_study(study):
+    study.folder.mkdir(parents=True)
+    gate = dataclasses.replace(writing(study, "gate", "raise SystemExit(1)"), may_fail=True)
+    run_stages(study, [gate, writing(study, "last")])
+    assert (study.folder / "last").exists() and seconds_of(study, gate) is None
+    run_stages(study, [gate, writing(study, "last")], lambda words: pytest.fail("it was tried again"))
+    other = dataclasses.replace(writing(study, "other gate", "raise SystemExit(3)"), may_fail=True)
+    with pytest.raises(SystemExit, match="3"):
+        run_stages(study, [other])
 
 
 def test_a_stage_that_a_signal_ends_says_so(study, capsys):
