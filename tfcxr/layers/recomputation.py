@@ -14,6 +14,8 @@ import tensorflow as tf
 
 Tensors = Sequence[tf.Tensor]
 
+RECOMPUTATION_ADVICE = "--set=recomputes_blocks=True, which takes longer and may need less"
+
 LAST_GRADIENTS = "last recomputed gradients on"  # collection of a graph
 
 

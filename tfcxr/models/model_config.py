@@ -142,6 +142,11 @@ class AdversarialConfig:
         return dataclasses.replace(self, precision="float32")
 
     @property
+    def memory_advice(self) -> tuple[str, ...]:
+        """What a user can give so that a training step needs less memory, in the words of the command line."""
+        return ("a smaller --batch_size",)
+
+    @property
     def condition_columns(self) -> tuple[str, ...]:
         """What the networks are told of an image beside its labels."""
         return condition_columns(self.conditions)

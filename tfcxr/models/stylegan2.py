@@ -39,7 +39,7 @@ from tfcxr.layers.initializers import initializer_seeds
 from tfcxr.layers.minibatch_stddev import append_channel, minibatch_stddev, update_typical_deviation
 from tfcxr.layers.modulated_convolution import StyleConvolution, ToImage
 from tfcxr.layers.pixel_normalization import pixel_normalization
-from tfcxr.layers.recomputation import recomputed
+from tfcxr.layers.recomputation import RECOMPUTATION_ADVICE, recomputed
 from tfcxr.layers.resample import upsample
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.penalties import add_gradients, is_due, lazy_gradients, path_length_penalty
@@ -179,6 +179,10 @@ class StyleGAN2Config(ProjectedConfig):
 
     def for_inference(self) -> "StyleGAN2Config":
         return dataclasses.replace(self, precision="float32", recomputes_blocks=False)
+
+    @property
+    def memory_advice(self) -> tuple[str, ...]:
+        return super().memory_advice if self.recomputes_blocks else (*super().memory_advice, RECOMPUTATION_ADVICE)
 
     @property
     def filters(self) -> dict[int, int]:

@@ -9,8 +9,8 @@ from tfcxr.training.workers import Workers
 def make_strategy(devices: list[str] | None = None, workers: Workers | None = None) -> tf.distribute.Strategy:
     """All GPUs of this machine mirrored, or else its CPU; with several workers, those of all of them.
 
-    Several workers wait here for each other, a quarter of an hour at most. TensorFlow must not have computed anything
-    before.
+    Several workers wait here for each other; `waiting_for_others` ends the process after a quarter of an hour.
+    TensorFlow must not have computed anything before.
 
     Args:
       devices: names such as ["GPU:0", "GPU:1"] to use these only.
@@ -18,7 +18,7 @@ def make_strategy(devices: list[str] | None = None, workers: Workers | None = No
 
     Raises:
       ValueError: a device this machine does not have, or devices named for one of several workers.
-      ConnectionError: another worker did not come, or this one's port is taken.
+      ConnectionError: this worker's port is taken, or the others cannot be reached.
     """
     if workers is not None and workers.count > 1:
         if devices:

@@ -5,6 +5,7 @@ import math
 from typing import Any, Literal
 
 from tfcxr.config import check_range
+from tfcxr.layers.recomputation import RECOMPUTATION_ADVICE
 from tfcxr.models.model_config import GANConfig, Stage
 
 BASE_SIZE = 4  # pixels of the first feature map
@@ -156,6 +157,11 @@ class PGGANConfig(GANConfig):
 
     def for_inference(self) -> "PGGANConfig":
         return dataclasses.replace(self, precision="float32", recomputes_blocks=False)
+
+    @property
+    def memory_advice(self) -> tuple[str, ...]:
+        batch = ("a smaller --set=batch_sizes",) if self.batch_sizes else super().memory_advice
+        return batch if self.recomputes_blocks else (*batch, RECOMPUTATION_ADVICE)
 
     @property
     def batches_per_step(self) -> int:
