@@ -4,7 +4,8 @@ import os
 import pathlib
 from collections.abc import Callable
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import tfcxr  # noqa: F401  # before TensorFlow, for which it sets variables
+
 # two test processes and the commands they start share the cores
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
 

@@ -129,7 +129,7 @@ def _export_saved_model(a: ExportArguments, out_dir: str) -> pathlib.Path:
         refuse_flags(a, ["max_tries"], "it is of a cascade or --max_copy_ratio")
     model, run, state = load_model(a.run_dir, a.checkpoint)
     if model.kind == "super_resolution":
-        reason = f"{a.run_dir} holds a {run.model}, which enlarges one image at a time"
+        reason = f"{a.run_dir} holds a {run.model}, which enlarges two images at a time"
         refuse_flags(a, ["chunk_rows", "max_copy_ratio"], reason)
     if not a.max_copy_ratio:
         return export_model(model, run, out_dir, state, a.version, a.run_dir, a.chunk_rows)

@@ -93,7 +93,7 @@ def test_flags_without_an_effect_are_refused(make_tiny_gan, tiny_export, tiny_en
         (cascade | {"checkpoint": "best", "chunk_rows": 2},
          "--checkpoint and --chunk_rows would have no effect: they are of a run folder; a cascade joins models"),
         ({"run_dir": str(enlarger_dir), "chunk_rows": 2},
-         f"--chunk_rows would have no effect: {enlarger_dir} holds a srgan, which enlarges one image at a time"),
+         f"--chunk_rows would have no effect: {enlarger_dir} holds a srgan, which enlarges two images at a time"),
         ({}, "give --run_dir of a training, or --saved_model of an export for a cascade"),
         ({"super_resolution": str(tiny_enlarger)}, "a cascade needs --saved_model, an exported generator, and no"),
         ({"saved_model": str(tiny_export)},

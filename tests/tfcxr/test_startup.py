@@ -1,5 +1,6 @@
 """TensorFlow starts without its own lines; what others write meanwhile is kept."""
 
+import os
 import subprocess
 import sys
 
@@ -38,3 +39,12 @@ def test_start_up_lines_are_left_out_and_all_else_is_kept(flags):
         assert lines[-1] == "ValueError: import failed"
     else:
         assert [line for line in lines if "starting TensorFlow" not in line] == ["error: ours", "later"]
+
+
+@pytest.mark.thorough
+def test_convolutions_are_those_of_onednn_on_any_processor():
+    """TensorFlow alone switches it off without AVX-512; it counts the memory of a processor only with it."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    program = "import tfcxr; import tensorflow as tf; print(tf.config.experimental.get_memory_info('CPU:0')['peak'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert int(done.stdout) >= 0, done.stderr

@@ -9,13 +9,11 @@ program itself comes on top (`process_mib` is the most that the whole process he
 memory = fixed + batch * slope, further ones check it.
 """
 
-import contextlib
 import dataclasses
 import math
-import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -69,8 +67,7 @@ def measure_stages(arguments: MeasurementArguments) -> dict[str, Any]:
     with tqdm(total=len(sizes or found) * len(batches) + len(generated), unit="batch", desc="measuring") as bar:
 
         def measure(what: str, *of: Any) -> dict[str, Any]:
-            with _counted_memory():
-                row = in_own_process(what, *of)
+            row = in_own_process(what, *of)
             bar.update()
             return row
 
@@ -167,21 +164,6 @@ def describe_stages(figures: dict[str, Any]) -> str:
         for row in figures["generator"]
     ]
     return "\n".join(lines)
-
-
-@contextlib.contextmanager
-def _counted_memory() -> Iterator[None]:
-    """For processes that are started here: TensorFlow counts a processor's memory only with oneDNN.
-
-    By itself it leaves that off on processors without AVX-512; times are with it too.
-    """
-    is_ours = ONEDNN_SWITCH not in os.environ
-    os.environ.setdefault(ONEDNN_SWITCH, "1")
-    try:
-        yield
-    finally:
-        if is_ours:
-            del os.environ[ONEDNN_SWITCH]
 
 
 def _numbers(name: str, values: Sequence[str]) -> list[int]:

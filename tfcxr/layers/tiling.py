@@ -1,4 +1,4 @@
-"""Enlarging an image window by window, without seams, so that memory is bounded by the window and not by the image.
+"""Enlarging images window by window, without seams, so that memory is bounded by the window whatever their size.
 
 A pixel of a convolutional network's output depends on inputs within its reach, so that pixels at least the reach inside
 a window come out as in the whole image. Windows overlap by twice the reach, and each gives the pixels that it alone
@@ -12,40 +12,39 @@ import tensorflow as tf
 
 
 def enlarge_by_tiles(
-    enlarge: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor, scale: int, reach: int, tile_size: int
+    enlarge: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, scale: int, reach: int, tile_size: int
 ) -> tf.Tensor:
-    """Enlarges a whole image in windows; equal to `enlarge` of the whole but for the rounding of floats.
+    """Enlarges whole images in windows; equal to `enlarge` of the whole but for the rounding of floats.
 
     Args:
-      enlarge: float [1, height, width, channels] -> float [1, height * scale, width * scale, channels], of any size.
-      image: float [height, width, channels]; its size may be unknown while tracing.
+      enlarge: float [rows, height, width, channels] -> float [rows, height * scale, width * scale, channels], of any
+        size.
+      images: float [rows, height, width, channels]; the size may be unknown while tracing. A window is of all rows.
       scale: enlargement.
-      reach: pixels of `image` to each side that a pixel of the output depends on, at most.
-      tile_size: height and width of the largest window, in pixels of `image`.
+      reach: pixels of `images` to each side that a pixel of the output depends on, at most.
+      tile_size: height and width of the largest window, in pixels of `images`.
 
     Returns:
-      float [height * scale, width * scale, channels].
+      float [rows, height * scale, width * scale, channels].
 
     Raises:
       ValueError: windows too small for the reach.
     """
     if tile_size <= 2 * reach:
         raise ValueError(f"tile_size must be above {2 * reach}, twice the network's reach, got {tile_size}")
-    rows, columns = (_Windows(tf.shape(image)[axis], reach, tile_size) for axis in (0, 1))
+    rows, columns = (_Windows(tf.shape(images)[axis], reach, tile_size) for axis in (1, 2))
 
     def tile(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
         top, left = rows.start(row), columns.start(column)
-        window = image[top : top + rows.size, left : left + columns.size]
-        output = enlarge(window[None])[0]
+        output = enlarge(images[:, top : top + rows.size, left : left + columns.size])
         kept_rows = slice((rows.first(row) - top) * scale, (rows.first(row + 1) - top) * scale)
         kept_columns = slice((columns.first(column) - left) * scale, (columns.first(column + 1) - left) * scale)
-        return output[kept_rows, kept_columns]
+        return tf.transpose(output[:, kept_rows, kept_columns], [2, 0, 1, 3])  # columns, images, rows, channels
 
     def strip(row: tf.Tensor) -> tf.Tensor:
-        turned = _concatenate(columns.count, lambda column: tf.transpose(tile(row, column), [1, 0, 2]), image)
-        return tf.transpose(turned, [1, 0, 2])
+        return tf.transpose(_concatenate(columns.count, lambda column: tile(row, column), images), [2, 1, 0, 3])
 
-    return _concatenate(rows.count, strip, image)
+    return tf.transpose(_concatenate(rows.count, strip, images), [1, 0, 2, 3])
 
 
 class _Windows:
@@ -67,9 +66,10 @@ class _Windows:
         return tf.where(index == self.count, self._length, inner)
 
 
-def _concatenate(count: tf.Tensor, make: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor) -> tf.Tensor:
+def _concatenate(count: tf.Tensor, make: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:
     """The outputs of make(0) to make(count - 1), one after the other along the first axis; one at a time."""
-    pieces = tf.TensorArray(image.dtype, size=count, infer_shape=False, element_shape=[None, None, image.shape[-1]])
+    shape = [None, images.shape[0], None, images.shape[-1]]
+    pieces = tf.TensorArray(images.dtype, size=count, infer_shape=False, element_shape=shape)
     _, pieces = tf.while_loop(
         lambda index, _: index < count,
         lambda index, written: (index + 1, written.write(index, make(index))),

@@ -164,12 +164,12 @@ class ServedGenerator(Served):
 
 
 class ServedSuperResolution(Served):
-    """The generator of a super-resolution model, which enlarges one image at a time."""
+    """The generator of a super-resolution model, which enlarges two images at a time."""
 
     kind = "super_resolution"
 
     def __init__(self, model: AdversarialModel, label_names: Sequence[str] = (), chunk_rows: int | None = None) -> None:
-        """It reads no labels and has chunks of one row, whatever is given."""
+        """It reads no labels and has chunks of its own, whatever is given."""
         self.scale = model.config.scale
         super().__init__(model, model.sampling_generator.variables)
 
@@ -178,8 +178,12 @@ SERVED: dict[str, Callable[..., Served]] = {served.kind: served for served in (S
 
 
 def default_chunk_rows(image_size: int) -> int:
-    """Images computed at once: a single picture shall not wait long for the rest of its chunk."""
-    return max(1, min(MAX_CHUNK_ROWS, CHUNK_PIXELS // image_size**2))
+    """Images computed at once: a single picture shall not wait long for the rest of its chunk.
+
+    At least 2: TensorFlow's oneDNN computes a batch of one by other kernels, which take longer for one image than the
+    usual ones for two.
+    """
+    return max(2, min(MAX_CHUNK_ROWS, CHUNK_PIXELS // image_size**2))
 
 
 def served_variables(model: AdversarialModel) -> list[Any]:

@@ -18,29 +18,29 @@ def enlarge(window):
     return tf.nn.depth_to_space(window, 2)
 
 
-def by_tiles(image, tile_size=10, reach=REACH):
-    return enlarge_by_tiles(enlarge, image, 2, reach, tile_size)
+def by_tiles(images, tile_size=10, reach=REACH):
+    return enlarge_by_tiles(enlarge, images, 2, reach, tile_size)
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("size", [(10, 10), (4, 5), (1, 1), (23, 11), (17, 40), (11, 7), (6, 31)], ids=str)
 def test_equals_one_pass_over_the_whole_image(size):
-    image = tf.random.stateless_normal([*size, 1], [1, 2])
-    whole = enlarge(image[None])[0]
+    images = tf.random.stateless_normal([2, *size, 1], [1, 2])
+    whole = enlarge(images)
     CALLS.clear()
-    tiled = by_tiles(image)
+    tiled = by_tiles(images)
     assert all(max(shape[1:3]) <= 10 for shape in CALLS), "no window is larger than a tile"
     assert len(CALLS) == np.prod([max(1, -(-(length - 6) // 4)) for length in size])
     np.testing.assert_allclose(tiled, whole, atol=1e-4)  # values of about 10
-    traced = tf.function(by_tiles, input_signature=[tf.TensorSpec([None, None, 1])])
-    np.testing.assert_allclose(traced(image), whole, atol=1e-4)
+    traced = tf.function(by_tiles, input_signature=[tf.TensorSpec([2, None, None, 1])])
+    np.testing.assert_allclose(traced(images), whole, atol=1e-4)
 
 
 def test_a_reach_that_is_too_short_shows_seams():
-    image = tf.random.stateless_normal([23, 30, 1], [1, 2])
-    assert np.abs(by_tiles(image, reach=REACH - 1) - enlarge(image[None])[0]).max() > 0.1
+    image = tf.random.stateless_normal([1, 23, 30, 1], [1, 2])
+    assert np.abs(by_tiles(image, reach=REACH - 1) - enlarge(image)).max() > 0.1
 
 
 def test_tiles_that_see_nothing_in_full_are_refused():
     with pytest.raises(ValueError, match="tile_size must be above 6, twice the network's reach, got 6"):
-        by_tiles(tf.zeros([20, 20, 1]), tile_size=6)
+        by_tiles(tf.zeros([1, 20, 20, 1]), tile_size=6)

@@ -11,7 +11,7 @@ from tfcxr.serving.signatures.signature import Signature
 class SuperResolve(Signature):
     """uint8 images -> uint8 images, `scale` times as high and wide.
 
-    Images are enlarged one at a time and window by window: memory does not grow with them, and an image comes out the
+    Images are enlarged two at a time and window by window: memory does not grow with them, and an image comes out the
     same alone or in any batch.
     """
 
