@@ -53,6 +53,7 @@ VARIANTS = {
         "classifier_name": "densenet121",
         "classifier": {"initial_weights": "imagenet"},
         "discriminator": {},
+        "embedding": {},
         "optimization": {},
         "judge": "densenet121",
         "judged": {"initial_weights": "imagenet"},
@@ -90,6 +91,7 @@ VARIANTS = {
         "classifier_name": "densenet121",
         "classifier": {"max_epochs": 12},
         "discriminator": {"max_epochs": 12},
+        "embedding": {},
         "optimization": {"optimize_tries": 1000},
         "judge": "small_cnn",
         "judged": {"max_epochs": 12, "balance_classes": "weights"},
@@ -128,6 +130,7 @@ VARIANTS = {
         "classifier_name": "small_cnn",
         "classifier": {"max_epochs": 1},
         "discriminator": {"max_epochs": 1},
+        "embedding": {"steps": 20},
         "optimization": {"optimize_steps": 30, "optimize_rate": 0.3, "optimize_tries": 50, "severity": 0.0},
         "judge": "small_cnn",
         "judged": {"max_epochs": 1},
@@ -224,7 +227,7 @@ def stages(study: Study) -> list[Stage]:
             data_dir=real,
             splits="train",
             out_dir=cohorts / "embedded",
-            settings={"steps": 20} if study.variant == "smoke" else {},
+            settings=s["embedding"],
             preview=True,
         )
     )
