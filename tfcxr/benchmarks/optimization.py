@@ -73,7 +73,7 @@ def _measure(model: LoadedModel, path: str, settings: OptimizationSettings, repe
     counts = dict.fromkeys(targets, MOST * -(-settings.batch_size // len(targets)))
     labels = counted_labels(counts, classifier.label_names, classifier.is_single_label, seed=0)
     optimizer = PatientOptimizer(model, classifier, labels, OptimizedCohortOptions())
-    starts = [optimizer.next_start(patient) for patient in optimizer.patients[: settings.batch_size]]
+    starts = [optimizer.start(patient, 1) for patient in optimizer.patients[: settings.batch_size]]
     one_by_one = OptimizationSettings(settings.learning_rate, settings.max_steps, batch_size=1)
     _timed(optimizer.objective, starts[:1], OptimizationSettings(max_steps=1, batch_size=1))  # traces
     at_once: dict[str, Any] = {}

@@ -130,7 +130,11 @@ class OptimizedLatent(Tried):
 
 
 class LatentObjective:
-    """What a classifier says of a generator's images, and the gradient of that with respect to z."""
+    """What a classifier says of a generator's images, and the gradient of that with respect to z.
+
+    Attributes:
+      chunk_rows: latents computed at once; fewer take as long.
+    """
 
     def __init__(
         self, generate: Generate, logits: Callable[[tf.Tensor], tf.Tensor], is_single_label: bool, chunk_rows: int
@@ -144,7 +148,7 @@ class LatentObjective:
           chunk_rows: latents computed at once.
         """
         self._generate, self._logits = generate, logits
-        self._is_single_label, self._chunk_rows = is_single_label, chunk_rows
+        self._is_single_label, self.chunk_rows = is_single_label, chunk_rows
         rows = tf.TensorSpec([None, None])
         self.gradient = tf.function(self._gradient_in_chunks, input_signature=[rows] * 4, autograph=False)
         self.render = tf.function(self._render, input_signature=[rows, rows], autograph=False)
@@ -184,7 +188,7 @@ class LatentObjective:
         self, function: Callable[..., tuple[tf.Tensor, ...]], inputs: tuple[tf.Tensor, ...], dtypes: tuple
     ) -> tuple[tf.Tensor, ...]:
         """A function of `chunk_rows` rows over any number of rows; the last chunk is filled up with zeros."""
-        rows, chunk = tf.shape(inputs[0])[0], self._chunk_rows
+        rows, chunk = tf.shape(inputs[0])[0], self.chunk_rows
         chunks = (rows + chunk - 1) // chunk
 
         def in_chunks(tensor: tf.Tensor) -> tf.Tensor:
@@ -201,21 +205,30 @@ class LatentObjective:
 
 
 def optimize_latents(
-    objective: LatentObjective, next_start: Callable[[], LatentStart | None], settings: OptimizationSettings
+    objective: LatentObjective,
+    next_start: Callable[[], LatentStart | None],
+    settings: OptimizationSettings,
+    spare_start: Callable[[], LatentStart | None] = lambda: None,
+    is_wanted: Callable[[LatentStart], bool] = lambda start: True,
 ) -> Iterator[OptimizedLatent]:
     """Optimises latents in order of their starts and gives each as soon as it is finished or given up.
 
     Args:
       next_start: what shall be optimised next, None where there is nothing; asked whenever a place in the batch is
         free, so that it may give a failed latent another start.
+      spare_start: what may be optimised beside them, in rows of the last chunk that would be empty otherwise.
+      is_wanted: whether a start still matters; one that does not leaves the batch without a result.
 
     Raises:
       ValueError: a class score is NaN or infinite.
     """
     batch: list[OptimizedLatent] = []
     while True:
+        batch = [row for row in batch if is_wanted(row.start)]
         while len(batch) < settings.batch_size and (start := next_start()) is not None:
-            batch.append(OptimizedLatent(start, start.z, np.zeros_like(start.z), np.zeros_like(start.z)))
+            batch.append(_begin(start))
+        while len(batch) % objective.chunk_rows and (start := spare_start()) is not None:
+            batch.append(_begin(start))
         if not batch:
             return
         z = np.stack([row.z for row in batch])
@@ -240,6 +253,10 @@ def optimize_latents(
                 row.step(gradient[index], settings.learning_rate)
                 unfinished.append(row)
         batch = unfinished
+
+
+def _begin(start: LatentStart) -> OptimizedLatent:
+    return OptimizedLatent(start, start.z, np.zeros_like(start.z), np.zeros_like(start.z))
 
 
 def truncated_normal(random: np.random.Generator, size: int, bound: float) -> np.ndarray:

@@ -1,16 +1,18 @@
 """Pseudo-patients of a generator and a classifier: an optimised z each, its images and their labels.
 
     optimizer = PatientOptimizer(model, classifier, labels, OptimizedCohortOptions())
-    for patient, optimum in optimizer.search(optimizer.patients):  # every try, in the order in which they end
+    for patient, optimum in optimizer.search(optimizer.patients):  # every try; those of a patient in their order
         if optimum.is_reached:
             images = optimizer.images(patient, optimum)
 
 Everything random follows from the cohort's seed, the patient's number and the try. A latent that fails is tried again
-from a new start, with a new severity.
+from a new start, with a new severity. Where rows of a batch would be empty, further tries run ahead; the first in order
+that arrives counts, as if they ran one after the other.
 """
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -103,7 +105,6 @@ class PatientOptimizer:
         )
         probabilities = [classifier.thresholds[name] for name in classifier.label_names]
         self._thresholds = np.array([np.nan if p is None else log_odds_of(p) for p in probabilities], np.float32)
-        self._tries: collections.Counter[int] = collections.Counter()
         self.patients = plan_patients(labels, options.seed)
 
     def targets(self, patient: PseudoPatient) -> np.ndarray:
@@ -113,7 +114,7 @@ class PatientOptimizer:
     def search(
         self, patients: Sequence[PseudoPatient], tries_before: Mapping[int, int] | None = None
     ) -> Iterator[tuple[PseudoPatient, Optimum]]:
-        """Patients with each of their tries as it ends; one that is reached is the patient's last.
+        """Patients with each of their tries, in order; one that is reached is the patient's last.
 
         Args:
           tries_before: number of a patient -> tries of an earlier run, which are not repeated.
@@ -121,22 +122,35 @@ class PatientOptimizer:
         Raises:
           ValueError: none of the latents of a patient reached its thresholds, or a score that is not finite.
         """
-        waiting = collections.deque(patients)
-        self._tries.update(tries_before or {})
+        tries_before = tries_before or {}
+        waiting = collections.deque(_Search(patient, tries_before.get(patient.number, 0)) for patient in patients)
+        running: list[_Search] = []
 
-        def next_waiting() -> LatentStart | None:
-            return self.next_start(waiting.popleft()) if waiting else None
+        def next_start() -> LatentStart | None:
+            if not waiting:
+                return None
+            running.append(waiting.popleft())
+            return self._start(running[-1])
 
-        for latent in optimize_latents(self.objective, next_waiting, self._options.optimization):
-            patient = latent.start.subject
-            tries = self._tries[patient.number]
-            if not latent.is_reached:
-                if tries >= self._options.max_tries:
-                    raise ValueError(self._nothing_reached(patient, latent))
-                waiting.appendleft(patient)
-            assert latent.first_log_odds is not None and latent.log_odds is not None  # it has ended
-            log_odds = latent.first_log_odds.tolist(), latent.log_odds.tolist()
-            yield patient, Optimum(tries, latent.z, latent.shortfalls, *log_odds)
+        def spare_start() -> LatentStart | None:
+            ready = [search for search in running if search.started < self._options.max_tries]
+            return self._start(min(ready, key=lambda search: search.started - search.ended)) if ready else None
+
+        settings = self._options.optimization
+        for latent in optimize_latents(self.objective, next_start, settings, spare_start, _is_wanted):
+            if not _is_wanted(latent.start):
+                continue
+            search, tries = latent.start.subject
+            for ended in search.end(tries, latent):
+                if not ended.is_reached and search.ended >= self._options.max_tries:
+                    raise ValueError(self._nothing_reached(search.patient, ended))
+                assert ended.first_log_odds is not None and ended.log_odds is not None
+                log_odds = ended.first_log_odds.tolist(), ended.log_odds.tolist()
+                yield search.patient, Optimum(search.ended, ended.z, ended.shortfalls, *log_odds)
+            if search.ended == search.started or search.is_found:
+                running.remove(search)
+                if not search.is_found:
+                    waiting.appendleft(search)
 
     def images(self, patient: PseudoPatient, optimum: Optimum) -> PatientImages:
         """The images around an optimum."""
@@ -153,11 +167,15 @@ class PatientOptimizer:
         labels = self._without_contradiction(np.where(targets == 1, 1.0, others), targets)
         return PatientImages(pixels, labels, int(is_held.sum()))
 
-    def next_start(self, patient: PseudoPatient) -> LatentStart:
-        """The next try of a patient."""
-        self._tries[patient.number] += 1
+    def _start(self, search: "_Search") -> LatentStart:
+        search.started += 1
+        start = self.start(search.patient, search.started)
+        return dataclasses.replace(start, subject=(search, search.started))
+
+    def start(self, patient: PseudoPatient, tries: int) -> LatentStart:
+        """A try of a patient, counted from 1."""
         targets, options = self.targets(patient), self._options
-        random = np.random.default_rng([options.seed, patient.number, self._tries[patient.number]])
+        random = np.random.default_rng([options.seed, patient.number, tries])
         z = truncated_normal(random, self._model.description.latent_size, START_BOUND)
         severity = options.severity * np.abs(random.normal(1.0, 1.0, len(targets)))
         # an image without any label is one in which no class reaches its threshold
@@ -190,6 +208,36 @@ class PatientOptimizer:
             "kept: the same command with a higher --optimize_tries resumes from it, or choose a lower --severity, more "
             "--optimize_steps or other labels, and another --out_dir"
         )
+
+
+@dataclasses.dataclass(eq=False)
+class _Search:
+    """The tries of a patient: how many were started, and how many have ended with all before them."""
+
+    patient: PseudoPatient
+    ended: int
+
+    def __post_init__(self) -> None:
+        self.started = self.ended
+        self.first_reached = math.inf
+        self.is_found = False
+        self._ahead: dict[int, OptimizedLatent] = {}  # ended before an earlier one
+
+    def end(self, tries: int, latent: OptimizedLatent) -> Iterator[OptimizedLatent]:
+        """The tries whose turn has come, up to the first that is reached; `ended` counts them."""
+        self._ahead[tries] = latent
+        if latent.is_reached:
+            self.first_reached = min(self.first_reached, tries)
+        while not self.is_found and (ended := self._ahead.pop(self.ended + 1, None)) is not None:
+            self.ended += 1
+            self.is_found = ended.is_reached
+            yield ended
+
+
+def _is_wanted(start: LatentStart) -> bool:
+    """Not behind a try that is reached."""
+    search, tries = start.subject
+    return tries <= search.first_reached
 
 
 def _check_labels(model: LoadedModel, classifier: StoredClassifier, labels: CohortLabels) -> None:
