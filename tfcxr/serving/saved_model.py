@@ -50,7 +50,7 @@ def export_model(
       state: with "step", the steps that it was trained.
       version: a number from 1; the next free one where None.
       run_dir: the run folder, whose `training_patients.txt` is copied where there is one.
-      chunk_rows: images computed at once; by image size where None (8 up to 64 px, 2 from 128 px). More is
+      chunk_rows: images computed at once; by image size where None (4 up to 64 px, 2 from 128 px). More is
         faster on a GPU and slower for single pictures. Enlarging has two rows at a time.
 
     Returns:

@@ -9,8 +9,8 @@ from tfcxr.data.pipeline import to_pixels
 from tfcxr.models.base import GAN, AdversarialModel, full_label, latents_from_seeds
 from tfcxr.serving.signatures import signatures_of
 
-CHUNK_PIXELS = 8 * 64 * 64  # rows of a chunk x image pixels: larger chunks make a single picture slower
-MAX_CHUNK_ROWS = 8
+CHUNK_PIXELS = 4 * 64 * 64  # rows of a chunk x image pixels: larger chunks make a single picture slower
+MAX_CHUNK_ROWS = 4  # of 8, oneDNN's matrix product with AVX2 rounds the last two otherwise
 
 
 class Served(tf.Module):

@@ -259,7 +259,7 @@ def test_label_names_and_chunks_are_checked(make_tiny_gan):
         ServedGenerator(model, ["NORMAL"])
     with pytest.raises(ValueError, match="chunk_rows must be at least 1, got 0"):
         ServedGenerator(model, NAMES, chunk_rows=0)
-    assert [default_chunk_rows(size) for size in (32, 64, 128, 256, 1024)] == [8, 8, 2, 2, 2]
+    assert [default_chunk_rows(size) for size in (32, 64, 128, 256, 1024)] == [4, 4, 2, 2, 2]
 
 
 def test_bfloat16_training_is_exported_in_float32(make_tiny_gan, one_hot, tmp_path):
