@@ -211,11 +211,14 @@ def stages(study: Study) -> list[Stage]:
         critics["_keras_critic"] = {"pretrained": pretrained, "critic_weights": s["keras_critic"]}
     cohorts = {}
     for suffix, start in critics.items():
+        tuning = dict(s["tuning"])
+        if suffix:  # a network of its own size
+            tuning["model"] = {name: value for name, value in tuning["model"].items() if name != "critic_size"}
         for name in s["tuned"]:
             if suffix and name != "last_two":  # what another critic changes is asked of the paper's two blocks
                 continue
             run = f"{name}{suffix}"
-            made.append(study.train(run, s["tuning"], data_dir=real, settings=start | s["tunings"][name]))
+            made.append(study.train(run, tuning, data_dir=real, settings=start | s["tunings"][name]))
             cohorts[run] = study.saved_model(run)
     if s["pretrained"]:
         made.append(
