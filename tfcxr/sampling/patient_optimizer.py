@@ -220,7 +220,6 @@ class _Search:
     def __post_init__(self) -> None:
         self.started = self.ended
         self.first_reached = math.inf
-        self.is_found = False
         self._ahead: dict[int, OptimizedLatent] = {}  # ended before an earlier one
 
     def end(self, tries: int, latent: OptimizedLatent) -> Iterator[OptimizedLatent]:
@@ -230,8 +229,12 @@ class _Search:
             self.first_reached = min(self.first_reached, tries)
         while not self.is_found and (ended := self._ahead.pop(self.ended + 1, None)) is not None:
             self.ended += 1
-            self.is_found = ended.is_reached
             yield ended
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the last of the ended is reached."""
+        return self.ended == self.first_reached
 
 
 def _is_wanted(start: LatentStart) -> bool:

@@ -167,6 +167,7 @@ class ServedSuperResolution(Served):
     """The generator of a super-resolution model, which enlarges two images at a time."""
 
     kind = "super_resolution"
+    chunk_rows = 2
 
     def __init__(self, model: AdversarialModel, label_names: Sequence[str] = (), chunk_rows: int | None = None) -> None:
         """It reads no labels and has chunks of its own, whatever is given."""
@@ -180,8 +181,8 @@ SERVED: dict[str, Callable[..., Served]] = {served.kind: served for served in (S
 def default_chunk_rows(image_size: int) -> int:
     """Images computed at once: a single picture shall not wait long for the rest of its chunk.
 
-    At least 2: TensorFlow's oneDNN computes a batch of one by other kernels, which take longer for one image than the
-    usual ones for two.
+    At least 2: TensorFlow's oneDNN computes a batch of one by other kernels, which for large networks take longer than
+    the usual ones for two images.
     """
     return max(2, min(MAX_CHUNK_ROWS, CHUNK_PIXELS // image_size**2))
 
