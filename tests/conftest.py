@@ -53,16 +53,18 @@ def write_records(
     shards: int = 3,
     encoding: str = "raw",
     images_a_patient: int = 2,
+    is_labelled: bool = True,
     **facts,
 ) -> DatasetInfo:
     """Writes `counts[split]` images of alternating label; patients have two images each and stay in their split."""
     splits = {}
     index = 0
+    names = LABEL_NAMES if is_labelled else ()
     for split, count in counts.items():
         records = []
         for _ in range(count):
             is_positive = index % 2 == 1
-            label = (float(not is_positive), float(is_positive))
+            label = (float(not is_positive), float(is_positive)) if is_labelled else ()
             patient_key = f"patient-{split}-{len(records) // images_a_patient}"
             records.append(Record(draw_image(index, is_positive), f"image-{index:04d}", label, patient_key))
             index += 1
@@ -73,17 +75,17 @@ def write_records(
             )
             for shard in range(shards)
         ]
-        positives = [sum(int(record.label[column]) for record in records) for column in range(2)]
+        positives = [sum(int(record.label[column]) for record in records) for column in range(len(names))]
         labels = {
             name: {"positive": positive, "negative": count - positive, "unknown": 0}
-            for name, positive in zip(LABEL_NAMES, positives, strict=True)
+            for name, positive in zip(names, positives, strict=True)
         }
         splits[split] = SplitInfo(count, len({r.patient_key for r in records}), labels, tuple(written))
     info = DatasetInfo(
         **{
             "name": "discs",
-            "label_names": LABEL_NAMES,
-            "is_single_label": True,
+            "label_names": names,
+            "is_single_label": is_labelled,
             "image_size": SIZE,
             "bits": 8,
             "encoding": encoding,

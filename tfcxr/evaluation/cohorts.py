@@ -107,12 +107,15 @@ class Cohorts:
         return dataclasses.replace(self, notices=(*self.notices, *notices))
 
 
-def check_folders(evaluation: Evaluation, same_labels: bool = True, allows_unlabelled: bool = False) -> None:
+def check_folders(
+    evaluation: Evaluation, same_labels: bool = True, allows_unlabelled: bool = False, only_extractors: bool = False
+) -> None:
     """Refuses folders that cannot be compared, by their descriptions alone.
 
     Args:
       same_labels: the real set must have labels, and the test set and the cohorts the same ones.
       allows_unlabelled: a cohort may have none.
+      only_extractors: nothing but an extractor learns, so the real set may have no labels where none is trained on it.
 
     Raises:
       FileNotFoundError: a folder is missing or holds no data.
@@ -132,6 +135,8 @@ def check_folders(evaluation: Evaluation, same_labels: bool = True, allows_unlab
     for folder, info in tests.items():
         if info.is_synthetic:
             raise ValueError(f"--test_dir={folder} holds synthetic images ({info.name}); test on real patients")
+    if only_extractors and not evaluation.trains_extractor and not real.label_names:
+        same_labels = False
     if same_labels and not real.label_names:
         raise ValueError(
             f"{evaluation.train_splits_flag} has no labels, so nothing can be learned; build it from labelled images"

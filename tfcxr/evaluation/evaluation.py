@@ -12,6 +12,8 @@ from tfcxr.evaluation.extractors.classifier_config import ClassifierConfig
 from tfcxr.evaluation.label_map import map_info
 from tfcxr.registry import nearest_name
 
+TRAINED = "trained"  # the extractor that is a classifier of the real training images
+
 
 @dataclasses.dataclass(frozen=True)
 class TestSet:
@@ -64,7 +66,7 @@ class Evaluation:
     labels: tuple[str, ...] = ()
     label_map: Mapping[str, str] = dataclasses.field(default_factory=dict)
     classifier_seeds: tuple[int, ...] = (0, 1, 2)
-    extractors: tuple[str, ...] = ("trained",)
+    extractors: tuple[str, ...] = (TRAINED,)
     extractor_dir: pathlib.Path | None = None
     allow_shared_patients: bool = False
 
@@ -127,6 +129,11 @@ class Evaluation:
             test_dirs={name: found.get(folder, folder) for name, folder in self.test_dirs.items()},
             synthetic_dirs={name: found.get(folder, folder) for name, folder in self.synthetic_dirs.items()},
         )
+
+    @property
+    def trains_extractor(self) -> bool:
+        """Whether an extractor is a classifier of the real training images, which then need labels."""
+        return TRAINED in {extractor.partition("=")[0] for extractor in self.extractors}
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -24,11 +24,11 @@ from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import Images, read_batches
 from tfcxr.evaluation import kept
 from tfcxr.evaluation.cohorts import Cohort, Cohorts
-from tfcxr.evaluation.evaluation import Evaluation
+from tfcxr.evaluation.evaluation import TRAINED, Evaluation
 from tfcxr.evaluation.extractors.feature_extractor import FeatureExtractor, find_or_train_extractor
 from tfcxr.evaluation.extractors.fitting import prediction_batch
 
-TRAINED, PIXELS = "trained", "pixels"
+PIXELS = "pixels"
 PIXELS_SIZE = 32
 FEATURES_FOLDER = "features"
 
@@ -155,21 +155,29 @@ def _stored_classifier(name: str, classifier: StoredClassifier, cohorts: Cohorts
         "resize": "bilinear, antialiased",
         "label_names": labels if has_labels else [],
     }
-    read = functools.partial(_read_stored, classifier, columns)
-    return Extractor(name, passport, read, folder, name, has_labels)
+    return Extractor(name, passport, _reader_of(classifier, columns), folder, name, has_labels)
 
 
-def _read_stored(classifier: StoredClassifier, columns: list[int] | None, images: Images) -> dict[str, np.ndarray]:
-    spec = tf.TensorSpec([None, *images.shape[1:]], tf.as_dtype(images.dtype))
-    outputs_of = tf.function(
-        lambda batch: classifier.outputs(from_pixels(batch)), input_signature=[spec], autograph=False
-    )
-    rows = prediction_batch(max(images.shape[1], classifier.image_size))
-    batches = [outputs_of(batch) for batch in read_batches(images, rows)]
-    found = {"features": np.concatenate([batch["features"] for batch in batches])}
-    if columns is not None:
-        found["probability"] = np.concatenate([batch["probability"] for batch in batches])[:, columns]
-    return found
+def _reader_of(classifier: StoredClassifier, columns: list[int] | None) -> Callable[[Images], dict[str, np.ndarray]]:
+    """Reads images by a stored classifier, traced once for all sets of one size."""
+
+    @functools.cache
+    def outputs_of(shape: tuple[int, ...], dtype: np.dtype) -> Callable[[np.ndarray], dict[str, tf.Tensor]]:
+        signature = [tf.TensorSpec([None, *shape], tf.as_dtype(dtype))]
+        return tf.function(
+            lambda batch: classifier.outputs(from_pixels(batch)), input_signature=signature, autograph=False
+        )
+
+    def read(images: Images) -> dict[str, np.ndarray]:
+        rows = prediction_batch(max(images.shape[1], classifier.image_size))
+        outputs = outputs_of(tuple(images.shape[1:]), images.dtype)
+        batches = [outputs(batch) for batch in read_batches(images, rows)]
+        found = {"features": np.concatenate([batch["features"] for batch in batches])}
+        if columns is not None:
+            found["probability"] = np.concatenate([batch["probability"] for batch in batches])[:, columns]
+        return found
+
+    return read
 
 
 def _read_pixels(images: Images) -> dict[str, np.ndarray]:

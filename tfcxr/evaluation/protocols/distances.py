@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from tfcxr.evaluation import kept, label_checks
 from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohorts
-from tfcxr.evaluation.evaluation import Evaluation
-from tfcxr.evaluation.extractors.extractors import TRAINED, Extractor, open_extractors
+from tfcxr.evaluation.evaluation import TRAINED, Evaluation
+from tfcxr.evaluation.extractors.extractors import Extractor, open_extractors
 from tfcxr.evaluation.feature_distances import (
     FLOOR_DRAWS,
     MIN_HALF_IMAGES,
@@ -120,10 +120,12 @@ def _introduction(extractor: Extractor, found: Mapping[str, Any]) -> str:
 
 
 def _load(evaluation: Evaluation, settings: DistanceSettings) -> Cohorts:
-    check_folders(evaluation, allows_unlabelled=True)
+    check_folders(evaluation, allows_unlabelled=True, only_extractors=True)
     names = evaluation.label_names
     counts = label_checks.counts_of_splits(evaluation.real_info, evaluation.train_splits, names)
-    notices = label_checks.check_labels(evaluation.train_splits_flag, counts, "learned")
+    notices = []
+    if evaluation.trains_extractor:
+        notices += label_checks.check_labels(evaluation.train_splits_flag, counts, "learned")
     notices += label_checks.check_label_splits(evaluation, must_test=False)
     cohorts = load_cohorts(evaluation, names)
     _check_images(settings, cohorts.only_synthetic, {TRAINING: cohorts.real, **cohorts.tests})

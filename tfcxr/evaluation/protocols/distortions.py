@@ -79,7 +79,7 @@ def run(evaluation: Evaluation, settings: DistortionSettings) -> Findings:
       FileNotFoundError: a folder or shard is missing.
       ValueError: what `load_cohorts` refuses, or fewer images than are asked for.
     """
-    check_folders(evaluation, allows_unlabelled=True)
+    check_folders(evaluation, allows_unlabelled=True, only_extractors=True)
     cohorts = load_cohorts(evaluation, evaluation.label_names)
     split, test = max(cohorts.tests.items(), key=lambda item: len(item[1].images))
     is_first = split_off_validation(test.patient_keys, 0.5, SEED)

@@ -89,7 +89,7 @@ def run(evaluation: Evaluation, settings: MemorizationSettings) -> Findings:
       FileNotFoundError: a folder or shard is missing.
       ValueError: what `load_cohorts` refuses, or too few images for a threshold.
     """
-    check_folders(evaluation, allows_unlabelled=True)
+    check_folders(evaluation, allows_unlabelled=True, only_extractors=True)
     cohorts = load_cohorts(evaluation, evaluation.label_names)
     split, test = max(cohorts.tests.items(), key=lambda item: len(item[1].images))
     sides = {"the cohort": len(cohorts.only_synthetic.images), f"the test split {split}": len(test.images)}

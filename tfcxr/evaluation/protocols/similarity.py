@@ -71,7 +71,7 @@ def run(evaluation: Evaluation, settings: SimilaritySettings) -> Findings:
       FileNotFoundError: a folder or shard is missing.
       ValueError: what `load_cohorts` refuses, or fewer images than are asked for.
     """
-    check_folders(evaluation, allows_unlabelled=True)
+    check_folders(evaluation, same_labels=False)
     cohorts = load_cohorts(evaluation, evaluation.label_names)
     image_size = PRESETS[settings.preset]
     is_multiscale = settings.is_multiscale and not image_size
