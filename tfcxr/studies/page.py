@@ -18,7 +18,7 @@ from tfcxr.data.atomic import write_atomically
 from tfcxr.startup import tensorflow_started
 from tfcxr.studies.stages import SMOKE, Stage, Study, seconds_of, time_text
 
-SCORES_FILE = "scores.csv"
+SCORES_FILE, REPORT_FILE = "scores.csv", "report.json"
 PICTURES = ("preview.png", "real_and_synthetic.png", "pairs.png")
 SMOKE_NOTICE = "A trial of the stages, on few images and for a few steps: the figures below say nothing."
 HEADER = ("where", "what", "paper", "ours", "difference", "why")
@@ -111,6 +111,12 @@ class Results:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         return [row for row in rows if all(row[name] == value for name, value in fields.items())]
+
+    def sentence(self, report: str, beginning: str) -> str:
+        """The sentence of a report's verdict that begins so, or that there is none."""
+        path = self.folder / report / REPORT_FILE
+        said = json.loads(path.read_text(encoding="utf-8"))["verdict"] if path.is_file() else []
+        return next((sentence for sentence in said if sentence.startswith(beginning)), f"none in {report}/report.html")
 
     def logged(self, run: str, step: int, name: str) -> Found | str:
         """A loss or score of a training, at the logged step that is nearest."""
