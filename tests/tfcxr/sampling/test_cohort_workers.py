@@ -47,6 +47,7 @@ def kills_a_worker(when):
         thread.join()
 
 
+@pytest.mark.thorough
 def test_two_workers_write_what_one_process_writes(tiny_export, tmp_path):
     for workers in (1, 2):
         options = CohortOptions(seed=2, batch_size=4, shard_images=9, workers=workers)
