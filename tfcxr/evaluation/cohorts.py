@@ -138,8 +138,10 @@ def check_folders(
     if only_extractors and not evaluation.trains_extractor and not real.label_names:
         same_labels = False
     if same_labels and not real.label_names:
+        instead = ", or give --extractor=pixels or a network's file, which need none" if only_extractors else ""
         raise ValueError(
             f"{evaluation.train_splits_flag} has no labels, so nothing can be learned; build it from labelled images"
+            f"{instead}"
         )
     if len(evaluation.labels) == 1 and real.is_single_label:
         raise ValueError(

@@ -20,6 +20,7 @@ def results(tmp_path):
     ]
     with (tmp_path / "report/scores.csv").open("w", newline="") as file:
         csv.writer(file).writerows([FIELDS, *rows])
+    (tmp_path / "report/report.json").write_text(json.dumps({"verdict": ["a is nearest.", "Pairs: 1 of 3."]}))
     (tmp_path / "run").mkdir()
     lines = [{"step": step, "loss": step / 10} for step in (1, 1000, 1900)] + [{"step": 1950, "other": 1}]
     (tmp_path / "run/metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -34,6 +35,12 @@ def test_a_score_is_found_by_its_fields_with_n_interval_and_real(results):
     assert results.score("nowhere", cohort="a") == "none in nowhere/report.html"
     with pytest.raises(ValueError, match="2 scores of .*report have {'metric': 'auc'}; name more fields"):
         results.score("report", metric="auc")
+
+
+def test_a_sentence_of_the_verdict_is_found_by_its_beginning(results):
+    assert results.sentence("report", "Pairs") == "Pairs: 1 of 3."
+    assert results.sentence("report", "b ") == "none in report/report.html"
+    assert results.sentence("nowhere", "Pairs") == "none in nowhere/report.html"
 
 
 def test_a_logged_value_is_that_of_the_nearest_step(results):
