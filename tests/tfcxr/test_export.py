@@ -73,6 +73,7 @@ def test_features_of_training_images_need_the_model_and_its_data(tmp_path):
             export(ExportArguments(**arguments))
 
 
+@pytest.mark.thorough
 def test_flags_without_an_effect_are_refused(make_tiny_gan, tiny_export, tiny_enlarger, disc_records, tmp_path):
     model, run = make_tiny_gan()
     run_dir, enlarger_dir = tmp_path / "run", tmp_path / "srgan"

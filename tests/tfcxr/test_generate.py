@@ -72,6 +72,7 @@ def test_what_does_not_go_with_pictures(tiny_export, tmp_path):
     assert not (tmp_path / "wrong").exists()
 
 
+@pytest.mark.thorough
 def test_a_gate_and_an_enlargement(tiny_export, tiny_enlarger, tmp_path, capsys):
     counts = {"counts": ("NORMAL=3", "PNEUMONIA=2")}
     generate(arguments(tiny_export, tmp_path / "all", **counts, min_realism=0.0, super_resolution=str(tiny_enlarger)))
@@ -142,6 +143,7 @@ def test_a_share_of_the_images_has_a_label(tiny_export, tmp_path, capsys):
     assert plan["shares"] == {"NORMAL": 0.25, "PNEUMONIA": 0.75}
 
 
+@pytest.mark.thorough
 def test_a_generator_without_labels_gets_those_of_a_classifier(
     unlabelled_export, make_classifier, disc_records, tmp_path, capsys
 ):

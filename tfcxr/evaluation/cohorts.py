@@ -18,6 +18,7 @@ from tfcxr.data.pipeline import read_facts
 from tfcxr.data.records import read_dataset_info, shard_paths
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.data.stored_images import StoredImages, open_images
+from tfcxr.evaluation import label_checks
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.label_map import map_labels
 from tfcxr.evaluation.labelled_images import LabelledImages
@@ -138,7 +139,7 @@ def check_folders(
     if only_extractors and not evaluation.trains_extractor and not real.label_names:
         same_labels = False
     if same_labels and not real.label_names:
-        instead = ", or give --extractor=pixels or a network's file, which need none" if only_extractors else ""
+        instead = f", {label_checks.UNTRAINED_EXTRACTORS}" if only_extractors else ""
         raise ValueError(
             f"{evaluation.train_splits_flag} has no labels, so nothing can be learned; build it from labelled images"
             f"{instead}"
@@ -158,6 +159,9 @@ def check_folders(
         check_alike(evaluation, folder, info, is_compared)
     for folder, info in tests.items():
         check_alike(evaluation, folder, info, same_labels)
+    if only_extractors and evaluation.trains_extractor:
+        counts = label_checks.counts_of_splits(real, evaluation.train_splits, evaluation.label_names)
+        label_checks.check_extractor_labels(evaluation.train_splits_flag, counts)
 
 
 def check_alike(evaluation: Evaluation, folder: pathlib.Path, info: DatasetInfo, same_labels: bool) -> None:

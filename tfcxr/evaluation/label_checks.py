@@ -19,6 +19,7 @@ from tfcxr.evaluation.evaluation import Evaluation
 
 MIN_PATIENTS = 2  # with and without a label; the resamples of one patient are all alike
 NAMES_SHOWN = 5
+UNTRAINED_EXTRACTORS = "or give --extractor=pixels or a network's file, which need no labels"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +99,14 @@ def check_labels(where: str, counts: LabelCounts, verb: str) -> list[str]:
         f"{where} holds no {listed(counts.missing)} ({held}), so nothing can be {verb}; "
         "give splits that hold images with and without a label, or build the records with such a split"
     )
+
+
+def check_extractor_labels(where: str, counts: LabelCounts) -> list[str]:
+    """`check_labels` of what an extractor is trained on; the message names extractors that need no labels."""
+    try:
+        return check_labels(where, counts, "learned")
+    except ValueError as error:
+        raise ValueError(f"{error}; {UNTRAINED_EXTRACTORS}") from error
 
 
 def tell_labels(where: str, counts: LabelCounts, verb: str) -> list[str]:

@@ -91,6 +91,7 @@ def test_every_shard_has_its_checksum_and_size(folder, request):
     assert shard_checksums((data_dir / CROISSANT_FILE).read_text()) == files_of(data_dir)
 
 
+@pytest.mark.thorough
 def test_a_cohort_is_marked_synthetic_with_its_generator(cohort, tiny_export):
     dataset, missing = validated(cohort)
     text = (cohort / CROISSANT_FILE).read_text()

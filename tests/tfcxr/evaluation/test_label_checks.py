@@ -174,6 +174,7 @@ def test_a_class_that_is_missing_in_part_is_said_and_scored_by_the_others(tmp_pa
     assert scores["labels_without_auc"] == ["Mass"] and 0 <= scores["auc"]["mean"] <= 1
 
 
+@pytest.mark.thorough
 def test_joint_labels_that_are_unknown_or_everywhere_are_said(tmp_path, trainings):
     rows = np.array([(1, 1, NAN), (0, 1, NAN)] * 10)
     other = np.array([(1, 1, 0), (0, 0, 1)] * 10)
@@ -186,6 +187,7 @@ def test_joint_labels_that_are_unknown_or_everywhere_are_said(tmp_path, training
     assert scores["at_half"]["balanced_accuracy"]["mean"] is not None, "over the labels with both sides"
 
 
+@pytest.mark.thorough
 def test_what_is_kept_back_for_validation_is_looked_at_before_training(tmp_path, trainings):
     rows = one_hot((18, 2))
     report = run_tstr(make_evaluation(tmp_path, {"train": rows, "test": BOTH}, rows), arms=("real",))
@@ -200,6 +202,7 @@ def test_what_is_kept_back_for_validation_is_looked_at_before_training(tmp_path,
     assert trainings == []
 
 
+@pytest.mark.thorough
 def test_labels_known_to_one_side_only_are_said(tmp_path, trainings):
     real = np.array([(1, 0, 1), (0, 1, 0)] * 10)
     synthetic = np.array([(1, 0, NAN), (0, 1, NAN)] * 10)

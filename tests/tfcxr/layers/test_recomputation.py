@@ -87,6 +87,7 @@ def test_first_derivatives_have_the_same_bits():
     assert all(np.array_equal(one, other) for one, other in pairs)
 
 
+@pytest.mark.thorough
 def test_a_graph_with_a_condition_has_the_same_derivatives():
     graph = tf.function(in_a_condition, autograph=False)
     features = noise(2, 8, 8, CHANNELS)

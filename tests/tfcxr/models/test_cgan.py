@@ -159,6 +159,7 @@ def test_spectral_norms_move_once_a_step_and_kernels_only_by_the_optimizer():
     assert id(layer.left_vector) in names, "a resumed run needs it"
 
 
+@pytest.mark.thorough
 def test_r1_pulls_at_the_discriminator_in_every_fourth_step_only():
     gradients = {}
     for gamma in (0.0, 5.0):

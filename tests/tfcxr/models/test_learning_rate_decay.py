@@ -52,6 +52,7 @@ def test_the_optimizers_take_each_step_at_its_rate(disc_records, tmp_path):
     assert rates == pytest.approx([0.05, 0.1])
 
 
+@pytest.mark.thorough
 def test_a_step_at_half_the_rate_moves_half_as_far(disc_records):
     """Adam's first step is the learning rate times the gradient's sign, whatever its size."""
     moved = []

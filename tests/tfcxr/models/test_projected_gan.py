@@ -82,6 +82,7 @@ def four_steps(request, backbone, disc_records):
     return request.param, model, snapshots.states, frozen
 
 
+@pytest.mark.thorough
 def test_heads_and_generator_learn_and_the_network_and_its_projections_stay(four_steps):
     _, model, states, frozen = four_steps
     paths = {key: getattr(variable, "path", key) for key, variable in model.checkpoint_variables().items()}
@@ -96,6 +97,7 @@ def test_heads_and_generator_learn_and_the_network_and_its_projections_stay(four
     assert all(np.isfinite(float(mean.result())) for mean in model.metrics)
 
 
+@pytest.mark.thorough
 def test_two_and_two_steps_are_four(four_steps, backbone, disc_records):
     name, _, states, _ = four_steps
     resumed = make(name, backbone)
@@ -226,6 +228,7 @@ def test_a_saved_model_trains_and_is_exported_with_the_model(disc_records, tmp_p
     np.testing.assert_allclose(LoadedModel(version).score(drawn, label), tf.sigmoid(realism)[:, 0], atol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", TINY)
 def test_labels_are_told_to_each_head_or_predicted_by_them(name, backbone):
     model = make(name, backbone)
@@ -241,6 +244,7 @@ def test_labels_are_told_to_each_head_or_predicted_by_them(name, backbone):
         assert (np.abs(logits - others) > 1e-6).all(), "every head reads the label"
 
 
+@pytest.mark.thorough
 def test_each_image_is_scored_for_itself(backbone):
     model = make("stylegan2", backbone)
     image = tf.tanh(tf.random.stateless_normal([3, 32, 32, 1], [0, 1]))

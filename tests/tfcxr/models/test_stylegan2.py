@@ -298,6 +298,7 @@ def test_path_length_is_the_slope_by_the_styles_and_its_gradient_is_right():
     assert (penalties[0] - penalties[1]) / 0.1 == pytest.approx(float(tf.norm(gradients[index])), rel=0.05)
 
 
+@pytest.mark.thorough
 def test_running_means_follow_training():
     model = make_model(**NO_PENALTY)
     batch = make_batch()

@@ -167,6 +167,7 @@ def test_what_no_key_says_is_in_the_notes():
     assert any(note.endswith("networks: augment_pipe, training_set_kwargs.") for note in ported.notes)
 
 
+@pytest.mark.thorough
 def test_joint_labels_are_told_as_the_original_tells_them():
     states = make_states()
     plain, joint = port(states).model, port(states, is_single_label=False).model

@@ -71,6 +71,7 @@ def test_a_latent_that_is_there_leaves_at_once_and_another_enters():
     assert gradient.experimental_get_tracing_count() == 1  # whatever the number of rows
 
 
+@pytest.mark.thorough
 def test_the_batch_changes_no_latent():
     random = np.random.default_rng(0)
     starts = [start(index, random.normal(size=4), thresholds=random.uniform(0, 1, 3)) for index in range(23)]

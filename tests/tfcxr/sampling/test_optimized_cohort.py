@@ -132,6 +132,7 @@ def test_interrupted_in_any_batch_it_goes_on_to_the_same_bytes(cohort, parts, tm
     assert {name for name in {*other, *whole} if other.get(name) != whole.get(name)} == set()
 
 
+@pytest.mark.thorough
 def test_tries_that_run_ahead_in_empty_rows_change_nothing(parts, monkeypatch):
     """Of a step each, most tries fail: with one patient at a time, the chunk's other rows try ahead."""
     settings = dataclasses.replace(OPTIONS.optimization, max_steps=3, batch_size=1)

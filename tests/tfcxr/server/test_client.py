@@ -159,6 +159,7 @@ def test_a_busy_server_is_tried_again_for_a_while(client, monkeypatch):
     assert len(refused) == 2
 
 
+@pytest.mark.thorough
 def test_too_many_rows_and_a_token(saved_models):
     options = ServerOptions(
         models=lambda: models_in(saved_models), batching=BatchingOptions(max_request_rows=2), access=Access("secret")

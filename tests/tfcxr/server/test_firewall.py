@@ -142,6 +142,7 @@ def test_a_stranger_s_copy_does_not_fail_the_requests_beside_it(guarded, trainin
     assert len(futures[2].result()["image"]) == 2
 
 
+@pytest.mark.thorough
 def test_without_training_features_everything_leaves(folder, training):
     options = ServerOptions(models=lambda: models_in(folder), rest_port=None)
     with Server(options) as server, Client(server.grpc_address) as client:

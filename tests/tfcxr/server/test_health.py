@@ -20,6 +20,7 @@ def test_a_running_server_is_live_ready_and_well(rest):
     assert found.json()["models"]["half_plus_two"]["state"] == "unknown"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("change", "state", "status"), [(0.4, "rounded", 200), (9.0, "differs", 503)])
 def test_other_pictures_than_the_export_drew(tiny_export, tmp_path, change, state, status):
     shutil.copytree(tiny_export, tmp_path / "tiny" / "1")
@@ -34,6 +35,7 @@ def test_other_pictures_than_the_export_drew(tiny_export, tmp_path, change, stat
     assert "grey levels" in found.json()["models"]["tiny"]["sentence"]
 
 
+@pytest.mark.thorough
 def test_an_address_of_version_6(half_plus_two):
     models = [ServedModel("half", half_plus_two.parent)]
     with Server(ServerOptions(models=lambda: models, host="::1")) as server:

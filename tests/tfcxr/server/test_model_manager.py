@@ -61,6 +61,7 @@ def test_policies_and_labels(folder):
         manager.apply(models(VersionPolicy(specific=(1,)), canary=7))
 
 
+@pytest.mark.thorough
 def test_a_damaged_version_leaves_the_good_one_and_is_tried_again_when_it_changed(folder, save_half_plus_two):
     manager = ModelManager(lambda: models_in(folder), poll_seconds=0)
     manager.start()
@@ -77,6 +78,7 @@ def test_a_damaged_version_leaves_the_good_one_and_is_tried_again_when_it_change
     assert answer(manager) == (3, 3.0) and states(manager) == {3: "AVAILABLE", 2: "END"}
 
 
+@pytest.mark.thorough
 def test_a_version_in_use_is_freed_after_its_last_request(folder):
     manager = ModelManager(lambda: models_in(folder), poll_seconds=0)
     manager.start()

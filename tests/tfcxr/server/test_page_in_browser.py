@@ -21,6 +21,7 @@ from tfcxr.serving.model_card import read_description
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = sync_api.expect
+pytestmark = pytest.mark.thorough
 SECONDS = 60_000.0  # milliseconds that a busy machine may take
 TOKEN = "not-a-secret"
 PICTURES = "#pictures .frame img"
@@ -125,7 +126,6 @@ def test_a_grid_appears_and_every_picture_is_marked(page):
     assert not np.array_equal(shown_pixels(page, f"{PICTURES} >> nth=0"), shown_pixels(page, f"{PICTURES} >> nth=1"))
 
 
-@pytest.mark.thorough
 def test_labels_truncation_and_seeds_are_asked_for(page):
     asked = []
     page.on("request", lambda request: request.url.endswith(":predict") and asked.append(request.post_data_json))
@@ -148,7 +148,6 @@ def test_labels_truncation_and_seeds_are_asked_for(page):
     expect(page.locator("#generate-status")).to_contain_text("3 pictures", timeout=SECONDS)
 
 
-@pytest.mark.thorough
 def test_joint_labels_and_conditions_become_a_row(open_page, address):
     asked = []
 
@@ -187,7 +186,6 @@ def test_joint_labels_and_conditions_become_a_row(open_page, address):
     assert asked[0] == [[1, 1, 0, 0.6]]
 
 
-@pytest.mark.thorough
 def test_enter_enlarges_arrows_turn_and_escape_returns_the_focus(page):
     opener = page.locator("#pictures .frame").nth(2)
     opener.focus()
@@ -208,7 +206,6 @@ def test_enter_enlarges_arrows_turn_and_escape_returns_the_focus(page):
     expect(opener).to_be_focused()
 
 
-@pytest.mark.thorough
 def test_downloads_hold_the_pixels_that_are_shown_and_say_what_they_are(page, tiny_export):
     page.get_by_label("Truncation").fill("0.5")
     page.locator("#draw").click()
@@ -230,7 +227,6 @@ def test_downloads_hold_the_pixels_that_are_shown_and_say_what_they_are(page, ti
     np.testing.assert_array_equal(dataset.pixel_array, shown)
 
 
-@pytest.mark.thorough
 def test_a_walk_begins_and_ends_at_the_pictures_of_its_seeds(page):
     page.get_by_label("From seed").fill("1")
     page.get_by_label("to seed", exact=True).fill("2")
@@ -254,7 +250,6 @@ def test_a_walk_begins_and_ends_at_the_pictures_of_its_seeds(page):
     expect(page.get_by_role("button", name="Download DICOM")).to_be_hidden()
 
 
-@pytest.mark.thorough
 def test_facts_in_a_png_file_may_have_any_letters(page):
     write = """async ([png, facts]) => {
       const { withFacts } = await import("/page/static/png_text.js");
@@ -266,7 +261,6 @@ def test_facts_in_a_png_file_may_have_any_letters(page):
         assert json.loads(picture.info["tfcxr"]) == {"labels": ["ä, 肺"]}
 
 
-@pytest.mark.thorough
 def test_interpolation_is_spherical(page):
     at = "async ([from, to, place]) => (await import('/page/static/latents.js')).slerp(from, to, place)"
     np.testing.assert_allclose(page.evaluate(at, [[2, 0], [0, 2], 0.5]), [2**0.5, 2**0.5], atol=1e-12)
@@ -274,7 +268,6 @@ def test_interpolation_is_spherical(page):
     np.testing.assert_allclose(page.evaluate(at, [[1, 2], [1, 2], 0.3]), [1, 2], atol=1e-12)
 
 
-@pytest.mark.thorough
 def test_a_refusal_is_one_sentence_in_a_live_region(open_page, address):
     def change(page):
         answer = {"error": "256 requests are waiting already; try again in a moment"}
@@ -291,7 +284,6 @@ def test_a_refusal_is_one_sentence_in_a_live_region(open_page, address):
     open_page.errors[:] = [text for text in open_page.errors if "429" not in text]  # the browser logs each
 
 
-@pytest.mark.thorough
 def test_a_copy_of_a_training_image_is_not_shown(open_page, address):
     outputs = {"png_bytes": [{"b64": ""}], "is_accepted": [False], "copies_refused": [5], "tries": [5]}
 
@@ -305,7 +297,6 @@ def test_a_copy_of_a_training_image_is_not_shown(open_page, address):
     expect(page.locator(PICTURES)).to_have_count(0)
 
 
-@pytest.mark.thorough
 def test_real_and_synthetic_pictures_of_cohorts_are_marked(page):
     page.get_by_role("link", name="Cohorts").click()
     expect(page.locator("#cohort-status")).to_have_text("1 to 16 of 16", timeout=SECONDS)
@@ -325,14 +316,12 @@ def test_real_and_synthetic_pictures_of_cohorts_are_marked(page):
     expect(page.get_by_role("button", name="Download PNG")).to_be_hidden()
 
 
-@pytest.mark.thorough
 def test_the_card_is_shown(open_page, address):
     page = open_page(f"{address}#card")
     expect(page.locator("#card-text h3")).to_have_text("tiny, version 1", timeout=SECONDS)
     expect(page.locator("#card-text table")).to_have_count(4)
 
 
-@pytest.mark.thorough
 def test_a_token_is_asked_for_once_and_kept_in_the_tab(open_page, saved_models):
     options = ServerOptions(lambda: models_in(saved_models), grpc_port=None, poll_seconds=0, access=Access(TOKEN))
     with Server(options) as server:
@@ -350,7 +339,6 @@ def test_a_token_is_asked_for_once_and_kept_in_the_tab(open_page, saved_models):
     open_page.errors[:] = [text for text in open_page.errors if "401" not in text]  # the browser logs each
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("width", [360, 1200])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_can_be_read_at_every_width_and_in_the_dark(open_page, address, width, scheme, least_contrast):

@@ -213,6 +213,7 @@ def test_tls(half_plus_two, certificate):
             assert code_of(predict, channel, "half") is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.thorough
 def test_tls_that_asks_for_a_client_s_certificate(half_plus_two, certificate):
     tls = Tls(certificate.key, certificate.certificate, client_authority=certificate.certificate)
     root, key = certificate.certificate.encode(), certificate.key.encode()

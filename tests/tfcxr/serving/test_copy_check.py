@@ -169,6 +169,7 @@ def test_the_facts_are_plain(gate):
     assert (facts["data"], facts["split"], facts["max_copy_ratio"]) == ("discs", "train", 2.0)
 
 
+@pytest.mark.thorough
 def test_a_check_is_read_back_from_its_file(planted, gate, training, disc_records, tmp_path, capsys):
     description = LoadedModel(planted).description
     arguments = {"saved_model": str(planted), "copies_of": str(disc_records), "max_copy_ratio": 2.0}

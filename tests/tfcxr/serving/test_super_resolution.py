@@ -21,6 +21,7 @@ from tfcxr.serving.served import ServedSuperResolution, served_variables
 from tfcxr.training.run_folder import RunConfig
 
 TINY = {"image_size": 32, "scale": 2, "residual_blocks": 1, "filters": 4, "kernel_size": 3, "discriminator_filters": 2}
+pytestmark = pytest.mark.thorough
 
 
 def make_model(**settings):
@@ -46,7 +47,6 @@ def exported(tmp_path_factory):
     return export_model(model, run, tmp_path_factory.mktemp("models") / "sharp", {"step": 7}, None, run_dir)
 
 
-@pytest.mark.thorough
 def test_loads_and_enlarges_the_same_without_tfcxr(exported, tmp_path):
     small = pictures(2, 150, 21, 1)
     np.save(tmp_path / "small.npy", small)

@@ -24,6 +24,7 @@ def begun(model):
     return model
 
 
+@pytest.mark.thorough
 def test_what_does_not_fit_is_one_sentence():
     model = begun(VanillaGAN(VanillaGANConfig(image_size=32)))
     step = tf.function(lambda rows: tf.reduce_sum(tf.random.uniform([rows, TOO_LARGE[1]])))

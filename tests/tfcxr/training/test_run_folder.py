@@ -98,6 +98,7 @@ def test_folder_without_a_run(tmp_path):
         read_run(tmp_path)
 
 
+@pytest.mark.thorough
 def test_trained_model_comes_back_in_float32(tmp_path):
     run = make_run(settings=make_run().settings | {"precision": "mixed_bfloat16"})
     start_run(tmp_path, run, resume=False)

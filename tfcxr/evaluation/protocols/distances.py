@@ -125,7 +125,7 @@ def _load(evaluation: Evaluation, settings: DistanceSettings) -> Cohorts:
     counts = label_checks.counts_of_splits(evaluation.real_info, evaluation.train_splits, names)
     notices = []
     if evaluation.trains_extractor:
-        notices += label_checks.check_labels(evaluation.train_splits_flag, counts, "learned")
+        notices += label_checks.tell_labels(evaluation.train_splits_flag, counts, "learned")
     notices += label_checks.check_label_splits(evaluation, must_test=False)
     cohorts = load_cohorts(evaluation, names)
     _check_images(settings, cohorts.only_synthetic, {TRAINING: cohorts.real, **cohorts.tests})

@@ -195,7 +195,7 @@ def _load(evaluation: Evaluation, settings: RankingSettings) -> tuple[Cohorts, C
     names = evaluation.labels or info.label_names
     where = f"split {','.join(splits)} of {folder}"
     if evaluation.trains_extractor:
-        label_checks.check_labels(where, label_checks.counts_of_splits(info, splits, names), "learned")
+        label_checks.check_extractor_labels(where, label_checks.counts_of_splits(info, splits, names))
     cohorts = load_cohorts(evaluation, evaluation.labels)
     extractor_data = load_cohort(folder, info, splits, names)
     test_infos = {name: test.info for name, test in evaluation.test_sets.items()}

@@ -168,15 +168,15 @@ def image_rows(rows: Mapping[str, Sequence[np.ndarray] | np.ndarray], columns: i
       rows: uint8 [images, size, size, 1] by name.
       columns: images per row, at most.
     """
-    figure = Figure(figsize=(1.05 * columns + 0.3, 1.12 * len(rows)))
-    for line, (name, images) in zip(figure.subplots(len(rows), columns, squeeze=False), rows.items(), strict=True):
-        for column, panel in enumerate(line):
-            panel.set_axis_off()
-            if column < len(images):
-                panel.imshow(images[column][..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        first = line[0]
-        first.text(-0.08, 0.5, name, transform=first.transAxes, rotation=90, ha="right", va="center", fontsize=8)
-    figure.subplots_adjust(left=0.045, right=1, top=1, bottom=0, wspace=0.03, hspace=0.03)
+    figure = Figure(figsize=(1.05 * columns + 0.3, 1.05 * len(rows)))
+    panel = figure.add_axes((0.045, 0, 0.955, 1))  # one for all images: an axis of its own takes 30 ms each
+    panel.set_axis_off()
+    for row, (name, images) in enumerate(rows.items()):
+        panel.text(-0.06, row + 0.5, name, rotation=90, ha="right", va="center", fontsize=8)
+        for column, image in enumerate(images[:columns]):
+            place = (column, column + 0.97, row + 0.97, row)
+            panel.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest", extent=place)
+    panel.set(xlim=(0, columns), ylim=(len(rows), 0))
     return png_of(figure, is_tight=False)
 
 

@@ -86,6 +86,7 @@ def test_labels_with_few_images_have_no_distance_of_their_own(report):
     assert all(comparison["by_label"] == {} for comparison in report["extractors"]["trained"]["comparisons"])
 
 
+@pytest.mark.thorough
 def test_labels_with_enough_images_have_one(evaluation, trainings, monkeypatch, tmp_path):
     monkeypatch.setattr(distances, "MIN_TELLING_IMAGES", 20)
     findings = distances.run(dataclasses.replace(evaluation, out_dir=tmp_path), DistanceSettings())
@@ -118,6 +119,7 @@ def test_few_images_for_the_features_are_said(report):
     assert "as few as 8 images for 256 features" in report["notices"][-1]
 
 
+@pytest.mark.thorough
 def test_an_unlabelled_cohort_is_measured_and_told_from_real_images(
     evaluation, report, noise_cohort, tmp_path, monkeypatch
 ):
@@ -134,6 +136,7 @@ def test_an_unlabelled_cohort_is_measured_and_told_from_real_images(
     assert report["verdict"][0].startswith("The features of small_cnn tell synthetic images from real patients of")
 
 
+@pytest.mark.thorough
 def test_the_kept_extractor_gives_the_same_numbers(evaluation, report, trainings):
     again = run(evaluation)
     assert trainings == []
@@ -203,6 +206,7 @@ def test_too_few_images_or_patients_are_refused(evaluation, disc_records, traini
     assert trainings == []
 
 
+@pytest.mark.thorough
 def test_several_extractors_stand_side_by_side(evaluation, tmp_path):
     changed = dataclasses.replace(evaluation, extractors=("pixels", "trained"), out_dir=tmp_path)
     findings = distances.run(
@@ -245,6 +249,7 @@ def test_images_are_compared_without_an_extractor_too(findings, report):
     assert "Images alone, without an extractor" in "".join(findings.parts)
 
 
+@pytest.mark.thorough
 def test_groups_of_patients_have_distances_of_their_own(evaluation, tmp_path, monkeypatch):
     """Odd patients are women; the cohort does not say whom it shows."""
 

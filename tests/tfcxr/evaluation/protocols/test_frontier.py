@@ -60,6 +60,7 @@ def test_every_mix_is_trained_once_and_what_the_cohort_lacks_is_said(evaluation,
     assert [count for count, *_ in trainings] == [24, 36, 96], "real images alone serve every cohort"
 
 
+@pytest.mark.thorough
 def test_equal_steps_are_those_of_the_real_images(evaluation, trainings, monkeypatch):
     asked, train = [], classifier_trainings.train_classifier
 
@@ -73,6 +74,7 @@ def test_equal_steps_are_those_of_the_real_images(evaluation, trainings, monkeyp
     assert asked == [(48, patience, None), (48, 5, 6), (96, patience, None), (96, 5, 6)]
 
 
+@pytest.mark.thorough
 def test_draws_of_a_seed_hold_smaller_ones_and_the_same_real_patients_validate(evaluation, trainings):
     kept_back = dataclasses.replace(evaluation, validation_splits=(), classifier_seeds=(3,))
     run(kept_back, real_images=(20,))

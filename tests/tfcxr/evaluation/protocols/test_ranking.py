@@ -68,6 +68,7 @@ def test_every_extractor_ranks(evaluation, tmp_path):
         assert copies.passport == noise.passport and copies.images == 14
 
 
+@pytest.mark.thorough
 def test_seen_patients_are_refused_or_mark_the_report(
     evaluation, findings, noise_cohort, copy_as_synthetic, disc_records, tmp_path
 ):

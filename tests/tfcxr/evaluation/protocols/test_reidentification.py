@@ -87,6 +87,7 @@ def findings(evaluation):
     return run(evaluation, SETTINGS)
 
 
+@pytest.mark.thorough
 def test_training_patients_are_recognised(findings):
     data = findings.report()
     assert data["same_patient_auc"]["interval"][0] > 0.9
@@ -98,6 +99,7 @@ def test_training_patients_are_recognised(findings):
     assert "Best matches" in "".join(findings.parts)
 
 
+@pytest.mark.thorough
 def test_the_numbers(findings):
     data, scores = findings.report(), {score.metric: score for score in findings.scores}
     assert set(scores) == {"claimed", "same_patient_auc", "same_patient_found", "claimed_alike"}
@@ -109,6 +111,7 @@ def test_the_numbers(findings):
     assert claimed.passport["extractor"]["sha256"] == data["network"]["weights_sha256"]
 
 
+@pytest.mark.thorough
 def test_strangers_are_not_claimed_and_the_network_is_kept(evaluation, findings, tmp_path, monkeypatch):
     monkeypatch.setattr(patient_network, "_train", lambda *arguments: pytest.fail("trained again"))
     strangers = write_cohort(tmp_path / "strangers" / "32", range(200, 300))
@@ -118,6 +121,7 @@ def test_strangers_are_not_claimed_and_the_network_is_kept(evaluation, findings,
     assert found.report()["same_patient_auc"] == findings.report()["same_patient_auc"]
 
 
+@pytest.mark.thorough
 def test_only_patients_the_generator_saw_are_searched(evaluation, tmp_path):
     few = write_cohort(tmp_path / "few" / "32", PATIENTS["train"], trained_on=range(40))
     found = run(dataclasses.replace(evaluation, synthetic_dirs={"few": few}), SETTINGS)
@@ -127,6 +131,7 @@ def test_only_patients_the_generator_saw_are_searched(evaluation, tmp_path):
         run(dataclasses.replace(evaluation, synthetic_dirs={"none": none}), SETTINGS)
 
 
+@pytest.mark.thorough
 def test_a_low_ceiling_says_nothing(findings):
     data = findings.report() | {"same_patient_auc": {"mean": 0.55, "interval": [0.48, 0.62]}}
     first, _ = verdict.sentences(data)

@@ -20,7 +20,7 @@ PROTOCOLS = [
     (ranking, RankingSettings(draws=5)),
     (similarity, SimilaritySettings()),
 ]
-NEEDS_LABELS = "so nothing can be learned"
+NEEDS_LABELS = "so nothing can be learned.* or give --extractor=pixels or a network's file, which need no labels"
 
 
 def _evaluation(real_dir, cohorts, out_dir, extractors):

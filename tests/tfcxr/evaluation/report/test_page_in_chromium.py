@@ -14,6 +14,7 @@ from tfcxr.evaluation.report.score import Score
 
 CHROMIUM = shutil.which("chromium")
 PHONE, DESK = 360, 1200  # pixels
+pytestmark = pytest.mark.thorough
 MEASURE = """<script>
 document.documentElement.style.width = 'WIDTHpx';
 const images = [...document.images], shown = [...document.querySelectorAll('body *')];

@@ -62,6 +62,7 @@ def test_only_the_named_blocks_and_the_head_move(settings, learns):
     assert {path.split("/")[0] for path in moved(make(**settings))} == learns | {"hidden", "value"}
 
 
+@pytest.mark.thorough
 def test_the_averaged_generator_keeps_what_is_frozen_too():
     model = make(ema_decay=0.5)
     before = state_of(model.ema_generator)
@@ -85,6 +86,7 @@ def test_frozen_layers_are_on_no_tape():
     assert (3, 3, 8, 8) not in kernels, "the frozen ones"
 
 
+@pytest.mark.thorough
 def test_batch_statistics_move_only_where_asked():
     still = moved(make())
     assert not any("moving" in path for path in still)

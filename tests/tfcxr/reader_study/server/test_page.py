@@ -16,6 +16,7 @@ from tfcxr.reader_study.server.study_server import StudyServer
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = sync_api.expect
+pytestmark = pytest.mark.thorough
 SECONDS = 60_000.0  # milliseconds that a busy machine may take
 LINK = "/r/token%20R1"
 UNNAMED = """() => [...document.querySelectorAll("button, input, textarea, progress, dialog, [tabindex='0']")].filter(
@@ -182,7 +183,6 @@ def test_by_mouse_from_the_consent_to_the_end(open_page, server, folder):
     assert changes[0] == [True, None, None, None, None, None]  # each click was sent at once
 
 
-@pytest.mark.thorough
 def test_by_keys_alone(open_page, server, folder):
     page = open_page(f"{server.address}{LINK}")
     expect(page.locator("#consent-title")).to_be_focused()
@@ -220,7 +220,6 @@ def test_by_keys_alone(open_page, server, folder):
     assert grid["synthetic"] == [True] * 5 + [False] and pair == {"real": 0} and single["confidence"] == 1
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("width, theme", [(360, "dark"), (360, "light"), (1280, "light"), (3840, "dark")])
 def test_it_fits_and_can_be_read(open_page, server, width, theme, least_contrast):
     page = open_page(f"{server.address}{LINK}", viewport={"width": width, "height": 800})
@@ -253,7 +252,6 @@ def test_it_fits_and_can_be_read(open_page, server, width, theme, least_contrast
     check("keys")
 
 
-@pytest.mark.thorough
 def test_images_larger_than_the_window_shrink(open_page, tmp_path, write_served_study, design):
     write_served_study(tmp_path / "large", dataclasses.replace(design, display_size=900))
     with StudyServer(create_app(tmp_path / "large")) as server:
@@ -265,7 +263,6 @@ def test_images_larger_than_the_window_shrink(open_page, tmp_path, write_served_
         assert len(set(sizes)) == 1 and 300 < sizes[0] < 360
 
 
-@pytest.mark.thorough
 def test_images_appear_together_and_nothing_tells_them_apart(open_page, server, folder):
     held = []
     page = open_page(
@@ -292,7 +289,6 @@ def test_images_appear_together_and_nothing_tells_them_apart(open_page, server, 
     assert "png" not in page.content().lower()
 
 
-@pytest.mark.thorough
 def test_answers_wait_in_the_browser_while_the_server_is_gone(open_page, folder):
     with StudyServer(create_app(folder)) as server:
         page = open_page(f"{server.address}{LINK}")
@@ -323,7 +319,6 @@ def test_answers_wait_in_the_browser_while_the_server_is_gone(open_page, folder)
         assert again.evaluate("() => Object.keys(localStorage).filter((key) => key.includes('outbox'))") == []
 
 
-@pytest.mark.thorough
 def test_the_later_of_two_tabs_learns_that_an_item_is_answered(page, open_page, server, folder):
     other = page.context.new_page()
     open_page.watch(other, server.address)
@@ -338,7 +333,6 @@ def test_the_later_of_two_tabs_learns_that_an_item_is_answered(page, open_page, 
     open_page.expected.append("409")  # the browser logs each
 
 
-@pytest.mark.thorough
 def test_pause_stops_the_clock_and_another_device_goes_on(page, open_page, server, folder):
     wait_for(page, "single")
     page.keyboard.press("s")
@@ -367,7 +361,6 @@ def test_pause_stops_the_clock_and_another_device_goes_on(page, open_page, serve
     assert final.answer["confidence"] == 4 and final.elapsed_seconds > last  # time here is added to the time there
 
 
-@pytest.mark.thorough
 def test_wall_clock_that_jumps_changes_no_time(open_page, server, folder):
     jump = """() => {
       const RealDate = Date;
@@ -390,7 +383,6 @@ def test_wall_clock_that_jumps_changes_no_time(open_page, server, folder):
     assert 0 <= first.elapsed_seconds <= last.elapsed_seconds <= final.elapsed_seconds < 60
 
 
-@pytest.mark.thorough
 def test_timed_images_are_seen_once_for_their_time(open_page, tmp_path, write_served_study, design):
     item = Item("single", ("a",), exposure_seconds=0.4, is_staircase=True)
     readers = {"R1": Reader("", ("first", "second"), token_sha256("token R1"))}
@@ -427,7 +419,6 @@ def test_timed_images_are_seen_once_for_their_time(open_page, tmp_path, write_se
     assert shown + 0.017 >= 0.4 and shown < 1.0  # a busy machine misses frames; the time is what was measured
 
 
-@pytest.mark.thorough
 def test_view_changes_and_comes_back(page, folder):
     wait_for(page, "single")
     original = greys(page)
@@ -465,7 +456,6 @@ def test_view_changes_and_comes_back(page, folder):
     assert rows(folder, "viewed")[-1].answer["zoom"] == 1
 
 
-@pytest.mark.thorough
 def test_marks_are_drawn_where_the_image_is_under_the_pointer(page, folder):
     wait_for(page, "single")
     page.get_by_label("Zoom").fill("2")
@@ -493,7 +483,6 @@ def pinch(page):
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
-@pytest.mark.thorough
 def test_touch(open_page, server, folder):
     context = {"viewport": {"width": 360, "height": 700}, "has_touch": True, "is_mobile": True}
     page = open_page(f"{server.address}{LINK}", **context)
@@ -513,7 +502,6 @@ def test_touch(open_page, server, folder):
     assert [row.answer for row in rows(folder)][1:] == [{"synthetic": [True] * 6}, {"real": 0}]
 
 
-@pytest.mark.thorough
 def test_study_key_is_asked_for_once(open_page, folder):
     with StudyServer(create_app(folder, "four words of ours")) as server:
         page = open_page(f"{server.address}{LINK}")
@@ -528,14 +516,12 @@ def test_study_key_is_asked_for_once(open_page, folder):
     open_page.expected.append("403")  # the browser logs each
 
 
-@pytest.mark.thorough
 def test_unknown_link_says_so(open_page, server):
     page = open_page(f"{server.address}/r/unknown")
     expect(page.locator("main")).to_contain_text("This link belongs to no reader of this study")
     open_page.expected.append("404")  # the browser logs each
 
 
-@pytest.mark.thorough
 def test_browser_that_keeps_nothing(open_page, server, folder):
     forbid = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('', 'SecurityError'); } })"
     page = open_page(f"{server.address}{LINK}", lambda page: page.add_init_script(forbid))

@@ -117,6 +117,7 @@ def served_process(folder):
             process.kill()
 
 
+@pytest.mark.thorough
 def test_answers_that_were_acknowledged_survive_kill(folder):
     acknowledged = []
     with served_process(folder) as (process, address), httpx.Client(base_url=address, timeout=60) as client:

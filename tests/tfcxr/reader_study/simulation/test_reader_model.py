@@ -60,6 +60,7 @@ def test_without_exposure_there_is_no_skill():
     assert skill.evidence(0.25) == pytest.approx(1 - math.exp(-1))
 
 
+@pytest.mark.thorough
 def test_grades_are_fifths_of_a_guesser(designed):
     design, key = designed(readers=2000, grids=0, pairs=0, singles=2)
     skill = ReaderSkill(mean=0.0, reader_spread=0.0, case_spread=0.0)

@@ -53,6 +53,7 @@ def test_running_server_is_answered(study, capsys):
     assert "57 acknowledged rows are stored" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_coverage_is_printed_and_written(study, pairs_analysis, tmp_path, capsys):
     folder, design, _ = study
     simulate(SimulateArguments(study_dir=str(folder), out_dir=str(tmp_path), studies=2, analyses=("pairs",)))

@@ -100,6 +100,7 @@ def test_what_cannot_be_judged_is_refused(extractor, disc_records, write_records
         open_judge(extractor, tmp_path / "small", labels=["NORMAL"], images=20)
 
 
+@pytest.mark.thorough
 def test_a_watcher_logs_it_and_the_best_has_the_smallest_kid(extractor, disc_records, tmp_path, monkeypatch):
     model = ACGAN(ACGANConfig(image_size=32, generator_filters=32, discriminator_filters=8), seed=0)
     train = load_images(disc_records, "train")

@@ -14,6 +14,7 @@ from tfcxr.training.callbacks import MetricsLog
 from tfcxr.training.samples.super_resolved import SuperResolvedSamples
 
 TINY = {"image_size": 32, "scale": 2, "residual_blocks": 1, "filters": 4, "kernel_size": 3, "discriminator_filters": 2}
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture
@@ -39,7 +40,6 @@ def spoil(model):
     bias.assign(tf.fill(bias.shape, 1.0))
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_untrained_model_scores_as_bicubic(tmp_path, real, channels):
     _, samples = make_samples(tmp_path, real, channels=channels)
