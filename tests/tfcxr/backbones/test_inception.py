@@ -5,6 +5,7 @@ import tensorflow as tf
 from tfcxr.backbones.inception import InceptionV3
 
 ONES = tf.ones([1, 4, 4, 2])
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")

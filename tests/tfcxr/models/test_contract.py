@@ -199,7 +199,7 @@ def test_same_seed_of_weights_gives_the_same_model(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if index else ()) for index, name in enumerate(MODELS)]
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
 )
 def test_keras_fit_trains_it_too(name, disc_records):
     model = make_gan(name)

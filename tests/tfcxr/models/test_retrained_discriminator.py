@@ -11,6 +11,8 @@ from tfcxr.models.retrained_discriminator import RetrainedDiscriminator, Retrain
 from tfcxr.models.stylegan2 import StyleGAN2, StyleGAN2Config
 from tfcxr.training.latent_regression import LatentRegressionConfig, latent_target, make_latent_regressor
 
+pytestmark = pytest.mark.thorough
+
 
 def make(**settings):
     return PGGAN(PGGANConfig(**({"image_size": 16, "latent_size": 8, "filters": (8, 8, 4)} | settings)), seed=3)

@@ -21,6 +21,7 @@ from tfcxr.serving.loaded_model import LoadedModel
 NAMES = ("NORMAL", "PNEUMONIA", "Mass", "Edema")
 CURVES = re.compile(rb"<img alt='convergence curves'.*?>")
 OPTIONS = OptimizedCohortOptions(seed=2, shard_images=12, optimization=OptimizationSettings(0.2, 60, batch_size=6))
+pytestmark = pytest.mark.thorough
 
 
 def plan_of(counts, names=NAMES, is_single_label=False):
@@ -95,7 +96,6 @@ def test_provenance_summary_and_page(cohort, parts):
     assert not (out_dir / "unfinished_cohort").exists()
 
 
-@pytest.mark.thorough
 def test_interrupted_in_any_batch_it_goes_on_to_the_same_bytes(cohort, parts, tmp_path, monkeypatch):
     images, drawn = PatientOptimizer.images, []
 
@@ -132,7 +132,6 @@ def test_interrupted_in_any_batch_it_goes_on_to_the_same_bytes(cohort, parts, tm
     assert {name for name in {*other, *whole} if other.get(name) != whole.get(name)} == set()
 
 
-@pytest.mark.thorough
 def test_tries_that_run_ahead_in_empty_rows_change_nothing(parts, monkeypatch):
     """Of a step each, most tries fail: with one patient at a time, the chunk's other rows try ahead."""
     settings = dataclasses.replace(OPTIONS.optimization, max_steps=3, batch_size=1)
@@ -189,7 +188,6 @@ def test_a_threshold_nobody_reaches(parts, tmp_path):
     assert not list((tmp_path / "none").glob("32/*.tfrecord"))
 
 
-@pytest.mark.thorough
 def test_failures_are_tried_again_and_counted(parts, tmp_path):
     model, classifier, _ = parts
     options = dataclasses.replace(OPTIONS, max_tries=10_000, optimization=OptimizationSettings(0.2, 4))
@@ -200,7 +198,6 @@ def test_failures_are_tried_again_and_counted(parts, tmp_path):
     assert max(len(curve) for curve in target["curves"]) <= 5
 
 
-@pytest.mark.thorough
 def test_a_conditional_generator_is_asked_for_the_target(tiny_export, make_classifier, tmp_path):
     path = make_classifier(tmp_path / "c" / "1", {"PNEUMONIA": 0.5, "NORMAL": 0.5}, is_single_label=True, image_size=16)
     model, classifier = LoadedModel(tiny_export), StoredClassifier(path)  # of half the size
