@@ -146,6 +146,10 @@ def find_classifier(path: str | os.PathLike) -> pathlib.Path:
     """
     if folder := folder_with(path, CLASSIFIER_FILE):
         return folder
+    if folder_with(path, "saved_model.pb"):
+        raise FileNotFoundError(
+            f"{path} holds another SavedModel, no classifier; python -m tfcxr.train_classifier writes one to --out_dir"
+        )
     what = "holds no classifier" if pathlib.Path(path).is_dir() else "does not exist"
     raise FileNotFoundError(f"{path} {what}; python -m tfcxr.train_classifier --out_dir={path} writes one")
 

@@ -98,6 +98,10 @@ def test_what_holds_no_classifier_is_refused(network, stored, tmp_path):
         StoredClassifier(tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match="holds no classifier; python -m tfcxr.train_classifier"):
         StoredClassifier(tmp_path)
+    (tmp_path / "gan" / "1").mkdir(parents=True)
+    (tmp_path / "gan" / "1" / "saved_model.pb").touch()
+    with pytest.raises(FileNotFoundError, match="gan holds another SavedModel, no classifier; .* writes one to --out_"):
+        StoredClassifier(tmp_path / "gan")
     with pytest.raises(ValueError, match="1 exists already; choose another folder"):
         write_classifier(stored, network, network.variables, DESCRIPTION)
     incomplete = {name: value for name, value in DESCRIPTION.items() if name != "thresholds"}
