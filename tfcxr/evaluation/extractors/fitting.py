@@ -179,11 +179,6 @@ def fit_classifier(
     return Fit(selection.curves, selection.best_epoch, selection.seconds)
 
 
-def predict_logits(network: keras.Model, images: Images, scale: Scale = unchanged, input_size: int = 0) -> np.ndarray:
-    """Logits float32 [images, labels] of stored images, which the network resizes to `input_size` where it is not 0."""
-    return _predictor(network, scale, input_size)(images)
-
-
 def quick_momentum(momentum: float, steps_per_epoch: int) -> float:
     """The momentum of batch normalisation, lowered where an epoch has few steps.
 
