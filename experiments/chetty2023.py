@@ -121,6 +121,17 @@ VARIANTS = {
         "draws": 10,
         "images_per_draw": 60,
         "distorted_images": 60,
+        "minutes": {
+            "build": 0.1,
+            "train medfid": 16,
+            "train vanilla": 2,
+            "train wgan_gp": 3,
+            "train stylegan2": 18,
+            "generate": 0.2,
+            "ranking": 1,
+            "over iterations": 3,
+            "distortions": 0.5,
+        },
     },
     "smoke": {
         "dataset": "mura",

@@ -113,7 +113,7 @@ class Study:
         """`python -m MODULE` with flags: None is left out, True is --name, values of a list are joined by commas.
 
         Args:
-          name: of the stage; "minutes" of the variant may say how long it takes.
+          name: of the stage; "minutes" of the variant may say how long stages take whose names begin so.
           module: one of `RESULTS`.
           settings: one --set=name=value each; a dictionary in it gives names such as classifier.learning_rate.
           result: what it writes last, where that is another file than usually.
@@ -131,10 +131,9 @@ class Study:
             words += [f"--set={key}={part}" for key, part in named.items()]
         folder_flag, usual_result = RESULTS[module]
         size = flags.get("image_sizes", ["*"])[-1]  # the largest is written last
-        minutes = self.settings.get("minutes", {}).get(name)
         folder = pathlib.Path(flags[folder_flag])
         result = (result or usual_result).format(size=size)
-        return Stage(name, ("-m", *module.split(), *words), folder, result, minutes, may_fail)
+        return Stage(name, ("-m", *module.split(), *words), folder, result, self._minutes(name), may_fail)
 
     def train(
         self, run: str, described: Mapping[str, Any], *, settings: Mapping[str, Any] | None = None, **flags: Any
@@ -153,11 +152,15 @@ class Study:
     def merge(self, name: str, data_dirs: Sequence[pathlib.Path], out_dir: pathlib.Path, image_size: int) -> Stage:
         """Joins data folders of one size to one in `out_dir`."""
         words = ("-m", "tfrecords_builder", "merge", *map(str, data_dirs), f"--out_dir={out_dir}")
-        return Stage(name, words, out_dir, RECORDS.format(size=image_size), self.settings.get("minutes", {}).get(name))
+        return Stage(name, words, out_dir, RECORDS.format(size=image_size), self._minutes(name))
 
     def saved_model(self, run: str) -> pathlib.Path:
         """Where a run of `train` is exported."""
         return self.folder / "saved_models" / run
+
+    def _minutes(self, stage_name: str) -> float | None:
+        measured = self.settings.get("minutes", {})
+        return next((minutes for beginning, minutes in measured.items() if stage_name.startswith(beginning)), None)
 
 
 def sizes_to(image_size: int) -> list[int]:

@@ -130,6 +130,13 @@ def test_a_command_runs_here_too(capsys):
     assert "unknown name 'nothing'" in capsys.readouterr().err
 
 
+def test_an_estimate_is_of_all_stages_whose_names_begin_so(study):
+    measured = dataclasses.replace(study, settings={"minutes": {"generate cgan": 2, "generate": 0.2}})
+    names = ("generate cgan@100", "generate acgan", "train cgan")
+    found = [measured.stage(name, "tfcxr.generate", out_dir=study.folder / "cohort").minutes for name in names]
+    assert found == [2, 0.2, None]
+
+
 def test_times_are_said_in_words():
     assert [time_text(minutes) for minutes in (0.5, 25, 210, 17280)] == [
         "30 seconds",
