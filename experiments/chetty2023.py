@@ -158,6 +158,7 @@ VARIANTS = {
                 "style_size": 8,
                 "channel_base": 128,
                 "channel_max": 8,
+                "path_length_weight": 0.0,
             },
             "batch_size": 4,
             "steps": 1,

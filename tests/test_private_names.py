@@ -20,6 +20,8 @@ GRAPH_NAME = "_functions"  # of a graph, in benchmarks/flop_count.py
 INTERNAL_NAME = "tf.__internal__.distribute.interim.maybe_merge_call"  # in models/base.py
 CONVERTER = "tensorflow.python.framework.convert_to_constants"  # in sampling/differentiable_generator.py
 NOT_OF_THEM = {"_exit"}  # Python's own: os._exit
+PRIVATE = re.compile(r"keras\.src|tensorflow\.(python|core|compiler)|\._")
+DEFINITIONS, IMPORTS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef), (ast.Import, ast.ImportFrom)
 
 
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
@@ -46,27 +48,27 @@ def test_a_function_can_be_frozen():
 
 
 def test_no_other_private_name_is_used():
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
     ours, used = set(), {}
-    for path, tree in trees.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                if isinstance(node.ctx, ast.Store):
+                    ours.add(node.attr)
+                elif re.match(r"_[^_]|__internal__", node.attr):
+                    used.setdefault(node.attr, path.name)
+            elif isinstance(node, ast.Name):
+                if isinstance(node.ctx, ast.Store):
+                    ours.add(node.id)
+            elif isinstance(node, DEFINITIONS):
                 ours.add(node.name)
-            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-                ours.add(node.attr)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                ours.add(node.id)
-            elif isinstance(node, ast.Attribute) and re.match(r"_[^_]|__internal__", node.attr):
-                used.setdefault(node.attr, path.name)
-            elif isinstance(node, ast.Import | ast.ImportFrom):
+            elif isinstance(node, IMPORTS):
                 modules = (
                     [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
                 )
-                assert not [
-                    name
-                    for name in modules
-                    if re.search(r"keras\.src|tensorflow\.(python|core|compiler)|\._", name) and name != CONVERTER
-                ], path
+                private = [
+                    name for name in modules if re.search(r"keras\.src|tensorflow\.(python|core|compiler)|\._", name)
+                ]
+                assert set(private) <= {CONVERTER}, path
     foreign = {name: path for name, path in used.items() if name not in ours | NOT_OF_THEM}
     allowed = {*OPTIMIZER_NAMES, GRAPH_NAME, "__internal__"}
     assert {name: path for name, path in foreign.items() if name not in allowed} == {}

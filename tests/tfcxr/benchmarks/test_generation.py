@@ -1,12 +1,14 @@
 """Exported models are timed: a generator by seeds and one-hot labels, super-resolution by small images."""
 
 import numpy as np
+import pytest
 
 from tfcxr.benchmarks.generation import describe_generation, measure_generation
 from tfcxr.benchmarks.measurement import MeasurementArguments
 from tfcxr.serving.loaded_model import LoadedModel
 
 
+@pytest.mark.thorough
 def test_requests_to_a_generator(tiny_export, monkeypatch):
     requests = []
     monkeypatch.setattr(LoadedModel, "generate", lambda self, seed, label: requests.append((seed, label)))
@@ -17,6 +19,7 @@ def test_requests_to_a_generator(tiny_export, monkeypatch):
     np.testing.assert_array_equal(requests[1][1], [[0, 1], [1, 0], [0, 1]])
 
 
+@pytest.mark.thorough
 def test_requests_to_super_resolution(tiny_enlarger):
     figures = measure_generation(
         MeasurementArguments(saved_model=str(tiny_enlarger), generate_batch_size=2, repeats=10)

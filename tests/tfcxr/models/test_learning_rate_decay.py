@@ -42,6 +42,7 @@ def test_it_may_fall_from_the_first_step():
     assert [remaining_share(steps, 4, 1.0, 0.0) for steps in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
 
 
+@pytest.mark.thorough
 def test_the_optimizers_take_each_step_at_its_rate(disc_records, tmp_path):
     model = make_gan(decay_last=0.5)
     log = MetricsLog(tmp_path, log_every=1)

@@ -263,6 +263,7 @@ def test_the_api_token_opens_rest_and_grpc_and_health_needs_none(half_plus_two):
         assert health.status == health_pb2.HealthCheckResponse.SERVING
 
 
+@pytest.mark.thorough
 def test_pages_of_other_servers_and_other_machines_are_kept_out_by_default(half_plus_two):
     origin = {"Origin": "http://other.example"}
     asked = origin | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}

@@ -4,6 +4,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from tfcxr.training.local_workers import free_addresses
 from tfcxr.training.meeting import absent_workers, waiting_for_others
 from tfcxr.training.workers import Workers
@@ -19,6 +21,7 @@ with waiting_for_others(Workers(0, 2, tuple(sys.argv[1:])), wait_seconds=0.5, sa
 """
 
 
+@pytest.mark.thorough
 def test_a_worker_that_never_comes_is_named_and_ends_the_wait():
     addresses = free_addresses(2)
     ended = subprocess.run([sys.executable, "-c", WAIT, *addresses], capture_output=True, text=True, timeout=50)

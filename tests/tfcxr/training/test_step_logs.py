@@ -56,6 +56,7 @@ class ReadEvery:
         return lambda *arguments, **named: None
 
 
+@pytest.mark.thorough
 def test_only_steps_whose_values_are_read_wait_for_the_device(monkeypatch):
     model = ACGAN(ACGANConfig(image_size=32, generator_filters=32, discriminator_filters=8), seed=0)
     batch = {

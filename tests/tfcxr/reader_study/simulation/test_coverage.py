@@ -81,6 +81,7 @@ def test_lines_tell_truth_and_coverage():
     assert heading.startswith("interval")
 
 
+@pytest.mark.thorough
 def test_answers_through_the_app_are_the_direct_ones(study):
     folder, design, key = study
     model = SimulatedReaders(design, key, SKILL, (1, 2))
