@@ -199,7 +199,8 @@ def test_same_seed_of_weights_gives_the_same_model(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else marks(name, index)) for index, name in enumerate(MODELS)],
 )
 def test_keras_fit_trains_it_too(name, disc_records):
     model = make_gan(name)
