@@ -11,8 +11,7 @@ an averaged generator, a gate at the .1 quantile of held-out real images, and ag
 names as future work. A discriminator in balance rates few real images at .9.
 """
 
-import json
-
+from tfcxr.data.records import read_dataset_info
 from tfcxr.studies.page import Results, Row
 from tfcxr.studies.stages import Stage, Study
 
@@ -243,7 +242,8 @@ def rows(study: Study) -> list[Row]:
 
 def _passed(study: Study) -> str:
     """The share of candidates that the gate let through."""
-    for described in study.folder.glob("cohort_enlarged/*/dataset_info.json"):
-        gate = json.loads(described.read_text(encoding="utf-8"))["provenance"]["realism_gate"]
-        return f"{gate['acceptance_rate']:.1%} of {gate['tries']:,} candidates passed"
-    return "too few candidates passed, see the log"
+    described = next(study.folder.glob("cohort_enlarged/*/dataset_info.json"), None)
+    if described is None:
+        return "too few candidates passed, see the log"
+    gate = read_dataset_info(described.parent).provenance["realism_gate"]
+    return f"{gate['acceptance_rate']:.1%} of {gate['tries']:,} candidates passed"

@@ -65,10 +65,7 @@ def test_no_other_private_name_is_used():
                 modules = (
                     [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
                 )
-                private = [
-                    name for name in modules if re.search(r"keras\.src|tensorflow\.(python|core|compiler)|\._", name)
-                ]
-                assert set(private) <= {CONVERTER}, path
+                assert {name for name in modules if PRIVATE.search(name)} <= {CONVERTER}, path
     foreign = {name: path for name, path in used.items() if name not in ours | NOT_OF_THEM}
     allowed = {*OPTIMIZER_NAMES, GRAPH_NAME, "__internal__"}
     assert {name: path for name, path in foreign.items() if name not in allowed} == {}

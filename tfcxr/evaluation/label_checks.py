@@ -101,10 +101,10 @@ def check_labels(where: str, counts: LabelCounts, verb: str) -> list[str]:
     )
 
 
-def check_extractor_labels(where: str, counts: LabelCounts) -> list[str]:
+def check_extractor_labels(where: str, counts: LabelCounts) -> None:
     """`check_labels` of what an extractor is trained on; the message names extractors that need no labels."""
     try:
-        return check_labels(where, counts, "learned")
+        check_labels(where, counts, "learned")
     except ValueError as error:
         raise ValueError(f"{error}; {UNTRAINED_EXTRACTORS}") from error
 

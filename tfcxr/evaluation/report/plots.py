@@ -169,7 +169,7 @@ def image_rows(rows: Mapping[str, Sequence[np.ndarray] | np.ndarray], columns: i
       columns: images per row, at most.
     """
     figure = Figure(figsize=(1.05 * columns + 0.3, 1.05 * len(rows)))
-    panel = figure.add_axes((0.045, 0, 0.955, 1))  # one for all images: an axis of its own takes 30 ms each
+    panel = figure.add_axes((0.045, 0, 0.955, 1))  # one for all images, in half the time of one for each
     panel.set_axis_off()
     for row, (name, images) in enumerate(rows.items()):
         panel.text(-0.06, row + 0.5, name, rotation=90, ha="right", va="center", fontsize=8)
