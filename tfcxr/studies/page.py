@@ -215,4 +215,7 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "none"
+    if not math.isfinite(value):
+        return "none"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:.3g}"

@@ -60,4 +60,5 @@ def test_a_difference_stands_where_both_are_numbers():
     ]
     assert Row("", "", "shown", found).cells[4] == ""
     assert Row("", "", 0.85, Found(math.nan)).cells[3:5] == ["none", ""]
+    assert [str(Found(value)) for value in (0.12345, 999.6, -202995.0)] == ["0.123", "1,000", "-203,000"]
     assert Row("", "", 0.85, "not here").cells[3:5] == ["not here", ""]
