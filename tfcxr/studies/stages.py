@@ -213,8 +213,12 @@ def run_stages(study: Study, stages: Sequence[Stage], launch: Launch = run_apart
             logging.warning("%s ended with status 1, which is a result too; the study goes on without it", where)
             continue
         if status:
-            how = f"was stopped by signal {-status}" if status < 0 else f"ended with status {status}"
-            print(f"{where} {how}; the same command resumes the study there", file=sys.stderr)
+            how = (
+                f"was stopped by signal {-status}; the same command resumes the study there"
+                if status < 0
+                else f"ended with status {status}, for the reason above; mend it, and the study goes on there"
+            )
+            print(f"{where} {how}", file=sys.stderr)
             raise SystemExit(status if status > 0 else 128 - status)
         if not stage.is_finished():
             raise SystemExit(

@@ -69,9 +69,8 @@ def test_stages_run_in_order_once_and_end_at_a_failure(study, capsys):
     with pytest.raises(SystemExit) as failure:
         run_stages(study, [first, failing, writing(study, "third")])
     assert failure.value.code == 3
-    assert (
-        "stage 2 of 3, second ended with status 3; the same command resumes the study there" in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "second ended with status 3, for the reason above; mend it, and the study goes on there" in said
     with pytest.raises(SystemExit, match="second is not finished; run the study again to resume it"):
         run_stages(study, [first, writing(study, "second", "raise SystemExit(3)")], lambda words: 0)
     assert (study.folder / "first").read_text() == "x" and not (study.folder / "third").exists()
@@ -93,7 +92,8 @@ def test_a_stage_that_a_signal_ends_says_so(study, capsys):
     study.folder.mkdir(parents=True)
     with pytest.raises(SystemExit) as failure:
         run_stages(study, [writing(study, "first", "import os; os.kill(os.getpid(), 9)")], run_apart)
-    assert failure.value.code == 137 and "was stopped by signal 9" in capsys.readouterr().err
+    assert failure.value.code == 137
+    assert "was stopped by signal 9; the same command resumes the study there" in capsys.readouterr().err
 
 
 def test_a_folder_of_other_settings_is_refused_and_one_that_was_moved_is_not(study, tmp_path):
