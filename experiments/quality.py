@@ -41,7 +41,7 @@ VARIANTS = {
             "model": {"normalization": "layer", "precision": "auto"},
             "batch_size": 32,
         },
-        "cgan": {"model_name": "cgan", "model": {"precision": "auto"}, "batch_size": 32},
+        "cgan": {"model_name": "cgan", "model": {"precision": "auto"}, "batch_size": 8},
         "wgan_gp": {
             "model_name": "wgan_gp",
             "model": {"conditional": True, "label_count": 2, "filters": 32, "precision": "auto"},
@@ -77,7 +77,7 @@ VARIANTS = {
         "cgan_enlarged": {
             "model_name": "cgan",
             "model": {"precision": "auto"},
-            "batch_size": 32,
+            "batch_size": 8,
             "enlarged_by": "srgan",
         },
         "srgan": {

@@ -29,11 +29,11 @@ VARIANTS = {
         "training_minutes": 15.0,
         "sample_every": 500,
         "recipes": ["cgan", "cgan_augmented", "stylegan2_ada"],
-        "cgan": {"model_name": "cgan", "model": {"precision": "auto"}, "batch_size": 32},
+        "cgan": {"model_name": "cgan", "model": {"precision": "auto"}, "batch_size": 8},
         "cgan_augmented": {
             "model_name": "cgan",
             "model": {"augmentations": ["brightness", "contrast", "translation"], "precision": "auto"},
-            "batch_size": 32,
+            "batch_size": 8,
         },
         "stylegan2_ada": {
             "model_name": "stylegan2",

@@ -26,7 +26,16 @@ VARIANTS = {
         "conditions": [],
         "cgan": {
             "model_name": "cgan",
-            "model": {"dropout": 0.4, "r1_gamma": 0.0, "ema_decay": 0.0, "fake_labels": "batch"},
+            "model": {
+                "generator_filters": 256,
+                "discriminator_filters": 64,
+                "generator_learning_rate": 2e-4,
+                "discriminator_learning_rate": 2e-4,
+                "dropout": 0.4,
+                "r1_gamma": 0.0,
+                "ema_decay": 0.0,
+                "fake_labels": "batch",
+            },
             "batch_size": 64,
             "steps": 117000,
         },

@@ -77,7 +77,7 @@ def describe(arguments: DescribeArguments) -> None:
 
 
 def _model_settings(name: str, model: Any) -> str:
-    return settings_text(model.config_class)
+    return f"  --batch_size={model.config_class.usual_batch_size}\n{settings_text(model.config_class)}"
 
 
 def _protocol_settings(name: str, protocol: Any) -> str:

@@ -26,7 +26,7 @@ from tfcxr.training.local_workers import run_local_workers
 FIRST_LOOK_BATCH = 16
 FIRST_LOOK_STEPS = 700
 FIRST_LOOK_SETTINGS = {"generator_filters": 128, "discriminator_filters": 32}
-DEFAULTS: dict[str, Any] = {"model": "acgan", "batch_size": 32, "variant": "corrected"}
+DEFAULTS = {"model": "acgan", "variant": "corrected"}
 
 
 def train(arguments: TrainArguments) -> pathlib.Path | None:

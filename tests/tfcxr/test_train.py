@@ -152,15 +152,19 @@ def test_folder_of_another_run_is_refused_and_kept(disc_records, tmp_path, call)
     assert "step-00000002.npz is damaged" in errors
 
 
-def test_run_of_an_earlier_version_is_resumed_with_the_settings_it_lacks(disc_records, tmp_path, call):
-    stored = RunConfig("stylegan2", {"mapping_layers": 3}, ("NORMAL", "PNEUMONIA"), 0, 4, 2, {})
-    start_run(tmp_path / "run", stored, resume=False)
-    run = ["--model=stylegan2", f"--data_dir={disc_records}", f"--run_dir={tmp_path / 'run'}", "--resume"]
-    same, given = call(run, [*run, "--set=discriminator_mapping_layers=4"])
-    assert same[0] == given[0] == 1
-    assert "settings.mapping_layers was 3, now 2" in same[1]
-    assert "discriminator_mapping_layers" not in same[1]
-    assert "settings.discriminator_mapping_layers was 3, now 4" in given[1]
+def test_a_run_goes_on_with_what_it_began_with_also_from_an_earlier_version(disc_records, tmp_path, call):
+    run_dir = tmp_path / "run"
+    stored = RunConfig("stylegan2", {"mapping_layers": 3, "image_size": 32}, ("NORMAL", "PNEUMONIA"), 0, 4, 2, {})
+    start_run(run_dir, stored, resume=False)
+    arguments = TrainArguments(model="stylegan2", data_dir=str(disc_records), run_dir=str(run_dir), steps=2)
+    run = plan.plan_training(dataclasses.replace(arguments, resume=True), {"precision": "auto"}).run
+    found = (run.batch_size, run.settings["mapping_layers"], run.settings["discriminator_mapping_layers"])
+    assert found == (4, 3, 3)
+    new = plan.plan_training(dataclasses.replace(arguments, run_dir=str(tmp_path / "new")), {}).run
+    assert (new.batch_size, new.settings["mapping_layers"]) == (32, 2)
+    other = ["--model=stylegan2", f"--data_dir={disc_records}", f"--run_dir={run_dir}", "--resume"]
+    ((status, errors),) = call([*other, "--set=discriminator_mapping_layers=4"])
+    assert status == 1 and "settings.discriminator_mapping_layers was 3, now 4" in errors
 
 
 def test_altered_shard_is_found_on_request(disc_records, tmp_path, call):
@@ -299,8 +303,8 @@ def test_the_embedded_data_get_a_first_look_of_minutes():
     for arguments, batch_size, expected in (
         (TrainArguments(), 16, settings),
         (TrainArguments(batch_size=9, settings=("generator_filters=16",)), 9, settings | {"generator_filters": 16}),
-        (TrainArguments(data_dir="records"), 32, {"precision": "auto"}),
-        (TrainArguments(model="cgan"), 32, {"precision": "auto"}),
+        (TrainArguments(data_dir="records"), None, {"precision": "auto"}),
+        (TrainArguments(model="cgan"), None, {"precision": "auto"}),
     ):
         filled, found = with_defaults(arguments)
         assert (filled.batch_size, found) == (batch_size, expected)

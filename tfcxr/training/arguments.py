@@ -31,8 +31,8 @@ class TrainArguments(Arguments):
       steps: Training steps in all; by default 1000 (700 for a first look without --data_dir), or a growing model's
         whole schedule.
       minutes: Train for this long, over all runs of a resumed training; with --steps, until the first of both is over.
-      batch_size: Images per step over all replicas, with several critic steps per critic step; 32 by default, 16 of an
-        acgan without --data_dir.
+      batch_size: Images per step over all replicas, with several critic steps per critic step; by default what python
+        -m tfcxr describe MODEL says, 16 of an acgan without --data_dir.
       seed: Of weights, noise and data order.
       cache: Keep the decoded images in memory. Worth it where they are PNGs, or on a disk that seeks slowly.
       devices: Devices to train on, such as GPU:0,GPU:1; all GPUs by default.

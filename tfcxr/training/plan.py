@@ -21,13 +21,7 @@ from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.exports import check_export_steps, parse_export_steps
 from tfcxr.training.judge import held_out_splits
 from tfcxr.training.pretrained_start import earlier_data, settings_to_resume
-from tfcxr.training.run_folder import (
-    CONFIG_FILE,
-    RunConfig,
-    read_run,
-    read_stored_run,
-    settings_of_earlier_version,
-)
+from tfcxr.training.run_folder import CONFIG_FILE, RunConfig, read_run, read_stored_run
 from tfcxr.training.samples import SAMPLE_WATCHERS, SampleWatcher
 from tfcxr.training.time_limit import UNLIMITED_STEPS
 from tfcxr.training.training_data import TrainingData, find_training_data, labels_to_resume
@@ -80,7 +74,7 @@ def plan_training(arguments: TrainArguments, settings: dict[str, Any]) -> Traini
       FileNotFoundError: no such data folder, or no checkpoint in the run of `pretrained`.
       ValueError: an unknown model or setting, data that do not fit it, or steps at which nothing can be exported.
     """
-    assert arguments.model and arguments.batch_size  # filled in
+    assert arguments.model  # filled in
     name, gan_class = registry.find(MODELS, arguments.model, "model")
     config_class = gan_class.config_class
     run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / name)
@@ -108,7 +102,7 @@ def plan_training(arguments: TrainArguments, settings: dict[str, Any]) -> Traini
         settings = gan_class.prepare_settings(settings, read_run_once)
     if begun is not None:
         labels = labels_to_resume(run_dir, begun, labels)
-        settings = settings_of_earlier_version(run_dir, name) | settings
+        settings = (begun.settings if begun.model == name else {}) | settings
     data = find_training_data(
         arguments.data_dir,
         settings.get(config_class.records_size),
@@ -123,14 +117,15 @@ def plan_training(arguments: TrainArguments, settings: dict[str, Any]) -> Traini
             f"decay_last={config.decay_last:g} lets the learning rate fall towards the last step, and with "
             f"--minutes={arguments.minutes:g} alone nobody knows which that is; give --steps, or leave out one of both"
         )
-    stages = config.stages(arguments.batch_size, UNLIMITED_STEPS if is_timed else arguments.steps)
+    batch_size = arguments.batch_size or (begun.batch_size if begun else config_class.usual_batch_size)
+    stages = config.stages(batch_size, UNLIMITED_STEPS if is_timed else arguments.steps)
     start = read_run_once(pretrained) if pretrained and not is_resumed else None
     run = RunConfig(
         model=name,
         settings=to_plain(config),
         label_names=data.choice.names if config.label_count else (),
         seed=arguments.seed,
-        batch_size=arguments.batch_size,
+        batch_size=batch_size,
         steps=stages[-1].end_step,
         data=data.description() | earlier_data(start, begun),
     )

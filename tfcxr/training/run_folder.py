@@ -104,24 +104,21 @@ def read_run(run_dir: str | os.PathLike) -> RunConfig:
       FileNotFoundError: not a run folder.
       ValueError: a damaged config.json.
     """
-    run = _read_run_as_stored(run_dir)
+    path = pathlib.Path(run_dir) / CONFIG_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{run_dir} is not a run folder: it has no {CONFIG_FILE}; python -m tfcxr.train makes one"
+        )
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        run = RunConfig(**(fields | {"label_names": tuple(fields["label_names"])}))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the configuration of a run: {error}") from error
     if run.model not in MODELS:
         return run
     config_class = MODELS[run.model].config_class
     config = make_config(config_class, config_class.current_settings(run.settings))
     return dataclasses.replace(run, settings=to_plain(config))
-
-
-def settings_of_earlier_version(run_dir: str | os.PathLike, model: str) -> dict[str, Any]:
-    """Settings, other than today's defaults, that a run of an earlier version must be resumed with; none without one.
-
-    Raises:
-      ValueError: a damaged config.json.
-    """
-    if not (pathlib.Path(run_dir) / CONFIG_FILE).is_file():
-        return {}
-    run = _read_run_as_stored(run_dir)
-    return MODELS[model].config_class.implied_settings(run.settings) if run.model == model else {}
 
 
 def load_model(
@@ -183,19 +180,6 @@ def describe_data(info: DatasetInfo, split: str) -> dict[str, str]:
         "salt_fingerprint": info.salt_fingerprint,
         "fingerprint": hashlib.sha256(digests.encode()).hexdigest(),
     }
-
-
-def _read_run_as_stored(run_dir: str | os.PathLike) -> RunConfig:
-    path = pathlib.Path(run_dir) / CONFIG_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{run_dir} is not a run folder: it has no {CONFIG_FILE}; python -m tfcxr.train makes one"
-        )
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return RunConfig(**(fields | {"label_names": tuple(fields["label_names"])}))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the configuration of a run: {error}") from error
 
 
 def _plain(run: RunConfig) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_sizes_up_to_256(image_size, doublings):
 
 def test_default_widths():
     generator = CGAN(CGANConfig(image_size=128, ema_decay=0.0)).generator
-    assert [layer.filters for layer in generator.convolutions] == [128, 64, 32, 32]
+    assert [layer.filters for layer in generator.convolutions] == [64, 32, 32, 32]
 
 
 def test_upsampled_convolution_is_upsampling_and_convolution():
