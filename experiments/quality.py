@@ -35,11 +35,11 @@ VARIANTS = {
         "training_minutes": 40.0,
         "sample_every": 500,
         "families": ["acgan", "acgan_layer", "cgan", "wgan_gp", "stylegan2", "pggan", "vanilla_gan"],
-        "acgan": {"model_name": "acgan", "model": {"precision": "auto"}, "batch_size": 32},
+        "acgan": {"model_name": "acgan", "model": {"precision": "auto"}, "batch_size": 8},
         "acgan_layer": {
             "model_name": "acgan",
             "model": {"normalization": "layer", "precision": "auto"},
-            "batch_size": 32,
+            "batch_size": 8,
         },
         "cgan": {"model_name": "cgan", "model": {"precision": "auto"}, "batch_size": 8},
         "wgan_gp": {

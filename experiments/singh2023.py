@@ -27,6 +27,7 @@ VARIANTS = {
                 "image_layer": "transpose",
                 "normalization": "layer",
                 "initializer": "glorot",
+                "discriminator_filters": 64,
                 "discriminator_kernel_size": 5,
                 "dropout": 0.4,
                 "l2": 6e-9,
@@ -60,7 +61,13 @@ VARIANTS = {
         "test_splits": ["held_out", "test"],
         "acgan": {
             "model_name": "acgan",
-            "model": {"precision": "auto"},
+            "model": {
+                "generator_filters": 256,
+                "discriminator_filters": 64,
+                "generator_learning_rate": 2e-4,
+                "discriminator_learning_rate": 2e-4,
+                "precision": "auto",
+            },
             "batch_size": 32,
             "steps": 3000,
         },

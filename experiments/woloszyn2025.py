@@ -61,7 +61,13 @@ VARIANTS = {
         "conditions": ["sex", "age"],
         "cgan": {
             "model_name": "cgan",
-            "model": {"precision": "auto"},
+            "model": {
+                "generator_filters": 256,
+                "discriminator_filters": 64,
+                "generator_learning_rate": 2e-4,
+                "discriminator_learning_rate": 2e-4,
+                "precision": "auto",
+            },
             "batch_size": 32,
             "steps": 3000,
         },

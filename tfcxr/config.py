@@ -122,7 +122,10 @@ def check_names(config: Any, name: str, valid: Iterable[str]) -> None:
 
 
 def _checked(value: Any, expected: Any, name: str) -> Any:
-    """`value` as the `expected` type: whole numbers pass as floats, lists as tuples, words for True, False and None."""
+    """`value` as the `expected` type: whole numbers pass as floats, words for True, False and None.
+
+    A tuple may be a list, text with commas between, or one value.
+    """
     options = typing.get_args(expected) if _is_union(expected) else (expected,)
     word = value.lower() if isinstance(value, str) else None
     if word == "none" and type(None) in options:
@@ -137,14 +140,21 @@ def _checked(value: Any, expected: Any, name: str) -> Any:
                     return choice
         if origin is float and isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
-        if origin is tuple and isinstance(value, (list, tuple)):
+        if origin is tuple:
             item_type = typing.get_args(option)[0]
-            return tuple(_checked(item, item_type, name) for item in value)
+            return tuple(_checked(item, item_type, name) for item in _items(value))
         if origin in (int, bool, str) and type(value) is origin:
             return value
         if option is type(None) and value is None:
             return value
     raise ValueError(f"{name} expects {_describe(expected)}, got {value!r}")
+
+
+def _items(value: Any) -> Sequence[Any]:
+    """What a tuple holds: a list's items, the parts of a text between commas, or one value alone."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")] if value else []
+    return value if isinstance(value, (list, tuple)) else [value]
 
 
 def _is_union(expected: Any) -> bool:

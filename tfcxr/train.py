@@ -2,7 +2,7 @@
 
     python -m tfcxr.train --model=acgan --data_dir=records/64 --run_dir=runs/acgan --steps=20000
 
-Without --data_dir it takes a first look at phantom radiographs, in minutes. Killed at any moment, the same command with
+Without --data_dir it trains on phantom radiographs, in minutes. Killed at any moment, the same command with
 --resume continues to the same bits. --experiment=experiments/FILE.py --variant=NAME takes the model, its settings,
 steps, batch size and intervals from an experiment; flags and --set override them.
 """
@@ -22,10 +22,6 @@ from tfcxr.studies.declaration import read_training
 from tfcxr.training.arguments import TrainArguments
 from tfcxr.training.local_workers import run_local_workers
 
-# without --data_dir: a narrower ACGAN, smaller batches and fewer steps, so that a first look takes minutes
-FIRST_LOOK_BATCH = 16
-FIRST_LOOK_STEPS = 700
-FIRST_LOOK_SETTINGS = {"generator_filters": 128, "discriminator_filters": 32}
 DEFAULTS = {"model": "acgan", "variant": "corrected"}
 
 
@@ -83,8 +79,6 @@ def with_defaults(arguments: TrainArguments) -> tuple[TrainArguments, dict[str, 
     if not arguments.experiment:
         if arguments.variant:
             raise ValueError(f"--variant={arguments.variant} needs the file it is in: --experiment=experiments/FILE.py")
-        if arguments.data_dir is None and arguments.model in (None, DEFAULTS["model"]):
-            arguments, given = _for_first_look(arguments, given)
         return _filled(arguments, DEFAULTS), {"precision": "auto"} | given
     variant = arguments.variant or DEFAULTS["variant"]
     training = read_training(arguments.experiment, variant)
@@ -102,28 +96,6 @@ def with_defaults(arguments: TrainArguments) -> tuple[TrainArguments, dict[str, 
         f"; not of training and left out: {', '.join(training.others)}" if training.others else "",
     )
     return arguments, training.settings | given
-
-
-def _for_first_look(arguments: TrainArguments, settings: dict[str, Any]) -> tuple[TrainArguments, dict[str, Any]]:
-    """What fits into minutes on two processor cores, where the user says nothing else; a resumed run stays as it is."""
-    from tfcxr.training.run_folder import CONFIG_FILE, read_run
-
-    sizes, first_look = {"batch_size": FIRST_LOOK_BATCH}, FIRST_LOOK_SETTINGS
-    if arguments.minutes is None:
-        sizes["steps"] = FIRST_LOOK_STEPS
-    run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / DEFAULTS["model"])
-    if arguments.resume and (run_dir / CONFIG_FILE).is_file():
-        run = read_run(run_dir)
-        sizes = {"batch_size": run.batch_size, "steps": run.steps}
-        first_look = {name: run.settings.get(name, first_look[name]) for name in first_look}
-    arguments, settings = _filled(arguments, sizes), first_look | settings
-    logging.info(
-        "without --data_dir a first look at phantom radiographs: %s--batch_size=%d %s; your flags win",
-        "" if arguments.steps is None else f"--steps={arguments.steps} ",
-        arguments.batch_size,
-        " ".join(f"--set={name}={settings[name]}" for name in FIRST_LOOK_SETTINGS),
-    )
-    return arguments, settings
 
 
 def _filled(arguments: TrainArguments, values: dict[str, Any]) -> TrainArguments:

@@ -17,7 +17,7 @@ from tfcxr.data.records import write_dataset_info
 from tfcxr.evaluation.metrics.sliced_wasserstein import SLICED_WASSERSTEIN
 from tfcxr.generate import generate
 from tfcxr.models import MODELS
-from tfcxr.train import train, with_defaults
+from tfcxr.train import train
 from tfcxr.training import plan
 from tfcxr.training.arguments import TrainArguments
 from tfcxr.training.embedded_data import phantom_records
@@ -156,12 +156,12 @@ def test_a_run_goes_on_with_what_it_began_with_also_from_an_earlier_version(disc
     run_dir = tmp_path / "run"
     stored = RunConfig("stylegan2", {"mapping_layers": 3, "image_size": 32}, ("NORMAL", "PNEUMONIA"), 0, 4, 2, {})
     start_run(run_dir, stored, resume=False)
-    arguments = TrainArguments(model="stylegan2", data_dir=str(disc_records), run_dir=str(run_dir), steps=2)
+    arguments = TrainArguments(model="stylegan2", data_dir=str(disc_records), run_dir=str(run_dir))
     run = plan.plan_training(dataclasses.replace(arguments, resume=True), {"precision": "auto"}).run
-    found = (run.batch_size, run.settings["mapping_layers"], run.settings["discriminator_mapping_layers"])
-    assert found == (4, 3, 3)
+    found = (run.settings["mapping_layers"], run.settings["discriminator_mapping_layers"])
+    assert (run.batch_size, run.steps, *found) == (4, 2, 3, 3)
     new = plan.plan_training(dataclasses.replace(arguments, run_dir=str(tmp_path / "new")), {}).run
-    assert (new.batch_size, new.settings["mapping_layers"]) == (32, 2)
+    assert (new.batch_size, new.steps, new.settings["mapping_layers"]) == (32, 1000, 2)
     other = ["--model=stylegan2", f"--data_dir={disc_records}", f"--run_dir={run_dir}", "--resume"]
     ((status, errors),) = call([*other, "--set=discriminator_mapping_layers=4"])
     assert status == 1 and "settings.discriminator_mapping_layers was 3, now 4" in errors
@@ -298,18 +298,6 @@ def test_chosen_labels_stay_with_the_run(disc_records, write_records, tmp_path, 
     assert status == 1 and "all was begun with all labels, got --labels=PNEUMONIA; leave out --labels" in errors
 
 
-def test_the_embedded_data_get_a_first_look_of_minutes():
-    settings = {"precision": "auto", "generator_filters": 128, "discriminator_filters": 32}
-    for arguments, batch_size, expected in (
-        (TrainArguments(), 16, settings),
-        (TrainArguments(batch_size=9, settings=("generator_filters=16",)), 9, settings | {"generator_filters": 16}),
-        (TrainArguments(data_dir="records"), None, {"precision": "auto"}),
-        (TrainArguments(model="cgan"), None, {"precision": "auto"}),
-    ):
-        filled, found = with_defaults(arguments)
-        assert (filled.batch_size, found) == (batch_size, expected)
-
-
 @pytest.mark.thorough
 def test_precision_is_chosen_when_a_run_starts_and_kept(disc_records, tmp_path, call, monkeypatch):
     run = [f"--data_dir={disc_records}", "--noexport", *TINY]
@@ -409,11 +397,11 @@ def test_growth_in_one_command_then_fine_tuning(disc_records, tmp_path, call):
 
 
 @pytest.mark.thorough
-def test_a_first_look_resumes_with_what_it_was_begun_with(call, monkeypatch, tmp_path):
+def test_a_training_on_the_embedded_data_resumes_with_what_it_began_with(call, monkeypatch, tmp_path):
     few = functools.partial(phantom_records, images=40)
     monkeypatch.setattr("tfcxr.training.training_data.phantom_records", few)
     monkeypatch.setenv("TFCXR_CACHE_DIR", str(tmp_path / "cache"))
     begun, resumed = call([*TINY, "--noexport"], ["--steps=4", "--noexport", "--resume"])
     assert begun[0] == resumed[0] == 0, resumed[1]
-    assert "a first look at phantom radiographs: --steps=4 --batch_size=8 --set=generator_filters=32" in resumed[1]
-    assert json.loads((tmp_path / "runs" / "acgan" / "config.json").read_text())["batch_size"] == 8
+    run = json.loads((tmp_path / "runs" / "acgan" / "config.json").read_text())
+    assert (run["batch_size"], run["steps"], run["settings"]["generator_filters"]) == (8, 4, 32)

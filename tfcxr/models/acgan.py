@@ -64,14 +64,16 @@ class ACGANConfig(ProjectedConfig):
       fake_labels: classes of generated images in training: "balanced" (single-label only), or those of the "batch".
     """
 
+    generator_learning_rate: float = 4e-4
+    discriminator_learning_rate: float = 4e-4
     output: Literal["tanh", "sigmoid"] = "tanh"
     generator_dense_units: tuple[int, ...] = ()
-    generator_filters: int = 256
+    generator_filters: int = 128
     normalization: Literal["layer", "batch"] = "batch"
     upsampling: Literal["transpose", "resize"] = "transpose"
     generator_kernel_size: int = 4
     image_layer: Literal["convolution", "transpose"] = "convolution"
-    discriminator_filters: int = 64
+    discriminator_filters: int = 32
     discriminator_kernel_size: int = 5
     dropout: float = 0.0
     l2: float = 0.0
@@ -101,6 +103,7 @@ class ACGANConfig(ProjectedConfig):
         "minibatch_stddev",
     )
     trains_in_bfloat16 = True
+    usual_batch_size = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()

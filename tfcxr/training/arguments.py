@@ -28,11 +28,10 @@ class TrainArguments(Arguments):
       experiment: Experiment file to take the model, its settings and its training from.
       variant: Variant of the experiment, such as corrected (the default) or corrected/cgan.
       settings: Setting of the model, name=value; repeatable. python -m tfcxr describe MODEL lists them.
-      steps: Training steps in all; by default 1000 (700 for a first look without --data_dir), or a growing model's
-        whole schedule.
+      steps: Training steps in all; by default 1000, or a growing model's whole schedule.
       minutes: Train for this long, over all runs of a resumed training; with --steps, until the first of both is over.
       batch_size: Images per step over all replicas, with several critic steps per critic step; by default what python
-        -m tfcxr describe MODEL says, 16 of an acgan without --data_dir.
+        -m tfcxr describe MODEL says.
       seed: Of weights, noise and data order.
       cache: Keep the decoded images in memory. Worth it where they are PNGs, or on a disk that seeks slowly.
       devices: Devices to train on, such as GPU:0,GPU:1; all GPUs by default.

@@ -118,7 +118,8 @@ def plan_training(arguments: TrainArguments, settings: dict[str, Any]) -> Traini
             f"--minutes={arguments.minutes:g} alone nobody knows which that is; give --steps, or leave out one of both"
         )
     batch_size = arguments.batch_size or (begun.batch_size if begun else config_class.usual_batch_size)
-    stages = config.stages(batch_size, UNLIMITED_STEPS if is_timed else arguments.steps)
+    steps = arguments.steps or (begun.steps if begun and begun.steps < UNLIMITED_STEPS else None)
+    stages = config.stages(batch_size, UNLIMITED_STEPS if is_timed else steps)
     start = read_run_once(pretrained) if pretrained and not is_resumed else None
     run = RunConfig(
         model=name,

@@ -36,14 +36,9 @@ class Protocol:
     side_by_side: Callable[[Evaluation, Any, Mapping[str, Findings]], Findings] | None = None
 
     def make_settings(self, values: Mapping[str, Any]) -> Any:
-        """Its settings from those of the command line; a tuple may be text with commas between, or one value.
+        """Its settings from those of the command line.
 
         Raises:
           ValueError: an unknown setting, or a value of another type or range.
         """
-        lists = {field.name for field in dataclasses.fields(self.settings_class) if isinstance(field.default, tuple)}
-        values = dict(values)
-        for name in lists & values.keys():
-            if not isinstance(values[name], (tuple, list)):
-                values[name] = tuple(values[name].split(",")) if isinstance(values[name], str) else (values[name],)
         return make_config(self.settings_class, values)
