@@ -89,7 +89,7 @@ class AdversarialConfig:
     smallest_size: ClassVar[int] = 32
     traces_slowly: ClassVar[bool] = False  # its contract test on two replicas takes a minute and is marked slow
     largest_size: ClassVar[int | None] = None  # no bound
-    usual_batch_size: ClassVar[int] = 32
+    usual_batch_size: ClassVar[int] = 32  # over all replicas, where nothing else is said
     records_size: ClassVar[str] = "image_size"  # the setting that the size of the records decides
 
     def __post_init__(self) -> None:

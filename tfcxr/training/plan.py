@@ -20,7 +20,7 @@ from tfcxr.training.arguments import TrainArguments
 from tfcxr.training.checkpoints import Checkpoints
 from tfcxr.training.exports import check_export_steps, parse_export_steps
 from tfcxr.training.judge import held_out_splits
-from tfcxr.training.pretrained_start import earlier_data, settings_to_resume
+from tfcxr.training.pretrained_start import earlier_data, with_stored_start
 from tfcxr.training.run_folder import CONFIG_FILE, RunConfig, read_run, read_stored_run
 from tfcxr.training.samples import SAMPLE_WATCHERS, SampleWatcher
 from tfcxr.training.time_limit import UNLIMITED_STEPS
@@ -97,7 +97,7 @@ def plan_training(arguments: TrainArguments, settings: dict[str, Any]) -> Traini
     is_resumed, read_run_once = begun is not None and last is not None, functools.cache(read_stored_run)
     pretrained = settings.get("pretrained")
     if begun is not None and is_resumed and begun.settings.get("pretrained_sha256"):
-        settings = settings_to_resume(settings, begun)
+        settings = with_stored_start(settings, begun)
     else:
         settings = gan_class.prepare_settings(settings, read_run_once)
     if begun is not None:

@@ -10,15 +10,15 @@ from tfcxr.models.pretrained import StoredRun
 from tfcxr.training.run_folder import RunConfig
 
 
-def settings_to_resume(settings: dict[str, Any], begun: RunConfig) -> dict[str, Any]:
-    """The settings of a run that started from another one: those that it began with, where `settings` say nothing.
+def with_stored_start(settings: dict[str, Any], begun: RunConfig) -> dict[str, Any]:
+    """Settings that resume a run that started from another one, with `pretrained` as the run has it stored.
 
-    `pretrained` may be given again as a path, also of a folder that is gone.
+    It may be given again as a path, also of a folder that is gone.
     """
     path = settings.get("pretrained", "")
     if path and pathlib.Path(path).resolve().name == begun.settings["pretrained"]:
         settings = settings | {"pretrained": begun.settings["pretrained"]}
-    return begun.settings | settings
+    return settings
 
 
 def earlier_data(start: StoredRun | None, begun: RunConfig | None) -> dict[str, str]:
