@@ -52,8 +52,8 @@ def test_published_generator_has_the_published_layers():
     """singh2023: Dense 1024 -> Dense 8*8*256 -> transposed convolutions with LayerNormalization -> 3 channels."""
     config = make_config(
         ACGANConfig,
-        {"channels": 3, "generator_dense_units": (1024,), "normalization": "layer", "output": "sigmoid"},
-        {"image_layer": "transpose"},
+        {"channels": 3, "generator_dense_units": (1024,), "generator_filters": 256, "normalization": "layer"},
+        {"output": "sigmoid", "image_layer": "transpose"},
     )
     generator = ACGAN(config).generator
     assert generator.dense[0].kernel.shape == (102, 1024)
