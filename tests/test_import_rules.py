@@ -159,7 +159,7 @@ def test_imports_follow_the_map(path):
         package, _, rest = module.partition(".")
         target = rest.split(".")[0]
         if path.parts[0] == "tfrecords_builder":
-            assert package != "tfcxr" or target in {"data", "command_line", "registry", "startup"}, (
+            assert package != "tfcxr" or target in {"data", "command_line", "config", "registry", "startup"}, (
                 f"{path} may not import {module}"
             )
         elif package == "tfrecords_builder":

@@ -78,7 +78,7 @@ def settings_text(config_class: type, prefix: str = "", defaults: Mapping[str, A
         default = (defaults or {}).get(field.name, field.default)
         default = ",".join(map(str, default)) if isinstance(default, tuple) else default
         is_literal = typing.get_origin(types_by_name[field.name]) is typing.Literal
-        choices = f" ({_describe(types_by_name[field.name])})" if is_literal else ""
+        choices = f" ({describe_type(types_by_name[field.name])})" if is_literal else ""
         meaning = textwrap.fill(meanings.get(field.name, "") + choices, HELP_WIDTH - 6)
         lines += [f"  --set={prefix}{field.name}={default}", textwrap.indent(meaning, "      ")]
     return "\n".join(lines)
@@ -147,7 +147,7 @@ def _checked(value: Any, expected: Any, name: str) -> Any:
             return value
         if option is type(None) and value is None:
             return value
-    raise ValueError(f"{name} expects {_describe(expected)}, got {value!r}")
+    raise ValueError(f"{name} expects {describe_type(expected)}, got {value!r}")
 
 
 def _items(value: Any) -> Sequence[Any]:
@@ -161,7 +161,13 @@ def _is_union(expected: Any) -> bool:
     return typing.get_origin(expected) in (typing.Union, types.UnionType)
 
 
-def _describe(expected: Any) -> str:
+def describe_type(expected: Any) -> str:
+    """A type as words for a message, such as "a whole number"."""
+    if _is_union(expected):
+        return " or ".join(describe_type(option) for option in typing.get_args(expected))
     if typing.get_origin(expected) is typing.Literal:
         return "one of " + ", ".join(repr(choice) for choice in typing.get_args(expected))
-    return getattr(expected, "__name__", str(expected)) if not typing.get_origin(expected) else str(expected)
+    if typing.get_origin(expected) is tuple:
+        return f"{describe_type(typing.get_args(expected)[0])}, or several with commas between"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
+    return words.get(expected, getattr(expected, "__name__", str(expected)))

@@ -102,7 +102,7 @@ def test_help_lists_protocols_and_classifiers():
         ),
         ({"settings": ("clasifier.dropout=0",)}, "--set=clasifier.dropout expects .* did you mean 'classifier'"),
         ({"settings": ("tstr.image=8",)}, "TSTRSettings has no setting 'image'; did you mean 'images'"),
-        ({"settings": ("tstr.images=many",)}, "TSTRSettings.images expects int, got 'many'"),
+        ({"settings": ("tstr.images=many",)}, "TSTRSettings.images expects a whole number, got 'many'"),
         (
             {"protocols": ("distances",), "settings": (), "classifier_seeds": ("0", "1")},
             "--classifier_seeds would have no effect: distances trains one extractor; give it one seed",

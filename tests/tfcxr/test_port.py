@@ -181,7 +181,7 @@ def test_a_backbone_becomes_a_saved_model_with_keras_weights(files, call):
         ("full.pth", {"format": "cxr_pgan"}, "--format=cxr_pgan is unknown; did you mean 'cxr_pggan'[?] valid names: "),
         ("full.pth", {"settings": ("leakines=.1",)}, "format cxr_pggan has no option 'leakines'; did you mean 'leakin"),
         ("full.pth", {"settings": ("leakiness=steep",)},
-         "full.pth was not ported as cxr_pggan: PGGANConfig.leaky_slope expects float, got 'steep'"),
+         "full.pth was not ported as cxr_pggan: PGGANConfig.leaky_slope expects a number, got 'steep'"),
         ("none.pth", {}, "there is no checkpoint none.pth"),
         ("half.pth", {}, "the checkpoint half.pth was not read: it begins like a zip and has no end; it is truncated"),
         ("attack.pth", {}, "the checkpoint attack.pth was not read: it names 'os.system', .*nothing was run"),

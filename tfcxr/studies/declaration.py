@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from tfcxr.config import parse_settings
+from tfcxr.config import describe_type, parse_settings
 from tfcxr.registry import nearest_name
 
 FOLDER = "experiments"
@@ -167,10 +167,12 @@ def _like(before: Any, value: Any, name: str) -> Any:
     """A value of the type that the variant has."""
     if isinstance(before, float) and type(value) is int:
         return float(value)
+    if isinstance(before, bool) and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
     if isinstance(before, list) and not isinstance(value, dict):
         return list(value) if isinstance(value, list | tuple) else [part for part in str(value).split(",") if part]
     if before is not None and type(value) is not type(before):
-        raise ValueError(f"--set={name} expects {type(before).__name__} such as {before!r}, got {value!r}")
+        raise ValueError(f"--set={name} expects {describe_type(type(before))} such as {before!r}, got {value!r}")
     return value
 
 

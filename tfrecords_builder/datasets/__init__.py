@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
+from tfcxr.config import describe_type
 from tfcxr.registry import Registry, find, nearest_name
 
 if TYPE_CHECKING:  # it brings OpenCV, and names are listed without
@@ -96,4 +97,4 @@ def _parse(text: str, expected: Any, what: str) -> Any:
                 return option(text)
             except ValueError:
                 continue
-    raise ValueError(f"{what} expects {getattr(expected, '__name__', expected)}, got {text!r}")
+    raise ValueError(f"{what} expects {describe_type(expected)}, got {text!r}")

@@ -107,7 +107,7 @@ def test_averaged_generator_copies_moving_statistics():
         ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1"),
         ({"normalization": "instance"}, "normalization expects one of 'layer', 'batch', got 'instance'"),
         ({"dropuot": 0.1}, "no setting 'dropuot'; did you mean 'dropout'"),
-        ({"latent_size": "many"}, "latent_size expects int, got 'many'"),
+        ({"latent_size": "many"}, "latent_size expects a whole number, got 'many'"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

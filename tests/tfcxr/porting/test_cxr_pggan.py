@@ -341,7 +341,7 @@ def test_networks_of_another_depth_are_refused_with_their_keys():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"leakiness": "steep"}, "PGGANConfig.leaky_slope expects float, got 'steep'"),
+        ({"leakiness": "steep"}, "PGGANConfig.leaky_slope expects a number, got 'steep'"),
         ({"upsampling": "cubic"}, "PGGANConfig.upsampling expects one of 'nearest', 'bilinear', got 'cubic'"),
         ({"value_range": "0..255"}, "PGGANConfig.value_range expects one of"),
     ],

@@ -265,7 +265,7 @@ def test_what_does_not_fit_is_refused(checkpoint, message):
 def test_wrong_options_are_refused():
     with pytest.raises(ValueError, match="deviation_group_size must be at least 1, got 0"):
         port(make_states(), deviation_group_size=0)
-    with pytest.raises(ValueError, match="StyleGAN2Config.is_single_label expects bool"):
+    with pytest.raises(ValueError, match="StyleGAN2Config.is_single_label expects true or false"):
         port(make_states(), is_single_label="yes")
     with pytest.raises(ValueError, match="convolution_clamp must be at least 0, got -1"):
         port(make_states(), convolution_clamp=-1.0)

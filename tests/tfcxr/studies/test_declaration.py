@@ -106,6 +106,7 @@ SETTINGS = {
     "image_size": 64,
     "share": 0.5,
     "labels": ["A"],
+    "is_paired": True,
     "cgan": {"model_name": "cgan", "model": {"dropout": 0.4}, "batch_size": 8},
     "classifier": {},
 }
@@ -119,9 +120,15 @@ def test_settings_that_a_user_gives_win_and_the_variant_stays_as_it_was():
         "cgan.steps=5",
         "cgan.model.ema_decay=0.9",
         "classifier.patience=1",
+        "is_paired=FALSE",
     )
     found = with_given(SETTINGS, given)
-    assert found["image_size"] == 32 and found["share"] == 1.0 and found["classifier"] == {"patience": 1}
+    assert (
+        found["image_size"] == 32
+        and found["share"] == 1.0
+        and found["is_paired"] is False
+        and found["classifier"] == {"patience": 1}
+    )
     assert found["labels"] == ["A", "B"]
     model = {"dropout": 0.4, "ema_decay": 0.9}
     assert found["cgan"] == {"model_name": "cgan", "model": model, "batch_size": 8, "steps": 5}
@@ -134,7 +141,7 @@ def test_settings_that_a_user_gives_win_and_the_variant_stays_as_it_was():
         ("image_sizes=32", "--set=image_sizes is no setting of the variant; did you mean 'image_size'"),
         ("cgn.steps=5", "--set=cgn.steps is no setting of the variant; did you mean 'cgan'"),
         ("cgan.stps=5", "--set=cgan.stps is no setting of the variant"),
-        ("image_size=large", "--set=image_size expects int such as 64, got 'large'"),
+        ("image_size=large", "--set=image_size expects a whole number such as 64, got 'large'"),
         ("share.x=1", "--set=share.x is no setting of the variant; valid names: none"),
     ],
 )

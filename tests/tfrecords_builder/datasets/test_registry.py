@@ -43,7 +43,7 @@ def test_readers_can_be_sent_to_workers(tmp_path):
     [
         ("phantm", [], "unknown data set 'phantm'; did you mean 'phantom'"),
         ("phantom", ["imges=5"], "data set phantom has no setting 'imges'; did you mean 'images'"),
-        ("phantom", ["images=many"], "phantom setting images expects int, got 'many'"),
+        ("phantom", ["images=many"], "phantom setting images expects a whole number, got 'many'"),
         ("phantom", ["images"], "expected --set name=value, got 'images'"),
         ("chest_xray_pneumonia", ["images=5"], "has no setting 'images'; did you mean 'labels'"),
     ],
