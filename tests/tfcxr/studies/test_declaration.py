@@ -123,12 +123,8 @@ def test_settings_that_a_user_gives_win_and_the_variant_stays_as_it_was():
         "is_paired=FALSE",
     )
     found = with_given(SETTINGS, given)
-    assert (
-        found["image_size"] == 32
-        and found["share"] == 1.0
-        and found["is_paired"] is False
-        and found["classifier"] == {"patience": 1}
-    )
+    assert found["image_size"] == 32 and found["share"] == 1.0
+    assert found["is_paired"] is False and found["classifier"] == {"patience": 1}
     assert found["labels"] == ["A", "B"]
     model = {"dropout": 0.4, "ema_decay": 0.9}
     assert found["cgan"] == {"model_name": "cgan", "model": model, "batch_size": 8, "steps": 5}
