@@ -35,6 +35,8 @@ class WGANGPConfig(VanillaGANConfig):
       filters: channels beside the image, doubled at each halving of the size, at most 8 times as many.
       kernel_size: pixels of the convolutions; 4, a multiple of the stride, against checkerboards (Odena, Dumoulin,
         Olah 2016). Differs from Radford et al., who have 5.
+      image_layer: "transpose", the generator's last doubling of the size (Radford et al.), or "convolution" of features
+        that have the image's size already.
       critic_steps: steps of the critic before each step of the generator (n_critic).
       penalty_weight: of the gradient penalty (lambda).
       drift_weight: of the critic's squared values on real images (Karras et al. 2018, appendix A.1); Gulrajani et al.
@@ -50,11 +52,12 @@ class WGANGPConfig(VanillaGANConfig):
     architecture: Literal["convolutional", "perceptron"] = "convolutional"
     filters: int = 64
     kernel_size: int = 4
+    image_layer: Literal["transpose", "convolution"] = "transpose"
     critic_steps: int = 5
     penalty_weight: float = 10.0
     drift_weight: float = 1e-3
 
-    network_settings = (*VanillaGANConfig.network_settings, "architecture", "filters", "kernel_size")
+    network_settings = (*VanillaGANConfig.network_settings, "architecture", "filters", "kernel_size", "image_layer")
     largest_size = 256
 
     def __post_init__(self) -> None:
@@ -68,7 +71,8 @@ class WGANGPConfig(VanillaGANConfig):
         tiny = {"image_size": 32, "latent_size": 8, "filters": 4, "critic_steps": 2}
         perceptron = {"architecture": "perceptron", "generator_units": (16, 32), "discriminator_units": (32, 16)}
         labelled = {"conditional": True, "label_count": 2}
-        return tiny, tiny | {"normalization": "none"}, tiny | perceptron | labelled | {"normalization": "none"}
+        plain = {"normalization": "none"}
+        return tiny, tiny | plain | {"image_layer": "convolution"}, tiny | perceptron | labelled | plain
 
     @property
     def batches_per_step(self) -> int:
@@ -85,6 +89,8 @@ class ConvolutionalGenerator(keras.Model):
         super().__init__()
         draw = kernel_initializers(config.initializer, seed)
         *filters, first_filters = _critic_filters(config)
+        if config.image_layer == "convolution":
+            filters = [filters[0], *filters]
         self.first_shape = (BASE_SIZE, BASE_SIZE, first_filters)
         self.project = keras.layers.Dense(math.prod(self.first_shape), kernel_initializer=draw())
         options = {"kernel_size": config.kernel_size, "strides": STRIDE, "padding": "same"}
@@ -96,7 +102,11 @@ class ConvolutionalGenerator(keras.Model):
         # by Keras's count of inputs He's rule gives the image layer, which has one output, weights nearly six times too
         # large: half of an untrained generator's pixels are black or white, tanh lets no gradient through to them, and
         # they stay as a grid of dots
-        self.to_image = doubling(config.channels, kernel_initializer=kernel(is_before_relu=False))
+        if config.image_layer == "convolution":
+            initializer = draw(is_before_relu=False)
+            self.to_image = keras.layers.Conv2D(config.channels, 3, padding="same", kernel_initializer=initializer)
+        else:
+            self.to_image = doubling(config.channels, kernel_initializer=kernel(is_before_relu=False))
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
         features = tf.reshape(self.project(tf.concat(inputs, axis=-1)), [-1, *self.first_shape])
