@@ -43,6 +43,9 @@ class CGANConfig(ProjectedConfig):
       normalization: of the generator, "batch" with weights N(0, .02) (Radford, Metz, Chintala 2016), or "none" with
         those of He et al. 2015.
       discriminator_filters: channels after the first convolution, doubled at each halving, at most 8 times as many.
+      full_size_filters: channels of a 3x3 convolution at the image's size, before the generator's image, with a plane
+        of noise made from z beside its input (after Karras et al. 2019, section 3.2), and of one that the
+        discriminator begins with; 0 is none.
       conditioning: how the discriminator is told the label. "concatenate": the label, embedded to one plane, is a
         further channel of the image. "projection": the label's embedding times the features is added to the logit
         (Miyato, Koyama 2018, equation 3).
@@ -64,6 +67,7 @@ class CGANConfig(ProjectedConfig):
     generator_filters: int = 128
     normalization: Literal["batch", "none"] = "batch"
     discriminator_filters: int = 32
+    full_size_filters: int = 0
     conditioning: Literal["concatenate", "projection"] = "concatenate"
     dropout: float = 0.3
     spectral_normalization: bool = False
@@ -79,6 +83,7 @@ class CGANConfig(ProjectedConfig):
         "generator_filters",
         "normalization",
         "discriminator_filters",
+        "full_size_filters",
         "conditioning",
         "spectral_normalization",
         "conditions",
@@ -93,7 +98,7 @@ class CGANConfig(ProjectedConfig):
             raise ValueError("a CGAN is conditional; for images without labels choose another model")
         check_range(self, "generator_filters", "discriminator_filters", "r1_interval", minimum=1)
         check_range(self, "dropout", minimum=0, below=1)
-        check_range(self, "r1_gamma", minimum=0)
+        check_range(self, "r1_gamma", "full_size_filters", minimum=0)
         check_names(self, "augmentations", AUGMENTATIONS)
         check_names(self, "conditions", CONDITIONS)
 
@@ -101,7 +106,8 @@ class CGANConfig(ProjectedConfig):
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
         tiny = {"image_size": 32, "latent_size": 8, "generator_filters": 32, "discriminator_filters": 8}
         spectral = {"conditioning": "projection", "spectral_normalization": True, "r1_gamma": 0.0}
-        return tiny, tiny | {"normalization": "none", "r1_gamma": 1.0}, tiny | spectral | {"normalization": "none"}
+        textured = tiny | {"full_size_filters": 8}
+        return tiny, textured | {"normalization": "none", "r1_gamma": 1.0}, textured | spectral
 
 
 class Generator(keras.Model):
@@ -123,6 +129,9 @@ class Generator(keras.Model):
         self.project = keras.layers.Dense(project_units, kernel_initializer=_initializer(config, seeds))
         self.convolutions = [UpsampledConvolution(count, _initializer(config, seeds)) for count in filters[1:]]
         self.normalizations = [normalization(config.normalization) for _ in filters]
+        self.texture = None
+        if config.full_size_filters:
+            self.texture = Texture(config, seeds)
         # before a tanh half the variance, so that few pixels of an untrained generator are black or white
         initializer = _initializer(config, seeds, is_before_relu=False)
         self.to_image = keras.layers.Conv2D(config.channels, 3, padding="same", kernel_initializer=initializer)
@@ -133,7 +142,36 @@ class Generator(keras.Model):
         features = leaky_relu(self.normalizations[0](features, training=training))
         for convolution, normalize in zip(self.convolutions, self.normalizations[1:], strict=True):
             features = leaky_relu(normalize(convolution(features), training=training))  # [batch, 2 x, 2 x, filters]
+        if self.texture is not None:
+            features = self.texture((features, inputs[0]), training=training)
         return tf.tanh(tf.cast(self.to_image(features), tf.float32))
+
+
+class Texture(keras.layers.Layer):
+    """Features [batch, size, size, filters], z [batch, latent] -> features convolved with a plane of noise beside them.
+
+    The noise is a fixed random projection of z, so that a seed still gives one image: N(0, 1) in each pixel, and in an
+    image at most as many values as z has are independent.
+    """
+
+    def __init__(self, config: CGANConfig, seeds: Iterator[int]) -> None:
+        super().__init__()
+        self.plane = keras.layers.Dense(
+            config.image_size**2,
+            use_bias=False,
+            kernel_initializer=keras.initializers.RandomNormal(0.0, config.latent_size**-0.5, seed=next(seeds)),
+            trainable=False,
+        )
+        self.convolution = keras.layers.Conv2D(
+            config.full_size_filters, 3, padding="same", kernel_initializer=_initializer(config, seeds)
+        )
+        self.normalize = normalization(config.normalization)
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
+        features, z = inputs
+        noise = tf.reshape(self.plane(z), [-1, *features.shape[1:3], 1])
+        features = self.convolution(tf.concat([features, tf.cast(noise, features.dtype)], axis=-1))
+        return leaky_relu(self.normalize(features, training=training))
 
 
 class UpsampledConvolution(keras.layers.Layer):
@@ -172,14 +210,17 @@ class Discriminator(keras.Model):
         super().__init__()
         self.config = config
         seeds = initializer_seeds(seed)
+        halvings = [
+            (config.discriminator_filters << min(stage, 3), 4, 2) for stage in range(_doublings(config, LAST_SIZE))
+        ]
+        full_size = [(config.full_size_filters, 3, 1)] if config.full_size_filters else []
         self.convolutions = []
-        for stage in range(_doublings(config, LAST_SIZE)):
-            filters = config.discriminator_filters << min(stage, 3)
-            initializer = kernel_initializer("normal", next(seeds))
+        for filters, kernel_size, stride in [*full_size, *halvings]:
+            options = {"kernel_initializer": kernel_initializer("normal", next(seeds))}
             if config.spectral_normalization:
-                layer = SpectralConv2D(filters, 4, 2, kernel_initializer=initializer, seed=next(seeds))
+                layer = SpectralConv2D(filters, kernel_size, stride, seed=next(seeds), **options)
             else:
-                layer = keras.layers.Conv2D(filters, 4, 2, padding="same", kernel_initializer=initializer)
+                layer = keras.layers.Conv2D(filters, kernel_size, stride, padding="same", **options)
             self.convolutions.append(layer)
         self.feature_count = LAST_SIZE * LAST_SIZE * self.convolutions[-1].filters
         self.realism = self._head(1, seeds)
@@ -206,7 +247,7 @@ class Discriminator(keras.Model):
             plane = tf.reshape(self.embed_label(condition), [-1, *features.shape[1:3], 1])
             features = tf.concat([tf.cast(features, plane.dtype), plane], axis=-1)
         for convolution in self.convolutions:
-            features = self._apply(convolution, features, update)  # [batch, size / 2, size / 2, filters]
+            features = self._apply(convolution, features, update)  # [batch, size or size / 2, ..., filters]
             features = leaky_relu(features)
         features = tf.cast(tf.reshape(features, [-1, self.feature_count]), tf.float32)
         features = drop_out(features, dropout_noise, self.config.dropout)

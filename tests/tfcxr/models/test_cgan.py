@@ -60,6 +60,22 @@ def test_default_widths():
     assert [layer.filters for layer in generator.convolutions] == [64, 32, 32, 32]
 
 
+def test_texture_at_full_size_has_noise_that_a_seed_decides():
+    model = CGAN(make_config(CGANConfig, TINY, {"latent_size": 64, "full_size_filters": 4}))
+    texture = model.generator.texture
+    noise = tf.reshape(texture.plane(tf.random.stateless_normal([200, 64], [1, 2])), [200, 32, 32])
+    assert abs(float(tf.math.reduce_std(noise)) - 1.0) < 0.03
+    neighbours = float(tf.reduce_mean(noise[:, :, 1:] * noise[:, :, :-1]))
+    assert abs(neighbours) < 0.03, "white, not smooth"
+    assert not any(weight is texture.plane.kernel for weight in model.generator.trainable_variables)
+    seeds, label = tf.constant([1, 2, 1], tf.int64), tf.constant([[1.0, 0.0]] * 3)
+    first, other, again = model.generate(seeds, label)
+    np.testing.assert_allclose(first, again, atol=1e-6)
+    assert not np.allclose(first, other, atol=1e-3)
+    layer = model.discriminator.convolutions[0]
+    assert (layer.filters, layer.strides) == (4, (1, 1))
+
+
 def test_upsampled_convolution_is_upsampling_and_convolution():
     features = tf.random.stateless_normal([2, 5, 5, 3], [0, 0])
     layer = UpsampledConvolution(4, keras.initializers.RandomNormal(0.0, 1.0, seed=1))

@@ -203,8 +203,10 @@ def test_wrong_settings_are_refused(settings, message):
 
 @pytest.mark.parametrize("initializer", ["he", "uniform", "glorot", "normal"])
 @pytest.mark.parametrize("normalization", ["batch", "none"])
-def test_an_untrained_generator_draws_few_black_or_white_pixels(initializer, normalization):
+@pytest.mark.parametrize("image_layer", ["transpose", "convolution"])
+def test_an_untrained_generator_draws_few_black_or_white_pixels(initializer, normalization, image_layer):
     """No gradient passes through them, and they would stay."""
-    model = WGANGP(WGANGPConfig(image_size=32, initializer=initializer, normalization=normalization), seed=0)
+    settings = {"initializer": initializer, "normalization": normalization, "image_layer": image_layer}
+    model = WGANGP(WGANGPConfig(image_size=32, **settings), seed=0)
     image = model.generator((tf.random.stateless_normal([64, 100], [0, 1]), tf.zeros([64, 0])), training=True)
     assert np.mean(np.abs(image) > 0.95) < 0.1
