@@ -106,8 +106,8 @@ class CGANConfig(ProjectedConfig):
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
         tiny = {"image_size": 32, "latent_size": 8, "generator_filters": 32, "discriminator_filters": 8}
         spectral = {"conditioning": "projection", "spectral_normalization": True, "r1_gamma": 0.0}
-        textured = tiny | {"full_size_filters": 8}
-        return tiny, textured | {"normalization": "none", "r1_gamma": 1.0}, textured | spectral
+        textured = tiny | {"normalization": "none", "full_size_filters": 8}
+        return tiny, textured | {"r1_gamma": 1.0}, textured | spectral
 
 
 class Generator(keras.Model):
