@@ -29,8 +29,9 @@ BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {rema
 class ProgressBar(keras.callbacks.Callback):
     """Steps, the time left, images per second and the losses by their `bar_names`, on the terminal.
 
-    The first step of a stage compiles, which the bar says; it does not count in the time left. Of a training that time
-    ends, the number of all steps is estimated.
+    The first step of a stage compiles, which the bar says; it does not count in speed and time left, nor do earlier
+    stages. All else does, so that a picture that takes a minute moves them by its share. Of a training that time ends,
+    the number of all steps is estimated.
     """
 
     def __init__(self, stages: Sequence[Stage], start_step: int, time_limit: TimeLimit | None = None) -> None:
@@ -39,17 +40,23 @@ class ProgressBar(keras.callbacks.Callback):
         self._compiled_steps = {start_step + 1, *(stage.first_step + 1 for stage in stages)}
         steps = stages[-1].end_step if time_limit is None else start_step + 1  # estimated from the first one on
         self._bar = tqdm(
-            total=steps, initial=start_step, desc=COMPILING, bar_format=BAR_FORMAT, mininterval=BAR_SECONDS, miniters=1
+            total=steps,
+            initial=start_step,
+            desc=COMPILING,
+            bar_format=BAR_FORMAT,
+            mininterval=BAR_SECONDS,
+            miniters=1,
+            smoothing=0,
         )
         self._read_at = 0.0
 
     def on_train_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
         if step in self._compiled_steps:
-            self._bar.unpause()
+            self._bar.initial, self._bar.start_t = step, time.time()
         if self._time_limit is not None:
             self._bar.total = max(step, round(step / min(self._time_limit.share, 1.0)))
         if time.monotonic() - self._read_at >= BAR_SECONDS or step == self._bar.total:
-            self._bar.set_postfix_str(", ".join(self._values(logs)), refresh=False)
+            self._bar.set_postfix_str(", ".join(self._values(step, logs)), refresh=False)
             self._read_at = time.monotonic()
         is_compiled_next = step + 1 in self._compiled_steps and step < self._bar.total
         compiling = f", {COMPILING}" if is_compiled_next else ""
@@ -61,11 +68,11 @@ class ProgressBar(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._bar.close()
 
-    def _values(self, logs: Mapping[str, float]) -> list[str]:
+    def _values(self, step: int, logs: Mapping[str, float]) -> list[str]:
         """Images per second, once it is known, and the losses."""
-        steps_per_second = self._bar.format_dict["rate"]
-        images = self.model.stage.batch_size * self.model.config.batches_per_step
-        speed = [f"{steps_per_second * images:.0f} images/s"] if steps_per_second else []
+        images = (step - self._bar.initial) * self.model.stage.batch_size * self.model.config.batches_per_step
+        seconds = time.time() - self._bar.start_t
+        speed = [f"{images / seconds:.0f} images/s"] if images else []
         return speed + [f"{word} {logs[name]:.2f}" for name, word in self.model.bar_names.items() if name in logs]
 
 

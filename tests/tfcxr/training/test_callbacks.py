@@ -68,6 +68,25 @@ def test_the_bar_counts_steps_and_says_the_losses_in_words_of_the_field(model, c
     assert "score" not in shown and "R1 0.50" in shown
 
 
+def test_a_pause_moves_the_time_left_by_its_share(model, capsys):
+    model.begin_stage(Stage(32, 8, 5, 1000))
+    bar = callbacks.ProgressBar([Stage(32, 8, 0, 5), model.stage], start_step=0)
+    bar.set_model(model)
+    for step in range(1, 6):
+        bar.on_train_batch_end(step, {})
+    time.sleep(0.5)  # compiles
+    bar.on_train_batch_end(6, {})
+    begun = time.monotonic()
+    for step in range(7, 27):
+        time.sleep(1.0 if step == 26 else 0.03)  # the last as if a picture were drawn
+        bar.on_train_batch_end(step, {})
+    seconds = time.monotonic() - begun
+    shown = capsys.readouterr().err
+    minutes, rest, speed = map(int, re.findall(r"26/1000 steps, (\d+):(\d+) left, (\d+) images/s", shown)[-1])
+    assert 60 * minutes + rest == pytest.approx(seconds / 20 * 974, rel=0.1)
+    assert speed == pytest.approx(8 * 20 / seconds, rel=0.1)
+
+
 def test_every_model_has_words_for_both_networks_on_the_bar():
     for name, model in MODELS.items():
         words = [word for metric, word in model.bar_names.items() if metric in model.metric_names]
