@@ -4,9 +4,10 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfcxr.data.pipeline import to_pixels
+from tfcxr.data.pipeline import from_pixels, to_pixels
 from tfcxr.evaluation.metrics.image_diversity import MS_SSIM, mean_pairwise_ms_ssim
 from tfcxr.evaluation.metrics.sliced_wasserstein import SLICED_WASSERSTEIN, sliced_wasserstein_distance
+from tfcxr.layers.channels import with_channels
 from tfcxr.models.base import GAN
 from tfcxr.training.samples.real_images import UNLABELLED
 from tfcxr.training.samples.watcher import Sample, SampleWatcher
@@ -25,7 +26,7 @@ class GeneratedSamples(SampleWatcher):
     While a model grows, real images are reduced to its current resolution.
 
     With a `quality`, logs KID and coverage as well, always against real images of full resolution, and the best
-    checkpoint is that of the smallest KID.
+    checkpoint is that of the smallest KID; at full resolution, how far the discriminator overfits.
     """
 
     metrics = (SLICED_WASSERSTEIN, MS_SSIM)
@@ -50,7 +51,8 @@ class GeneratedSamples(SampleWatcher):
         text += f"(real {np.mean(list(self._real_similarity.values())):.3f})"
         if self.quality:
             is_grown = self.model.current_size == self.model.config.image_size and not self.model.stage.is_fading
-            values |= self.quality.score(self._images_of, counts=is_grown and not self.is_early(step))
+            realism = self._realism if is_grown else None
+            values |= self.quality.score(self._images_of, realism, counts=is_grown and not self.is_early(step))
             return Sample(rows, values, f"{self.quality.text(values)}, {text}", values["kid"])
         return Sample(rows, values, text, distance)
 
@@ -69,6 +71,7 @@ class GeneratedSamples(SampleWatcher):
         if self._size == model.current_size and not model.stage.is_fading:
             return
         self._generate = tf.function(lambda seed, label: to_pixels(model.generate(seed, label)))
+        self._realism = tf.function(lambda image, label: _realism(model, image, label), reduce_retracing=True)
         if self._size != model.current_size:
             self._size = model.current_size
             self._real_images = {name: _reduced(images, self._size) for name, images in self._stored_images.items()}
@@ -106,6 +109,12 @@ class GeneratedSamples(SampleWatcher):
         generated = np.concatenate([images[name][: counts[name]] for name in scored])
         real = np.concatenate([self._real_images[name][: counts[name]] for name in scored])
         return sliced_wasserstein_distance(generated, real)
+
+
+def _realism(model: GAN, image: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+    """What the discriminator says, float32 [images], of uint8 [images, size, size, 1]."""
+    logits, _ = model.score(with_channels(from_pixels(image), model.config.channels), label)
+    return tf.cast(logits[:, 0], tf.float32)
 
 
 def _similarity(images: np.ndarray) -> float:

@@ -4,7 +4,8 @@
     samples = GeneratedSamples(model, run_dir, label_names, real_images, 500, metrics_log, quality=quality)
 
 KID is the kernel distance of both sets' features, coverage the share of real images with a generated one nearby. The
-same numbers of real training images (`kid_real`, `coverage_real`) are what a perfect generator would have.
+same numbers of real training images (`kid_real`, `coverage_real`) are what a perfect generator would have. Overfitting
+is of the discriminator: what it says of training, held-out and generated images.
 """
 
 import collections
@@ -26,7 +27,7 @@ from tfcxr.data.pipeline import evaluation_batches, from_pixels, to_pixels
 from tfcxr.data.records import read_dataset_info
 from tfcxr.evaluation.metrics.kernel_distance import KERNEL
 from tfcxr.evaluation.metrics.manifold import MANIFOLD, manifold_scores
-from tfcxr.evaluation.metrics.metric import FeatureDistance
+from tfcxr.evaluation.metrics.metric import FeatureDistance, Metric
 from tfcxr.training.run_folder import describe_data
 from tfcxr.training.samples.flatness import flat_window, is_flat
 from tfcxr.training.samples.real_images import BATCH_SIZE, LOOK_AT_MOST
@@ -35,8 +36,20 @@ FEATURES_FILE = "quality_features.npz"  # in the run folder
 MIN_IMAGES = 16
 KID: FeatureDistance = dataclasses.replace(KERNEL, name="kid")
 COVERAGE = next(metric for metric in MANIFOLD if metric.name == "coverage")
+OVERFITTING = Metric(
+    name="overfitting",
+    title="Overfitting of the discriminator",
+    better="lower",
+    meaning="How far the discriminator knows its training images by heart: 0 where it holds held-out images to be as "
+    "real, 1 where it holds them to be as generated; lower is better, and augmentations lower it.",
+    note="r_v of Karras et al. 2020 (Training Generative Adversarial Networks with Limited Data), section 3: "
+    "(training - held out) / (training - generated), of mean logits.",
+)
 
 Generate = Callable[[tf.Tensor, tf.Tensor], np.ndarray]  # (seed int64 [batch], label float32 [batch, labels]) -> uint8
+Realism = Callable[
+    [tf.Tensor, tf.Tensor], tf.Tensor
+]  # (uint8 images, label float32 [batch, labels]) -> float32 [batch]
 
 
 class Quality:
@@ -47,7 +60,7 @@ class Quality:
       kids: KID of each sample that counts, in order.
     """
 
-    metrics = (KID, COVERAGE)
+    metrics = (KID, COVERAGE, OVERFITTING)
 
     def __init__(
         self,
@@ -56,6 +69,7 @@ class Quality:
         validation: np.ndarray,
         labels: np.ndarray,
         training: np.ndarray,
+        training_labels: np.ndarray,
     ) -> None:
         """Use `open_quality`.
 
@@ -64,11 +78,12 @@ class Quality:
           measure: see the class.
           validation: uint8 [images, size, size, 1], held out.
           labels: float32 [images, labels] of `validation`, as the generator reads them.
-          training: uint8 [images, size, size, 1], of the same labels.
+          training: uint8 [images, size, size, 1], of the same labels in another order.
+          training_labels: float32 [images, labels] of `training`.
         """
         self.measure = measure
         self.kids: list[float] = []
-        self._network, self._labels = network, labels
+        self._network, self._labels, self._training_labels = network, labels, training_labels
         self._real_images = {"validation": validation, "training": training}
 
     def prepare(self, run_dir: str | os.PathLike) -> None:
@@ -84,20 +99,24 @@ class Quality:
         self._validation = features["validation"]
         self._real_values = {f"{name}_real": value for name, value in self._scores(features["training"]).items()}
 
-    def score(self, generate: Generate, counts: bool = True) -> dict[str, float]:
-        """`kid`, `coverage` and, of real training images, `kid_real` and `coverage_real`.
+    def score(self, generate: Generate, realism: Realism | None = None, counts: bool = True) -> dict[str, float]:
+        """`kid`, `coverage` and, of real training images, `kid_real` and `coverage_real`; `overfitting`.
 
         Args:
           generate: uint8 images [batch, size, size, 1] of seeds int64 [batch] and labels float32 [batch, labels].
+          realism: what the discriminator says of images; without it there is no `overfitting`.
           counts: whether KID is one of those that `is_flat` compares.
         """
         parts = []
         for start in range(0, len(self._labels), BATCH_SIZE):
             label = tf.constant(self._labels[start : start + BATCH_SIZE])
             parts.append(generate(tf.range(start, start + len(label), dtype=tf.int64), label))
-        values = self._scores(self._network.features(np.concatenate(parts)))
+        images = np.concatenate(parts)
+        values = self._scores(self._network.features(images))
         if counts:
             self.kids.append(values["kid"])
+        if realism is not None:
+            values["overfitting"] = self._overfitting(realism, images)
         return values | self._real_values
 
     @property
@@ -109,6 +128,8 @@ class Quality:
         """What `score` gave, for the terminal, and whether KID has stopped falling."""
         text = f"kid {values['kid']:.3f} (real {values['kid_real']:.3f}), coverage {values['coverage']:.2f} "
         text += f"(real {values['coverage_real']:.2f})"
+        if "overfitting" in values:
+            text += f", overfitting {values['overfitting']:.2f}"
         if not self.is_flat:
             return text
         window = flat_window(self.kids)
@@ -127,6 +148,17 @@ class Quality:
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {"measure": self.measure, "kid": self.kids}
+
+    def _overfitting(self, realism: Realism, generated: np.ndarray) -> float:
+        sets = (
+            (self._real_images["training"], self._training_labels),
+            (self._real_images["validation"], self._labels),
+            (generated, self._labels),
+        )
+        training, held_out, generated_mean = (_mean_realism(realism, *images_and_labels) for images_and_labels in sets)
+        if training <= generated_mean:  # it tells no image from another
+            return 0.0
+        return (training - held_out) / (training - generated_mean)
 
     def _scores(self, features: np.ndarray) -> dict[str, float]:
         return {
@@ -166,7 +198,7 @@ def open_quality(
     info = read_dataset_info(data_dir)
     choice, network = choose_labels(info, labels), open_frozen_network(extractor)
     validation, rows = _read_images(data_dir, validation_splits, choice, bool(label_names), images)
-    training, _ = _read_images(data_dir, splits, choice, bool(label_names), len(rows), like=rows)
+    training, training_rows = _read_images(data_dir, splits, choice, bool(label_names), len(rows), like=rows)
     for name, found in ((validation_splits, validation), (splits, training)):
         if len(found) < MIN_IMAGES:
             raise ValueError(
@@ -180,7 +212,7 @@ def open_quality(
         "splits": [splits, validation_splits],
         "fingerprints": [describe_data(info, split)["fingerprint"] for split in (splits, validation_splits)],
     }
-    return Quality(network, measure, validation, rows, training)
+    return Quality(network, measure, validation, rows, training, training_rows)
 
 
 def _read_images(
@@ -216,6 +248,12 @@ def _read_images(
     if not images:
         return np.empty([0, 0, 0, 1], np.uint8), np.empty([0, 0], np.float32)
     return to_pixels(from_pixels(tf.constant(np.stack(images)))).numpy(), np.stack(rows)
+
+
+def _mean_realism(realism: Realism, images: np.ndarray, labels: np.ndarray) -> float:
+    starts = range(0, len(images), BATCH_SIZE)
+    parts = [realism(images[start : start + BATCH_SIZE], labels[start : start + BATCH_SIZE]) for start in starts]
+    return float(np.mean(np.concatenate(parts)))
 
 
 def _kept_features(path: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:

@@ -63,6 +63,33 @@ def test_values_are_those_of_the_metrics_on_the_network_s_features(extractor, di
     assert len(quality.kids) == 2
 
 
+def test_overfitting_is_r_v_of_the_discriminator_s_means(extractor, disc_records, tmp_path):
+    quality = open_judge(extractor, disc_records)
+    quality.prepare(tmp_path)
+    train, validation = (load_images(disc_records, split) for split in ("train", "validation"))
+    kinds = {"training": train.images, "held out": validation.images}
+    kind_of = {image.tobytes(): name for name, images in kinds.items() for image in images}
+    images, labels = (
+        np.concatenate([getattr(found, name) for found in (train, validation)]) for name in ("images", "labels")
+    )
+    label_of = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+    logits = {"training": 2.0, "held out": 1.0, "generated": -2.0}
+
+    def realism(images, labels):
+        for image, label in zip(images, labels, strict=True):
+            np.testing.assert_array_equal(label, label_of.get(image.tobytes(), label))
+        return [logits[kind_of.get(image.tobytes(), "generated")] for image in images]
+
+    generator = Generator(255 - train.images[:16])
+    assert quality.score(generator, realism)["overfitting"] == pytest.approx(0.25)
+    logits["held out"] = 2.0
+    values = quality.score(generator, realism)
+    assert values["overfitting"] == 0 and "overfitting 0.00" in quality.text(values)
+    logits["generated"] = 2.0
+    assert quality.score(generator, realism)["overfitting"] == 0, "it tells no image from another"
+    assert "overfitting" not in quality.score(generator)
+
+
 def test_real_images_have_the_labels_of_the_held_out_ones(extractor, write_records, tmp_path):
     write_records(tmp_path / "32", {"train": 60, "validation": 40}, shards=1)
     quality = open_judge(extractor, tmp_path / "32", labels=["PNEUMONIA"], images=20)
@@ -120,7 +147,7 @@ def test_a_watcher_logs_it_and_the_best_has_the_smallest_kid(extractor, disc_rec
     assert samples.should_stop
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["kid"] for line in lines[:3]] == [0.5, 0.3, 0.4]
-    assert {"kid_real", "coverage", "coverage_real", "sliced_wasserstein"} < lines[0].keys()
+    assert {"kid_real", "coverage", "coverage_real", "overfitting", "sliced_wasserstein"} < lines[0].keys()
     assert samples.state()["quality"] == {"measure": quality.measure, "kid": [line["kid"] for line in lines]}
     text = quality.text(lines[-1])
     assert "kid no longer falls (mean of the last 8 samples 0.400, before 0.400)" in text
@@ -140,3 +167,5 @@ def test_a_model_that_still_grows_is_not_called_flat(extractor, disc_records, tm
     for step in (50, 500):
         samples.on_train_batch_end(step, {})
     assert len(quality.kids) == (size == 32), "nor is the early sample of step 50 counted"
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert all(("overfitting" in line) == (size == 32) for line in lines), "its discriminator sees smaller images"
