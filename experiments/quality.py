@@ -50,13 +50,15 @@ VARIANTS = {
         "stylegan2": {
             "model_name": "stylegan2",
             "model": {
-                "channel_base": 2048,
+                "channel_base": 1024,
                 "channel_max": 128,
                 "latent_size": 128,
                 "style_size": 128,
+                "path_length_weight": 0.0,
+                "style_mixing": 0.0,
                 "precision": "auto",
             },
-            "batch_size": 32,
+            "batch_size": 8,
         },
         "pggan": {
             "model_name": "pggan",

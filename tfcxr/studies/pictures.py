@@ -35,6 +35,7 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], across: str, up: 
     """
     with tensorflow_started():
         from matplotlib.figure import Figure
+        from matplotlib.ticker import StrMethodFormatter
 
         from tfcxr.evaluation.report.plots import png_of
     figure = Figure(figsize=(7, 4))
@@ -43,6 +44,9 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], across: str, up: 
         style = {"marker": "osD^vPX*"[index % 8], "linestyle": ("-", "--", "-.", ":")[index % 4]}
         panel.plot(*np.reshape(points, [-1, 2]).T, label=name, markersize=3, linewidth=1, **style)
     panel.set(xlabel=across, ylabel=up, yscale="log")
+    for ticks in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+        ticks(StrMethodFormatter("{x:g}"))  # .2, where matplotlib writes 2 x 10^-1
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     panel.legend(fontsize=8, frameon=False)
     panel.spines[["top", "right"]].set_visible(False)
     return png_of(figure)
