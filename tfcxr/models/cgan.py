@@ -22,6 +22,7 @@ from tfcxr.layers.differentiable_augmentation import AUGMENTATIONS, UNIFORMS_PER
 from tfcxr.layers.dropout import drop_out
 from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import leaky_relu
+from tfcxr.layers.minibatch_stddev import minibatch_stddev
 from tfcxr.layers.normalization import normalization
 from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
@@ -49,6 +50,7 @@ class CGANConfig(ProjectedConfig):
       conditioning: how the discriminator is told the label. "concatenate": the label, embedded to one plane, is a
         further channel of the image. "projection": the label's embedding times the features is added to the logit
         (Miyato, Koyama 2018, equation 3).
+      minibatch_stddev: the discriminator has a channel that tells how much a batch varies (Karras et al. 2018).
       dropout: of the features that the discriminator decides on.
       spectral_normalization: of the discriminator's kernels (Miyato et al. 2018).
       adversarial_loss: "log", where the generator's is non-saturating (Goodfellow et al. 2014, section 3); "minimax",
@@ -69,6 +71,7 @@ class CGANConfig(ProjectedConfig):
     discriminator_filters: int = 32
     full_size_filters: int = 0
     conditioning: Literal["concatenate", "projection"] = "concatenate"
+    minibatch_stddev: bool = False
     dropout: float = 0.3
     spectral_normalization: bool = False
     adversarial_loss: Literal["log", "minimax", "hinge"] = "log"
@@ -85,6 +88,7 @@ class CGANConfig(ProjectedConfig):
         "discriminator_filters",
         "full_size_filters",
         "conditioning",
+        "minibatch_stddev",
         "spectral_normalization",
         "conditions",
     )
@@ -101,6 +105,10 @@ class CGANConfig(ProjectedConfig):
         check_range(self, "r1_gamma", "full_size_filters", minimum=0)
         check_names(self, "augmentations", AUGMENTATIONS)
         check_names(self, "conditions", CONDITIONS)
+
+    @property
+    def compares_images(self) -> bool:
+        return self.minibatch_stddev and not self.critic_backbone
 
     @classmethod
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
@@ -222,7 +230,7 @@ class Discriminator(keras.Model):
             else:
                 layer = keras.layers.Conv2D(filters, kernel_size, stride, padding="same", **options)
             self.convolutions.append(layer)
-        self.feature_count = LAST_SIZE * LAST_SIZE * self.convolutions[-1].filters
+        self.feature_count = LAST_SIZE * LAST_SIZE * (self.convolutions[-1].filters + config.minibatch_stddev)
         self.realism = self._head(1, seeds)
         if config.conditioning == "projection":
             self.embed_label = self._head(self.feature_count, seeds, use_bias=False)
@@ -249,6 +257,8 @@ class Discriminator(keras.Model):
         for convolution in self.convolutions:
             features = self._apply(convolution, features, update)  # [batch, size or size / 2, ..., filters]
             features = leaky_relu(features)
+        if self.config.minibatch_stddev:
+            features = minibatch_stddev(features)
         features = tf.cast(tf.reshape(features, [-1, self.feature_count]), tf.float32)
         features = drop_out(features, dropout_noise, self.config.dropout)
         logits = self._apply(self.realism, features, update)

@@ -30,6 +30,7 @@ def step_once(batch, **settings):
         {"spectral_normalization": True, "normalization": "none", "r1_interval": 1},
         {"augmentations": ("translation", "brightness", "contrast", "cutout"), "fake_labels": "batch"},
         {"is_single_label": False, "conditioning": "projection", "precision": "mixed_bfloat16"},
+        {"minibatch_stddev": True, "full_size_filters": 4},
     ],
     ids=str,
 )
