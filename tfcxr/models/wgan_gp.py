@@ -99,13 +99,13 @@ class ConvolutionalGenerator(keras.Model):
         self.stages = [doubling(count, use_bias=has_bias, kernel_initializer=kernel()) for count in reversed(filters)]
         norm = config.normalization, config.batch_normalization_epsilon
         self.normalizations = [normalization(*norm) for _ in range(len(filters) + 1)]
-        # by Keras's count of inputs He's rule gives the image layer, which has one output, weights nearly six times too
-        # large: half of an untrained generator's pixels are black or white, tanh lets no gradient through to them, and
-        # they stay as a grid of dots
         if config.image_layer == "convolution":
             initializer = draw(is_before_relu=False)
             self.to_image = keras.layers.Conv2D(config.channels, 3, padding="same", kernel_initializer=initializer)
         else:
+            # by Keras's count of inputs He's rule gives this layer, which has one output, weights nearly six times too
+            # large: half of an untrained generator's pixels are black or white, tanh lets no gradient through to them,
+            # and they stay as a grid of dots
             self.to_image = doubling(config.channels, kernel_initializer=kernel(is_before_relu=False))
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
