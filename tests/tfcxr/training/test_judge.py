@@ -59,7 +59,7 @@ def falls_until(monkeypatch):
     monkeypatch.setattr(flatness, "MIN_WINDOW", 2)
 
     def set_kids(kids):
-        def score(self, generate, counts=True):
+        def score(self, generate, realism=None, counts=True):
             self.kids.append(kids[len(self.kids)])
             return {"kid": self.kids[-1], "coverage": 0.5} | self._real_values
 
