@@ -47,9 +47,7 @@ OVERFITTING = Metric(
 )
 
 Generate = Callable[[tf.Tensor, tf.Tensor], np.ndarray]  # (seed int64 [batch], label float32 [batch, labels]) -> uint8
-Realism = Callable[
-    [tf.Tensor, tf.Tensor], tf.Tensor
-]  # (uint8 images, label float32 [batch, labels]) -> float32 [batch]
+Realism = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (uint8 images, float32 labels) -> logit float32 [batch]
 
 
 class Quality:
