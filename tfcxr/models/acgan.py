@@ -25,6 +25,7 @@ from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.classification import class_loss
 from tfcxr.losses.penalties import add_gradients
 from tfcxr.models.base import probability_means
+from tfcxr.models.model_config import GANConfig
 from tfcxr.models.projected_discriminator import ProjectedDiscriminator
 from tfcxr.models.projected_gan import ProjectedConfig, ProjectedGAN
 
@@ -90,8 +91,15 @@ class ACGANConfig(ProjectedConfig):
     augmentations: tuple[str, ...] = ()
     fake_labels: Literal["balanced", "batch"] = "balanced"
 
+    discriminator_settings = (
+        *ProjectedConfig.discriminator_settings,
+        "discriminator_filters",
+        "discriminator_kernel_size",
+        "minibatch_stddev",
+    )
     network_settings = (
-        *ProjectedConfig.network_settings,
+        *GANConfig.network_settings,
+        *discriminator_settings,
         "output",
         "generator_dense_units",
         "generator_filters",
@@ -99,9 +107,6 @@ class ACGANConfig(ProjectedConfig):
         "upsampling",
         "generator_kernel_size",
         "image_layer",
-        "discriminator_filters",
-        "discriminator_kernel_size",
-        "minibatch_stddev",
     )
     trains_in_bfloat16 = True
     usual_batch_size = 8

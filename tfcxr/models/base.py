@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tfcxr.data.conditions import UNKNOWN
 from tfcxr.layers.label_condition import label_condition
@@ -19,7 +20,7 @@ from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
 from tfcxr.models.averaging import rate_by_images, rate_by_steps
 from tfcxr.models.learning_rate_decay import remaining_share
 from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
-from tfcxr.models.pretrained import ReadRun, StoredRun, load_networks, settings_from
+from tfcxr.models.pretrained import ReadRun, StoredRun, load_networks, settings_from, starts_new_discriminator
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 
@@ -137,7 +138,11 @@ class AdversarialModel(keras.Model, abc.ABC):
         Raises:
           ValueError: weights that do not fit.
         """
-        load_networks(self.networks, run)
+        networks = self.networks
+        if starts_new_discriminator(run, self.config):
+            del networks["discriminator"]
+            logging.info("the discriminator starts anew: that of %s had other settings", run.name)
+        load_networks(networks, run)
 
     def begin_stage(self, stage: Stage, is_new: bool = True) -> None:
         """Prepares for steps of a stage; `is_new` is False where a resumed run is in the middle of it."""

@@ -28,6 +28,7 @@ from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.penalties import add_gradients
 from tfcxr.models.base import probability_means
+from tfcxr.models.model_config import GANConfig
 from tfcxr.models.projected_discriminator import ProjectedDiscriminator
 from tfcxr.models.projected_gan import ProjectedConfig, ProjectedGAN
 
@@ -81,15 +82,19 @@ class CGANConfig(ProjectedConfig):
     fake_labels: Literal["balanced", "batch"] = "balanced"
     conditions: tuple[str, ...] = ()  # type: ignore[misc]
 
-    network_settings = (
-        *ProjectedConfig.network_settings,
-        "generator_filters",
-        "normalization",
+    discriminator_settings = (
+        *ProjectedConfig.discriminator_settings,
         "discriminator_filters",
-        "full_size_filters",
         "conditioning",
         "minibatch_stddev",
         "spectral_normalization",
+    )
+    network_settings = (
+        *GANConfig.network_settings,
+        *discriminator_settings,
+        "generator_filters",
+        "normalization",
+        "full_size_filters",
         "conditions",
     )
     trains_in_bfloat16 = True

@@ -56,8 +56,9 @@ class AdversarialConfig:
       ema_half_life: of the averaged generator in images, instead of `ema_decay`; 0 is off. Images of all critic steps
         count. At the start it is at most a twentieth of the images seen so far.
       pretrained: run folder of the same model from whose networks training starts, with the average and the statistics
-        of batch normalization; settings of the networks are taken from it. It needs as many labels, whose columns are
-        matched by order, whatever their names. The folder's name is stored, and resuming does not need the folder.
+        of batch normalization; settings of the networks are taken from it. Where another discriminator is asked for,
+        it starts anew. It needs as many labels, whose columns are matched by order, whatever their names. The folder's
+        name is stored, and resuming does not need the folder.
       pretrained_sha256: of the checkpoint that was started from, filled in.
       precision: "mixed_bfloat16" computes in bfloat16 and keeps weights in float32. `tfcxr.train` takes "auto" too, its
         default without an experiment: mixed_bfloat16 where the model is tested in it and the hardware has it, else
@@ -83,6 +84,8 @@ class AdversarialConfig:
 
     # what decides shape and meaning of the networks' weights; a pretrained run must have the same
     network_settings: ClassVar[tuple[str, ...]] = ("image_size", "channels", "label_count", "is_single_label")
+    # those of them that shape the discriminator alone, which starts anew where they differ from the pretrained run's
+    discriminator_settings: ClassVar[tuple[str, ...]] = ()
     trains_in_bfloat16: ClassVar[bool] = False  # "auto" may choose it: tests have trained the model so
     adversarial_loss: ClassVar[str] = ""  # name in `losses.adversarial`; a field where it can be chosen
     conditions: ClassVar[tuple[str, ...]] = ()  # of `tfcxr.data.conditions`; a field where the networks read them

@@ -42,6 +42,8 @@ ReadRun = Callable[[str], StoredRun]  # reads a run folder; raises FileNotFoundE
 def settings_from(run: StoredRun, config_class: type[AdversarialConfig], settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of a training that starts from a run: its networks' settings, and what it is called.
 
+    The discriminator's own may be given otherwise: it starts anew then, see `starts_new_discriminator`.
+
     Raises:
       ValueError: a run of another model, or a setting that its networks do not have.
     """
@@ -55,12 +57,20 @@ def settings_from(run: StoredRun, config_class: type[AdversarialConfig], setting
     found = {name: run.settings[name] for name in names}
     kept = typed_settings(config_class, found)
     for name, value in typed_settings(config_class, settings).items():
-        if value != kept.get(name, value):
+        if value != kept.get(name, value) and name not in config_class.discriminator_settings:
             raise ValueError(
                 f"{name}={value} does not fit pretrained={run.name}, whose networks have "
                 f"{name}={run.settings[name]}; leave it out, or start from another run"
             )
-    return settings | found | {"pretrained": run.name, "pretrained_sha256": run.sha256}
+    chosen = {name: settings[name] for name in config_class.discriminator_settings if name in settings}
+    return settings | found | chosen | {"pretrained": run.name, "pretrained_sha256": run.sha256}
+
+
+def starts_new_discriminator(run: StoredRun, config: AdversarialConfig) -> bool:
+    """Whether the configuration has another discriminator than the run."""
+    names = config.discriminator_settings
+    theirs = typed_settings(type(config), {name: run.settings[name] for name in names})
+    return any(theirs[name] != getattr(config, name) for name in names)
 
 
 def load_networks(networks: dict[str, keras.Model | None], run: StoredRun) -> None:

@@ -37,7 +37,8 @@ class ProjectedConfig(GANConfig):
     critic_size: int = 0
     critic_width: int = 64
 
-    network_settings = (*GANConfig.network_settings, "critic_backbone", "critic_size", "critic_width")
+    discriminator_settings = ("critic_backbone", "critic_size", "critic_width")
+    network_settings = (*GANConfig.network_settings, *discriminator_settings)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -44,6 +44,7 @@ from tfcxr.layers.resample import upsample
 from tfcxr.losses.adversarial import ADVERSARIAL_LOSSES
 from tfcxr.losses.penalties import add_gradients, is_due, lazy_gradients, path_length_penalty
 from tfcxr.models.base import probability_means
+from tfcxr.models.model_config import GANConfig
 from tfcxr.models.projected_discriminator import ProjectedDiscriminator
 from tfcxr.models.projected_gan import ProjectedConfig, ProjectedGAN
 
@@ -120,14 +121,18 @@ class StyleGAN2Config(ProjectedConfig):
     augmentation_interval: int = 4
     recomputes_blocks: bool = False
 
+    discriminator_settings = (
+        *ProjectedConfig.discriminator_settings,
+        "discriminator_mapping_layers",
+        "deviation_group_size",
+    )
     network_settings = (
-        *ProjectedConfig.network_settings,
+        *GANConfig.network_settings,
+        *discriminator_settings,
         "style_size",
         "mapping_layers",
-        "discriminator_mapping_layers",
         "channel_base",
         "channel_max",
-        "deviation_group_size",
     )
     trains_in_bfloat16 = True
     largest_size = 1024

@@ -7,6 +7,7 @@ import pytest
 
 from tfcxr.config import make_config, to_plain
 from tfcxr.models import MODELS
+from tfcxr.models.cgan import CGANConfig
 from tfcxr.models.pretrained import StoredRun, settings_from
 
 QUICK = ("acgan", "vanilla_gan")
@@ -62,11 +63,31 @@ def test_settings_of_networks_are_settings(name):
     names = config_class.network_settings
     assert set(names) <= {field.name for field in dataclasses.fields(config_class)}
     assert len(set(names)) == len(names)
+    assert set(config_class.discriminator_settings) <= set(names)
 
 
 def test_without_a_pretrained_run_nothing_is_read():
     settings = {"dropout": 0.5}
     assert MODELS["cgan"].prepare_settings(settings, lambda path: pytest.fail("read")) is settings
+
+
+def test_another_discriminator_starts_anew_and_the_generator_goes_on():
+    first = marked(make_gan("cgan"))
+    run = stored("cgan", first)
+    asked = {"pretrained": "runs/first", "minibatch_stddev": "true"}
+    settings = MODELS["cgan"].prepare_settings(asked, lambda path: run)
+    second = MODELS["cgan"](make_config(CGANConfig, settings), seed=4)
+    fresh = [np.asarray(variable) for variable in second.discriminator.variables]
+    second.load_initial_weights(run)
+    assert second.config.minibatch_stddev
+    for expected, found in zip(first.ema_generator.variables, second.ema_generator.variables, strict=True):
+        np.testing.assert_array_equal(expected, found)
+    for expected, found in zip(fresh, second.discriminator.variables, strict=True):
+        np.testing.assert_array_equal(expected, found)
+    with pytest.raises(
+        ValueError, match="generator_filters=64 does not fit pretrained=first, whose networks have gene"
+    ):
+        MODELS["cgan"].prepare_settings({"pretrained": "runs/first", "generator_filters": 64}, lambda path: run)
 
 
 def test_an_average_that_was_not_kept_starts_as_the_generator():
