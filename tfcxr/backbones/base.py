@@ -35,6 +35,7 @@ VALUE_RANGES = {
         lambda image: ((image + 1.0) / 2.0 - tf.constant(IMAGENET_MEAN)) / tf.constant(IMAGENET_DEVIATION),
     ),
     "unit": ValueRange("[0, 1]", lambda image: (image + 1.0) / 2.0),
+    "signed": ValueRange("[-1, 1]", lambda image: image),
 }
 
 

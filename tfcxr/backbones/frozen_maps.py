@@ -186,8 +186,8 @@ def _saved_model_maps(file: NetworkFile, size: int) -> tuple[Maps, Choose]:
 
     def choose(names: list[str]) -> tuple[Callable[[tf.Tensor], list[tf.Tensor]], list[Any]]:
         def compute(image: tf.Tensor) -> list[tf.Tensor]:
-            outputs = file.function(image)
-            return [outputs[name] for name in names]
+            outputs = file.function(image)  # of no known size where the network takes any
+            return [tf.ensure_shape(outputs[name], [None, *maps[name].shape[1:]]) for name in names]
 
         return compute, [file.loaded, *file.loaded.signatures["serving_default"].variables]
 

@@ -4,10 +4,11 @@
     features = backbone.pooled(backbone.from_signed(images))
 
 `serving_default`: `image` float32 [batch, height, width, 1] in [-1, 1], as everywhere in tfcxr -> `features` float32
-[batch, features], and `logits` float32 [batch, classes] where the network has a classifier. The network's own value
-range, its three channels and its resizing are inside. It can be differentiated, so it serves as a feature extractor and
-as SRGAN's content model (`output=features` there). `weights.weights.h5` holds the weights, and `backbone.json` says
-where they came from and, under "settings", of what network they are.
+[batch, features], `logits` float32 [batch, classes] where the network has a classifier, and feature maps of the image
+as it comes where it has `maps`. The network's own value range, its three channels and its resizing are inside. It can
+be differentiated, so it serves as a feature extractor, as SRGAN's content model (`output=features` there) and, with
+maps, as a critic's eye. `weights.weights.h5` holds the weights, and `backbone.json` says where they came from and,
+under "settings", of what network they are.
 """
 
 import json
@@ -43,8 +44,10 @@ class ServedBackbone(tf.Module):
                 message = [f"images need at least {model.smallest_size} pixels a side, got", pixels]
                 checks.append(tf.debugging.Assert(tf.reduce_min(pixels) >= model.smallest_size, message))
             with tf.control_dependencies(checks):
-                features = model.pooled(model.from_signed(image))
-            return {"features": features} | ({"logits": model.classify(features)} if model.classes else {})
+                image = model.from_signed(image)
+                features = model.pooled(image)
+            outputs = {"features": features} | ({"logits": model.classify(features)} if model.classes else {})
+            return outputs | (model.maps(image) if hasattr(model, "maps") else {})
 
         spec = tf.TensorSpec([None, None, None, 1], tf.float32, "image")
         self.extract = tf.function(extract, input_signature=[spec], autograph=False)
@@ -70,7 +73,9 @@ def describe_network(model: Backbone) -> dict[str, Any]:
             "resized_to": model.input_size or None,
             "smallest_size": 1 if model.input_size else model.smallest_size,
         },
-        "outputs": {"features": model.feature_count} | ({"logits": model.classes} if model.classes else {}),
+        "outputs": {"features": model.feature_count}
+        | ({"logits": model.classes} if model.classes else {})
+        | getattr(model, "map_channels", {}),
     }
 
 

@@ -20,4 +20,5 @@ FORMATS: "Registry[Format]" = Registry(
     torchvision_vgg16="tfcxr.porting.torchvision_vgg:TORCHVISION_VGG16",
     torchvision_inception_v3="tfcxr.porting.inception:TORCHVISION_INCEPTION_V3",
     pytorch_fid_inception_v3="tfcxr.porting.inception:PYTORCH_FID_INCEPTION_V3",
+    efficientnet_lite="tfcxr.porting.efficientnet_lite:EFFICIENTNET_LITE",
 )

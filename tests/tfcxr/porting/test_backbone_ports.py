@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from tfcxr.backbones.densenet import DenseNet
+from tfcxr.backbones.efficientnet_lite import EfficientNetLite
 from tfcxr.porting import FORMATS
 from tfcxr.porting.densenet import XRV_LABELS, densenet_targets
+from tfcxr.porting.efficientnet_lite import efficientnet_lite_targets
 from tfcxr.porting.inert_pickle import PickledObject
 
 TINY = {"growth_rate": 4, "block_config": (2, 3), "initial_filters": 8, "bottleneck_size": 2}
@@ -156,3 +158,33 @@ def test_vgg_leaves_the_classifier_out():
     assert list(ported.transfers["vgg16"].ignored) == ["classifier.6.bias"]
     kernel = ported.model.convolutions["21"].kernel
     np.testing.assert_array_equal(kernel, state["features.21.weight"].transpose(2, 3, 1, 0))
+
+
+def lite_state(**architecture):
+    """A checkpoint of an EfficientNet-Lite in PyTorch's layout, every number drawn."""
+    generator, state = np.random.default_rng(0), {}
+    for key, target in efficientnet_lite_targets(EfficientNetLite(**architecture)).items():
+        shape = tuple(target.variable.shape)
+        if len(shape) == 4:
+            shape = (shape[2], 1, *shape[:2]) if "_depthwise_conv" in key else (shape[3], shape[2], *shape[:2])
+        state[key] = generator.uniform(0.1, 1.0, shape[::-1] if len(shape) == 2 else shape).astype(np.float32)
+        if key.endswith("running_var"):
+            state[key.replace("running_var", "num_batches_tracked")] = np.array(7)
+    return state
+
+
+def test_efficientnet_lite_of_any_width_and_depth():
+    architecture = {"filters": (4, 3, 4, 5, 6, 7, 8, 9, 10), "repeats": (1, 2, 1, 3, 1, 2, 1), "classes": 5}
+    state = lite_state(**architecture)
+    ported = FORMATS["efficientnet_lite"].port(state)
+    assert {name: ported.settings[name] for name in architecture} == architecture
+    assert (ported.model.channels, ported.model.value_range) == (3, "signed")
+    block = ported.model.blocks[4]
+    np.testing.assert_array_equal(
+        block.depthwise.kernel[..., 0], state["_blocks.4._depthwise_conv.weight"][:, 0].transpose(1, 2, 0)
+    )
+    np.testing.assert_array_equal(block.project.norm.moving_mean, state["_blocks.4._bn2.running_mean"])
+    np.testing.assert_array_equal(ported.model.classifier.kernel, state["_fc.weight"].T)
+    del state["_blocks.10._project_conv.weight"]
+    with pytest.raises(ValueError, match="of the EfficientNet-Lite do not fit, so nothing was loaded"):
+        FORMATS["efficientnet_lite"].port(state)
