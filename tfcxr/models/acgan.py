@@ -27,7 +27,7 @@ from tfcxr.losses.penalties import add_gradients
 from tfcxr.models.base import probability_means
 from tfcxr.models.model_config import GANConfig
 from tfcxr.models.projected_discriminator import ProjectedDiscriminator
-from tfcxr.models.projected_gan import ProjectedConfig, ProjectedGAN
+from tfcxr.models.projected_gan import PairedDiscriminator, ProjectedConfig, ProjectedGAN
 
 FIRST_SIZE = 8  # pixels of the generator's first feature map
 LAST_SIZE = 4  # pixels of the discriminator's last feature map
@@ -128,7 +128,7 @@ class ACGANConfig(ProjectedConfig):
 
     @property
     def compares_images(self) -> bool:
-        return self.minibatch_stddev and not self.critic_backbone
+        return self.minibatch_stddev and self.has_own_discriminator
 
 
 class Generator(keras.Model):
@@ -205,6 +205,17 @@ class ProjectedHeads(ProjectedDiscriminator):
         return self.scores(image)
 
 
+class PairedNetworks(PairedDiscriminator):
+    """`Discriminator` and `ProjectedHeads` side by side -> (logits [batch, 2 * heads], the mean of their labels')."""
+
+    def call(self, image: tf.Tensor, dropout_noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        (own, own_labels), (heads, labels) = self.own(image, dropout_noise), self.heads(image)
+        return self.joined(own, heads), 0.5 * (own_labels + labels)
+
+    def scores(self, image: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self(image)
+
+
 class ACGAN(ProjectedGAN):
     """Auxiliary classifier GAN; one training step moves the discriminator and the generator once each."""
 
@@ -212,6 +223,7 @@ class ACGAN(ProjectedGAN):
     generator_class = Generator
     discriminator_class = Discriminator
     projected_class = ProjectedHeads
+    paired_class = PairedNetworks
     metric_names = (
         "discriminator_adversarial",
         "discriminator_class",
@@ -271,7 +283,7 @@ class ACGAN(ProjectedGAN):
         generator_gradients = tape.gradient(generator_total, self.generator.trainable_variables)
         discriminator_gradients = tape.gradient(discriminator_total, self.discriminator.trainable_variables)
         r1, r1_gradients = self.lazy_r1(
-            lambda image: self.discriminator(image)[0], real, config.r1_gamma, config.r1_interval
+            lambda image: self.own_discriminator(image)[0], real, config.r1_gamma, config.r1_interval
         )
 
         self.apply_gradients(self.discriminator, add_gradients(discriminator_gradients, r1_gradients))
@@ -293,7 +305,9 @@ class ACGAN(ProjectedGAN):
         return label, label_mask  # rows keep their joint labels, so that they occur together as in the data
 
     def _dropout_noise(self, batch: int, stream: int) -> tf.Tensor | None:
-        return self.uniform([batch, *self.discriminator.dropout_shape], stream) if self.config.dropout else None
+        if not self.config.dropout:
+            return None
+        return self.uniform([batch, *self.own_discriminator.dropout_shape], stream)
 
     def _regularised_weights(self) -> list:
         part = self.generator.project if self.config.generator_l2 == "projection" else self.generator

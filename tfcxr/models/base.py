@@ -20,7 +20,7 @@ from tfcxr.losses.penalties import is_due, lazy_gradients, r1_penalty
 from tfcxr.models.averaging import rate_by_images, rate_by_steps
 from tfcxr.models.learning_rate_decay import remaining_share
 from tfcxr.models.model_config import AdversarialConfig, GANConfig, Stage
-from tfcxr.models.pretrained import ReadRun, StoredRun, load_networks, settings_from, starts_new_discriminator
+from tfcxr.models.pretrained import ReadRun, StoredRun, changed_discriminator_settings, load_networks, settings_from
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 
@@ -138,11 +138,14 @@ class AdversarialModel(keras.Model, abc.ABC):
         Raises:
           ValueError: weights that do not fit.
         """
-        networks = self.networks
-        if starts_new_discriminator(run, self.config):
-            del networks["discriminator"]
+        goes_on = self.continued_discriminator(run)
+        if goes_on is None:
             logging.info("the discriminator starts anew: that of %s had other settings", run.name)
-        load_networks(networks, run)
+        load_networks(self.networks | {"discriminator": goes_on}, run)
+
+    def continued_discriminator(self, run: StoredRun) -> keras.Model | None:
+        """The network that goes on from the run's discriminator, None where that has other settings."""
+        return None if changed_discriminator_settings(run, self.config) else self.discriminator
 
     def begin_stage(self, stage: Stage, is_new: bool = True) -> None:
         """Prepares for steps of a stage; `is_new` is False where a resumed run is in the middle of it."""

@@ -30,7 +30,7 @@ from tfcxr.losses.penalties import add_gradients
 from tfcxr.models.base import probability_means
 from tfcxr.models.model_config import GANConfig
 from tfcxr.models.projected_discriminator import ProjectedDiscriminator
-from tfcxr.models.projected_gan import ProjectedConfig, ProjectedGAN
+from tfcxr.models.projected_gan import PairedDiscriminator, ProjectedConfig, ProjectedGAN
 
 FIRST_SIZE = 8  # pixels of the generator's first feature map
 LAST_SIZE = 4  # pixels of the discriminator's last feature map
@@ -113,7 +113,7 @@ class CGANConfig(ProjectedConfig):
 
     @property
     def compares_images(self) -> bool:
-        return self.minibatch_stddev and not self.critic_backbone
+        return self.minibatch_stddev and self.has_own_discriminator
 
     @classmethod
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
@@ -302,6 +302,18 @@ class ProjectedHeads(ProjectedDiscriminator):
         return self.scores(*inputs)[0]
 
 
+class PairedNetworks(PairedDiscriminator):
+    """`Discriminator` and `ProjectedHeads` side by side -> logits [batch, 2 * heads]."""
+
+    def call(
+        self, inputs: tuple[tf.Tensor, tf.Tensor], dropout_noise: tf.Tensor | None = None, update: bool = False
+    ) -> tf.Tensor:
+        return self.joined(self.own(inputs, dropout_noise, update=update), self.heads(inputs, update=update))
+
+    def scores(self, image: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, None]:
+        return self((image, condition)), None
+
+
 class CGAN(ProjectedGAN):
     """Conditional GAN; one training step moves the discriminator and the generator once each."""
 
@@ -309,6 +321,7 @@ class CGAN(ProjectedGAN):
     generator_class = Generator
     discriminator_class = Discriminator
     projected_class = ProjectedHeads
+    paired_class = PairedNetworks
     metric_names = ("discriminator_adversarial", "generator_adversarial", "r1", "real_score", "fake_score")
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -335,7 +348,7 @@ class CGAN(ProjectedGAN):
         generator_gradients = tape.gradient(generator_adversarial, self.generator.trainable_variables)
         discriminator_gradients = tape.gradient(discriminator_adversarial, self.discriminator.trainable_variables)
         r1, r1_gradients = self.lazy_r1(
-            lambda image: self.discriminator((image, condition)), real, config.r1_gamma, config.r1_interval
+            lambda image: self.own_discriminator((image, condition)), real, config.r1_gamma, config.r1_interval
         )
 
         self.apply_gradients(self.discriminator, add_gradients(discriminator_gradients, r1_gradients))
@@ -356,7 +369,7 @@ class CGAN(ProjectedGAN):
         return condition
 
     def _dropout_noise(self, batch: int, stream: int) -> tf.Tensor | None:
-        return self.uniform([batch, self.discriminator.feature_count], stream) if self.config.dropout else None
+        return self.uniform([batch, self.own_discriminator.feature_count], stream) if self.config.dropout else None
 
 
 def _doublings(config: CGANConfig, size: int) -> int:

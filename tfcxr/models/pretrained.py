@@ -42,7 +42,7 @@ ReadRun = Callable[[str], StoredRun]  # reads a run folder; raises FileNotFoundE
 def settings_from(run: StoredRun, config_class: type[AdversarialConfig], settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of a training that starts from a run: its networks' settings, and what it is called.
 
-    The discriminator's own may be given otherwise: it starts anew then, see `starts_new_discriminator`.
+    The discriminator's own may be given otherwise: it starts anew then, see `changed_discriminator_settings`.
 
     Raises:
       ValueError: a run of another model, or a setting that its networks do not have.
@@ -66,11 +66,11 @@ def settings_from(run: StoredRun, config_class: type[AdversarialConfig], setting
     return settings | found | chosen | {"pretrained": run.name, "pretrained_sha256": run.sha256}
 
 
-def starts_new_discriminator(run: StoredRun, config: AdversarialConfig) -> bool:
-    """Whether the configuration has another discriminator than the run."""
+def changed_discriminator_settings(run: StoredRun, config: AdversarialConfig) -> set[str]:
+    """In what the discriminator of the configuration is another than that of the run."""
     names = config.discriminator_settings
     theirs = typed_settings(type(config), {name: run.settings[name] for name in names})
-    return any(theirs[name] != getattr(config, name) for name in names)
+    return {name for name in names if theirs[name] != getattr(config, name)}
 
 
 def load_networks(networks: dict[str, keras.Model | None], run: StoredRun) -> None:

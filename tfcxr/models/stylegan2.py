@@ -46,7 +46,7 @@ from tfcxr.losses.penalties import add_gradients, is_due, lazy_gradients, path_l
 from tfcxr.models.base import probability_means
 from tfcxr.models.model_config import GANConfig
 from tfcxr.models.projected_discriminator import ProjectedDiscriminator
-from tfcxr.models.projected_gan import ProjectedConfig, ProjectedGAN
+from tfcxr.models.projected_gan import PairedDiscriminator, ProjectedConfig, ProjectedGAN
 
 BASE_SIZE = 4  # pixels of the first feature map
 EMA_IMAGES_PER_BATCH = 312.5  # half-life of the averaged generator in images, per image of a batch: 10,000 of 32
@@ -441,6 +441,19 @@ class ProjectedHeads(ProjectedDiscriminator):
         return self.scores(*inputs)[0], tf.constant(0.0)
 
 
+class PairedNetworks(PairedDiscriminator):
+    """`Discriminator` and `ProjectedHeads` side by side -> logits [batch, 2 * heads], the mean minibatch stddev."""
+
+    def call(
+        self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False, is_alone: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        own, deviation = self.own(inputs, training=training, is_alone=is_alone)
+        return self.joined(own, self.heads(inputs)[0]), deviation
+
+    def scores(self, image: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, None]:
+        return self((image, condition), is_alone=True)[0], None
+
+
 class StyleGAN2(ProjectedGAN):
     """StyleGAN2; one training step moves the discriminator and the generator once each.
 
@@ -452,6 +465,7 @@ class StyleGAN2(ProjectedGAN):
     generator_class = Generator
     discriminator_class = Discriminator
     projected_class = ProjectedHeads
+    paired_class = PairedNetworks
     metric_names = (
         "discriminator_adversarial",
         "generator_adversarial",
@@ -575,7 +589,7 @@ class StyleGAN2(ProjectedGAN):
         gamma = config.r1_gamma
         if gamma is None:
             gamma = 0.0002 * config.image_size**2 / self.images_per_step
-        realism = lambda image: self.discriminator((image, condition), training=True)[0]  # noqa: E731
+        realism = lambda image: self.own_discriminator((image, condition), training=True)[0]  # noqa: E731
         return self.lazy_r1(realism, real, gamma, config.r1_interval)
 
     def _lazy_path_length(self, condition: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], list[tf.Tensor]]:
@@ -638,8 +652,8 @@ class StyleGAN2(ProjectedGAN):
         """Moves the running means, each the mean over replicas."""
         average = self.generator.mapping.average
         average.assign(average.value + AVERAGE_STYLE_RATE * (tf.reduce_mean(w, axis=0) - average.value))
-        if not self.config.critic_backbone:
-            update_typical_deviation(self.discriminator.typical_deviation, deviation, self.step.value)
+        if self.config.has_own_discriminator:
+            update_typical_deviation(self.own_discriminator.typical_deviation, deviation, self.step.value)
         self.state["path_length"].assign(path_length)
         if self.config.adaptive_augmentation:
             self.state["real_sign_sum"].assign(self.state["real_sign_sum"].value + real_sign)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -88,6 +89,22 @@ def test_another_discriminator_starts_anew_and_the_generator_goes_on():
         ValueError, match="generator_filters=64 does not fit pretrained=first, whose networks have gene"
     ):
         MODELS["cgan"].prepare_settings({"pretrained": "runs/first", "generator_filters": 64}, lambda path: run)
+
+
+def test_own_discriminator_goes_on_beside_new_heads(tmp_path):
+    image = keras.Input([32, 32, 3])
+    keras.Model(image, keras.layers.Conv2D(4, 3, strides=2, padding="same")(image)).save(tmp_path / "net.keras")
+    first = marked(make_gan("cgan"))
+    run = stored("cgan", first)
+    asked = {"critic_backbone": str(tmp_path / "net.keras"), "critic_width": 4, "critic_beside": True}
+    settings = MODELS["cgan"].prepare_settings({"pretrained": "runs/first"} | asked, lambda path: run)
+    second = MODELS["cgan"](make_config(CGANConfig, settings), seed=4)
+    heads = [np.asarray(variable) for variable in second.discriminator.heads.variables]
+    second.load_initial_weights(run)
+    for expected, found in zip(first.discriminator.variables, second.discriminator.own.variables, strict=True):
+        np.testing.assert_array_equal(expected, found)
+    for expected, found in zip(heads, second.discriminator.heads.variables, strict=True):
+        np.testing.assert_array_equal(expected, found)
 
 
 def test_an_average_that_was_not_kept_starts_as_the_generator():

@@ -299,9 +299,38 @@ def test_settings_that_cannot_be(backbone, settings, message):
         make_config(MODELS["cgan"].config_class, settings_of("cgan", backbone) | settings)
 
 
-def test_a_size_without_a_backbone_has_no_effect():
-    with pytest.raises(ValueError, match="critic_size=64 has no effect without critic_backbone"):
-        MODELS["cgan"].config_class(critic_size=64)
+@pytest.mark.parametrize(("name", "value"), [("critic_size", 64), ("critic_beside", True)])
+def test_settings_of_a_backbone_alone_have_no_effect(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value} has no effect without critic_backbone"):
+        MODELS["cgan"].config_class(**{name: value})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_own_discriminator_and_heads_learn_side_by_side(name, backbone, disc_records):
+    model = make(name, backbone, critic_beside="true")
+    own, heads = model.discriminator.own, model.discriminator.heads
+    assert model.config.adversarial_loss == "log" and model.config.augmentations == (), "as without a backbone"
+    assert model.config.critic_sha256 and model.config.r1_gamma != 0
+    image = tf.tanh(tf.random.stateless_normal([2, 32, 32, 1], [0, 1]))
+    label = tf.one_hot([0, 1], 2)
+    condition = model.condition(label)
+    logits, labels = model.discriminator.scores(image, condition)
+    assert logits.shape == (2, 4), "the own one for each of two heads"
+    np.testing.assert_array_equal(logits[:, 0], logits[:, 1])
+    theirs, _ = heads.scores(image, condition)
+    np.testing.assert_allclose(logits[:, 2:], theirs, rtol=1e-5, atol=1e-6)
+    assert (labels is None) == (name != "acgan")
+    np.testing.assert_allclose(model.score(image, label)[0][:, 0], tf.reduce_mean(logits, axis=1), rtol=1e-6)
+    before, frozen = state_of(model), [np.asarray(variable).copy() for variable in model.frozen_parts()]
+    run_steps(model, disc_records, 0, 1)
+    assert all(map(np.array_equal, frozen, model.frozen_parts()))
+    weights = {variable.path for network in (own, heads) for variable in network.trainable_variables}
+    after, variables = state_of(model), model.checkpoint_variables()
+    moved = {variables[key].path for key, value in after.items() if not np.array_equal(value, before[key])}
+    assert len(weights & moved) > 0.9 * len(weights), "all but biases that have no effect"
+    assert {weight.path for weight in own.trainable_variables} & moved
+    assert {weight.path for weight in heads.trainable_variables} & moved
+    assert "also through" in model.critic_text()
 
 
 def test_augmentations_of_stylegan2_are_of_one_kind():
