@@ -128,7 +128,7 @@ class ACGANConfig(ProjectedConfig):
 
     @property
     def compares_images(self) -> bool:
-        return self.minibatch_stddev and self.has_own_discriminator
+        return self.minibatch_stddev
 
 
 class Generator(keras.Model):
@@ -199,7 +199,8 @@ class ProjectedHeads(ProjectedDiscriminator):
     """As `Discriminator`, on a frozen network -> (logits float32 [batch, heads], label logits [batch, labels])."""
 
     def __init__(self, config: ACGANConfig, maps: FrozenMaps, seed: int) -> None:
-        super().__init__(maps, config.critic_width, seed, label_count=config.label_count)
+        labels, compares = config.label_count, config.minibatch_stddev
+        super().__init__(maps, config.critic_width, seed, label_count=labels, compares_images=compares)
 
     def call(self, image: tf.Tensor, dropout_noise: None = None) -> tuple[tf.Tensor, tf.Tensor]:
         return self.scores(image)

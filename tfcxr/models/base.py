@@ -24,6 +24,8 @@ from tfcxr.models.pretrained import ReadRun, StoredRun, changed_discriminator_se
 from tfcxr.optimizers import FusedAdam
 from tfcxr.precision import precision_scope
 
+MOVING_STATISTICS = ("moving_mean", "moving_variance")  # names of batch normalization's variables
+
 
 class AdversarialModel(keras.Model, abc.ABC):
     """Base of all models; see the module's first lines.
@@ -269,17 +271,21 @@ class AdversarialModel(keras.Model, abc.ABC):
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
     def update_average(self, moved: list[Any] | None = None) -> None:
-        """Moves the averaged generator towards the trained one; other variables (moving statistics) are copied.
+        """Moves the averaged generator towards the trained one.
+
+        The moving statistics of batch normalization are averaged with the weights: those of one step are of the last
+        dozen batches alone. Other variables are copied.
 
         `moved`: the generator's variables that take part, all where None.
         """
         if self.ema_generator is None:
             return
         rate = self.ema_rate()
-        trained = {id(variable) for variable in self.generator.trainable_variables}
+        averaged = {id(variable) for variable in self.generator.trainable_variables}
+        averaged |= {id(variable) for variable in self.generator.variables if variable.name in MOVING_STATISTICS}
         chosen = {id(variable) for variable in moved or ()}
         pairs = [
-            (average.value, weight.value, rate if id(weight) in trained else 1.0)
+            (average.value, weight.value, rate if id(weight) in averaged else 1.0)
             for average, weight in zip(self.ema_generator.variables, self.generator.variables, strict=True)
             if moved is None or id(weight) in chosen
         ]

@@ -51,7 +51,8 @@ class CGANConfig(ProjectedConfig):
       conditioning: how the discriminator is told the label. "concatenate": the label, embedded to one plane, is a
         further channel of the image. "projection": the label's embedding times the features is added to the logit
         (Miyato, Koyama 2018, equation 3).
-      minibatch_stddev: the discriminator has a channel that tells how much a batch varies (Karras et al. 2018).
+      minibatch_stddev: the discriminator, and each head on a frozen network, has a channel that tells how much a batch
+        varies (Karras et al. 2018).
       dropout: of the features that the discriminator decides on.
       spectral_normalization: of the discriminator's kernels (Miyato et al. 2018).
       adversarial_loss: "log", where the generator's is non-saturating (Goodfellow et al. 2014, section 3); "minimax",
@@ -113,7 +114,7 @@ class CGANConfig(ProjectedConfig):
 
     @property
     def compares_images(self) -> bool:
-        return self.minibatch_stddev and self.has_own_discriminator
+        return self.minibatch_stddev
 
     @classmethod
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
@@ -294,7 +295,7 @@ class ProjectedHeads(ProjectedDiscriminator):
             layer.build([None, config.label_width])
             return layer
 
-        super().__init__(maps, config.critic_width, seed, embed)
+        super().__init__(maps, config.critic_width, seed, embed, compares_images=config.minibatch_stddev)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], dropout_noise: None = None, update: bool = False) -> tf.Tensor:
         if update:

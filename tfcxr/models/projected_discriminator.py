@@ -17,6 +17,7 @@ from tfcxr.backbones.bilinear_resize import resize_antialiased
 from tfcxr.backbones.frozen_maps import FrozenMaps
 from tfcxr.layers.initializers import initializer_seeds, kernel_initializer
 from tfcxr.layers.leaky_relu import leaky_relu
+from tfcxr.layers.minibatch_stddev import minibatch_stddev
 from tfcxr.layers.spectral_normalization import SpectralConv2D, SpectralDense
 
 LARGEST_LAST_MAP = 7  # pixels, after which a head halves no more
@@ -55,10 +56,16 @@ class RandomProjection(keras.layers.Layer):
 
 
 class Head(keras.layers.Layer):
-    """One map [batch, size, size, channels] -> float32 features [batch, units] by spectrally normalized layers."""
+    """One map [batch, size, size, channels] -> float32 features [batch, units] by spectrally normalized layers.
 
-    def __init__(self, size: int, channels: int, largest: int, units: int, seeds: Iterator[int]) -> None:
+    `compares_images` adds a channel that tells how much a batch varies, before the last layer.
+    """
+
+    def __init__(
+        self, size: int, channels: int, largest: int, units: int, seeds: Iterator[int], compares_images: bool = False
+    ) -> None:
         super().__init__()
+        self.compares_images = compares_images
         draw = lambda: {"kernel_initializer": kernel_initializer("he", next(seeds)), "seed": next(seeds)}  # noqa: E731
         self.convolutions = []
         shape = [None, size, size, channels]
@@ -70,13 +77,15 @@ class Head(keras.layers.Layer):
             self.convolutions.append(layer)
             shape = [None, size, size, channels]
         self.dense = SpectralDense(units, dtype="float32", **draw())
-        self.dense.build([None, size * size * channels])
-        self.flat = size * size * channels
+        self.flat = size * size * (channels + compares_images)
+        self.dense.build([None, self.flat])
         self.built = True
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         for layer in self.convolutions:
             features = leaky_relu(layer(features))
+        if self.compares_images:
+            features = minibatch_stddev(features)
         return leaky_relu(self.dense(tf.cast(tf.reshape(features, [-1, self.flat]), tf.float32)))
 
 
@@ -90,7 +99,13 @@ class ProjectedDiscriminator(keras.Model):
     """
 
     def __init__(
-        self, maps: FrozenMaps, width: int, seed: int, embed: Embed | None = None, label_count: int = 0
+        self,
+        maps: FrozenMaps,
+        width: int,
+        seed: int,
+        embed: Embed | None = None,
+        label_count: int = 0,
+        compares_images: bool = False,
     ) -> None:
         """
         Args:
@@ -101,6 +116,7 @@ class ProjectedDiscriminator(keras.Model):
           embed: makes a layer that embeds conditions in so many units, which are multiplied with a head's features and
             added to its logit (Miyato, Koyama 2018, equation 3); None tells no condition.
           label_count: labels that the heads predict, their mean logits; 0 for none.
+          compares_images: each head is told how much a batch varies (minibatch stddev, Karras et al. 2018).
         """
         super().__init__(autocast=False)
         seeds, self.maps = initializer_seeds(seed), maps
@@ -108,7 +124,7 @@ class ProjectedDiscriminator(keras.Model):
         self.projection = RandomProjection(maps, widths, seeds)
         sizes = [size for size, _ in maps.shapes]
         self.heads = [
-            Head(size, channels, HEAD_GROWTH * width, width, seeds)
+            Head(size, channels, HEAD_GROWTH * width, width, seeds, compares_images)
             for size, channels in zip(sizes, widths, strict=True)
         ]
         draw = lambda: kernel_initializer("glorot", next(seeds))  # noqa: E731

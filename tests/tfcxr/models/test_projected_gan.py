@@ -254,6 +254,19 @@ def test_each_image_is_scored_for_itself(backbone):
     )
 
 
+@pytest.mark.parametrize("name", ["cgan", pytest.param("acgan", marks=pytest.mark.thorough)])
+def test_each_head_can_be_told_how_much_a_batch_varies(name, backbone):
+    image = tf.tanh(tf.random.stateless_normal([4, 32, 32, 1], [0, 1]))
+    same, condition = tf.repeat(image[:1], 4, axis=0), tf.one_hot([0] * 4, 2)
+    differences = {}
+    for compares in (False, True):
+        model = make(name, backbone, minibatch_stddev=compares)
+        (varied, _), (alike, _) = (model.discriminator.scores(batch, condition) for batch in (image, same))
+        differences[compares] = np.abs(varied[0] - alike[0])
+        assert model.config.compares_images == compares
+    assert (differences[False] < 1e-5).all() and (differences[True] > 1e-4).all(), "in every head"
+
+
 def test_the_log_says_what_is_frozen_and_what_learns(backbone):
     """Frozen: 3*3*3*6 + 6, 3*3*6*5 + 5, and 4 * 5 of the batch normalization = 463."""
     text = make("cgan", backbone).critic_text()
