@@ -9,9 +9,6 @@ many images. `judges` are extractors that no generator learned from, such as Ima
 it does not see texture. The first judge that is a file watches the trainings too, which gives a curve of its kernel
 distance over the images seen. The PGGAN has no labels; its images get theirs by latent class optimisation.
 
-`cgan_beside` is a CGAN with a pretrained critic beside its discriminator, which is no judge here:
-`--set=families=cgan,cgan_beside --set=cgan_beside.model.critic_backbone=FILE`.
-
 Larger images: `--set=image_size=256 --set=families=cgan,cgan_enlarged` compares a CGAN of that size with one of a
 quarter of it whose images an SRGAN enlarges, each with half of the time; its curve is that of the small images.
 """
@@ -78,20 +75,6 @@ VARIANTS = {
             "model_name": "vanilla_gan",
             "model": {"conditional": True, "label_count": 2, "precision": "auto"},
             "batch_size": 64,
-        },
-        "cgan_beside": {
-            "model_name": "cgan",
-            "model": {
-                "critic_backbone": "",
-                "critic_size": 128,
-                "critic_width": 32,
-                "critic_beside": True,
-                "generator_learning_rate": 2e-4,
-                "discriminator_learning_rate": 2e-4,
-                "full_size_filters": 16,
-                "precision": "auto",
-            },
-            "batch_size": 8,
         },
         "cgan_enlarged": {
             "model_name": "cgan",

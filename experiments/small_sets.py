@@ -5,8 +5,7 @@ PNEUMONIA, at 64 px. A share of the patients is the small set; generator and cla
 held out of the train folder test them.
 
 Each set trains one generator for every recipe of `recipes`: a CGAN without and with differentiable augmentation (Zhao,
-Liu, Lin, Zhu, Han 2020), a StyleGAN2 with adaptive augmentation (Karras et al. 2020). `cgan_beside` is a CGAN with a
-pretrained critic beside its discriminator: `--set=cgan_beside.model.critic_backbone=FILE`. The frontier then trains
+Liu, Lin, Zhu, Han 2020), a StyleGAN2 with adaptive augmentation (Karras et al. 2020). The frontier then trains
 classifiers on the real images, alone and with synthetic ones added, by every seed: p of other patients by the paired
 bootstrap (Holm), p of other seeds by a paired t-test. Distances are by `judges` that no generator learned from, such as
 `--set=judges=xception=xception.keras:precision=bfloat16`.
@@ -34,20 +33,6 @@ VARIANTS = {
         "cgan_augmented": {
             "model_name": "cgan",
             "model": {"augmentations": ["brightness", "contrast", "translation"], "precision": "auto"},
-            "batch_size": 8,
-        },
-        "cgan_beside": {
-            "model_name": "cgan",
-            "model": {
-                "critic_backbone": "",
-                "critic_size": 128,
-                "critic_width": 32,
-                "critic_beside": True,
-                "generator_learning_rate": 2e-4,
-                "discriminator_learning_rate": 2e-4,
-                "full_size_filters": 16,
-                "precision": "auto",
-            },
             "batch_size": 8,
         },
         "stylegan2_ada": {

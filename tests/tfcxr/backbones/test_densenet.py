@@ -147,7 +147,7 @@ def test_the_smallest_image_gives_one_value():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"value_range": "bytes"}, "value_range expects one of xrv, imagenet, unit, got 'bytes'"),
+        ({"value_range": "bytes"}, "value_range expects one of xrv, imagenet, unit, signed, got 'bytes'"),
         ({"value_range": "imagenet"}, "three channels, got a network of 1"),
         ({"input_size": -1}, "input_size must be a number of pixels or 0 for any, got -1"),
         ({"op_thresholds": (0.5,)}, "op_thresholds needs one number for each of 3 classes, got 1"),
