@@ -64,6 +64,9 @@ class CGANConfig(ProjectedConfig):
         Joint labels are always those of the batch, so that they occur together as in the data.
       conditions: fields of a record that both networks are told beside the labels: "sex", "age", "view". Those of
         generated images are the batch's.
+      mismatched_labels: the discriminator also scores real images told a label that is not theirs, as half of what it
+        should refuse (Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", section 4.2). Labels must
+        exclude each other.
     """
 
     generator_learning_rate: float = 4e-4
@@ -82,6 +85,7 @@ class CGANConfig(ProjectedConfig):
     augmentations: tuple[str, ...] = ()
     fake_labels: Literal["balanced", "batch"] = "balanced"
     conditions: tuple[str, ...] = ()  # type: ignore[misc]
+    mismatched_labels: bool = False
 
     discriminator_settings = (
         *ProjectedConfig.discriminator_settings,
@@ -111,6 +115,8 @@ class CGANConfig(ProjectedConfig):
         check_range(self, "r1_gamma", "full_size_filters", minimum=0)
         check_names(self, "augmentations", AUGMENTATIONS)
         check_names(self, "conditions", CONDITIONS)
+        if self.mismatched_labels and (not self.is_single_label or self.label_count < 2):
+            raise ValueError("mismatched_labels needs at least two labels that exclude each other; leave it out")
 
     @property
     def compares_images(self) -> bool:
@@ -344,7 +350,14 @@ class CGAN(ProjectedGAN):
             fake = augment(self.generator((z, fake_condition), training=True), config.augmentations, fake_noise)
             real_logits = self.discriminator((real, condition), self._dropout_noise(batch, stream=3), update=True)
             fake_logits = self.discriminator((fake, fake_condition), self._dropout_noise(batch, stream=4))
-            discriminator_adversarial = loss.discriminator(real_logits, fake_logits)
+            refused_logits = fake_logits
+            if config.mismatched_labels:
+                mismatched = self.discriminator(
+                    (real, self._other_condition(condition)), self._dropout_noise(batch, stream=6)
+                )
+                is_known = tf.reduce_min(data["label_mask"], axis=1, keepdims=True) > 0
+                refused_logits = tf.concat([fake_logits, tf.where(is_known, mismatched, fake_logits)], axis=0)
+            discriminator_adversarial = loss.discriminator(real_logits, refused_logits)
             generator_adversarial = loss.generator(fake_logits)
         generator_gradients = tape.gradient(generator_adversarial, self.generator.trainable_variables)
         discriminator_gradients = tape.gradient(discriminator_adversarial, self.discriminator.trainable_variables)
@@ -368,6 +381,13 @@ class CGAN(ProjectedGAN):
             labels = self.balanced_labels(condition.shape[0], stream=5)
             return tf.concat([labels, condition[:, self.config.label_count :]], axis=1)
         return condition
+
+    def _other_condition(self, condition: tf.Tensor) -> tf.Tensor:
+        """The same with another label, each of the others as likely; labels exclude each other."""
+        count = self.config.label_count
+        own = tf.argmax(condition[:, :count], axis=1, output_type=tf.int32)
+        further = 1 + tf.cast(self.uniform([condition.shape[0], 1], stream=7)[:, 0] * (count - 1), tf.int32)
+        return tf.concat([tf.one_hot((own + further) % count, count), condition[:, count:]], axis=1)
 
     def _dropout_noise(self, batch: int, stream: int) -> tf.Tensor | None:
         return self.uniform([batch, self.own_discriminator.feature_count], stream) if self.config.dropout else None
