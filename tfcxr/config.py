@@ -58,10 +58,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name:
             raise ValueError(f"expected --set name=value, got {setting!r}")
-        try:
-            parsed[name.strip()] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            parsed[name.strip()] = text
+        parsed[name.strip()] = _literal(text)
     return parsed
 
 
@@ -122,7 +119,7 @@ def check_names(config: Any, name: str, valid: Iterable[str]) -> None:
 
 
 def _checked(value: Any, expected: Any, name: str) -> Any:
-    """`value` as the `expected` type: whole numbers pass as floats, words for True, False and None.
+    """`value` as the `expected` type: whole numbers pass as floats and as texts, words for True, False and None.
 
     A tuple may be a list, text with commas between, or one value.
     """
@@ -142,18 +139,29 @@ def _checked(value: Any, expected: Any, name: str) -> Any:
             return float(value)
         if origin is tuple:
             item_type = typing.get_args(option)[0]
-            return tuple(_checked(item, item_type, name) for item in _items(value))
+            return tuple(_checked(item, item_type, name) for item in _items(value, item_type))
         if origin in (int, bool, str) and type(value) is origin:
             return value
+        if origin is str and type(value) is int:  # a text of digits, read as a number
+            return str(value)
         if option is type(None) and value is None:
             return value
     raise ValueError(f"{name} expects {describe_type(expected)}, got {value!r}")
 
 
-def _items(value: Any) -> Sequence[Any]:
+def _literal(text: str) -> Any:
+    """The Python literal that a text is, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _items(value: Any, item_type: Any) -> Sequence[Any]:
     """What a tuple holds: a list's items, the parts of a text between commas, or one value alone."""
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",")] if value else []
+        parts = [part.strip() for part in value.split(",")] if value else []
+        return parts if item_type is str else [_literal(part) for part in parts]
     return value if isinstance(value, (list, tuple)) else [value]
 
 

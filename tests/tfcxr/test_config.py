@@ -30,7 +30,16 @@ def test_later_overrides_win_and_types_fit():
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("a", ("a",)), ("a,b", ("a", "b")), ("a, b", ("a", "b")), ("['a','b']", ("a", "b")), ("", ())],
+    [
+        ("a", ("a",)),
+        ("2024", ("2024",)),
+        ("a,1", ("a", "1")),
+        ("1,2", ("1", "2")),
+        ("a,b", ("a", "b")),
+        ("a, b", ("a", "b")),
+        ("['a','b']", ("a", "b")),
+        ("", ()),
+    ],
 )
 def test_a_list_is_written_with_commas(given, expected):
     assert make_config(Config, parse_settings([f"words={given}"])).words == expected
@@ -49,7 +58,7 @@ def test_so_is_a_list_of_numbers(given, expected):
         ({"size": True}, "Config.size expects a whole number, got True"),
         ({"rate": "fast"}, "Config.rate expects a number, got 'fast'"),
         ({"name": "c"}, "Config.name expects one of 'a', 'b', 'none', got 'c'"),
-        ({"units": "3,x"}, "Config.units expects a whole number, got '3'"),
+        ({"units": "3,x"}, "Config.units expects a whole number, got 'x'"),
         ({"units": (1, "x")}, "Config.units expects a whole number, got 'x'"),
         ({"is_on": 1}, "Config.is_on expects true or false, got 1"),
         ({"is_on": "yes"}, "Config.is_on expects true or false, got 'yes'"),
