@@ -64,9 +64,9 @@ class CGANConfig(ProjectedConfig):
         Joint labels are always those of the batch, so that they occur together as in the data.
       conditions: fields of a record that both networks are told beside the labels: "sex", "age", "view". Those of
         generated images are the batch's.
-      mismatched_labels: the discriminator also scores real images told a label that is not theirs, as half of what it
-        should refuse (Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", section 4.2). Labels must
-        exclude each other.
+      mismatched_share: how much of what the discriminator should refuse are real images told a label that is not
+        theirs; .5 in Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", section 4.2. The more, the
+        clearer are the generated images' labels, and the more alike those of a class. Labels must exclude each other.
     """
 
     generator_learning_rate: float = 4e-4
@@ -85,7 +85,7 @@ class CGANConfig(ProjectedConfig):
     augmentations: tuple[str, ...] = ()
     fake_labels: Literal["balanced", "batch"] = "balanced"
     conditions: tuple[str, ...] = ()  # type: ignore[misc]
-    mismatched_labels: bool = False
+    mismatched_share: float = 0.0
 
     discriminator_settings = (
         *ProjectedConfig.discriminator_settings,
@@ -115,8 +115,9 @@ class CGANConfig(ProjectedConfig):
         check_range(self, "r1_gamma", "full_size_filters", minimum=0)
         check_names(self, "augmentations", AUGMENTATIONS)
         check_names(self, "conditions", CONDITIONS)
-        if self.mismatched_labels and (not self.is_single_label or self.label_count < 2):
-            raise ValueError("mismatched_labels needs at least two labels that exclude each other; leave it out")
+        check_range(self, "mismatched_share", minimum=0, below=1)
+        if self.mismatched_share and (not self.is_single_label or self.label_count < 2):
+            raise ValueError("mismatched_share needs at least two labels that exclude each other; leave it out")
 
     @property
     def compares_images(self) -> bool:
@@ -350,14 +351,13 @@ class CGAN(ProjectedGAN):
             fake = augment(self.generator((z, fake_condition), training=True), config.augmentations, fake_noise)
             real_logits = self.discriminator((real, condition), self._dropout_noise(batch, stream=3), update=True)
             fake_logits = self.discriminator((fake, fake_condition), self._dropout_noise(batch, stream=4))
-            refused_logits = fake_logits
-            if config.mismatched_labels:
-                mismatched = self.discriminator(
-                    (real, self._other_condition(condition)), self._dropout_noise(batch, stream=6)
-                )
+            discriminator_adversarial = loss.discriminator(real_logits, fake_logits)
+            if share := config.mismatched_share:
+                inputs = real, self._other_condition(condition)
+                mismatched = self.discriminator(inputs, self._dropout_noise(batch, stream=6))
                 is_known = tf.reduce_min(data["label_mask"], axis=1, keepdims=True) > 0
-                refused_logits = tf.concat([fake_logits, tf.where(is_known, mismatched, fake_logits)], axis=0)
-            discriminator_adversarial = loss.discriminator(real_logits, refused_logits)
+                mismatched_loss = loss.discriminator(real_logits, tf.where(is_known, mismatched, fake_logits))
+                discriminator_adversarial = (1 - share) * discriminator_adversarial + share * mismatched_loss
             generator_adversarial = loss.generator(fake_logits)
         generator_gradients = tape.gradient(generator_adversarial, self.generator.trainable_variables)
         discriminator_gradients = tape.gradient(discriminator_adversarial, self.discriminator.trainable_variables)

@@ -31,7 +31,7 @@ def step_once(batch, **settings):
         {"augmentations": ("translation", "brightness", "contrast", "cutout"), "fake_labels": "batch"},
         {"is_single_label": False, "conditioning": "projection", "precision": "mixed_bfloat16"},
         {"minibatch_stddev": True, "full_size_filters": 4},
-        {"mismatched_labels": True, "dropout": 0.0},
+        {"mismatched_share": 0.5, "dropout": 0.0},
     ],
     ids=str,
 )
@@ -150,8 +150,8 @@ def test_balanced_labels_are_balanced_whatever_the_batch():
     np.testing.assert_array_equal(model._fake_condition(only_normal), only_normal)
 
 
-def test_mismatched_labels_are_the_other_ones():
-    config = make_config(CGANConfig, TINY, {"label_count": 3, "conditions": ("sex",), "mismatched_labels": True})
+def test_a_mismatched_label_is_one_of_the_others():
+    config = make_config(CGANConfig, TINY, {"label_count": 3, "conditions": ("sex",)})
     model, rows = CGAN(config), 300
     told = tf.concat([tf.one_hot(tf.range(rows) % 3, 3), tf.ones([rows, config.label_width - 3])], axis=1)
     other = tf.function(model._other_condition, autograph=False)(told).numpy()
@@ -166,13 +166,20 @@ def test_mismatched_labels_are_the_other_ones():
 def test_the_discriminator_learns_to_refuse_a_mismatched_label():
     batch = make_batch()
     batch["image"] = tf.ones_like(batch["image"]) * tf.reshape(2 * batch["label"][:, 1] - 1, [-1, 1, 1, 1])
-    settings = {"mismatched_labels": True, "dropout": 0.0, "discriminator_learning_rate": 1e-2}
+    settings = {"mismatched_share": 0.5, "dropout": 0.0, "discriminator_learning_rate": 1e-2}
     model = CGAN(make_config(CGANConfig, TINY, settings))
     step = tf.function(model.train_step, autograph=False)
     for _ in range(30):
         step(batch)
     own, other = (model.score(batch["image"], label)[0] for label in (batch["label"], 1 - batch["label"]))
     assert float(tf.reduce_min(own)) > float(tf.reduce_max(other)) + 1
+
+
+def test_an_image_of_unknown_label_has_none_that_mismatches():
+    batch = make_batch() | {"label_mask": tf.zeros([6, 2])}
+    _, means = step_once(batch, mismatched_share=0.5, dropout=0.0)
+    _, plain = step_once(batch, dropout=0.0)
+    assert means["discriminator_adversarial"] == pytest.approx(plain["discriminator_adversarial"])
 
 
 def test_dropout_drops_its_share_in_training_only():
@@ -231,7 +238,8 @@ def test_r1_pulls_at_the_discriminator_in_every_fourth_step_only():
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"augmentations": ("flip",)}, r"unknown augmentations \['flip'\]; valid names: brightness"),
         ({"r1_interval": 0}, "r1_interval must be at least 1, got 0"),
-        ({"mismatched_labels": True, "label_count": 1}, "needs at least two labels that exclude each other"),
+        ({"mismatched_share": 0.5, "label_count": 1}, "needs at least two labels that exclude each other"),
+        ({"mismatched_share": 1.0}, "mismatched_share must be at least 0 and below 1, got 1.0"),
         ({"conditioning": "attention"}, "conditioning expects one of 'concatenate', 'projection', got 'attention'"),
         ({"adversarial_loss": "wasserstein"}, "adversarial_loss expects one of"),
     ],
