@@ -57,6 +57,11 @@ def read_workers() -> Workers:
         return Workers()
     if others := sorted(set(cluster) - {CHIEF, WORKER}):
         raise ValueError(f"{VARIABLE} has tasks {others[0]!r}; all machines train here, as {WORKER!r}")
+    if not {"type", "index"} <= task.keys():
+        raise ValueError(
+            f'{VARIABLE} does not say which of its {count} workers this is; add "task": '
+            '{"type": "worker", "index": 0} to it, with another index on each machine'
+        )
     if role not in cluster or not 0 <= index < len(cluster[role]):
         raise ValueError(f"{VARIABLE} says that this is {role} {index}, which its cluster does not have")
     first = len(cluster.get(CHIEF, ())) if role == WORKER else 0

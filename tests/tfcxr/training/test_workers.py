@@ -47,6 +47,7 @@ def test_one_machine_needs_no_cluster(monkeypatch):
         ("[1]", "is no cluster in JSON"),
         ('{"cluster": 5}', "is no cluster in JSON"),
         (json.dumps({"cluster": TWO | {"ps": ["p:1"]}, "task": {}}), "has tasks 'ps'; all machines train here"),
+        (json.dumps({"cluster": TWO}), "does not say which of its 2 workers this is"),
         (json.dumps({"cluster": TWO, "task": {"type": "worker", "index": 2}}), "says that this is worker 2, which"),
         (json.dumps({"cluster": TWO, "task": {"type": "chief", "index": 0}}), "says that this is chief 0, which"),
     ],
