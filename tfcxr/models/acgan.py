@@ -1,8 +1,8 @@
 """ACGAN: a generator told which class to make, a discriminator that also predicts it (Odena, Olah, Shlens 2017).
 
 The defaults are the recipe found best on real radiographs at 64 px (experiments/singh2023.py, table of the search),
-width, rate and batch size those of experiments/quality.md; `as_published` of singh2023 sets the network of Singh et al.
-2023 with LayerNormalization and least squares.
+width, rate and batch size those of experiments/quality_tried.md; `as_published` of singh2023 sets the network of Singh
+et al. 2023 with LayerNormalization and least squares.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
 The generator up-samples and convolves, both networks use LeakyReLU, the discriminator has dropout, and the loss is the
 conditional log loss (woloszyn2025, equations 2-4). The study gives no widths, rates or slopes: the defaults are ours,
-width, rate and batch size those that draw best after equal time on a processor (experiments/quality.md).
+width, rate and batch size those that draw best after equal time on a processor (experiments/quality_tried.md).
 """
 
 import dataclasses
