@@ -65,8 +65,8 @@ class CGANConfig(ProjectedConfig):
       conditions: fields of a record that both networks are told beside the labels: "sex", "age", "view". Those of
         generated images are the batch's.
       mismatched_share: how much of what the discriminator should refuse are real images told a label that is not
-        theirs; .5 in Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", section 4.2. The more, the
-        clearer are the generated images' labels, and the more alike those of a class. Labels must exclude each other.
+        theirs; .5 in Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", section 4.2. Makes labels of
+        generated images clearer and images of a class more alike. Labels must exclude each other.
     """
 
     generator_learning_rate: float = 4e-4
@@ -128,7 +128,7 @@ class CGANConfig(ProjectedConfig):
         tiny = {"image_size": 32, "latent_size": 8, "generator_filters": 32, "discriminator_filters": 8}
         spectral = {"conditioning": "projection", "spectral_normalization": True, "r1_gamma": 0.0}
         textured = tiny | {"normalization": "none", "full_size_filters": 8}
-        return tiny, textured | {"r1_gamma": 1.0}, textured | spectral
+        return tiny, textured | {"r1_gamma": 1.0, "mismatched_share": 0.5}, textured | spectral
 
 
 class Generator(keras.Model):
