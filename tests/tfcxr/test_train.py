@@ -45,6 +45,7 @@ def call(tmp_path, monkeypatch, capsys):
 WRONG_CALLS = [
     (["--model=acgn"], "error: --model=acgn is unknown; did you mean 'acgan'"),
     (["--modle=acgan"], "Unknown command line flag 'modle'. Did you mean: model"),
+    (["--data_dir=DATA", "--set=pretrained=2024"], "error: 2024 is not a run folder"),
     (["acgan"], "error: unexpected argument 'acgan'; flags are written --name=value"),
     (["--data_dir=nowhere"], "error: data folder nowhere does not exist"),
     (["--data_dir=DATA", "--splits=tran"], "error: data set discs has no split 'tran'"),

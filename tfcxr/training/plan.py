@@ -9,7 +9,7 @@ from typing import Any
 from absl import logging
 
 from tfcxr import registry
-from tfcxr.config import make_config, to_plain
+from tfcxr.config import make_config, to_plain, typed_settings
 from tfcxr.data.schema import DatasetInfo
 from tfcxr.models import MODELS
 from tfcxr.models.base import AdversarialModel
@@ -84,6 +84,7 @@ def plan_training(arguments: TrainArguments, settings: dict[str, Any]) -> Traini
         settings = settings | {"precision": _automatic_precision(config_class, arguments.devices, begun)}
     elif begun is None and settings.get("precision") == "mixed_bfloat16" and not has_bfloat16(arguments.devices):
         logging.warning("this machine emulates bfloat16, many times slower than float32; precision=auto knows better")
+    settings = typed_settings(config_class, settings)
     if arguments.conditions:
         if not config_class.reads_conditions():
             readers = ", ".join(other for other, found in MODELS.items() if found.config_class.reads_conditions())
