@@ -135,7 +135,7 @@ def _patients_the_gan_saw(run_dir: str, data: "ClassifierData") -> list[str]:
     """A sentence for each test split whose patients the GAN was trained on, without the labels."""
     import numpy as np
 
-    from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
+    from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 
     file = pathlib.Path(run_dir) / TRAINING_PATIENTS_FILE
     seen = np.array(file.read_text(encoding="utf-8").split() if file.is_file() else [], str)

@@ -19,6 +19,7 @@ from tfcxr.classification.discriminator_network import DiscriminatorConfig, Disc
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.pipeline import from_pixels
 from tfcxr.data.stored_images import read_batches
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 from tfcxr.evaluation.extractors import CLASSIFIERS
 from tfcxr.evaluation.extractors.classifier import train_classifier
 from tfcxr.evaluation.extractors.classifier_config import ClassifierConfig
@@ -28,7 +29,6 @@ from tfcxr.evaluation.labelled_images import Images
 from tfcxr.evaluation.trainings import write_predictions
 from tfcxr.models.base import AdversarialModel
 from tfcxr.optimizers import FusedAdam
-from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 UNFINISHED, REQUEST_FILE = "unfinished", "request.json"
 SCORES_FILE, PREDICTIONS_FILE = "scores.json", "predictions_{split}.npz"

@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 
 from tfcxr.data.schema import DatasetInfo
+from tfcxr.data.training_patients import read_training_patients, training_patients_file
 from tfcxr.evaluation.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -60,19 +61,17 @@ def generator_leaks(
     test_infos: Mapping[str, DatasetInfo],
 ) -> list[str]:
     """A sentence for each test set whose patients the cohort's generator has seen, or where nobody can tell."""
-    training_data = synthetic_info.provenance.get("training_data", {})
-    file_name = training_data.get("patient_keys_file", "")
-    path = pathlib.Path(synthetic_dir) / pathlib.Path(file_name).name
-    if not file_name or not path.is_file():
+    patients = read_training_patients(synthetic_dir, synthetic_info)
+    if patients is None:
+        file_name = training_patients_file(synthetic_info.provenance)
         return [
             f"the cohort in {synthetic_dir} does not say on which patients its generator was trained "
             f"({file_name or 'training_data.patient_keys_file in its provenance'} is missing), "
             "so the test patients may be among them"
         ]
-    salt = training_data.get("salt_fingerprint", synthetic_info.salt_fingerprint)
-    keys, leaks = np.array(path.read_text(encoding="utf-8").split(), str), []
+    keys, leaks = np.array(sorted(patients.keys), str), []
     for split, test in tests.items():
-        if salt != test_infos[split].salt_fingerprint:
+        if patients.salt_fingerprint != test_infos[split].salt_fingerprint:
             leaks.append(
                 f"the generator's training data and the test set ({test_infos[split].name}) were built with "
                 "different salts, so their patients cannot be compared; train the generator on data built with the "

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import open_shard, shard_name, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, ShardInfo, SplitInfo
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfcxr.sampling.cohort_folder import describe_cohort, finished_shards, write_shards
 from tfcxr.sampling.cohort_labels import CohortLabels
@@ -36,7 +37,6 @@ from tfcxr.sampling.gate_log import GateLog
 from tfcxr.sampling.image_source import ImageSource
 from tfcxr.serving.gate import Gate
 from tfcxr.serving.loaded_model import LoadedModel
-from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 SPLIT = "train"
 

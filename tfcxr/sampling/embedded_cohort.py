@@ -34,12 +34,13 @@ from tfcxr.data.records import (
     write_dataset_info,
 )
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, default_encoding, encode_record
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
 from tfcxr.sampling.image_source import to_grey
 from tfcxr.sampling.latent_embedding import LatentEmbedder
 from tfcxr.serving.cascade import LUMA
-from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE, RunConfig, describe_data
+from tfcxr.training.run_folder import RunConfig, describe_data
 
 READ_BATCH = 256
 

@@ -29,6 +29,7 @@ from tfcxr.backbones.stored_classifier import StoredClassifier
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import open_shard, shard_name, write_dataset_info
 from tfcxr.data.schema import DatasetInfo, Record, ShardInfo, SplitInfo, default_encoding, encode_record, hashed_key
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 from tfcxr.data.unfinished import ResumableWork, resumable_work
 from tfcxr.sampling import optimization_log
 from tfcxr.sampling.cohort_folder import describe_cohort, write_shards
@@ -46,7 +47,6 @@ from tfcxr.sampling.patient_optimizer import (
 from tfcxr.sampling.pseudo_patients import PseudoPatient, divide_patients, first_of_each_row
 from tfcxr.serving.cascade import LUMA
 from tfcxr.serving.loaded_model import LoadedModel
-from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 SPLIT = "train"
 SUMMARY_FILE = "optimization.json"

@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfcxr.data.schema import INFO_FILE
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 from tfcxr.registry import nearest_name
 from tfcxr.serving.model_card import DESCRIPTION_FILE, ModelDescription, read_description
 from tfcxr.serving.signatures import SIGNATURES, signatures_of
-from tfcxr.training.run_folder import CONFIG_FILE, TRAINING_PATIENTS_FILE
+from tfcxr.training.run_folder import CONFIG_FILE
 
 OTHER_FOLDERS = {  # file -> what holds it and is no exported model
     "classifier.json": "a classifier, which reads images and generates none",

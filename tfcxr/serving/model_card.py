@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from tfcxr.data.conditions import condition_columns
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 from tfcxr.serving.message_size import message_size_text
 from tfcxr.serving.min_realism import realism_text
 from tfcxr.serving.signatures import signatures_of
 from tfcxr.serving.signatures.signature import Signature
-from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE
 
 DESCRIPTION_FILE = "model.json"
 CARD_FILE = "README.md"

@@ -19,6 +19,7 @@ from absl import logging
 
 import tfcxr
 from tfcxr.data.atomic import atomic_path, remove_temporary_files
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 from tfcxr.models.base import AdversarialModel
 from tfcxr.serving.example_request import example_request
 from tfcxr.serving.golden import golden_pictures
@@ -26,7 +27,7 @@ from tfcxr.serving.model_card import CARD_FILE, DESCRIPTION_FILE, ModelDescripti
 from tfcxr.serving.served import SERVED, Served, served_variables
 from tfcxr.serving.signatures import signatures_of
 from tfcxr.serving.warmup import write_warmup_requests
-from tfcxr.training.run_folder import TRAINING_PATIENTS_FILE, RunConfig
+from tfcxr.training.run_folder import RunConfig
 
 GOLDEN_SEEDS = (1, 2)
 OF_A_RUN = ("model", "label_names", "batch_size", "seed", "settings", "data")  # equal in all exports of one run

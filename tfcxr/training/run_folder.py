@@ -11,13 +11,13 @@ from tfcxr.config import make_config, nearest_name, to_plain
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import split_info
 from tfcxr.data.schema import DatasetInfo
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 from tfcxr.models import MODELS
 from tfcxr.models.base import AdversarialModel
 from tfcxr.models.pretrained import StoredRun
 from tfcxr.training.checkpoints import Checkpoints, read_arrays, restore
 
 CONFIG_FILE = "config.json"
-TRAINING_PATIENTS_FILE = "training_patients.txt"
 
 
 @dataclasses.dataclass(frozen=True)

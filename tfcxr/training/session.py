@@ -12,6 +12,7 @@ from absl import logging
 import tfcxr
 from tfcxr.data.atomic import write_atomically
 from tfcxr.data.record_reader import reading_errors
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE
 from tfcxr.models.base import AdversarialModel
 from tfcxr.training import callbacks
 from tfcxr.training.announcement import announce_training
@@ -25,7 +26,6 @@ from tfcxr.training.memory_limit import memory_limit_named
 from tfcxr.training.plan import TrainingPlan, plan_training
 from tfcxr.training.pretrained_start import patients_seen
 from tfcxr.training.run_folder import (
-    TRAINING_PATIENTS_FILE,
     RunConfig,
     ended_run,
     make_model,

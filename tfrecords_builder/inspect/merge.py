@@ -11,6 +11,8 @@ which the data set's name goes, so this finds the patients of one set in several
 two published sets share: RSNA's pneumonia set and ChestX-ray8 are parts of NIH ChestX-ray14, and the COVID-19
 Radiography Database holds images of chest_xray_pneumonia. Merge such sets for training only.
 
+A merge of synthetic cohorts, such as an ensemble's, names the patients that any of their generators was trained on.
+
 Memory: about 100 bytes per image (see `merge_table`), and in each worker `PORTION_BYTES` of records.
 
 In OUT stands, while the merge runs, `unfinished_merge/` with the arguments and a note for each finished shard. The
@@ -29,8 +31,10 @@ from typing import Any
 from absl import logging
 from tqdm import tqdm
 
+from tfcxr.data.atomic import write_atomically
 from tfcxr.data.records import write_dataset_info, write_patient_keys
 from tfcxr.data.schema import DatasetInfo, SplitInfo, default_encoding, hashed_key
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE, joined_training_patients
 from tfcxr.data.unfinished import ResumableWork, finished_shard, resumable_work
 from tfrecords_builder.inspect.merge_inputs import MergedLabels, MergeInput, MergeOptions, inputs_by_size, read_inputs
 from tfrecords_builder.inspect.merge_shard import make_job, write_merged_shard
@@ -123,7 +127,14 @@ def _write(work: ResumableWork, part: _Part, options: MergeOptions, workers: int
         of_split = tuple(itertools.islice(in_order, len(split.shards)))
         splits[split.name] = SplitInfo(split.images, len(split.patients), split.labels, of_split)
     patients = {split.name: map(bytes.decode, split.patients) for split in part.plan.splits}
-    return _describe(part, options, splits, write_patient_keys(work.out_dir / part.folder, patients))
+    data_dir = work.out_dir / part.folder
+    info = _describe(part, options, splits, write_patient_keys(data_dir, patients))
+    seen = joined_training_patients([(entry.folder, entry.info) for entry in part.inputs])
+    if seen is None:
+        return info
+    write_atomically(data_dir / TRAINING_PATIENTS_FILE, seen.text)
+    training_data = info.provenance.get("training_data", {}) | seen.facts
+    return dataclasses.replace(info, provenance=info.provenance | {"training_data": training_data})
 
 
 def _describe(part: _Part, options: MergeOptions, splits: dict[str, SplitInfo], patients_digest: str) -> DatasetInfo:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tfcxr.data.records import (
     write_shard,
 )
 from tfcxr.data.schema import DatasetInfo, Record, SplitInfo, encode_record
+from tfcxr.data.training_patients import TRAINING_PATIENTS_FILE, TrainingPatients, read_training_patients
 from tfcxr.data.unfinished import resumable_work, unfinished_folder
 from tfrecords_builder.inspect import merge_shard
 from tfrecords_builder.inspect.merge import merge_folders
@@ -389,6 +391,43 @@ def test_synthetic_and_real_are_mixed_only_on_request_and_stay_synthetic(one, tm
     more = write_set(tmp_path / "more", "acgan", ["Mass"], {"train": [("s2", "s2", (1,))]}, is_synthetic=True)
     info = merge_folders([drawn, more], tmp_path / "all", MergeOptions())[4]
     assert info.is_synthetic and not info.provenance["mixes_synthetic_and_real"] and info.notice == "Drawn."
+
+
+def write_cohort(folder, seen: str | None, salt="salt", key="s1") -> pathlib.Path:
+    """A synthetic cohort whose generator was trained on the patients `seen`, or does not tell where it is None."""
+    training_data = {"split": "train", "salt_fingerprint": salt}
+    training_data |= {} if seen is None else {"patient_keys_file": TRAINING_PATIENTS_FILE}
+    rows = {"train": [(key, key, (1, 0))]}
+    provenance, labels = {"training_data": training_data}, ["Edema", "Mass"]
+    write_set(folder, folder.name, labels, rows, is_synthetic=True, provenance=provenance, salt_fingerprint="")
+    if seen is not None:
+        (folder / TRAINING_PATIENTS_FILE).write_text(seen)
+    return folder
+
+
+def test_an_ensemble_names_the_patients_of_all_its_generators(one, tmp_path):
+    first = write_cohort(tmp_path / "first", "p1\np2\n")
+    second = write_cohort(tmp_path / "second", "p2\np3\n", key="s2")
+    info = merge_folders([first, second], tmp_path / "out", MergeOptions())[4]
+    expected = TrainingPatients(frozenset({"p1", "p2", "p3"}), "salt")
+    assert read_training_patients(tmp_path / "out", info) == expected
+    again = merge_folders([tmp_path / "out", one], tmp_path / "mixed", MergeOptions(mix_synthetic=True))[4]
+    assert read_training_patients(tmp_path / "mixed", again) == expected
+    chosen = merge_folders([first], tmp_path / "chosen", MergeOptions(label_names=("Edema",)))[4]
+    assert read_training_patients(tmp_path / "chosen", chosen).keys == {"p1", "p2"}
+    assert chosen.provenance["training_data"]["split"] == "train"
+
+
+@pytest.mark.parametrize(
+    ("seen", "salt", "why"),
+    [(None, "salt", r"\(.*second does not say so\)"), ("p3\n", "other", r"\(their keys have different salts\)")],
+)
+def test_an_ensemble_with_a_silent_generator_says_so(tmp_path, caplog, seen, salt, why):
+    first, second = write_cohort(tmp_path / "first", "p1\n"), write_cohort(tmp_path / "second", seen, salt, "s2")
+    with caplog.at_level("WARNING"):
+        info = merge_folders([first, second], tmp_path / "out", MergeOptions())[4]
+    assert read_training_patients(tmp_path / "out", info) is None
+    assert re.search(why, caplog.text)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from tfcxr.config import check_range
 from tfcxr.data.stored_images import StoredImages
+from tfcxr.data.training_patients import read_training_patients
 from tfcxr.evaluation.cohorts import Cohort, Cohorts, check_folders, load_cohorts
 from tfcxr.evaluation.evaluation import Evaluation
 from tfcxr.evaluation.extractors.patient_network import (
@@ -130,10 +131,10 @@ def _check_numbers(several: Mapping[str, int], held_out: int, split: str, settin
 def _is_known(evaluation: Evaluation, real: Cohort) -> np.ndarray:
     """bool [images]: of patients the generator was trained on; all where it is not known which these are."""
     info = evaluation.synthetic_infos[evaluation.cohort_name]
-    path = evaluation.synthetic_dir / info.provenance.get("training_data", {}).get("patient_keys_file", "")
-    if not path.is_file():
+    patients = read_training_patients(evaluation.synthetic_dir, info)
+    if patients is None:
         return np.ones(len(real.images), bool)
-    is_known = np.isin(real.patient_keys, path.read_text(encoding="utf-8").split())
+    is_known = np.isin(real.patient_keys, sorted(patients.keys))
     if not is_known.any():
         raise ValueError(
             f"the generator of {evaluation.synthetic_dir} was trained on none of the patients of "

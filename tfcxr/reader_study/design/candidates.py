@@ -14,6 +14,7 @@ from tfcxr.data.example import Example
 from tfcxr.data.records import read_dataset_info, shard_paths, split_info
 from tfcxr.data.schema import DatasetInfo, record_image
 from tfcxr.data.tfrecord import CHECKSUM_BYTES, HEAD_BYTES, read_records
+from tfcxr.data.training_patients import read_training_patients
 
 HELD_OUT_SPLITS = ("held_out", "test")
 SECOND_CHOICE = "validation"  # it has chosen checkpoints, but no gradient came from it
@@ -137,13 +138,10 @@ def training_patients(synthetic: Cohort, real: Cohort) -> frozenset[str] | None:
     Returns:
       the keys; None where the folder does not name them, or where another salt than that of `real` made them.
     """
-    training = synthetic.info.provenance.get("training_data", {})
-    name = pathlib.Path(training.get("patient_keys_file", "")).name
-    path = synthetic.data_dir / name
-    salt = training.get("salt_fingerprint", synthetic.info.salt_fingerprint)
-    if not name or not path.is_file() or salt != real.info.salt_fingerprint:
+    patients = read_training_patients(synthetic.data_dir, synthetic.info)
+    if patients is None or patients.salt_fingerprint != real.info.salt_fingerprint:
         return None
-    return frozenset(path.read_text(encoding="utf-8").split())
+    return patients.keys
 
 
 def unseen_candidates(real: Cohort, synthetic: Sequence[Cohort], *, keeps_seen: bool = False) -> list[Candidate]:
