@@ -17,8 +17,9 @@ from tfcxr.layers.channels import with_channels
 from tfcxr.layers.initializers import InitializerName, kernel_initializers
 from tfcxr.layers.leaky_relu import leaky_relu
 from tfcxr.layers.normalization import normalization
+from tfcxr.layers.upsampled_convolution import UpsampledConvolution
 from tfcxr.losses.adversarial import wasserstein_discriminator_loss, wasserstein_generator_loss
-from tfcxr.losses.penalties import drift_penalty, gradient_penalty
+from tfcxr.losses.penalties import add_gradients, drift_penalty, gradient_penalty, is_due, lazy_gradients
 from tfcxr.models.base import GAN
 from tfcxr.models.vanilla_gan import PerceptronDiscriminator, PerceptronGenerator, VanillaGANConfig
 
@@ -35,10 +36,14 @@ class WGANGPConfig(VanillaGANConfig):
       filters: channels beside the image, doubled at each halving of the size, at most 8 times as many.
       kernel_size: pixels of the convolutions; 4, a multiple of the stride, against checkerboards (Odena, Dumoulin,
         Olah 2016). Differs from Radford et al., who have 5.
+      upsampling: how the generator doubles the size: "transposed" convolutions of `kernel_size` (Radford et al.), or
+        "nearest", repeated pixels and then a 3x3 convolution (Odena et al.).
       image_layer: "transpose", the generator's last doubling of the size (Radford et al.), or "convolution" of features
         that have the image's size already.
       critic_steps: steps of the critic before each step of the generator (n_critic).
       penalty_weight: of the gradient penalty (lambda).
+      penalty_interval: steps of the generator between those in which it is due, then that much stronger (after Karras
+        et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix B); 1 in Gulrajani et al.
       drift_weight: of the critic's squared values on real images (Karras et al. 2018, appendix A.1); Gulrajani et al.
         have none.
     """
@@ -52,17 +57,26 @@ class WGANGPConfig(VanillaGANConfig):
     architecture: Literal["convolutional", "perceptron"] = "convolutional"
     filters: int = 64
     kernel_size: int = 4
+    upsampling: Literal["transposed", "nearest"] = "transposed"
     image_layer: Literal["transpose", "convolution"] = "transpose"
     critic_steps: int = 5
     penalty_weight: float = 10.0
+    penalty_interval: int = 1
     drift_weight: float = 1e-3
 
-    network_settings = (*VanillaGANConfig.network_settings, "architecture", "filters", "kernel_size", "image_layer")
+    network_settings = (
+        *VanillaGANConfig.network_settings,
+        "architecture",
+        "filters",
+        "kernel_size",
+        "upsampling",
+        "image_layer",
+    )
     largest_size = 256
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "critic_steps", "filters", minimum=1)
+        check_range(self, "critic_steps", "filters", "penalty_interval", minimum=1)
         check_range(self, "kernel_size", minimum=STRIDE)
         check_range(self, "penalty_weight", "drift_weight", minimum=0)
 
@@ -72,7 +86,8 @@ class WGANGPConfig(VanillaGANConfig):
         perceptron = {"architecture": "perceptron", "generator_units": (16, 32), "discriminator_units": (32, 16)}
         labelled = {"conditional": True, "label_count": 2}
         plain = {"normalization": "none"}
-        return tiny, tiny | plain | {"image_layer": "convolution"}, tiny | perceptron | labelled | plain
+        resized = {"image_layer": "convolution", "upsampling": "nearest", "penalty_interval": 2}
+        return tiny, tiny | plain | resized, tiny | perceptron | labelled | plain
 
     @property
     def batches_per_step(self) -> int:
@@ -93,9 +108,13 @@ class ConvolutionalGenerator(keras.Model):
             filters = [filters[0], *filters]
         self.first_shape = (BASE_SIZE, BASE_SIZE, first_filters)
         self.project = keras.layers.Dense(math.prod(self.first_shape), kernel_initializer=draw())
-        options = {"kernel_size": config.kernel_size, "strides": STRIDE, "padding": "same"}
-        doubling = functools.partial(keras.layers.Conv2DTranspose, **options)
-        has_bias, kernel = config.normalization == "none", functools.partial(draw, transposed_stride=STRIDE)
+        if config.upsampling == "nearest":
+            doubling, kernel = UpsampledConvolution, draw
+        else:
+            options = {"kernel_size": config.kernel_size, "strides": STRIDE, "padding": "same"}
+            doubling = functools.partial(keras.layers.Conv2DTranspose, **options)
+            kernel = functools.partial(draw, transposed_stride=STRIDE)
+        has_bias = config.normalization == "none"
         self.stages = [doubling(count, use_bias=has_bias, kernel_initializer=kernel()) for count in reversed(filters)]
         norm = config.normalization, config.batch_normalization_epsilon
         self.normalizations = [normalization(*norm) for _ in range(len(filters) + 1)]
@@ -149,7 +168,11 @@ class ConvolutionalCritic(keras.Model):
 
 
 class WGANGP(GAN):
-    """Wasserstein GAN with gradient penalty; one training step moves the critic n times and then the generator once."""
+    """Wasserstein GAN with gradient penalty; one training step moves the critic n times and then the generator once.
+
+    Logged `gradient_penalty` is 0 in the steps in which it is not due, so that its mean over many steps is
+    1 / penalty_interval of the penalty.
+    """
 
     config_class = WGANGPConfig
     metric_names = (
@@ -212,10 +235,18 @@ class WGANGP(GAN):
             real_values = self.discriminator((real, condition))
             fake_values = self.discriminator((fake, condition))
             adversarial = wasserstein_discriminator_loss(real_values, fake_values)
-            penalty = gradient_penalty(lambda image: self.discriminator((image, condition)), real, fake, uniform)
             drift = drift_penalty(real_values)
-            total = adversarial + config.penalty_weight * penalty + config.drift_weight * drift
-        self.apply_gradients(self.discriminator, tape.gradient(total, self.discriminator.trainable_variables))
+            total = adversarial + config.drift_weight * drift
+        weights = self.discriminator.trainable_variables
+        gradients = tape.gradient(total, weights)
+        penalty, penalty_gradients = lazy_gradients(
+            is_due(self.step.value, config.penalty_interval, config.penalty_weight),
+            lambda: gradient_penalty(lambda image: self.discriminator((image, condition)), real, fake, uniform),
+            weights,
+            scale=config.penalty_weight * config.penalty_interval,
+            name="penalty",
+        )
+        self.apply_gradients(self.discriminator, add_gradients(gradients, penalty_gradients))
         return {
             "discriminator_adversarial": adversarial,
             "gradient_penalty": penalty,

@@ -1,10 +1,9 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfcxr.config import make_config
-from tfcxr.models.cgan import CGAN, CGANConfig, UpsampledConvolution
+from tfcxr.models.cgan import CGAN, CGANConfig
 
 TINY = {"image_size": 32, "generator_filters": 32, "discriminator_filters": 8, "latent_size": 8}
 
@@ -76,26 +75,6 @@ def test_texture_at_full_size_has_noise_that_a_seed_decides():
     assert not np.allclose(first, other, atol=1e-3)
     layer = model.discriminator.convolutions[0]
     assert (layer.filters, layer.strides) == (4, (1, 1))
-
-
-def test_upsampled_convolution_is_upsampling_and_convolution():
-    features = tf.random.stateless_normal([2, 5, 5, 3], [0, 0])
-    layer = UpsampledConvolution(4, keras.initializers.RandomNormal(0.0, 1.0, seed=1))
-    outputs = layer(features)
-    layer.bias.assign([1.0, 2.0, 3.0, 4.0])
-    two = keras.Sequential([keras.layers.UpSampling2D(), keras.layers.Conv2D(4, 3, padding="same")])
-    two(features)
-    two.set_weights(layer.get_weights())
-    assert outputs.shape == (2, 10, 10, 4)
-    gradients = []
-    for network in (layer, two):
-        with tf.GradientTape() as tape:
-            tape.watch(features)
-            total = tf.reduce_sum(tf.square(network(features)))
-        gradients.append([total, *tape.gradient(total, [features, *network.trainable_variables])])
-    for one_operation, two_operations in zip(*gradients, strict=True):
-        np.testing.assert_allclose(one_operation, two_operations, rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(layer(features), two(features), atol=1e-5)
 
 
 @pytest.mark.parametrize("conditioning", ["concatenate", "projection"])

@@ -33,6 +33,7 @@ def values(variables):
         {},
         PERCEPTRON,
         PERCEPTRON | CONDITIONAL | {"channels": 3},
+        {"upsampling": "nearest", "image_layer": "convolution", "penalty_interval": 2},
         CONDITIONAL | {"is_single_label": False, "precision": "mixed_bfloat16", "kernel_size": 5},
         {"critic_steps": 1, "normalization": "none", "drift_weight": 0.0, "ema_decay": 0.0},
     ],
@@ -147,6 +148,20 @@ def test_the_penalty_weighs_what_is_set():
     assert not np.array_equal(weights[0.0][0], weights[10.0][0])
 
 
+@pytest.mark.parametrize(("step", "equal_weight"), [(0, 20.0), (1, 0.0), (2, 20.0)])
+def test_a_lazy_penalty_is_rarer_and_as_much_stronger(step, equal_weight):
+    lazy = make_gan(critic_steps=1, penalty_weight=10.0, penalty_interval=2, **PERCEPTRON)
+    other = make_gan(critic_steps=1, penalty_weight=equal_weight, **PERCEPTRON)
+    for model in (lazy, other):
+        model.generator_optimizer.epsilon = model.discriminator_optimizer.epsilon = 1e-2
+        model.step.assign(step)
+    means = tf.function(lazy.train_step)(make_batch())
+    tf.function(other.train_step)(make_batch())
+    assert (float(means["gradient_penalty"]) > 0) == bool(equal_weight)
+    for mine, theirs in zip(lazy.discriminator.variables, other.discriminator.variables, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("settings", [{}, PERCEPTRON], ids=["convolutional", "perceptron"])
 def test_critic_values_each_image_alone(settings):
     model, images = make_gan(**settings), make_batch(4)["image"]
@@ -189,6 +204,8 @@ def test_rows_that_do_not_divide_are_refused():
         ({"penalty_weight": -1.0}, "penalty_weight must be at least 0, got -1.0"),
         ({"drift_weight": -1.0}, "drift_weight must be at least 0, got -1.0"),
         ({"filters": 0}, "filters must be at least 1, got 0"),
+        ({"penalty_interval": 0}, "penalty_interval must be at least 1, got 0"),
+        ({"upsampling": "bilinear"}, "upsampling expects one of 'transposed', 'nearest'"),
         ({"kernel_size": 1}, "kernel_size must be at least 2, got 1"),
         ({"architecture": "transformer"}, "architecture expects one of 'convolutional', 'perceptron'"),
         ({"adversarial_loss": "log"}, "adversarial_loss expects one of 'wasserstein'"),
@@ -204,9 +221,11 @@ def test_wrong_settings_are_refused(settings, message):
 @pytest.mark.parametrize("initializer", ["he", "uniform", "glorot", "normal"])
 @pytest.mark.parametrize("normalization", ["batch", "none"])
 @pytest.mark.parametrize("image_layer", ["transpose", "convolution"])
-def test_an_untrained_generator_draws_few_black_or_white_pixels(initializer, normalization, image_layer):
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+def test_an_untrained_generator_draws_few_black_or_white_pixels(initializer, normalization, image_layer, upsampling):
     """No gradient passes through them, and they would stay."""
-    settings = {"initializer": initializer, "normalization": normalization, "image_layer": image_layer}
+    settings = {"initializer": initializer, "normalization": normalization}
+    settings |= {"image_layer": image_layer, "upsampling": upsampling}
     model = WGANGP(WGANGPConfig(image_size=32, **settings), seed=0)
     image = model.generator((tf.random.stateless_normal([64, 100], [0, 1]), tf.zeros([64, 0])), training=True)
     assert np.mean(np.abs(image) > 0.95) < 0.1
