@@ -73,7 +73,7 @@ class GenerateArguments(Arguments):
       like_split: Split of --like.
       images: Images with --shares or --like, by default as many as the split holds; or of a model without labels.
       seed: Of the cohort: of its images and of the order of its labels.
-      truncation: Below 1 images vary less.
+      truncation: Below 1 images vary less, above 1 more; a PGGAN's vary at most as at 1.
       min_realism: Keep only images that the discriminator rates so, such as 0.9; with quantile:.1, as high as all but
         0.1 of held-out real images. All are kept by default.
       calibrate_on: With --min_realism=quantile: records of held-out real images, or the folder of their builds, with

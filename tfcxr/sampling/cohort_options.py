@@ -12,7 +12,7 @@ class CohortOptions:
 
     Attributes:
       seed: of the cohort, from 0.
-      truncation: below 1 images are less varied, see the model's `generate_from_latent`.
+      truncation: below 1 images are less varied, above 1 more, see the model's `generate_from_latent`.
       batch_size: images generated at once.
       shard_images: images per shard, at most.
       workers: processes that generate; changes no image.
