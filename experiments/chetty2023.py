@@ -51,6 +51,7 @@ VARIANTS = {
             "model_name": "wgan_gp",
             "model": {
                 "architecture": "perceptron",
+                "critic_steps": 5,
                 "initializer": "uniform",
                 "batch_normalization_epsilon": 0.8,
                 "drift_weight": 0.0,
@@ -94,7 +95,7 @@ VARIANTS = {
         },
         "wgan_gp": {
             "model_name": "wgan_gp",
-            "model": {"architecture": "perceptron", "initializer": "uniform", "precision": "auto"},
+            "model": {"architecture": "perceptron", "critic_steps": 5, "initializer": "uniform", "precision": "auto"},
             "batch_size": 64,
             "steps": 400,
         },

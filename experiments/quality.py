@@ -44,8 +44,8 @@ VARIANTS = {
         "cgan": {"model_name": "cgan", "model": {"precision": "auto"}, "batch_size": 8},
         "wgan_gp": {
             "model_name": "wgan_gp",
-            "model": {"conditional": True, "label_count": 2, "filters": 32, "precision": "auto"},
-            "batch_size": 32,
+            "model": {"conditional": True, "label_count": 2, "precision": "auto"},
+            "batch_size": 8,
         },
         "stylegan2": {
             "model_name": "stylegan2",

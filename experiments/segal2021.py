@@ -20,6 +20,7 @@ The study's readers are not part of this command.
 from tfcxr.studies.page import Results, Row
 from tfcxr.studies.stages import Stage, Study, sizes_to
 
+# The paper compares with a DCGAN and gives no settings: networks of Radford et al. 2016 here, trained as a WGAN-GP.
 VARIANTS = {
     "as_published": {
         "extends": "corrected",
@@ -46,7 +47,19 @@ VARIANTS = {
         },
         "dcgan": {
             "model_name": "wgan_gp",
-            "model": {"architecture": "convolutional", "conditional": False, "label_count": 0},
+            "model": {
+                "architecture": "convolutional",
+                "filters": 64,
+                "initializer": "he",
+                "upsampling": "transpose",
+                "image_layer": "transpose",
+                "critic_steps": 5,
+                "generator_learning_rate": 1e-4,
+                "discriminator_learning_rate": 1e-4,
+                "beta_1": 0.5,
+                "conditional": False,
+                "label_count": 0,
+            },
             "batch_size": 64,
             "steps": 20000,
         },
@@ -84,7 +97,20 @@ VARIANTS = {
         },
         "dcgan": {
             "model_name": "wgan_gp",
-            "model": {"filters": 32, "conditional": False, "label_count": 0, "precision": "auto"},
+            "model": {
+                "architecture": "convolutional",
+                "filters": 32,
+                "initializer": "he",
+                "upsampling": "transpose",
+                "image_layer": "transpose",
+                "critic_steps": 5,
+                "generator_learning_rate": 1e-4,
+                "discriminator_learning_rate": 1e-4,
+                "beta_1": 0.5,
+                "conditional": False,
+                "label_count": 0,
+                "precision": "auto",
+            },
             "batch_size": 32,
             "steps": 600,
         },

@@ -1,7 +1,8 @@
 """WGAN-GP: a critic held to slope 1 by a gradient penalty, and a generator that follows it (Gulrajani et al. 2017).
 
-Two architectures: "convolutional" in the size of DCGAN (Radford, Metz, Chintala 2016), and the "perceptron" of
-Chetty 2023, which is the vanilla GAN's.
+Two architectures: "convolutional" after DCGAN (Radford, Metz, Chintala 2016), and the "perceptron" of Chetty 2023,
+which is the vanilla GAN's. The defaults are those that draw best after equal time on a processor
+(experiments/quality_tried.md); algorithm 1 of Gulrajani et al. has critic_steps=5, rates of 1e-4, beta_1=0, beta_2=.9.
 """
 
 import dataclasses
@@ -36,11 +37,11 @@ class WGANGPConfig(VanillaGANConfig):
       filters: channels beside the image, doubled at each halving of the size, at most 8 times as many.
       kernel_size: pixels of the convolutions; 4, a multiple of the stride, against checkerboards (Odena, Dumoulin,
         Olah 2016). Differs from Radford et al., who have 5.
-      upsampling: how the generator doubles the size: "transposed" convolutions of `kernel_size` (Radford et al.), or
-        "nearest", repeated pixels and then a 3x3 convolution (Odena et al.).
+      upsampling: how the generator doubles the size: "transpose", convolutions of `kernel_size` (Radford et al.), or
+        "resize", repeated pixels and then a 3x3 convolution (Odena et al.).
       image_layer: "transpose", the generator's last doubling of the size (Radford et al.), or "convolution" of features
         that have the image's size already.
-      critic_steps: steps of the critic before each step of the generator (n_critic).
+      critic_steps: steps of the critic before each step of the generator (n_critic); 5 in Gulrajani et al.
       penalty_weight: of the gradient penalty (lambda).
       penalty_interval: steps of the generator between those in which it is due, then that much stronger (after Karras
         et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix B); 1 in Gulrajani et al.
@@ -48,18 +49,18 @@ class WGANGPConfig(VanillaGANConfig):
         have none.
     """
 
-    generator_learning_rate: float = 1e-4
-    discriminator_learning_rate: float = 1e-4
-    beta_1: float = 0.5
+    generator_learning_rate: float = 2e-4
+    discriminator_learning_rate: float = 4e-4
+    beta_1: float = 0.0
     beta_2: float = 0.9
-    initializer: InitializerName = "he"
+    initializer: InitializerName = "normal"
     adversarial_loss: Literal["wasserstein"] = "wasserstein"
     architecture: Literal["convolutional", "perceptron"] = "convolutional"
-    filters: int = 64
+    filters: int = 32
     kernel_size: int = 4
-    upsampling: Literal["transposed", "nearest"] = "transposed"
-    image_layer: Literal["transpose", "convolution"] = "transpose"
-    critic_steps: int = 5
+    upsampling: Literal["transpose", "resize"] = "resize"
+    image_layer: Literal["transpose", "convolution"] = "convolution"
+    critic_steps: int = 1
     penalty_weight: float = 10.0
     penalty_interval: int = 1
     drift_weight: float = 1e-3
@@ -73,6 +74,7 @@ class WGANGPConfig(VanillaGANConfig):
         "image_layer",
     )
     largest_size = 256
+    usual_batch_size = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,7 +88,7 @@ class WGANGPConfig(VanillaGANConfig):
         perceptron = {"architecture": "perceptron", "generator_units": (16, 32), "discriminator_units": (32, 16)}
         labelled = {"conditional": True, "label_count": 2}
         plain = {"normalization": "none"}
-        resized = {"image_layer": "convolution", "upsampling": "nearest", "penalty_interval": 2}
+        resized = {"image_layer": "convolution", "upsampling": "resize", "penalty_interval": 2}
         return tiny, tiny | plain | resized, tiny | perceptron | labelled | plain
 
     @property
@@ -97,7 +99,7 @@ class WGANGPConfig(VanillaGANConfig):
 class ConvolutionalGenerator(keras.Model):
     """float32 z [batch, latent], condition [batch, labels] -> float32 images [batch, size, size, channels] in [-1, 1].
 
-    DCGAN's: a dense layer to 4 x 4, transposed convolutions of stride 2 with batch normalization and ReLU.
+    DCGAN's: a dense layer to 4 x 4, doublings of the size with batch normalization and ReLU.
     """
 
     def __init__(self, config: WGANGPConfig, seed: int) -> None:
@@ -108,7 +110,7 @@ class ConvolutionalGenerator(keras.Model):
             filters = [filters[0], *filters]
         self.first_shape = (BASE_SIZE, BASE_SIZE, first_filters)
         self.project = keras.layers.Dense(math.prod(self.first_shape), kernel_initializer=draw())
-        if config.upsampling == "nearest":
+        if config.upsampling == "resize":
             doubling, kernel = UpsampledConvolution, draw
         else:
             options = {"kernel_size": config.kernel_size, "strides": STRIDE, "padding": "same"}

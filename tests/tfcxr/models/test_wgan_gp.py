@@ -8,7 +8,7 @@ from tfcxr.models.wgan_gp import WGANGP, WGANGPConfig
 
 pytestmark = pytest.mark.thorough
 
-TINY = {"image_size": 32, "latent_size": 8, "filters": 4, "critic_steps": 3}
+TINY = {"image_size": 32, "latent_size": 8, "filters": 4, "critic_steps": 3, "initializer": "he"}
 PERCEPTRON = {"architecture": "perceptron", "generator_units": (8, 16), "discriminator_units": (16, 8)}
 CONDITIONAL = {"conditional": True, "label_count": 2}
 
@@ -33,7 +33,7 @@ def values(variables):
         {},
         PERCEPTRON,
         PERCEPTRON | CONDITIONAL | {"channels": 3},
-        {"upsampling": "nearest", "image_layer": "convolution", "penalty_interval": 2},
+        {"upsampling": "resize", "image_layer": "convolution", "penalty_interval": 2},
         CONDITIONAL | {"is_single_label": False, "precision": "mixed_bfloat16", "kernel_size": 5},
         {"critic_steps": 1, "normalization": "none", "drift_weight": 0.0, "ema_decay": 0.0},
     ],
@@ -56,15 +56,17 @@ def test_every_option_takes_a_finite_step(settings):
 @pytest.mark.parametrize(
     ("image_size", "filters"), [(32, [4, 8, 16]), (64, [4, 8, 16, 32]), (256, [4, 8, 16, 32, 32, 32])]
 )
-def test_any_power_of_two_from_32_to_256(image_size, filters):
-    model = make_gan(image_size=image_size)
+@pytest.mark.parametrize("image_layer", ["transpose", "convolution"])
+def test_any_power_of_two_from_32_to_256(image_size, filters, image_layer):
+    model = make_gan(image_size=image_size, image_layer=image_layer)
     assert [convolution.filters for convolution in model.discriminator.convolutions] == filters
-    assert [convolution.filters for convolution in model.generator.stages] == filters[-2::-1]
+    full_size = filters[:1] if image_layer == "convolution" else []
+    assert [convolution.filters for convolution in model.generator.stages] == filters[-2::-1] + full_size
     assert model.generate(tf.constant([1], tf.int64), tf.ones([1, 0])).shape == (1, image_size, image_size, 1)
 
 
-def test_the_default_size_is_dcgans():
-    model = WGANGP(WGANGPConfig())
+def test_dcgans_networks():
+    model = WGANGP(WGANGPConfig(filters=64, upsampling="transpose", image_layer="transpose"))
     assert [kernel.shape[-1] for kernel in model.discriminator.trainable_variables[0:8:2]] == [64, 128, 256, 512]
     assert model.generator.first_shape == (4, 4, 512)
     assert [convolution.filters for convolution in model.generator.stages] == [256, 128, 64]
@@ -205,7 +207,7 @@ def test_rows_that_do_not_divide_are_refused():
         ({"drift_weight": -1.0}, "drift_weight must be at least 0, got -1.0"),
         ({"filters": 0}, "filters must be at least 1, got 0"),
         ({"penalty_interval": 0}, "penalty_interval must be at least 1, got 0"),
-        ({"upsampling": "bilinear"}, "upsampling expects one of 'transposed', 'nearest'"),
+        ({"upsampling": "bilinear"}, "upsampling expects one of 'transpose', 'resize'"),
         ({"kernel_size": 1}, "kernel_size must be at least 2, got 1"),
         ({"architecture": "transformer"}, "architecture expects one of 'convolutional', 'perceptron'"),
         ({"adversarial_loss": "log"}, "adversarial_loss expects one of 'wasserstein'"),
@@ -221,7 +223,7 @@ def test_wrong_settings_are_refused(settings, message):
 @pytest.mark.parametrize("initializer", ["he", "uniform", "glorot", "normal"])
 @pytest.mark.parametrize("normalization", ["batch", "none"])
 @pytest.mark.parametrize("image_layer", ["transpose", "convolution"])
-@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
 def test_an_untrained_generator_draws_few_black_or_white_pixels(initializer, normalization, image_layer, upsampling):
     """No gradient passes through them, and they would stay."""
     settings = {"initializer": initializer, "normalization": normalization}
