@@ -84,7 +84,7 @@ class WGANGPConfig(VanillaGANConfig):
 
     @classmethod
     def tiny_settings(cls) -> tuple[dict[str, Any], ...]:
-        tiny = {"image_size": 32, "latent_size": 8, "filters": 4, "critic_steps": 2}
+        tiny = {"image_size": 32, "latent_size": 8, "filters": 4, "critic_steps": 2, "initializer": "he"}
         perceptron = {"architecture": "perceptron", "generator_units": (16, 32), "discriminator_units": (32, 16)}
         labelled = {"conditional": True, "label_count": 2}
         plain = {"normalization": "none"}
