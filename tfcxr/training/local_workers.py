@@ -13,6 +13,7 @@ from typing import Any
 from tfcxr.threads import OTHERS
 
 POLL_SECONDS = 0.2
+WORKERS_PER_PROCESSOR = 2  # more of them wait for each other, and each takes a gigabyte
 GRACE_SECONDS = 60.0  # for the others, when one worker has failed
 
 
@@ -24,9 +25,18 @@ def run_local_workers(words: Sequence[str], count: int) -> int:
 
     Returns:
       the exit status of the first worker that failed, 128 + N where signal N ended it; 0 where none failed.
+
+    Raises:
+      ValueError: more workers than this machine's processors can carry.
     """
+    processors = os.cpu_count() or 1
+    if count > (most := max(2, WORKERS_PER_PROCESSOR * processors)):
+        raise ValueError(
+            f"--local_workers={count} is more than {processors} processors can carry; give at most {most}, or use "
+            "several machines by TF_CONFIG"
+        )
     addresses = free_addresses(count)
-    threads = dict.fromkeys(OTHERS, str(max(1, (os.cpu_count() or 1) // count)))
+    threads = dict.fromkeys(OTHERS, str(max(1, processors // count)))
     workers = []
     for index in range(count):
         cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}

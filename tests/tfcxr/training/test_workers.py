@@ -10,12 +10,19 @@ import time
 import numpy as np
 import pytest
 
-from tfcxr.training.local_workers import free_addresses
+from tfcxr.training.local_workers import free_addresses, run_local_workers
 from tfcxr.training.workers import Agreement, Workers, read_workers
 
 TWO = {"worker": ["one:1", "two:1"]}
 TRAIN = ["-m", "tfcxr.train", "--model=vanilla_gan", "--batch_size=8", "--set=generator_units=16,16", "--noexport"]
 TRAIN += ["--set=precision=float32", "--log_every=2", "--sample_every=4", "--checkpoint_every=4"]
+
+
+def test_more_workers_than_the_processors_can_carry_are_refused(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(subprocess, "Popen", pytest.fail)
+    with pytest.raises(ValueError, match="--local_workers=5 is more than 2 processors can carry; give at most 4, or"):
+        run_local_workers(["-c", "pass"], 5)
 
 
 @pytest.mark.parametrize(
