@@ -57,7 +57,7 @@ WRONG_CALLS = [
         "split 'train' of discs holds 48 images, too few for one training step of 64; the largest .* works is 48",
     ),
     (
-        ["--data_dir=DATA", "--model=wgan_gp", "--set=conditional=True"],
+        ["--data_dir=DATA", "--model=wgan_gp", "--batch_size=32", "--set=critic_steps=5"],
         r"too few for one training step of 160 \(32 x 5 batches per step\); the largest batch size that works is 9",
     ),
     (
