@@ -149,7 +149,15 @@ VARIANTS = {
         },
         "dcgan": {
             "model_name": "wgan_gp",
-            "model": {"filters": 4, "latent_size": 8, "conditional": False, "label_count": 0, "critic_steps": 1},
+            "model": {
+                "filters": 4,
+                "latent_size": 8,
+                "initializer": "he",
+                "upsampling": "transpose",
+                "image_layer": "transpose",
+                "conditional": False,
+                "label_count": 0,
+            },
             "batch_size": 8,
             "steps": 2,
         },
