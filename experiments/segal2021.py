@@ -48,7 +48,6 @@ VARIANTS = {
         "dcgan": {
             "model_name": "wgan_gp",
             "model": {
-                "architecture": "convolutional",
                 "filters": 64,
                 "initializer": "he",
                 "upsampling": "transpose",
@@ -98,7 +97,6 @@ VARIANTS = {
         "dcgan": {
             "model_name": "wgan_gp",
             "model": {
-                "architecture": "convolutional",
                 "filters": 32,
                 "initializer": "he",
                 "upsampling": "transpose",
