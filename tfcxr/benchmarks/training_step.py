@@ -19,7 +19,7 @@ from tfcxr.training.run_folder import make_model
 from tfcxr.training.step_logs import require_finite
 from tfcxr.training.strategy import make_strategy
 
-LAZY_PENALTIES = ("r1", "path_length")  # each with a setting `<name>_interval`
+LAZY_PENALTIES = ("r1", "path_length", "penalty")  # each with a setting `<name>_interval`
 MINIMUM_PIECES = 5  # timed pieces, however long one is
 
 

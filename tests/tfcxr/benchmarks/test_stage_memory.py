@@ -52,6 +52,7 @@ def test_a_model_of_one_size_has_one_row_for_each_batch(model):
         ({"model": "srgan"}, (500, 1)),
         ({"model": "cgan", "settings": ("r1_interval=3",)}, (0, 3)),
         ({"model": "wgan_gp"}, (0, 1)),
+        ({"model": "wgan_gp", "settings": ("penalty_interval=2",)}, (0, 2)),
     ],
 )
 def test_memory_is_of_a_step_that_does_everything(settings, step):
