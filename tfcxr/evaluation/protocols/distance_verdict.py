@@ -30,6 +30,11 @@ def verdict(extractor: str, comparisons: Sequence[Mapping[str, Any]], auc: Mappi
     ]
 
 
+def tells_apart(comparisons: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an extractor tells synthetic images from every test set; one that does speaks first."""
+    return all(_can_be_told(comparison) for comparison in comparisons if comparison["role"] == "test")
+
+
 def _can_be_told(comparison: Mapping[str, Any]) -> bool:
     return comparison["score"]["images"] >= MIN_TELLING_IMAGES and (_differs(comparison) or _is_copy(comparison))
 
@@ -67,8 +72,8 @@ def _conclusion(extractor: str, comparison: Mapping[str, Any]) -> str:
     if _is_copy(comparison):
         return f"Synthetic images are nearer to {whom} than these are to each other, as copies are: {numbers}."
     return (
-        f"Nothing can be said of whether synthetic images differ from {whom}, as these differ as much among "
-        f"themselves: {numbers}; more images of both narrow the intervals."
+        f"Nothing can be said by the features of {extractor} of whether synthetic images differ from {whom}, as these "
+        f"differ as much among themselves: {numbers}; more images of both narrow the intervals."
     )
 
 

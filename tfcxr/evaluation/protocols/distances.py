@@ -42,7 +42,7 @@ from tfcxr.evaluation.feature_distances import (
 from tfcxr.evaluation.image_distances import compare_images
 from tfcxr.evaluation.protocols.distance_page import TRAINING, page_parts
 from tfcxr.evaluation.protocols.distance_scores import distance_scores
-from tfcxr.evaluation.protocols.distance_verdict import verdict
+from tfcxr.evaluation.protocols.distance_verdict import tells_apart, verdict
 from tfcxr.evaluation.protocols.protocol import Protocol
 from tfcxr.evaluation.report import html
 from tfcxr.evaluation.report.report import Findings
@@ -93,7 +93,7 @@ def run(evaluation: Evaluation, settings: DistanceSettings) -> Findings:
     }
     verdicts = [
         verdict(extractor.words, found[extractor.name]["comparisons"], found[extractor.name]["auc"])
-        for extractor in extractors
+        for extractor in sorted(extractors, key=lambda extractor: not tells_apart(found[extractor.name]["comparisons"]))
     ]
     notices = [notice for extractor in extractors for notice in _rank_notices(extractor, found[extractor.name])]
     return Findings(

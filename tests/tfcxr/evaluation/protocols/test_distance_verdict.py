@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfcxr.evaluation.protocols.distance_verdict import verdict
+from tfcxr.evaluation.protocols.distance_verdict import tells_apart, verdict
 
 
 def row(images: int, mean: float, reach: float = 1.0) -> dict:
@@ -42,7 +42,7 @@ def test_images_beyond_the_floor_are_told_from_real_ones():
 def test_nothing_can_be_said_where_real_images_are_as_far_from_each_other(distance):
     said = first_of(comparison(distance, 5.0))
     assert said.startswith(
-        "Nothing can be said of whether synthetic images differ from real patients of test, as these"
+        "Nothing can be said by the features of small_cnn of whether synthetic images differ from real patients of test"
     )
     assert "two halves of these real images at 5 (4 to 6)" in said and "times" not in said
     assert "more images of both" in said
@@ -58,7 +58,7 @@ def test_nothing_can_be_said_of_few_images():
 def test_one_distance_within_the_floor_is_enough_for_doubt():
     mixed = comparison(20.0, 5.0)
     mixed["at_floor_size"]["kernel"] = {"mean": 5.5, "interval": [5.0, 6.0]}
-    assert first_of(mixed).startswith("Nothing can be said of whether")
+    assert first_of(mixed).startswith("Nothing can be said by the features of small_cnn of whether")
 
 
 def test_copies_of_training_images_are_nearer_than_these_to_each_other():
@@ -72,6 +72,12 @@ def test_test_patients_come_first_and_what_says_nothing_before_them_all():
     said = verdict("small_cnn", [training, far, comparison(5.0, 5.0, name="near")], {"far": 0.9})
     assert [sentence.split()[0] for sentence in said[:3]] == ["Nothing", "The", "Nothing"]
     assert "patients of near" in said[0] and "the real training images" in said[2]
+
+
+def test_an_extractor_tells_apart_where_it_does_so_of_every_test_set():
+    far, near = comparison(20.0, 5.0, name="far"), comparison(5.0, 5.0, name="near")
+    training = comparison(5.0, 5.0, role="training", name="train")
+    assert tells_apart([training, far]) and not tells_apart([far, near])
 
 
 def test_a_floor_of_nothing_is_no_divisor_and_a_weak_extractor_is_named():
