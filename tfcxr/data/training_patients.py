@@ -64,7 +64,7 @@ def joined_training_patients(cohorts: Sequence[tuple[pathlib.Path, DatasetInfo]]
     found = {folder: read_training_patients(folder, info) for folder, info in synthetic}
     known = [patients for patients in found.values() if patients is not None]
     if silent := [str(folder) for folder, patients in found.items() if patients is None]:
-        why = f"{', '.join(silent)} does not say so"
+        why = f"{', '.join(silent)} does not name them"
     elif len({patients.salt_fingerprint for patients in known}) > 1:
         why = "their keys have different salts"
     elif not known:
@@ -73,7 +73,7 @@ def joined_training_patients(cohorts: Sequence[tuple[pathlib.Path, DatasetInfo]]
         return TrainingPatients(frozenset().union(*(patients.keys for patients in known)), known[0].salt_fingerprint)
     logging.warning(
         "it is not known on which patients all the generators were trained (%s), so no %s is written; an evaluation "
-        "cannot refuse to test on them",
+        "takes the cohort with --allow_shared_patients only",
         why,
         TRAINING_PATIENTS_FILE,
     )

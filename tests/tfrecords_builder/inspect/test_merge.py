@@ -420,7 +420,7 @@ def test_an_ensemble_names_the_patients_of_all_its_generators(one, tmp_path):
 
 @pytest.mark.parametrize(
     ("seen", "salt", "why"),
-    [(None, "salt", r"\(.*second does not say so\)"), ("p3\n", "other", r"\(their keys have different salts\)")],
+    [(None, "salt", r"\(.*second does not name them\)"), ("p3\n", "other", r"\(their keys have different salts\)")],
 )
 def test_an_ensemble_with_a_silent_generator_says_so(tmp_path, caplog, seen, salt, why):
     first, second = write_cohort(tmp_path / "first", "p1\n"), write_cohort(tmp_path / "second", seen, salt, "s2")
